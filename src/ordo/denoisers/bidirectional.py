@@ -1,0 +1,99 @@
+"""Bidirectional transformer denoiser: every position sees every revealed token."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ordo.denoisers.layers import Block, init_weights, rotary_table
+
+
+class BidirectionalTransformer(nn.Module):
+    """mu_theta(. | z): tokens with the mask id ``vocab_size`` in, logits over ``vocab_size`` classes out.
+
+    The mask is never a class of the output. Masked positions are conditionally independent given the
+    input, which the bound needs. One call gives the conditionals of all masked positions for one
+    revealed *set*; the order of revealing does not matter.
+
+    Args:
+        vocab_size: V; the mask id is V.
+        length: positions.
+        width, heads, layers, dropout: size of the transformer.
+        positions: "rotary", "learned" (absolute, for columns or tasks without a geometry) or "both".
+        time_conditioning: AdaLN on the noise level. The level is the masked fraction of the input: given z the
+            posterior of x does not depend on t, and the fraction is known to every objective, likelihood and sampler.
+    """
+
+    order_causal = False
+
+    def __init__(
+        self,
+        vocab_size: int,
+        length: int,
+        width: int = 128,
+        heads: int = 4,
+        layers: int = 4,
+        dropout: float = 0.0,
+        positions: str = "both",
+        time_conditioning: bool = False,
+    ):
+        super().__init__()
+        if positions not in ("rotary", "learned", "both"):
+            raise ValueError(f"positions={positions!r}: choose one of rotary, learned, both")
+        self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
+        self.token = nn.Embedding(vocab_size + 1, width)
+        self.position = nn.Embedding(length, width) if positions != "rotary" else None
+        self.blocks = nn.ModuleList(Block(width, heads, dropout, time_conditioning) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocab_size)
+        self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU()) if time_conditioning else None
+        init_weights(self, layers)
+        self.rotary = positions != "learned"
+        cos, sin = rotary_table(length, width // heads)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, tokens: Tensor, where: Tensor | None = None) -> Tensor:
+        """Logits given a partly masked sequence.
+
+        tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask.
+        where: optional (batch, length) bool; only these positions go through the output head.
+        Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``.
+        """
+        x = self.token(tokens)
+        length = tokens.shape[1]
+        if self.position is not None:
+            x = x + self.position.weight[:length]
+        cos, sin = self.cos[:length], self.sin[:length]
+        rotary = (cos, sin, cos, sin) if self.rotary else None
+        condition = None
+        if self.level is not None:
+            fraction = (tokens == self.mask_id).to(x.dtype).mean(-1, keepdim=True)
+            half = x.shape[-1] // 2
+            frequency = torch.exp(torch.linspace(0.0, math.log(1000.0), half, device=x.device, dtype=x.dtype))
+            angle = fraction * frequency
+            condition = self.level(torch.cat([angle.cos(), angle.sin()], dim=-1))
+        for block in self.blocks:
+            x = block(x, rotary, condition=condition)
+        if where is not None:
+            x = x[where]
+        return self.head(self.norm(x))
+
+    def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
+        """log mu(. | first n_revealed of ``order``): (batch, length, vocab) float, meaningful at masked positions.
+
+        tokens (batch, length) clean; order (batch, length); n_revealed (batch,).
+        """
+        masked = order.argsort(-1) >= n_revealed[:, None]
+        return self(tokens.masked_fill(masked, self.mask_id)).log_softmax(-1)
+
+    def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor:
+        """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), by ``length`` calls."""
+        rank = order.argsort(-1)
+        out = []
+        for i in range(tokens.shape[1]):
+            logits = self(tokens.masked_fill(rank >= i, self.mask_id), where=rank == i)
+            out.append(logits.log_softmax(-1).gather(-1, tokens.gather(1, order[:, i : i + 1])))
+        return torch.cat(out, dim=-1)

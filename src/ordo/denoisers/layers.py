@@ -1,0 +1,81 @@
+"""The transformer block that both denoisers are made of: pre-norm, SDPA, rotary positions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def rotary_table(n_positions: int, head_width: int, base: float = 10000.0) -> tuple[Tensor, Tensor]:
+    """cos and sin of shape (n_positions, head_width): rotary embedding (Su et al. 2104.09864)."""
+    frequency = base ** (-torch.arange(0, head_width, 2, dtype=torch.float64) / head_width)
+    angle = torch.arange(n_positions, dtype=torch.float64)[:, None] * frequency
+    angle = torch.cat([angle, angle], dim=-1)
+    return angle.cos().float(), angle.sin().float()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns x (batch, heads, length, head_width) by tables that broadcast against it."""
+    a, b = x.chunk(2, dim=-1)
+    return x * cos.to(x.dtype) + torch.cat([-b, a], dim=-1) * sin.to(x.dtype)
+
+
+Rotary = tuple[Tensor, Tensor, Tensor, Tensor]  # cos and sin for queries, cos and sin for keys
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)). With ``conditioned`` the norms are modulated (AdaLN-zero, Peebles & Xie)."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, conditioned: bool = False):
+        super().__init__()
+        if width % heads or (width // heads) % 2:
+            raise ValueError(f"width {width} must be heads {heads} times an even head width")
+        self.heads, self.dropout = heads, dropout
+        self.norm_attention = nn.LayerNorm(width, elementwise_affine=not conditioned)
+        self.norm_mlp = nn.LayerNorm(width, elementwise_affine=not conditioned)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        self.modulation = nn.Linear(width, 6 * width) if conditioned else None
+        if self.modulation is not None:
+            nn.init.zeros_(self.modulation.weight)
+            nn.init.zeros_(self.modulation.bias)
+
+    def attention(self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, causal: bool) -> Tensor:
+        batch, length, width = x.shape
+        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if rotary is not None:
+            q, k = rotate(q, rotary[0], rotary[1]), rotate(k, rotary[2], rotary[3])
+        drop = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=drop)
+        return self.out(y.transpose(1, 2).reshape(batch, length, width))
+
+    def mlp(self, x: Tensor) -> Tensor:
+        return F.dropout(self.down(F.gelu(self.up(x), approximate="tanh")), self.dropout, self.training)
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: Rotary | None = None,
+        mask: Tensor | None = None,
+        causal: bool = False,
+        condition: Tensor | None = None,
+    ) -> Tensor:
+        """x (batch, length, width) -> same. mask: bool, True where a query may attend. condition: (batch, width)."""
+        if self.modulation is None or condition is None:
+            x = x + self.attention(self.norm_attention(x), rotary, mask, causal)
+            return x + self.mlp(self.norm_mlp(x))
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, None].chunk(6, dim=-1)
+        x = x + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal)
+        return x + gate_m * self.mlp(self.norm_mlp(x) * (1 + scale_m) + shift_m)
+
+
+def init_weights(module: nn.Module, n_layers: int) -> None:
+    """Normal(0, .02); projections into the residual stream scaled by 1/sqrt(2 layers) (GPT-2)."""
+    for name, parameter in module.named_parameters():
+        if parameter.ndim < 2 or "modulation" in name:
+            continue
+        scale = (2 * n_layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0
+        nn.init.normal_(parameter, std=0.02 * scale)

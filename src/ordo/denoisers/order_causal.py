@@ -1,0 +1,98 @@
+"""Order-causal transformer: all ``length`` conditionals of one decoding order in one causal pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ordo.denoisers.layers import Block, init_weights, rotary_table
+
+
+class OrderCausalTransformer(nn.Module):
+    """Slot i carries token pi(i-1), knows its own target position pi(i), and attends to slots 0..i.
+
+    The permutation is applied outside attention, so plain causal SDPA serves. Rotary with two
+    positions: keys turn by the position at which their token stands, queries by the position they
+    predict. Slot 0 carries the id ``vocab_size`` ("nothing revealed") and stands before position 0.
+
+    Its conditionals depend on the *order* in which tokens were revealed, not only on their set.
+
+    Args: as BidirectionalTransformer; ``positions="both"`` adds learned embeddings of the position a
+    token stands at and of the position that is predicted.
+    """
+
+    order_causal = True
+
+    def __init__(
+        self,
+        vocab_size: int,
+        length: int,
+        width: int = 128,
+        heads: int = 4,
+        layers: int = 4,
+        dropout: float = 0.0,
+        positions: str = "both",
+    ):
+        super().__init__()
+        if positions not in ("rotary", "learned", "both"):
+            raise ValueError(f"positions={positions!r}: choose one of rotary, learned, both")
+        self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
+        self.token = nn.Embedding(vocab_size + 1, width)
+        learned = positions != "rotary"
+        self.stands_at = nn.Embedding(length + 1, width) if learned else None
+        self.predicts = nn.Embedding(length + 1, width) if learned else None
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, vocab_size)
+        init_weights(self, layers)
+        self.rotary = positions != "learned"
+        cos, sin = rotary_table(length + 1, width // heads)  # row 0: "before the first position"
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+
+    def _run(self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+        """carried ids, positions they stand at (-1: nowhere), target positions, all (batch, length) -> (batch, length, width)."""
+        stands, target = stands + 1, target + 1
+        x = self.token(carried)
+        if self.stands_at is not None and self.predicts is not None:
+            x = x + self.stands_at(stands) + self.predicts(target)
+        rotary = None
+        if self.rotary:
+            rotary = (self.cos[target][:, None], self.sin[target][:, None], self.cos[stands][:, None], self.sin[stands][:, None])
+        for block in self.blocks:
+            x = block(x, rotary, mask, causal=mask is None)
+        return self.norm(x)
+
+    def forward(self, tokens: Tensor, order: Tensor) -> Tensor:
+        """Logits (batch, length, vocab_size) by rank: slot i predicts x_{pi(i)} from x_{pi(<i)}.
+
+        tokens (batch, length) int64 in 0..vocab_size-1, clean, by position; order (batch, length).
+        """
+        in_order = tokens.gather(1, order)
+        start = torch.full_like(order[:, :1], self.mask_id)
+        carried = torch.cat([start, in_order[:, :-1]], dim=1)
+        stands = torch.cat([torch.full_like(order[:, :1], -1), order[:, :-1]], dim=1)
+        return self.head(self._run(carried, stands, order, None))
+
+    def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
+        """log mu(. | the first n_revealed of ``order``, revealed in that order): (batch, length, vocab) by position.
+
+        Meaningful at masked positions only. Every masked position has a slot of its own that attends to the
+        revealed prefix and to itself. Tokens at masked positions are not read.
+        """
+        batch, length = order.shape
+        slot = torch.arange(length, device=order.device)
+        source = torch.minimum(slot, n_revealed[:, None]) - 1  # rank of the token a slot carries
+        stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))
+        carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
+        causal = slot[:, None] >= slot
+        prefix = slot < n_revealed[:, None, None]
+        mask = causal & (prefix | (slot[:, None] == slot))
+        log_prob = self.head(self._run(carried, stands, order, mask[:, None])).log_softmax(-1)
+        rank = order.argsort(-1)[..., None].expand(-1, -1, log_prob.shape[-1])
+        return log_prob.gather(1, rank)
+
+    def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor:
+        """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), in one call."""
+        target = tokens.gather(1, order)[..., None]
+        return self(tokens, order).log_softmax(-1).gather(-1, target)[..., 0]

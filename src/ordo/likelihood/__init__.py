@@ -1,0 +1,6 @@
+"""Likelihoods of a denoiser under an order law: estimates, bounds and exact values."""
+
+from ordo.likelihood.exact import ExactLikelihood, enumerate_orders, subset_likelihood
+from ordo.likelihood.orders import importance_bound, loss_by_rank, nelbo, order_log_prob
+
+__all__ = ["ExactLikelihood", "enumerate_orders", "importance_bound", "loss_by_rank", "nelbo", "order_log_prob", "subset_likelihood"]

@@ -1,0 +1,67 @@
+"""Likelihoods by scoring orders: the NELBO of a law, exact log p of one order, the K-sample importance bound.
+
+All values are nats per sequence, higher is better for log p and lower for NELBO; everything runs without gradients.
+Which number answers which question: see ``ordo.likelihood.report``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ordo.denoisers import Denoiser
+from ordo.order import OrderLaw
+from ordo.randomness import StepRandom
+
+
+@torch.no_grad()
+def order_log_prob(denoiser: Denoiser, tokens: Tensor, order: Tensor) -> Tensor:
+    """Exact log p(x) when ``order`` is a function of nothing but what is revealed, for instance fixed: sum_i log mu(x_{pi(i)} | x_{pi(<i)}).
+
+    tokens (batch, length), order (length,) or (batch, length) -> (batch,) float64. One call of an order-causal denoiser, ``length`` of a
+    bidirectional one. For orders drawn at random it is the log-likelihood conditional on the order.
+    """
+    return denoiser.order_log_prob(tokens, order.expand_as(tokens)).double().sum(-1)
+
+
+@torch.no_grad()
+def nelbo(denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 4, random: StepRandom | None = None) -> Tensor:
+    """An unbiased estimate, for each sequence, of E_pi[-log p(x | pi)] >= -log p(x), pi ~ law (2511.19152, Prop. 3.1).
+
+    tokens (batch, length) -> (batch,) float64; spends ``draws`` denoiser rows a sequence. An order-causal denoiser scores whole orders. A
+    bidirectional one scores one stratified number of revealed tokens a draw, with the next token summed exactly where the law's
+    next-choice probabilities are known, and drawn where not.
+    """
+    random = random or StepRandom()
+    batch, length = tokens.shape
+    order = law.draw(draws * batch, random.own(tokens.device)).order
+    x = tokens.repeat(draws, 1)
+    if denoiser.order_causal:
+        return -order_log_prob(denoiser, x, order).view(draws, batch).mean(0)
+    k = (random.stratified(draws * batch, tokens.device) * length).long().clamp(max=length - 1)
+    k = k.view(batch, draws).T.flatten()  # the draws of one sequence are spread evenly over 0..length-1
+    rank = order.argsort(-1)
+    revealed = rank < k[:, None]
+    p_next = law.next_log_prob(revealed).exp() if hasattr(law, "next_log_prob") else (rank == k[:, None]).double()  # type: ignore[attr-defined]
+    log_prob = denoiser.conditionals(x, order, k).gather(-1, x[..., None])[..., 0].double()
+    cost = torch.where(p_next > 0, -p_next * log_prob, 0.0).sum(-1)
+    return length * cost.view(draws, batch).mean(0)
+
+
+@torch.no_grad()
+def importance_bound(denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 16, generator: torch.Generator | None = None) -> Tensor:
+    """log of the mean over k orders of p(x | pi_k), for k = 1..draws: (batch, draws) float64 nats.
+
+    A lower bound on the log of the mixture E_pi p(x | pi) in expectation, rising in k and tending to it (Burda et al. 1509.00519).
+    """
+    batch = tokens.shape[0]
+    per_order = [order_log_prob(denoiser, tokens, law.draw(batch, generator).order) for _ in range(draws)]
+    counts = torch.arange(1, draws + 1, device=tokens.device, dtype=torch.float64)
+    return torch.stack(per_order, -1).logcumsumexp(-1) - counts.log()
+
+
+@torch.no_grad()
+def loss_by_rank(denoiser: Denoiser, law: OrderLaw, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """-log mu of the token decoded after i others, under one drawn order a sequence: (batch, length) float64 nats."""
+    order = law.draw(tokens.shape[0], generator).order
+    return -denoiser.order_log_prob(tokens, order).double()

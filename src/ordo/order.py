@@ -1,0 +1,212 @@
+"""Laws over decoding orders: Plackett-Luce, and a point mass on one order.
+
+An order ``pi`` is an int64 tensor of shape (n, length): ``pi[:, 0]`` is decoded first. Ranks are
+counted from 1 (``expected_rank``), rank indices from 0. Everything is computed in float64.
+
+Source: Garg, Kohli & Sarawagi, arXiv 2511.19152, Prop. 3.1 and 3.2; Plackett (1975).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+EXACT_ENTROPY_LENGTH = 14
+
+
+@dataclass(frozen=True)
+class OrderDraw:
+    """Orders drawn from a law, with the terms of the score function.
+
+    order: (n, length) int64. score: (n, length) float64, differentiable; its sum over ranks is the
+    log-density whose gradient is the score. ``causal``: term i is the log-probability of the choice
+    at rank i given the choices before it, so costs before rank i may be dropped from its advantage.
+    """
+
+    order: Tensor
+    score: Tensor
+    causal: bool
+
+
+class OrderLaw(Protocol):
+    """What objectives, likelihoods and samplers ask of a law over decoding orders."""
+
+    length: int
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw: ...
+
+    def mode(self) -> Tensor: ...
+
+
+class NextStepLaw(OrderLaw, Protocol):
+    """An order law whose next choice given the revealed set is known in closed form."""
+
+    def step_log_prob(self, order: Tensor) -> Tensor: ...
+
+    def next_log_prob(self, revealed: Tensor) -> Tensor: ...
+
+
+class PlackettLuce:
+    """P(pi) = prod_i w_{pi(i)} / sum_{j >= i} w_{pi(j)}: the order law of alpha_l(t) = 1 - t^{w_l}.
+
+    Larger w is decoded earlier. Args: log_w (length,), any float dtype; kept in the graph.
+    Raises ValueError on a wrong shape or a value that is not finite.
+    """
+
+    def __init__(self, log_w: Tensor):
+        if log_w.ndim != 1 or log_w.numel() == 0:
+            raise ValueError(f"log_w must have shape (length,), got {tuple(log_w.shape)}")
+        if not torch.isfinite(log_w).all():
+            raise ValueError("log_w holds NaN or infinity; lower the schedule's learning rate or bound log w")
+        self.log_w = log_w.double()
+        self.length = log_w.numel()
+
+    def gauge_fixed(self) -> PlackettLuce:
+        """The same law with mean(log w) = 0; the law does not change when w is scaled."""
+        return PlackettLuce(self.log_w - self.log_w.mean())
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit exponential."""
+        log_w = self.log_w.detach()
+        noise = torch.empty(n, self.length, dtype=torch.float64, device=log_w.device).exponential_(generator=generator)
+        return (log_w - noise.log()).argsort(dim=-1, descending=True)
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
+        order = self.sample(n, generator)
+        return OrderDraw(order, self.step_log_prob(order), causal=True)
+
+    def step_log_prob(self, order: Tensor) -> Tensor:
+        """log P(pi(i) | pi(<i)) for every rank: order (n, length) -> (n, length) nats."""
+        log_w = self.log_w[order]
+        return log_w - log_w.flip(-1).logcumsumexp(-1).flip(-1)
+
+    def log_prob(self, order: Tensor) -> Tensor:
+        """log P(pi): order (n, length) -> (n,) nats."""
+        return self.step_log_prob(order).sum(-1)
+
+    def prefix_log_prob(self, order: Tensor, n_revealed: Tensor | int) -> Tensor:
+        """log-probability of the first n_revealed (n,) choices of each order (n, length) -> (n,) nats."""
+        steps = self.step_log_prob(order)
+        ranks = torch.arange(self.length, device=order.device)
+        keep = ranks < torch.as_tensor(n_revealed, device=order.device).reshape(-1, 1)
+        return torch.where(keep, steps, torch.zeros_like(steps)).sum(-1)
+
+    def next_log_prob(self, revealed: Tensor) -> Tensor:
+        """log P(next = l | revealed set): revealed (n, length) bool -> (n, length), -inf where revealed.
+
+        A row with everything revealed has no next position and is -inf throughout.
+        """
+        log_w = self.log_w.expand(revealed.shape).masked_fill(revealed, -torch.inf)
+        total = log_w.logsumexp(-1, keepdim=True)
+        return torch.where(revealed, -torch.inf, log_w - total.masked_fill(revealed.all(-1, keepdim=True), 0.0))
+
+    def precedence(self) -> Tensor:
+        """P(i is decoded before j) = w_i / (w_i + w_j), (length, length); the diagonal is 0."""
+        before = torch.sigmoid(self.log_w[:, None] - self.log_w[None, :])
+        return before - torch.diag_embed(before.diagonal())
+
+    def expected_rank(self) -> Tensor:
+        """E[rank_i] = 1 + sum_{j != i} w_j / (w_i + w_j), (length,), from 1."""
+        return 1.0 + self.precedence().sum(0)
+
+    def mode(self) -> Tensor:
+        """The most probable order (length,) int64: positions by decreasing w, ties by position."""
+        return self.log_w.detach().argsort(descending=True, stable=True)
+
+    def entropy(self, samples: int = 4096, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Entropy in nats and its standard error (0 where exact).
+
+        Exact by a DP over subsets for length <= 14, H(S) = H(next | S) + sum_l P(l | S) H(S - l);
+        beyond, the mean of -log P(pi) over sampled orders.
+        """
+        if self.length <= EXACT_ENTROPY_LENGTH:
+            return self._entropy_by_subsets(), torch.zeros((), dtype=torch.float64, device=self.log_w.device)
+        per_order = -self.log_prob(self.sample(samples, generator))
+        return per_order.mean(), per_order.std() / math.sqrt(samples)
+
+    def _entropy_by_subsets(self) -> Tensor:
+        length, device = self.length, self.log_w.device
+        subsets = torch.arange(1, 2**length, device=device)
+        member = (subsets[:, None] >> torch.arange(length, device=device)) & 1
+        log_p = self.next_log_prob(member == 0)
+        p = log_p.exp()
+        own = -torch.where(member == 1, p * log_p, 0.0).sum(-1)
+        size = member.sum(-1)
+        entropy = torch.zeros(2**length, dtype=torch.float64, device=device)
+        for k in range(1, length + 1):
+            rows = size == k
+            smaller = subsets[rows, None] & ~(1 << torch.arange(length, device=device))
+            rest = torch.where(member[rows] == 1, entropy[smaller] * p[rows], 0.0).sum(-1)
+            entropy = entropy.index_put((subsets[rows],), own[rows] + rest)
+        return entropy[-1]
+
+
+class FixedOrder:
+    """The point mass on one order (length,): left-to-right, right-to-left, or any that is given.
+
+    Raises ValueError when ``order`` is not a permutation of 0..length-1.
+    """
+
+    def __init__(self, order: Tensor):
+        self.length = order.numel()
+        self.order = order.long()
+        if order.ndim != 1 or not torch.equal(self.order.sort().values, torch.arange(self.length, device=order.device)):
+            raise ValueError(f"order must be a permutation of 0..{self.length - 1}, got {order.tolist()}")
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        return self.order.expand(n, self.length)
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
+        order = self.sample(n)
+        return OrderDraw(order, torch.zeros(n, self.length, dtype=torch.float64, device=order.device), causal=True)
+
+    def step_log_prob(self, order: Tensor) -> Tensor:
+        """0 for the choices of this order, -inf from the first other choice on: (n, length) -> (n, length)."""
+        same = (order == self.order).cumprod(-1).bool()
+        return torch.zeros(order.shape, dtype=torch.float64, device=order.device).masked_fill(~same, -torch.inf)
+
+    def log_prob(self, order: Tensor) -> Tensor:
+        return self.step_log_prob(order).sum(-1)
+
+    def next_log_prob(self, revealed: Tensor) -> Tensor:
+        """0 at the first masked position of this order, -inf elsewhere: (n, length) bool -> (n, length)."""
+        masked = ~revealed[:, self.order]
+        first = (masked & (masked.cumsum(-1) == 1)).nonzero()
+        out = torch.full(revealed.shape, -torch.inf, dtype=torch.float64, device=revealed.device)
+        out[first[:, 0], self.order[first[:, 1]]] = 0.0
+        return out
+
+    def mode(self) -> Tensor:
+        return self.order
+
+    def expected_rank(self) -> Tensor:
+        return self.order.argsort().double() + 1.0
+
+    def precedence(self) -> Tensor:
+        rank = self.expected_rank()
+        return (rank[:, None] < rank[None, :]).double()
+
+    def entropy(self, samples: int = 0, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        zero = torch.zeros((), dtype=torch.float64, device=self.order.device)
+        return zero, zero
+
+
+def uniform_law(length: int, device: torch.device | str = "cpu") -> PlackettLuce:
+    """All orders equally probable: w = 1."""
+    return PlackettLuce(torch.zeros(length, dtype=torch.float64, device=device))
+
+
+def entropy_surrogate(law: NextStepLaw, n: int, generator: torch.Generator | None = None) -> Tensor:
+    """A scalar whose gradient is an unbiased estimate of the gradient of the law's entropy (nats).
+
+    Score function on -log P(pi) with a leave-one-out baseline over n orders (Kool et al. 2019) and
+    entropy-to-go; needs no denoiser. Its value is meaningless.
+    """
+    steps = law.step_log_prob(law.draw(n, generator).order)
+    to_go = -steps.detach().flip(-1).cumsum(-1).flip(-1)
+    advantage = (to_go - to_go.mean(0)) * (n / (n - 1))
+    return (advantage * steps).sum(-1).mean()

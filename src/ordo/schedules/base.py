@@ -1,0 +1,102 @@
+"""What every noise schedule is: alpha_l(t), decreasing from 1 at t=0 to 0 at t=1, one per position.
+
+A new schedule subclasses ``Schedule`` and writes ``alpha``; derivative, hazard, inverse and the order
+law follow from it, and are overridden with closed forms where stability or speed asks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ordo.order import OrderDraw, OrderLaw
+
+
+class Schedule(nn.Module):
+    """Token l is masked at time tau_l with P(tau_l <= t) = 1 - alpha_l(t) (2511.19152, Prop. 3.2).
+
+    Times are (batch,) or (batch, length), float64 in [0, 1]; every result is (batch, length), float64.
+    Decoding runs from t=1 to 0: the order of decoding is the order of *descending* tau.
+    """
+
+    def __init__(self, length: int):
+        super().__init__()
+        if length < 1:
+            raise ValueError(f"length must be positive, got {length}")
+        self.length = length
+
+    def alpha(self, t: Tensor) -> Tensor:
+        """P(token l is still clean at t): (batch,) or (batch, length) -> (batch, length)."""
+        raise TypeError(f"{type(self).__name__} must define alpha(t)")
+
+    def spread(self, t: Tensor) -> Tensor:
+        """t (batch,) or (batch, length) -> (batch, length) float64."""
+        t = t.double()
+        return t[:, None].expand(-1, self.length) if t.ndim == 1 else t
+
+    def alpha_prime(self, t: Tensor) -> Tensor:
+        """d alpha_l / dt (batch, length), <= 0, by automatic differentiation; stays differentiable in the parameters."""
+        with torch.enable_grad():
+            t = self.spread(t).detach().clone().requires_grad_()
+            (slope,) = torch.autograd.grad(self.alpha(t).sum(), t, create_graph=True)
+        return slope
+
+    def rate(self, t: Tensor) -> Tensor:
+        """The weight of Eq. 8, -alpha'/(1 - alpha) (batch, length): the hazard, at which a masked token is revealed in reverse time."""
+        return -self.alpha_prime(t) / (1.0 - self.alpha(t))
+
+    def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """log P(masked at t) and log P(clean at t), each (batch, length)."""
+        alpha = self.alpha(t)
+        return torch.log1p(-alpha), alpha.log()
+
+    def inverse(self, u: Tensor) -> Tensor:
+        """The time at which 1 - alpha_l(t) = u: u (batch, length) in [0, 1] -> (batch, length), by bisection."""
+        u = self.spread(u)
+        low, high = torch.zeros_like(u), torch.ones_like(u)
+        with torch.no_grad():
+            for _ in range(60):
+                middle = (low + high) / 2
+                below = 1.0 - self.alpha(middle) < u
+                low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return (low + high) / 2
+
+    def law(self) -> OrderLaw:
+        """The law over decoding orders that this schedule induces."""
+        return ArrivalTimes(self)
+
+
+
+class ArrivalTimes:
+    """The order law of any schedule: independent arrival times tau_l, decoded in descending order.
+
+    The probability of an order has no closed form; the density of the times has, and its gradient is a
+    valid score function (``causal=False``: a time can move a token to any rank, so no cost may be dropped).
+    """
+
+    def __init__(self, schedule: Schedule):
+        self.schedule, self.length = schedule, schedule.length
+
+    def times(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        device = next((p.device for p in (*self.schedule.parameters(), *self.schedule.buffers())), torch.device("cpu"))
+        u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=device)
+        return self.schedule.inverse(u).detach()
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        return (-self.times(n, generator)).argsort(-1)
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
+        tau = self.times(n, generator)
+        order = (-tau).argsort(-1)
+        log_density = (-self.schedule.alpha_prime(tau)).log()
+        return OrderDraw(order, log_density.gather(1, order), causal=False)
+
+    def expected_rank(self, samples: int = 4096) -> Tensor:
+        """Mean rank of each position (length,), from 1, over orders drawn with a fixed seed."""
+        device = self.times(1).device
+        order = self.sample(samples, torch.Generator(device=device).manual_seed(0))
+        return order.argsort(-1).double().mean(0) + 1.0
+
+    def mode(self) -> Tensor:
+        """Positions by expected rank (length,): the order of the mean, as the mode itself has no closed form."""
+        return self.expected_rank().argsort(stable=True)

@@ -1,0 +1,51 @@
+"""A second multivariate family: 1 - alpha_l is a Kumaraswamy distribution function."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ordo.schedules.base import Schedule
+
+
+class Kumaraswamy(Schedule):
+    """alpha_l(t) = (1 - t^{a_l})^{b_l}; b = 1 is the power family (Kumaraswamy 1980).
+
+    Args:
+        length: positions.
+        log_a, log_b: modules whose forward() gives (length,).
+        bound: |log a|, |log b| <= bound by a tanh; keeps arrival times inside float64.
+
+    Its order law has no closed form (``ArrivalTimes``): it trains with the time-space and the dense objective.
+    """
+
+    def __init__(self, length: int, log_a: nn.Module, log_b: nn.Module, bound: float = 4.0):
+        super().__init__(length)
+        if not bound > 0:
+            raise ValueError(f"bound must be positive, got {bound}")
+        self.log_a, self.log_b, self.bound = log_a, log_b, bound
+
+    def shape(self) -> tuple[Tensor, Tensor]:
+        """a and b, each (length,) float64."""
+        a, b = (self.bound * torch.tanh(module().double() / self.bound) for module in (self.log_a, self.log_b))
+        return a.exp(), b.exp()
+
+    def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = self.shape()
+        log_clean = b * torch.log(-torch.expm1(a * self.spread(t).log()))
+        return torch.log(-torch.expm1(log_clean)), log_clean
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self.log_mask_prob(t)[1].exp()
+
+    def alpha_prime(self, t: Tensor) -> Tensor:
+        a, b = self.shape()
+        log_t = self.spread(t).log()
+        return -a * b * ((a - 1) * log_t + (b - 1) * torch.log(-torch.expm1(a * log_t))).exp()
+
+    def rate(self, t: Tensor) -> Tensor:
+        return -self.alpha_prime(t) / self.log_mask_prob(t)[0].exp()
+
+    def inverse(self, u: Tensor) -> Tensor:
+        a, b = self.shape()
+        return (torch.log(-torch.expm1(torch.log1p(-self.spread(u)) / b)) / a).exp()

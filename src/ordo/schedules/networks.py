@@ -1,0 +1,44 @@
+"""Schedule networks: where the numbers of a per-position schedule come from."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class FreeTable(nn.Module):
+    """One free number per position, zero at the start: forward() -> (length,) float32.
+
+    ``init_std`` draws the start from a normal instead.
+    """
+
+    def __init__(self, length: int, init_std: float = 0.0):
+        super().__init__()
+        self.table = nn.Parameter(init_std * torch.randn(length))
+
+    def forward(self) -> Tensor:
+        return self.table
+
+
+class PositionNetwork(nn.Module):
+    """A linear map of position features, so that positions share parameters: forward() -> (length,) float32.
+
+    Features of u in [-1, 1]: sqrt(3) u and sqrt(2) cos(pi k (u + 1) / 2) / k^decay for k = 1..cosines. Text favours no
+    position but has a direction; a free table cannot see it (every entry's gradient is near 0 at the uniform
+    law), a shared slope can. ``decay`` lets smooth laws move faster than rough ones under Adam, which gives every
+    coefficient the same step. Coefficients start at ``init_std``: near the uniform law, off its saddle point.
+    """
+
+    features: Tensor
+
+    def __init__(self, length: int, cosines: int = 8, decay: float = 1.0, init_std: float = 0.05):
+        super().__init__()
+        u = torch.linspace(-1.0, 1.0, length, dtype=torch.float64) if length > 1 else torch.zeros(1, dtype=torch.float64)
+        waves = [math.sqrt(2) * torch.cos(math.pi * k * (u + 1) / 2) / k**decay for k in range(1, cosines + 1)]
+        self.register_buffer("features", torch.stack([math.sqrt(3) * u, *waves], dim=1).float(), persistent=False)
+        self.coefficients = nn.Parameter(init_std * torch.randn(1 + cosines))
+
+    def forward(self) -> Tensor:
+        return self.features @ self.coefficients

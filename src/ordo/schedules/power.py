@@ -1,0 +1,53 @@
+"""The paper's learnable schedule: alpha_l(t) = 1 - t^{w_l}."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ordo.order import PlackettLuce
+from ordo.schedules.base import Schedule
+
+
+class Power(Schedule):
+    """alpha_l(t) = 1 - t^{w_l}, hazard w_l / t; its order law is Plackett-Luce(w) (2511.19152, section 3).
+
+    Args:
+        length: positions.
+        network: module whose forward() gives log w as (length,): FreeTable or PositionNetwork.
+        bound: |log w| <= bound after centring, by bound * tanh(. / bound); None leaves it free.
+    """
+
+    def __init__(self, length: int, network: nn.Module, bound: float | None = None):
+        super().__init__(length)
+        if bound is not None and not bound > 0:
+            raise ValueError(f"bound must be positive or None, got {bound}")
+        self.network, self.bound = network, bound
+
+    def log_w(self) -> Tensor:
+        """(length,) float64 with mean 0 (before the bound): NELBO(c w) = NELBO(w), so the scale is fixed."""
+        raw = self.network().double()
+        if raw.shape != (self.length,):
+            raise ValueError(f"the schedule network gave shape {tuple(raw.shape)} for length {self.length}")
+        raw = raw - raw.mean()
+        return raw if self.bound is None else self.bound * torch.tanh(raw / self.bound)
+
+    def law(self) -> PlackettLuce:
+        return PlackettLuce(self.log_w())
+
+    def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        log_masked = self.log_w().exp() * self.spread(t).log()
+        return log_masked, torch.log(-torch.expm1(log_masked))
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return -torch.expm1(self.log_mask_prob(t)[0])
+
+    def alpha_prime(self, t: Tensor) -> Tensor:
+        t = self.spread(t)
+        return -(self.log_w() + (self.log_w().exp() - 1.0) * t.log()).exp()
+
+    def rate(self, t: Tensor) -> Tensor:
+        return self.log_w().exp() / self.spread(t)
+
+    def inverse(self, u: Tensor) -> Tensor:
+        return (self.spread(u).log() * (-self.log_w()).exp()).exp()

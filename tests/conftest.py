@@ -1,0 +1,17 @@
+"""Shared by all tests: one thread, deterministic, and a tiny bank of random networks and schedules."""
+
+import itertools
+import os
+
+os.environ.setdefault("WANDB_MODE", "offline")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def all_orders():
+    """Callable: length -> every order, (length!, length)."""
+    return lambda length: torch.tensor(list(itertools.permutations(range(length))))

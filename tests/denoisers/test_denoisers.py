@@ -1,0 +1,93 @@
+"""Conditionals: normalised, blind to what is masked, and equal however they are computed."""
+
+import pytest
+import torch
+
+from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+
+LENGTH, VOCAB = 6, 4
+POSITIONS = ("rotary", "learned", "both")
+
+
+def make(kind, **kwargs):
+    torch.manual_seed(0)
+    net = kind(VOCAB, LENGTH, width=16, heads=2, layers=2, **kwargs).double()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return net.eval().requires_grad_(False)
+
+
+NETWORKS = [(kind, {"positions": p}) for kind in (BidirectionalTransformer, OrderCausalTransformer) for p in POSITIONS]
+NETWORKS.append((BidirectionalTransformer, {"time_conditioning": True}))
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(VOCAB, (7, LENGTH), generator=generator)
+    order = torch.rand(7, LENGTH, generator=generator).argsort(-1)
+    return tokens, order, torch.tensor([0, 1, 2, 3, 4, 5, 3])
+
+
+@pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
+def test_conditionals_agree_with_order_log_prob(kind, kwargs, batch):
+    """Position pi(k) given the first k of pi: by ``conditionals`` one set at a time, and by ``order_log_prob`` for a whole order."""
+    net = make(kind, **kwargs)
+    tokens, order, _ = batch
+    by_rank = net.order_log_prob(tokens, order)
+    for k in range(LENGTH):
+        log_prob = net.conditionals(tokens, order, torch.full((7,), k))
+        assert torch.allclose(log_prob.exp().sum(-1), torch.ones(7, LENGTH, dtype=torch.float64))
+        target = order[:, k]
+        rows = torch.arange(7)
+        assert torch.allclose(log_prob[rows, target, tokens[rows, target]], by_rank[:, k], atol=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
+def test_masked_tokens_are_not_seen(kind, kwargs, batch):
+    net = make(kind, **kwargs)
+    tokens, order, k = batch
+    masked = order.argsort(-1) >= k[:, None]
+    other = torch.where(masked, (tokens + 1) % VOCAB, tokens)
+    a, b = net.conditionals(tokens, order, k), net.conditionals(other, order, k)
+    assert torch.equal(a[masked], b[masked])
+    changed = torch.where(masked, tokens, (tokens + 1) % VOCAB)
+    some = (k > 0)[:, None] & masked
+    assert not torch.allclose(net.conditionals(changed, order, k)[some], a[some]), "and revealed tokens are seen"
+
+
+@pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
+def test_order_of_revealing(kind, kwargs, batch):
+    """A bidirectional denoiser sees a set; an order-causal one may tell orders apart, and depends on the masked suffix's order in nothing."""
+    net = make(kind, **kwargs)
+    tokens, order, k = batch
+    rank = order.argsort(-1)
+    masked = rank >= k[:, None]
+    suffix_flipped = torch.where(masked, LENGTH - 1 + k[:, None] - rank, rank).argsort(-1)
+    a = net.conditionals(tokens, order, k)
+    assert torch.allclose(net.conditionals(tokens, suffix_flipped, k)[masked], a[masked], atol=1e-12)
+    prefix_flipped = torch.where(masked, rank, k[:, None] - 1 - rank).argsort(-1)
+    same = torch.allclose(net.conditionals(tokens, prefix_flipped, k)[masked], a[masked], atol=1e-12)
+    assert same == (not net.order_causal)
+
+
+def test_rows_of_a_batch_do_not_mix(batch):
+    tokens, order, k = batch
+    for kind in (BidirectionalTransformer, OrderCausalTransformer):
+        net = make(kind)
+        assert torch.allclose(net.conditionals(tokens[2:3], order[2:3], k[2:3]), net.conditionals(tokens, order, k)[2:3], atol=1e-12)
+
+
+def test_head_on_selected_positions_only(batch):
+    net, tokens = make(BidirectionalTransformer), batch[0].clone()
+    where = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    tokens[where] = net.mask_id
+    assert torch.allclose(net(tokens)[where], net(tokens, where=where), atol=1e-12)
+    assert net(tokens).shape[-1] == VOCAB, "the mask is no class of the output"
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="positions"):
+        BidirectionalTransformer(VOCAB, LENGTH, positions="sinusoidal")
+    with pytest.raises(ValueError, match="head"):
+        OrderCausalTransformer(VOCAB, LENGTH, width=10, heads=3)

@@ -1,0 +1,80 @@
+"""Likelihoods against enumeration, the subset DP, and each other, on random denoisers in float64."""
+
+import pytest
+import torch
+
+from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.likelihood import enumerate_orders, importance_bound, loss_by_rank, nelbo, order_log_prob, subset_likelihood
+from ordo.order import FixedOrder, PlackettLuce
+from ordo.randomness import StepRandom
+from ordo.schedules import ArrivalTimes, FreeTable, Power
+
+LENGTH, VOCAB = 5, 3
+LAW = PlackettLuce(torch.tensor([0.4, -1.0, 0.9, 0.0, -0.3], dtype=torch.float64))
+TOKENS = torch.tensor([[0, 2, 1, 1, 0], [2, 2, 0, 1, 2], [1, 0, 0, 2, 1]])
+
+
+def denoiser(kind, length=LENGTH):
+    torch.manual_seed(0)
+    net = kind(VOCAB, length, width=8, heads=2, layers=1).double()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=1.5)
+    return net.eval().requires_grad_(False)
+
+
+def test_subset_dp_equals_enumeration():
+    net = denoiser(BidirectionalTransformer)
+    orders, subsets = enumerate_orders(net, LAW, TOKENS), subset_likelihood(net, LAW, TOKENS)
+    assert torch.allclose(orders.nelbo, subsets.nelbo, atol=1e-10)
+    assert torch.allclose(orders.log_mixture, subsets.log_mixture, atol=1e-10)
+    fixed = FixedOrder(torch.tensor([3, 1, 4, 0, 2]))
+    for exact in (enumerate_orders(net, fixed, TOKENS), subset_likelihood(net, fixed, TOKENS)):
+        assert torch.allclose(exact.nelbo, -order_log_prob(net, TOKENS, fixed.order), atol=1e-10)
+        assert torch.allclose(exact.log_mixture, order_log_prob(net, TOKENS, fixed.order), atol=1e-10)
+
+
+def test_mixture_is_a_distribution():
+    """Summed over all V^L sequences the mixture is 1: conditionals, DP and law are normalised together."""
+    net = denoiser(BidirectionalTransformer, length=4)
+    every = torch.cartesian_prod(*[torch.arange(VOCAB)] * 4)
+    law = PlackettLuce(LAW.log_w[:4])
+    assert abs(subset_likelihood(net, law, every).log_mixture.exp().sum() - 1) < 1e-10
+    causal = denoiser(OrderCausalTransformer, length=4)
+    assert abs(enumerate_orders(causal, law, every).log_mixture.exp().sum() - 1) < 1e-10
+
+
+@pytest.mark.parametrize("kind", [BidirectionalTransformer, OrderCausalTransformer])
+def test_estimates_meet_exact_values(kind):
+    net = denoiser(kind)
+    exact = enumerate_orders(net, LAW, TOKENS)
+    estimate = torch.stack([nelbo(net, LAW, TOKENS, draws=25, random=StepRandom(step=s)) for s in range(300)])
+    assert ((estimate.mean(0) - exact.nelbo).abs() < 4 * estimate.std(0) / 300**0.5).all()
+    by_rank = torch.stack([loss_by_rank(net, LAW, TOKENS, torch.Generator().manual_seed(s)) for s in range(400)])
+    total = by_rank.sum(-1)
+    assert ((total.mean(0) - exact.nelbo).abs() < 4 * total.std(0) / 400**0.5).all()
+    bounds = torch.stack([importance_bound(net, LAW, TOKENS, draws=32, generator=torch.Generator().manual_seed(s)) for s in range(200)])
+    mean, error = bounds.mean(0), bounds.std(0) / 200**0.5
+    assert ((mean[:, 0] + exact.nelbo).abs() < 4 * error[:, 0]).all(), "one sample is the NELBO"
+    assert (mean[:, [0, 1, 3, 7, 15]] < mean[:, [1, 3, 7, 15, 31]]).all(), "rising in K"
+    assert (mean[:, -1] < exact.log_mixture + 4 * error[:, -1]).all(), "below the mixture"
+    assert (exact.log_mixture - mean[:, -1] < 0.5 * (exact.log_mixture + exact.nelbo)).all(), "and near it"
+
+
+def test_law_without_next_choice_probabilities():
+    """ArrivalTimes draws the next token instead of summing; the mean is the same."""
+    net = denoiser(BidirectionalTransformer)
+    schedule = Power(LENGTH, FreeTable(LENGTH))
+    with torch.no_grad():
+        schedule.network.table.copy_(LAW.log_w)
+    exact = subset_likelihood(net, LAW, TOKENS).nelbo
+    estimate = torch.stack([nelbo(net, ArrivalTimes(schedule), TOKENS, draws=25, random=StepRandom(step=s)) for s in range(300)])
+    assert ((estimate.mean(0) - exact).abs() < 4 * estimate.std(0) / 300**0.5).all()
+
+
+def test_impossible_requests():
+    with pytest.raises(ValueError, match="order of revealing"):
+        subset_likelihood(denoiser(OrderCausalTransformer), LAW, TOKENS)
+    with pytest.raises(ValueError, match="orders"):
+        enumerate_orders(denoiser(BidirectionalTransformer), LAW, torch.zeros(1, 9, dtype=torch.long))
+    with pytest.raises(ValueError, match="subset"):
+        subset_likelihood(denoiser(BidirectionalTransformer), LAW, torch.zeros(1, 15, dtype=torch.long))

@@ -1,0 +1,217 @@
+"""All three estimators against enumeration of all orders: mean and gradient, float64, random denoisers, L <= 7."""
+
+import itertools
+import math
+
+import numpy
+import pytest
+import torch
+
+from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.likelihood import enumerate_orders
+from ordo.objectives import Dense, OrderSpace, TimeSpace
+from ordo.randomness import StepRandom
+from ordo.schedules import FreeTable, GivenOrder, Kumaraswamy, Linear, Power
+
+LENGTH, VOCAB = 5, 3
+
+
+def random_denoiser(kind, length=LENGTH, seed=0):
+    torch.manual_seed(seed)
+    denoiser = kind(VOCAB, length, width=8, heads=2, layers=1).double()
+    for parameter in denoiser.parameters():  # far from its mild initialisation, so that orders differ
+        torch.nn.init.normal_(parameter, std=1.5)
+    return denoiser.eval()
+
+
+def power(spread=0.8):
+    torch.manual_seed(1)
+    return Power(LENGTH, FreeTable(LENGTH, init_std=spread))
+
+
+def exact_nelbo(objective, denoiser, schedule, tokens):
+    """mean NELBO by enumeration: of orders, or for the time-space bound of masks and of time by quadrature."""
+    if isinstance(objective, TimeSpace):
+        return time_space_by_quadrature(denoiser, schedule, tokens, objective.t_min)
+    return enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean()
+
+
+def time_space_by_quadrature(denoiser, schedule, tokens, t_min):
+    """Eq. 8 on [t_min, 1] plus the reconstruction term at t_min: all 2^L masks, Gauss-Legendre in log t."""
+    masks = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))
+    node, weight = (torch.tensor(a) for a in numpy.polynomial.legendre.leggauss(400))
+    log_t = (node - 1) / 2 * -math.log(t_min)
+    t, dt = log_t.exp(), weight / 2 * -math.log(t_min) * log_t.exp()
+    order = masks.to(torch.int8).argsort(dim=-1, stable=True)
+    total = 0.0
+    for x in tokens:
+        rows = x.expand(len(masks), -1)
+        log_mu = denoiser.conditionals(rows, order, (~masks).sum(-1)).gather(-1, rows[..., None])[..., 0]
+        cost = torch.where(masks, -log_mu, 0.0)  # (masks, length)
+        masked = (1 - schedule.alpha(torch.cat([t, torch.tensor([t_min])])))[:, None]
+        q = torch.where(masks, masked, 1 - masked).prod(-1)  # (times, masks)
+        total = total + (dt[:, None] * schedule.rate(t) * (q[:-1] @ cost)).sum() + (q[-1] @ cost).sum()
+    return total / len(tokens)
+
+
+def exact_gradient(objective, denoiser, schedule, tokens):
+    """d mean NELBO / d log w by enumeration; through the table, so the gauge is projected out."""
+    (gradient,) = torch.autograd.grad(exact_nelbo(objective, denoiser, schedule, tokens), schedule.network.table)
+    return gradient.double()
+
+
+def estimates(objective, denoiser, schedule, tokens, repeats, copies):
+    """nelbo (repeats, batch) and table gradients (repeats, length), ``copies`` independent rows averaged in each."""
+    x = tokens.repeat(copies, 1)
+    values, gradients = [], []
+    for step in range(repeats):
+        out = objective(denoiser, schedule, x, StepRandom(seed=7, step=step))
+        (gradient,) = torch.autograd.grad(out.loss * LENGTH, schedule.network.table)
+        values.append(out.nelbo.mean())
+        gradients.append(gradient.double())
+    return torch.stack(values), torch.stack(gradients)
+
+
+CASES = {
+    "time": (lambda: TimeSpace(draws=2, t_min=0.02), BidirectionalTransformer),
+    "time_three_draws": (lambda: TimeSpace(draws=3, t_min=0.02), BidirectionalTransformer),
+    "order": (lambda: OrderSpace(draws=2), BidirectionalTransformer),
+    "order_three_draws": (lambda: OrderSpace(draws=3), BidirectionalTransformer),
+    "order_causal": (lambda: OrderSpace(draws=2), OrderCausalTransformer),
+    "dense": (lambda: Dense(LENGTH, draws=2), OrderCausalTransformer),
+    "dense_plain": (lambda: Dense(LENGTH, draws=4, control=False), OrderCausalTransformer),
+    "dense_ema": (lambda: Dense(LENGTH, draws=1, baseline="ema"), OrderCausalTransformer),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_mean_and_gradient_equal_enumeration(name):
+    make, kind = CASES[name]
+    time = name.startswith("time")  # its variance grows with w and needs a flatter law and more repeats
+    denoiser, schedule, objective = random_denoiser(kind), power(0.3 if time else 0.8), make()
+    tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    exact = exact_nelbo(objective, denoiser, schedule, tokens).detach()
+    want = exact_gradient(objective, denoiser, schedule, tokens)
+    denoiser.requires_grad_(False)
+    values, gradients = estimates(objective, denoiser, schedule, tokens, repeats=1000 if time else 250, copies=128)
+    error = values.std() / len(values) ** 0.5
+    assert abs(values.mean() - exact) < 4 * error + 1e-9
+    assert error < 0.02 * exact
+    gradient_error = gradients.std(0) / len(gradients) ** 0.5
+    assert ((gradients.mean(0) - want).abs() < 4 * gradient_error).all()
+    assert gradient_error.max() < 0.2 * want.abs().max(), "too noisy to test anything"
+    assert abs(gradients.mean(0).sum()) < 1e-6, "the gauge direction has no gradient"
+
+
+def test_time_space_tends_to_the_order_nelbo():
+    """Prop. 3.1: Eq. 8 without a cut is the expected autoregressive loss; with a cut it is a looser bound."""
+    denoiser, schedule = random_denoiser(BidirectionalTransformer), power()
+    tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    exact = enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean()
+    assert abs(time_space_by_quadrature(denoiser, schedule, tokens, 1e-12) - exact) < 1e-4
+    gap = [time_space_by_quadrature(denoiser, schedule, tokens, t) - exact for t in (0.3, 0.1, 0.03)]
+    assert gap[0].abs() > gap[1].abs() > gap[2].abs()
+
+
+def test_path_part_alone_is_biased():
+    """The gradient test can fail: without the score function the mean misses the enumerated gradient by far."""
+    denoiser, schedule = random_denoiser(BidirectionalTransformer), power()
+    tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    want = exact_gradient(OrderSpace(), denoiser, schedule, tokens)
+    law, path = schedule.law(), []
+    for step in range(100):
+        order = law.sample(256, torch.Generator().manual_seed(step))
+        k = torch.arange(256) % LENGTH
+        revealed = order.argsort(-1) < k[:, None]
+        x = tokens.repeat(128, 1)
+        cost = -denoiser.conditionals(x, order, k).gather(-1, x[..., None])[..., 0]
+        f = LENGTH * (law.next_log_prob(revealed).exp() * cost).sum(-1)
+        path.append(torch.autograd.grad(f.mean(), schedule.network.table, retain_graph=True)[0].double())
+    path = torch.stack(path)
+    assert ((path.mean(0) - want).abs() > 10 * path.std(0) / 10).any()
+
+
+@pytest.mark.parametrize("draws", [2, 3])
+def test_control_variate_is_unbiased_once_fitted(draws):
+    """After its statistics have moved away from zero the control variate changes the variance, not the mean."""
+    denoiser, schedule, objective = random_denoiser(OrderCausalTransformer), power(), Dense(LENGTH, draws=draws)
+    tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    want = exact_gradient(objective, denoiser, schedule, tokens)
+    denoiser.requires_grad_(False)
+    estimates(objective, denoiser, schedule, tokens, repeats=20, copies=128)
+    assert (objective.covariance / objective.variance.clamp(min=1e-12)).abs().max() > 0.05
+    _, gradients = estimates(objective.eval(), denoiser, schedule, tokens, repeats=250, copies=128)
+    assert ((gradients.mean(0) - want).abs() < 4 * gradients.std(0) / 250**0.5).all()
+
+
+def test_dense_with_arrival_times():
+    """Kumaraswamy has no Plackett-Luce law; with b = 1 it must reproduce the power family's gradient through arrival times."""
+    denoiser, reference = random_denoiser(OrderCausalTransformer), power()
+    schedule = Kumaraswamy(LENGTH, FreeTable(LENGTH), FreeTable(LENGTH), bound=50.0)
+    with torch.no_grad():
+        schedule.log_a.table.copy_(reference.log_w())
+    schedule.log_b.requires_grad_(False)
+    tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    exact = enumerate_orders(denoiser, reference.law(), tokens).nelbo.mean().detach()
+    want = exact_gradient(Dense(LENGTH), denoiser, reference, tokens)
+    denoiser.requires_grad_(False)
+    objective, values, gradients = Dense(LENGTH, draws=2), [], []
+    for step in range(300):
+        out = objective(denoiser, schedule, tokens.repeat(128, 1), StepRandom(step=step))
+        gradients.append(torch.autograd.grad(out.loss * LENGTH, schedule.log_a.table)[0].double())
+        values.append(out.nelbo.mean())
+    values, gradients = torch.stack(values), torch.stack(gradients)
+    assert abs(values.mean() - exact) < 4 * values.std() / 300**0.5
+    assert ((gradients.mean(0) - want).abs() < 4 * gradients.std(0) / 300**0.5).all()
+
+
+def test_fixed_schedules_need_no_score(all_orders):
+    """Linear is the uniform law and a given order the point mass, under every objective."""
+    tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    for schedule in (Linear(LENGTH), GivenOrder(LENGTH, [2, 0, 4, 1, 3])):
+        for make, kind in (CASES["time"], CASES["order"], CASES["dense"]):
+            denoiser = random_denoiser(kind).requires_grad_(False)
+            objective = make()
+            exact = enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean()
+            if isinstance(objective, TimeSpace):
+                objective.t_min = 1e-4  # the cut of the other tests would show in the mean
+            values = torch.stack([objective(denoiser, schedule, tokens.repeat(256, 1), StepRandom(step=s)).nelbo.mean() for s in range(60)])
+            assert abs(values.mean() - exact) < 4 * values.std() / 60**0.5 + 1e-9, (schedule, objective)
+
+
+def test_denoiser_gradient_of_dense_and_order_agree_with_enumeration():
+    for kind, make in ((BidirectionalTransformer, lambda: OrderSpace(draws=2)), (OrderCausalTransformer, lambda: Dense(LENGTH, draws=2))):
+        denoiser, schedule = random_denoiser(kind), power()
+        tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+        (want,) = torch.autograd.grad(enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean(), denoiser.head.bias)
+        objective = make()
+        got = []
+        for step in range(150):
+            out = objective(denoiser, schedule, tokens.repeat(64, 1), StepRandom(step=step))
+            got.append(torch.autograd.grad(out.loss * LENGTH, denoiser.head.bias)[0])
+        got = torch.stack(got)
+        assert ((got.mean(0) - want).abs() < 4 * got.std(0) / 150**0.5).all()
+
+
+def test_uniform_order_space_has_no_variance_for_iid_tokens():
+    """(L/n) sum over masked of CE is constant when every conditional costs the same (method: variance 0 for i.i.d. tokens)."""
+    denoiser = random_denoiser(BidirectionalTransformer)
+    for parameter in denoiser.parameters():
+        torch.nn.init.zeros_(parameter)
+    out = OrderSpace(draws=1)(denoiser, Linear(LENGTH), torch.zeros(64, LENGTH, dtype=torch.long), StepRandom())
+    assert torch.allclose(out.nelbo, out.nelbo[0].expand(64), atol=1e-10)
+
+
+def test_wrong_combinations_say_what_to_do():
+    tokens = torch.zeros(2, LENGTH, dtype=torch.long)
+    causal, both = random_denoiser(OrderCausalTransformer), random_denoiser(BidirectionalTransformer)
+    with pytest.raises(ValueError, match="bidirectional"):
+        TimeSpace()(causal, power(), tokens, StepRandom())
+    with pytest.raises(ValueError, match="order-causal"):
+        Dense(LENGTH)(both, power(), tokens, StepRandom())
+    with pytest.raises(ValueError, match="draws"):
+        OrderSpace(draws=1)(both, power(), tokens, StepRandom())
+    with pytest.raises(ValueError, match="closed form"):
+        OrderSpace()(both, Kumaraswamy(LENGTH, FreeTable(LENGTH), FreeTable(LENGTH)), tokens, StepRandom())
+    with pytest.raises(ValueError, match="baseline"):
+        Dense(LENGTH, baseline="mean")
