@@ -1,0 +1,33 @@
+"""Data modules: text at character level, and synthetic tasks whose law is known exactly."""
+
+from ordo.data.errors import ChecksumError, DataError, MissingDataError
+from ordo.data.law import Law
+from ordo.data.loader import StepBatchSampler, StepSampler
+from ordo.data.module import SequenceData
+from ordo.data.processes import BinaryTree, EvenParity, IndependentTokens, MarkovChain
+from ordo.data.task_data import TaskData
+from ordo.data.tasks import Addition, ModularSums, NotAllEqual
+from ordo.data.text import TextData
+from ordo.data.vocabulary import TEXT8_ALPHABET, Vocabulary, normalise
+
+__all__ = [
+    "TEXT8_ALPHABET",
+    "Addition",
+    "BinaryTree",
+    "ChecksumError",
+    "DataError",
+    "EvenParity",
+    "IndependentTokens",
+    "Law",
+    "MarkovChain",
+    "MissingDataError",
+    "ModularSums",
+    "NotAllEqual",
+    "SequenceData",
+    "StepBatchSampler",
+    "StepSampler",
+    "TaskData",
+    "TextData",
+    "Vocabulary",
+    "normalise",
+]

@@ -1,0 +1,120 @@
+"""What every data module of the library offers to models, callbacks and reports."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import lightning as L
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from ordo.data.errors import DataError
+from ordo.data.loader import StepSampler
+
+
+class Rows(Dataset[Tensor]):
+    """A fixed table of sequences; rows are fetched a batch at a time. ``tokens``: (n, length), any integer dtype."""
+
+    def __init__(self, tokens: Tensor) -> None:
+        self.tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitems__(self, indices: list[int]) -> Tensor:
+        """(batch, length) int64."""
+        return self.tokens[torch.tensor(indices) % len(self.tokens)].long()
+
+
+def _as_is(batch: Any) -> Any:
+    return batch  # datasets here answer a whole batch at once: nothing is left to collate
+
+
+class SequenceData(L.LightningDataModule, ABC):
+    """Base of the data modules. Batches are int64 tensors (batch, length) with tokens in 0..vocab_size-1, nothing else.
+
+    Subclasses fill the attributes below and ``val_set``, ``test_set`` in ``setup``, which is cheap to call twice; they say
+    what the training rows are (``train_rows``) and in which order they come (``train_sampler``).
+
+    Attributes (after ``setup``):
+        vocab_size: V; the mask, which no data set contains, is token V.
+        length: tokens per sequence.
+        unit: what one token is: "char" or "token".
+        entropy: exact entropy of the source in nats per sequence, None where it is unknown.
+        precedence: pairs (i, j) of positions of which i comes before j in a good decoding order; None where unknown.
+
+    Args:
+        batch_size: training sequences per step and device.
+        eval_batch_size: validation and test sequences per step and device; None: ``batch_size``.
+        seed: of everything random about the training batches.
+        num_workers: processes that prepare batches; 0 does it in the training process and is fast enough here.
+
+    Raises:
+        DataError: an argument out of range.
+    """
+
+    vocab_size: int
+    length: int
+    unit: str
+    entropy: float | None
+    precedence: list[tuple[int, int]] | None
+    val_set: Rows
+    test_set: Rows
+
+    def __init__(self, batch_size: int, eval_batch_size: int | None, seed: int, num_workers: int) -> None:
+        super().__init__()
+        eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        for name, value, least in [
+            ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("num_workers", num_workers, 0),
+        ]:  # fmt: skip
+            if value < least:
+                raise DataError(f"{name} must be at least {least}, got {value}")
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.seed, self.num_workers = seed, num_workers
+
+    @abstractmethod
+    def train_rows(self, rank: int, world_size: int) -> Dataset[Tensor]:
+        """Training data set on this rank; ``__getitems__`` gets what the sampler hands out."""
+
+    @abstractmethod
+    def train_sampler(self, rank: int, world_size: int) -> StepSampler:
+        """Order of the training rows on this rank."""
+
+    @abstractmethod
+    def decode(self, tokens: Tensor) -> list[str]:
+        """Sequences (n, length) as text, one string each; the mask is shown as ``_``."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What the data are, as JSON-serialisable values: name, sizes, vocabulary, checksum or seeds."""
+
+    def ranks(self) -> tuple[int, int]:
+        """(rank, number of processes): the trainer's, else torch.distributed's, else (0, 1)."""
+        if self.trainer is not None:
+            return self.trainer.global_rank, self.trainer.world_size
+        if dist.is_available() and dist.is_initialized():
+            return dist.get_rank(), dist.get_world_size()
+        return 0, 1
+
+    def train_dataloader(self) -> StatefulDataLoader:
+        """Shuffled full batches; its ``state_dict`` holds the position (see ``ordo.data.loader``)."""
+        dataset, sampler = self.train_rows(*self.ranks()), self.train_sampler(*self.ranks())
+        return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=_as_is, num_workers=self.num_workers)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """Validation sequences in order; the last batch may be smaller. Ranks take disjoint strided slices."""
+        return self._ordered(self.val_set)
+
+    def test_dataloader(self) -> DataLoader[Tensor]:
+        """Test sequences in order; the last batch may be smaller. Ranks take disjoint strided slices."""
+        return self._ordered(self.test_set)
+
+    def _ordered(self, dataset: Rows) -> DataLoader[Tensor]:
+        rank, world_size = self.ranks()
+        rows = range(rank, len(dataset), world_size)
+        batches = BatchSampler(rows, self.eval_batch_size, drop_last=False)
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_is, num_workers=self.num_workers)

@@ -1,0 +1,94 @@
+"""Batches from a law: training sequences are drawn afresh at every step, so nothing can be learned by heart."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ordo.data.errors import DataError
+from ordo.data.law import Law
+from ordo.data.loader import StepSampler, data_generator
+from ordo.data.module import Rows, SequenceData
+
+
+class FreshDraws(Dataset[Tensor]):
+    """Batch ``step`` of a run as a pure function of (seed, step); ranks take strided slices of the whole batch.
+
+    So W ranks with ``batch_size`` B see together the rows that one rank with W * B sees.
+    """
+
+    def __init__(self, law: Law, batch_size: int, seed: int, rank: int, world_size: int) -> None:
+        self.law, self.batch_size, self.seed = law, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+
+    def __getitems__(self, steps: list[int]) -> Tensor:
+        """(batch, length) int64 for the one step in ``steps``."""
+        (step,) = steps
+        whole = self.law.sample(self.batch_size * self.world_size, data_generator(self.seed, step))
+        return whole[self.rank :: self.world_size]
+
+
+class TaskData(SequenceData):
+    """Fresh sequences of a law for training, fixed draws for validation and test; see ``SequenceData``.
+
+    The fixed draws depend on the law and ``eval_size`` only, not on ``seed``. ``task`` stays available as an attribute.
+
+    Args:
+        task: the law, for example ``NotAllEqual(n_latents=8, n_observations=20)``.
+        batches_per_epoch: training batches that Lightning calls an epoch.
+        eval_size: sequences in each of the validation and test sets.
+        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
+
+    Raises:
+        DataError: an argument out of range.
+    """
+
+    def __init__(
+        self,
+        task: Law,
+        batches_per_epoch: int = 1000,
+        eval_size: int = 1024,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, seed, num_workers)
+        if batches_per_epoch < 1 or eval_size < 1:
+            raise DataError(f"need at least 1 of both, got batches_per_epoch={batches_per_epoch}, eval_size={eval_size}")
+        self.task, self.batches_per_epoch, self.eval_size = task, batches_per_epoch, eval_size
+        self.length, self.vocab_size, self.unit = task.length, task.vocab_size, "token"
+        self.entropy, self.precedence = task.entropy, task.precedence
+
+    def setup(self, stage: str | None = None) -> None:
+        """Draws the evaluation sets; a second call does nothing."""
+        if hasattr(self, "test_set"):
+            return
+        # Not a function of the run's seed: runs with different seeds are scored on the same sequences.
+        draws = [self.task.sample(self.eval_size, data_generator(split)) for split in (1, 2)]
+        self.val_set, self.test_set = map(Rows, draws)
+
+    def train_rows(self, rank: int, world_size: int) -> FreshDraws:
+        return FreshDraws(self.task, self.batch_size, self.seed, rank, world_size)
+
+    def train_sampler(self, rank: int, world_size: int) -> StepSampler:
+        identity = {"global_batch_size": self.batch_size * world_size, "seed": self.seed}
+        return StepSampler(self.batches_per_epoch, identity)
+
+    def decode(self, tokens: Tensor) -> list[str]:
+        return self.task.decode(tokens)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": type(self.task).__name__,
+            "task": asdict(self.task) if is_dataclass(self.task) else repr(self.task),
+            "unit": self.unit,
+            "length": self.length,
+            "vocab_size": self.vocab_size,
+            "entropy": self.entropy,
+            "sequences": {"train": None, "validation": self.eval_size, "test": self.eval_size},  # None: drawn afresh
+            "seed": self.seed,
+        }

@@ -1,0 +1,45 @@
+"""Every YAML of configs/data composes, shows every constructor argument, and gives batches."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_class, instantiate
+
+torch.set_num_threads(1)
+CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "data"
+LETTERS = "the quick brown fox jumps over the lazy dog " * 200
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+def test_config(name, tmp_path):
+    (tmp_path / "root.yaml").write_text(
+        f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n"
+    )
+    (tmp_path / "letters").write_text(LETTERS)
+    overrides = [f"data.path={tmp_path / 'letters'}"] if name in ("file", "text8") else []
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        config = compose("root", overrides).data
+    assert set(config) - {"_target_"} == set(inspect.signature(get_class(config._target_)).parameters)
+    if "task" in config:
+        fields = {field.name for field in dataclasses.fields(get_class(config.task._target_))}
+        assert set(config.task) - {"_target_"} == fields
+    data = instantiate(config)
+    data.prepare_data()
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    assert batch.shape == (config.batch_size, data.length)
+    assert data.seed == 5
+    assert data.describe()["vocab_size"] == data.vocab_size > int(batch.max())
+    assert len(data.decode(next(iter(data.test_dataloader())))) > 0
+
+
+def test_exchangeable_can_be_independent_tokens():
+    """The overrides in the comment of exchangeable.yaml."""
+    overrides = (CONFIGS / "exchangeable.yaml").read_text().splitlines()[1].split()[1:]
+    with initialize_config_dir(str(CONFIGS.parent), version_base="1.3"):
+        config = compose(overrides=["+seed=0", "+data=exchangeable", *overrides]).data
+    assert instantiate(config.task).probs == (0.5, 0.3, 0.2)
