@@ -2,5 +2,9 @@
 
 from ordo.likelihood.exact import ExactLikelihood, enumerate_orders, subset_likelihood
 from ordo.likelihood.orders import importance_bound, loss_by_rank, nelbo, order_log_prob
+from ordo.likelihood.report import Estimate, LikelihoodReport, likelihood_report
 
-__all__ = ["ExactLikelihood", "enumerate_orders", "importance_bound", "loss_by_rank", "nelbo", "order_log_prob", "subset_likelihood"]
+__all__ = [
+    "Estimate", "ExactLikelihood", "LikelihoodReport", "enumerate_orders", "importance_bound", "likelihood_report", "loss_by_rank",
+    "nelbo", "order_log_prob", "subset_likelihood",
+]  # fmt: skip

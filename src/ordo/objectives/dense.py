@@ -22,8 +22,9 @@ class Dense(nn.Module):
     * ``baseline="ema"``: a running mean of the cost from rank i on (works with draws = 1).
 
     ``control=True`` adds beta_i times the difference in cost *before* rank i (also out of reach of choice i). For a good denoiser
-    an order's total cost hardly varies (chain rule), so what was expensive before is cheap after; beta_i is the running
-    regression coefficient, from earlier steps only, hence unbiased. beta = 0 is plain cost-to-go, beta = 1 the total cost.
+    an order's total cost hardly varies (chain rule), so what was expensive before is cheap after; across different x, what was
+    expensive before stays expensive. beta_i is the running regression coefficient, from earlier steps only, hence unbiased.
+    beta = 0 is plain cost-to-go, beta = 1 the total cost.
     """
 
     mean_to_go: Tensor
@@ -84,7 +85,7 @@ class Dense(nn.Module):
             own, past = leave_one_out(to_go), leave_one_out(before)
         else:
             own, past = to_go - self.mean_to_go, before - self.mean_before
-        beta = (-self.covariance / self.variance.clamp(min=1e-12)).clamp(0.0, 1.0)
+        beta = -self.covariance / self.variance.clamp(min=1e-12)
         advantage = own + beta * past if self.control else own
         if self.baseline == "ema" and self.seen == 0:
             advantage = torch.zeros_like(advantage)  # no mean yet; adding none is a baseline of to_go itself for one step

@@ -1,0 +1,52 @@
+"""Runs experiments exactly as train.py does, several at a time, each once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+
+CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
+
+
+def compose_experiment(experiment: str, overrides: list[str]) -> Any:
+    """The configuration of ``python train.py experiment=... overrides``."""
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        return compose("train", [f"experiment={experiment}", f"name={experiment}", *overrides])
+
+
+def _one(experiment: str, overrides: list[str], folder: str) -> dict[str, Any]:
+    from ordo.training.run import train
+
+    config = compose_experiment(experiment, [*overrides, f"output={folder}"])
+    train(config)
+    return json.loads((Path(folder) / "report.json").read_text())
+
+
+def run_all(runs: dict[str, tuple[str, list[str]]], work: str, jobs: int) -> dict[str, dict[str, Any]]:
+    """runs: name -> (experiment, overrides). Returns name -> report.json; progress on standard error, one thread a run."""
+    common = ["threads=1", "trainer.enable_progress_bar=false", "compare=null", "callbacks.samples=null", "callbacks.progress=null"]
+    reports: dict[str, dict[str, Any]] = {}
+    waiting = {}
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for name, (experiment, overrides) in runs.items():
+            folder = Path(work) / name
+            overrides = [*overrides, *common]
+            identity = json.dumps([experiment, overrides])
+            marker = folder / "benchmark.json"
+            if (folder / "report.json").exists() and marker.exists() and marker.read_text() == identity:
+                reports[name] = json.loads((folder / "report.json").read_text())
+                continue
+            waiting[pool.submit(_one, experiment, overrides, str(folder))] = (name, marker, identity)
+        for done in as_completed(waiting):
+            name, marker, identity = waiting[done]
+            reports[name] = done.result()
+            marker.write_text(identity)
+            estimates = {k: round(v["bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
+            print(f"{len(reports)}/{len(runs)} {name}: bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s", file=sys.stderr, flush=True)
+    return {name: reports[name] for name in runs}

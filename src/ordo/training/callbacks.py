@@ -1,0 +1,105 @@
+"""What a run leaves behind while it trains: the history of its order law, samples, pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from ordo import plots
+from ordo.randomness import seeded_generator
+from ordo.samplers import sample_by_order
+
+
+class OrderHistory(L.Callback):
+    """Expected rank of every position and the order entropy, every ``every`` steps; resumes with the run.
+
+    Writes ``order_over_training.npz`` and two pictures, ``order_over_training.png`` and ``order.png``, to ``folder`` at the end, and logs the
+    latter at every validation to loggers that take pictures.
+    """
+
+    def __init__(self, folder: str, every: int = 50):
+        if every < 1:
+            raise ValueError(f"every must be positive, got {every}")
+        self.folder, self.every = Path(folder), every
+        self.steps: list[int] = []
+        self.ranks: list[list[float]] = []
+        self.entropies: list[float] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "ranks": self.ranks, "entropies": self.entropies}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps, self.ranks, self.entropies = state_dict["steps"], state_dict["ranks"], state_dict["entropies"]
+
+    @torch.no_grad()
+    def _record(self, trainer: L.Trainer, module: Any) -> None:
+        step = trainer.global_step
+        if self.steps and self.steps[-1] >= step:
+            return
+        law = module.schedule.law()
+        self.steps.append(step)
+        self.ranks.append(law.expected_rank().tolist())
+        entropy = float("nan")
+        if hasattr(law, "entropy"):
+            generator = seeded_generator(module.device, module.seed, step, -2)
+            entropy = float(law.entropy(samples=256, generator=generator)[0])
+            module.log("train/order_entropy", entropy, prog_bar=True)
+        self.entropies.append(entropy)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.global_step % self.every == 0 or trainer.global_step == 1:
+            self._record(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            add_picture = getattr(logger.experiment, "add_figure", None)
+            if add_picture is not None:  # TensorBoard
+                add_picture("order", self._heatmap(pl_module), trainer.global_step)
+            elif hasattr(logger, "log_image"):  # W&B
+                plots.save(self._heatmap(pl_module), self.folder / "order.png")
+                logger.log_image("order", [str(self.folder / "order.png")])  # type: ignore[attr-defined]
+
+    def _heatmap(self, module: Any):
+        with torch.no_grad():
+            orders = module.schedule.law().draw(2000, seeded_generator(module.device, module.seed, 0, -3)).order
+        return plots.order_heatmap(plots.rank_probability(orders.cpu().numpy()), None)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not trainer.is_global_zero or not self.steps:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ranks, entropies = np.array(self.ranks), np.array(self.entropies)
+        np.savez(self.folder / "order_over_training.npz", step=np.array(self.steps), expected_rank=ranks, entropy=entropies)
+        known = None if np.isnan(entropies).any() else entropies
+        plots.save(plots.order_over_training(np.array(self.steps), ranks, known, None), self.folder / "order_over_training.png")
+        plots.save(self._heatmap(pl_module), self.folder / "order.png")
+
+
+class SampleWriter(L.Callback):
+    """At every validation draws ``n`` sequences, one token a call in orders of the model's own law, and appends them to ``folder/samples.txt``."""
+
+    def __init__(self, folder: str, n: int = 4):
+        if n < 1:
+            raise ValueError(f"n must be positive, got {n}")
+        self.path, self.n = Path(folder) / "samples.txt", n
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        generator = seeded_generator(pl_module.device, pl_module.seed, trainer.global_step, -4)
+        order = pl_module.schedule.law().draw(self.n, generator).order
+        texts = trainer.datamodule.decode(sample_by_order(pl_module.denoiser, order, generator).tokens.cpu())  # type: ignore[attr-defined]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.writelines(f"step {trainer.global_step}\t{text!r}\n" for text in texts)
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_text"):
+                logger.log_text("samples", columns=["text"], data=[[t] for t in texts])  # type: ignore[attr-defined]
+            elif hasattr(logger.experiment, "add_text"):
+                logger.experiment.add_text("samples", "\n\n".join(texts), trainer.global_step)

@@ -1,0 +1,122 @@
+"""The one LightningModule: denoiser, schedule and objective trained together."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from ordo.likelihood import nelbo, order_log_prob
+from ordo.objectives import Objective
+from ordo.objectives.output import is_learned
+from ordo.order import entropy_surrogate, uniform_law
+from ordo.randomness import StepRandom, seeded_generator
+from ordo.schedules import Schedule
+from ordo.training.optimisation import OptimizerSettings, build_optimizer
+
+VALIDATION = 1 << 40  # a step no training run reaches: validation draws never coincide with training draws
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is NaN or infinite."""
+
+
+class OrderDiffusion(L.LightningModule):
+    """Trains (denoiser, schedule) on an objective.
+
+    Logged: ``train/bits_per_token`` (the NELBO, never the surrogate), ``train/order_entropy`` (nats), ``val/nelbo`` (own law),
+    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the mode order) where one call gives it.
+
+    Args: config: plain dict stored in every checkpoint, from which ``ordo.training.checkpoint.load`` rebuilds the model.
+    """
+
+    def __init__(
+        self,
+        denoiser: Any,
+        schedule: Schedule,
+        objective: Objective,
+        optimizer: OptimizerSettings,
+        seed: int = 0,
+        validation_draws: int = 2,
+        config: dict[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.denoiser, self.schedule, self.objective = denoiser, schedule, objective
+        self.settings, self.seed, self.validation_draws = optimizer, seed, validation_draws
+        self.config = config or {}
+        self._micro = 0  # micro-batches since the last optimiser step
+        self._bad: Tensor | None = None
+        if optimizer.entropy_bonus and not hasattr(schedule.law(), "step_log_prob"):
+            raise ValueError(f"optimizer.entropy_bonus needs an order law in closed form, which {type(schedule).__name__} has not; set it to 0")
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        trainer = self.trainer
+        random = StepRandom(
+            self.seed,
+            trainer.global_step,
+            self._micro * trainer.world_size + trainer.global_rank,
+            trainer.accumulate_grad_batches * trainer.world_size,
+        )
+        self._micro = (self._micro + 1) % trainer.accumulate_grad_batches
+        out = self.objective(self.denoiser, self.schedule, batch, random)
+        loss = out.loss
+        weight = self.settings.entropy_weight(trainer.global_step)
+        if weight and is_learned(self.schedule):
+            generator = seeded_generator(batch.device, self.seed, trainer.global_step, -1)
+            loss = loss - weight / batch.shape[1] * entropy_surrogate(self.schedule.law(), 64, generator)  # type: ignore[arg-type]
+        self._watch(loss)
+        bits = out.nelbo.mean() / (batch.shape[1] * math.log(2))
+        self.log("train/bits_per_token", bits, prog_bar=True, batch_size=batch.shape[0], sync_dist=trainer.world_size > 1)
+        for name, value in out.diagnostics.items():
+            self.log(f"train/{name}", value, batch_size=batch.shape[0])
+        return loss
+
+    def _watch(self, loss: Tensor) -> None:
+        """Notes a loss that is not finite; looks at once on the CPU, every 50 steps elsewhere (a look waits for the device)."""
+        bad = ~torch.isfinite(loss.detach())
+        self._bad = bad if self._bad is None else self._bad | bad
+        if bad.device.type == "cpu" or self.trainer.global_step % 50 == 0:
+            self.check_finite()
+
+    def check_finite(self) -> None:
+        """Raises TrainingDiverged if any loss since the last look was not finite."""
+        if self._bad is not None and bool(self._bad):
+            last = getattr(self.trainer.checkpoint_callback, "dirpath", None)
+            where = f"the last good checkpoint is in {last} (resume={last})" if last else "no checkpoint was kept"
+            raise TrainingDiverged(
+                f"the loss became NaN or infinite at or before step {self.trainer.global_step}; training stopped, {where}. "
+                "Lower optimizer.lr or optimizer.schedule_lr, bound log w (schedule.bound), or raise objective.t_min."
+            )
+
+    def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
+        # Separately: the schedule's score gradients are noisy and must not shrink the denoiser's step.
+        for module, limit in ((self.denoiser, self.settings.clip), (self.schedule, self.settings.schedule_clip)):
+            parameters = [p for p in module.parameters() if p.grad is not None]
+            if limit is not None and parameters:
+                nn.utils.clip_grad_norm_(parameters, limit)
+
+    def configure_optimizers(self) -> Any:
+        optimizer, scheduler = build_optimizer(self.denoiser, self.schedule, self.settings)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        random = StepRandom(self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size)
+        law = self.schedule.law()
+        own = nelbo(self.denoiser, law, batch, self.validation_draws, random).mean()
+        uniform = nelbo(self.denoiser, uniform_law(batch.shape[1], batch.device), batch, self.validation_draws, random).mean()
+        values = {"nelbo": own, "nelbo_uniform": uniform}
+        if self.denoiser.order_causal:
+            values["mode"] = -order_log_prob(self.denoiser, batch, law.mode()).mean()
+        for name, value in values.items():
+            self.log(f"val/{name}", value.float(), batch_size=batch.shape[0], sync_dist=True)
+        self.log("val/bits_per_token", (own / (batch.shape[1] * math.log(2))).float(), prog_bar=True, batch_size=batch.shape[0], sync_dist=True)
+
+    def on_validation_start(self) -> None:
+        self.check_finite()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.check_finite()
+        checkpoint["ordo"] = {"format": 1, "config": self.config}

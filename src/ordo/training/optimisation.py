@@ -1,0 +1,83 @@
+"""Optimiser settings: AdamW with one group for the denoiser and one for the schedule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW for both; the schedule waits for the denoiser, then learns at a rate of its own.
+
+    lr, betas, weight_decay: of the denoiser (decay on matrices only). warmup_steps: linear, then cosine to final_lr * lr at total_steps.
+    schedule_lr, schedule_betas: of the schedule network, no decay. schedule_delay: steps in which the order law does not move, because the
+    denoiser still knows nothing. schedule_ramp: steps from there to the full rate. schedule_final: factor reached, by cosine, at total_steps.
+    clip, schedule_clip: largest gradient norm of each group; None for no limit.
+    entropy_bonus: nats of loss per nat of order entropy (per sequence) at the start, annealed linearly to 0 at entropy_steps.
+    """
+
+    total_steps: int
+    lr: float = 2e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    warmup_steps: int = 100
+    final_lr: float = 0.02
+    schedule_lr: float = 0.05
+    schedule_betas: tuple[float, float] = (0.9, 0.999)
+    schedule_delay: int = 100
+    schedule_ramp: int = 0
+    schedule_final: float = 1.0
+    clip: float | None = 1.0
+    schedule_clip: float | None = 1.0
+    entropy_bonus: float = 0.0
+    entropy_steps: int = 0
+
+    def __post_init__(self) -> None:
+        if self.total_steps < 1:
+            raise ValueError(f"optimizer.total_steps must be positive, got {self.total_steps}")
+        if self.entropy_bonus and self.entropy_steps < 1:
+            raise ValueError("optimizer.entropy_bonus needs optimizer.entropy_steps > 0, over which it is annealed to 0")
+        for name in ("lr", "schedule_lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"optimizer.{name} must be positive, got {getattr(self, name)}")
+
+    def denoiser_factor(self, step: int) -> float:
+        """Learning rate of the denoiser at a step, relative to lr."""
+        progress = min(step / self.total_steps, 1.0)
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        return min(1.0, (step + 1) / max(self.warmup_steps, 1)) * (self.final_lr + (1 - self.final_lr) * cosine)
+
+    def schedule_factor(self, step: int) -> float:
+        """Learning rate of the schedule at a step, relative to schedule_lr; 0 during the delay."""
+        if step < self.schedule_delay:
+            return 0.0
+        ramp = min(1.0, (step - self.schedule_delay + 1) / max(self.schedule_ramp, 1))
+        cosine = 0.5 * (1 + math.cos(math.pi * min(step / self.total_steps, 1.0)))
+        return ramp * (self.schedule_final + (1 - self.schedule_final) * cosine)
+
+    def entropy_weight(self, step: int) -> float:
+        """Weight of the entropy bonus at a step."""
+        return self.entropy_bonus * max(0.0, 1 - step / self.entropy_steps) if self.entropy_bonus else 0.0
+
+
+def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings):
+    """(AdamW, LambdaLR stepped once an optimiser step). Groups: matrices, vectors and embeddings of the denoiser; the schedule if it learns."""
+    matrices, others = [], []
+    embeddings = {id(p) for m in denoiser.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    for parameter in denoiser.parameters():
+        (others if parameter.ndim < 2 or id(parameter) in embeddings else matrices).append(parameter)
+    groups = [
+        {"params": matrices, "lr": settings.lr, "weight_decay": settings.weight_decay, "betas": tuple(settings.betas)},
+        {"params": others, "lr": settings.lr, "weight_decay": 0.0, "betas": tuple(settings.betas)},
+    ]
+    factors = [settings.denoiser_factor, settings.denoiser_factor]
+    learned = [p for p in schedule.parameters() if p.requires_grad]
+    if learned:
+        groups.append({"params": learned, "lr": settings.schedule_lr, "weight_decay": 0.0, "betas": tuple(settings.schedule_betas)})
+        factors.append(settings.schedule_factor)
+    optimizer = torch.optim.AdamW(groups)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)

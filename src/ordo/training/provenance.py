@@ -1,0 +1,61 @@
+"""What a run was: configuration, code, versions, machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+PACKAGES = ("ordo", "torch", "lightning", "torchdata", "hydra-core", "numpy", "transformers", "datasets")
+
+
+def git_commit() -> str | None:
+    """The commit of the code that runs, with "+changes" if the tree differs from it; None outside git."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+changes" if dirty else "")
+
+
+def describe_device() -> str:
+    """The GPU's name, or the number of CPU threads in use."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name()} x {torch.cuda.device_count()}"
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
+
+
+def provenance() -> dict[str, Any]:
+    """JSON-serialisable."""
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "device": describe_device(),
+    }
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def save_run_record(folder: Path, config: DictConfig, data: dict[str, Any]) -> None:
+    """``config.yaml`` (resolved) and ``provenance.json`` in the run folder. Raises OSError if it cannot be written."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    plain.pop("hydra", None)  # type: ignore[union-attr]
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plain)), encoding="utf-8")
+    write_json(folder / "provenance.json", provenance() | {"data": data})

@@ -1,0 +1,49 @@
+"""Train a masked diffusion model that learns its decoding order.
+
+    python train.py                                   the quickstart: embedded text, no network
+    python train.py experiment=nae_learned_order      any configs/experiment/*.yaml
+    python train.py experiment=text8_learned_order_cpu data.path=FILE seed=1 steps=1200
+    python train.py resume=outputs/NAME/TIME          go on after a kill, with the same settings
+
+Every setting is in configs/; `python train.py --help` lists the choices, `--cfg job` prints what would run.
+"""
+
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from rich.console import Console
+
+from ordo.data import DataError
+from ordo.training.build import ConfigError
+from ordo.training.checkpoint import CheckpointError
+from ordo.training.module import TrainingDiverged
+from ordo.training.run import comparison, report_table, train
+
+
+@hydra.main(config_path="configs", config_name="train", version_base="1.3")
+def main(config: DictConfig) -> float | None:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # jobs of a sweep share their start time
+        config.output = str(Path(config.output) / f"{HydraConfig.get().job.num}_{HydraConfig.get().job.override_dirname}")
+    console = Console()
+    try:
+        result = train(config)
+        reports = {}
+        if config.compare is not None:
+            other = train(comparison(config))
+            if other.report is not None:
+                reports[str(config.compare.label)] = other.report
+        if result.report is not None:
+            reports[str(config.compare.own_label) if config.compare is not None else "model"] = result.report
+            console.print(report_table(reports, f"{config.name}: {config.report.split} data, mean ± standard error"))
+            console.print(f"report, pictures and checkpoints: {config.output}", soft_wrap=True)
+    except (DataError, ConfigError, CheckpointError, TrainingDiverged, OSError) as error:
+        sys.exit(f"error: {error}")
+    return None if result.report is None else result.report.estimates["own_nelbo"].nats
+
+
+if __name__ == "__main__":
+    main()
