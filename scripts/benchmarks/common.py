@@ -24,12 +24,13 @@ def _one(experiment: str, overrides: list[str], folder: str) -> dict[str, Any]:
     from ordo.training.run import train
 
     config = compose_experiment(experiment, [*overrides, f"output={folder}"])
-    train(config)
-    return json.loads((Path(folder) / "report.json").read_text())
+    result = train(config)
+    out = result.report.as_dict() if result.report is not None else {"estimates": {}}
+    return out | {"fit_seconds": result.seconds}
 
 
 def run_all(runs: dict[str, tuple[str, list[str]]], work: str, jobs: int) -> dict[str, dict[str, Any]]:
-    """runs: name -> (experiment, overrides). Returns name -> report.json; progress on standard error, one thread a run."""
+    """runs: name -> (experiment, overrides). Returns name -> report; progress on standard error, one thread a run."""
     common = ["threads=1", "trainer.enable_progress_bar=false", "compare=null", "callbacks.samples=null", "callbacks.progress=null"]
     reports: dict[str, dict[str, Any]] = {}
     waiting = {}
@@ -39,14 +40,16 @@ def run_all(runs: dict[str, tuple[str, list[str]]], work: str, jobs: int) -> dic
             overrides = [*overrides, *common]
             identity = json.dumps([experiment, overrides])
             marker = folder / "benchmark.json"
-            if (folder / "report.json").exists() and marker.exists() and marker.read_text() == identity:
-                reports[name] = json.loads((folder / "report.json").read_text())
-                continue
+            if marker.exists():
+                finished = json.loads(marker.read_text())
+                if finished["identity"] == identity:
+                    reports[name] = finished["report"]
+                    continue
             waiting[pool.submit(_one, experiment, overrides, str(folder))] = (name, marker, identity)
         for done in as_completed(waiting):
             name, marker, identity = waiting[done]
             reports[name] = done.result()
-            marker.write_text(identity)
+            marker.write_text(json.dumps({"identity": identity, "report": reports[name]}))
             estimates = {k: round(v["bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
             print(f"{len(reports)}/{len(runs)} {name}: bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s", file=sys.stderr, flush=True)
     return {name: reports[name] for name in runs}

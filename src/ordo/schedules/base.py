@@ -36,7 +36,7 @@ class Schedule(nn.Module):
 
     def alpha_prime(self, t: Tensor) -> Tensor:
         """d alpha_l / dt (batch, length), <= 0, by automatic differentiation; stays differentiable in the parameters."""
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
             t = self.spread(t).detach().clone().requires_grad_()
             (slope,) = torch.autograd.grad(self.alpha(t).sum(), t, create_graph=True)
         return slope
@@ -80,7 +80,8 @@ class ArrivalTimes:
     def times(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         device = next((p.device for p in (*self.schedule.parameters(), *self.schedule.buffers())), torch.device("cpu"))
         u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=device)
-        return self.schedule.inverse(u).detach()
+        # Times that round to 0 or 1 would have an infinite score.
+        return self.schedule.inverse(u).detach().clamp(1e-300, 1 - 2**-53)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         return (-self.times(n, generator)).argsort(-1)

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from ordo.schedules.base import Schedule
+
+
+def log1mexp(x: Tensor) -> Tensor:
+    """log(1 - e^x), x <= 0, accurate at both ends (Maechler 2012)."""
+    near = x > -math.log(2)
+    return torch.where(near, torch.log(-torch.expm1(torch.where(near, x, -1.0))), torch.log1p(-torch.exp(torch.where(near, -1.0, x))))
 
 
 class Kumaraswamy(Schedule):
@@ -32,20 +40,26 @@ class Kumaraswamy(Schedule):
 
     def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:
         a, b = self.shape()
-        log_clean = b * torch.log(-torch.expm1(a * self.spread(t).log()))
-        return torch.log(-torch.expm1(log_clean)), log_clean
+        log_power = a * self.spread(t).log()
+        log_clean = b * log1mexp(log_power)
+        small = log_power < -37.0  # t^a < 1e-16: 1 - (1 - t^a)^b = b t^a to the last digit
+        exact = log1mexp(torch.where(small, -1.0, log_clean))
+        return torch.where(small, b.log() + log_power, exact), log_clean
 
     def alpha(self, t: Tensor) -> Tensor:
         return self.log_mask_prob(t)[1].exp()
 
-    def alpha_prime(self, t: Tensor) -> Tensor:
+    def log_slope(self, t: Tensor) -> Tensor:
         a, b = self.shape()
         log_t = self.spread(t).log()
-        return -a * b * ((a - 1) * log_t + (b - 1) * torch.log(-torch.expm1(a * log_t))).exp()
+        return a.log() + b.log() + (a - 1) * log_t + (b - 1) * log1mexp(a * log_t)
+
+    def alpha_prime(self, t: Tensor) -> Tensor:
+        return -self.log_slope(t).exp()
 
     def rate(self, t: Tensor) -> Tensor:
-        return -self.alpha_prime(t) / self.log_mask_prob(t)[0].exp()
+        return (self.log_slope(t) - self.log_mask_prob(t)[0]).exp()
 
     def inverse(self, u: Tensor) -> Tensor:
         a, b = self.shape()
-        return (torch.log(-torch.expm1(torch.log1p(-self.spread(u)) / b)) / a).exp()
+        return (log1mexp(torch.log1p(-self.spread(u)) / b) / a).exp()

@@ -63,7 +63,7 @@ class LogLinear(Univariate):
         return -torch.ones_like(self.spread(t))
 
     def rate(self, t: Tensor) -> Tensor:
-        return 1.0 / torch.expm1(self.sigma(t)) * (self.sigma(t)).exp()
+        return -1.0 / torch.expm1(-self.sigma(t))
 
     def inverse(self, u: Tensor) -> Tensor:
         return self.spread(u)
