@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from benchmarks import nae, text, throughput, variance
+from bench import nae, text, throughput, variance
 
 BENCHMARKS = {"nae": nae, "text": text, "variance": variance, "throughput": throughput}
 

@@ -27,6 +27,8 @@ class BidirectionalTransformer(nn.Module):
     """
 
     order_causal = False
+    cos: Tensor
+    sin: Tensor
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -44,13 +45,12 @@ class Block(nn.Module):
             nn.init.zeros_(self.modulation.bias)
 
     def attention(self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, causal: bool) -> Tensor:
-        batch, length, width = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = rearrange(self.qkv(x), "b l (three h w) -> three b h l w", three=3, h=self.heads)
         if rotary is not None:
             q, k = rotate(q, rotary[0], rotary[1]), rotate(k, rotary[2], rotary[3])
         drop = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=drop)
-        return self.out(y.transpose(1, 2).reshape(batch, length, width))
+        return self.out(rearrange(y, "b h l w -> b l (h w)"))
 
     def mlp(self, x: Tensor) -> Tensor:
         return F.dropout(self.down(F.gelu(self.up(x), approximate="tanh")), self.dropout, self.training)

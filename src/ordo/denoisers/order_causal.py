@@ -22,6 +22,8 @@ class OrderCausalTransformer(nn.Module):
     """
 
     order_causal = True
+    cos: Tensor
+    sin: Tensor
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import run_all
+from bench.common import run_all
 from ordo.objectives import Dense, OrderSpace, TimeSpace
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Power
@@ -61,15 +61,15 @@ def measure(bidirectional: Path, causal: Path, own_law: bool, repeats: int) -> d
         config.data.batch_size = ROWS
         data = build_data(config)
         length = data.length
-        log_w = module.schedule.log_w() if own_law else torch.zeros(length)
+        log_w = module.schedule.law().log_w if own_law else torch.zeros(length)
         for kind in kinds:
             objective = {
-                "time": lambda: TimeSpace(draws=2),
-                "order": lambda: OrderSpace(draws=2),
-                "dense": lambda length=length: Dense(length),
-                "dense_rloo": lambda length=length: Dense(length, draws=2, baseline="rloo"),
-                "dense_rloo_plain": lambda length=length: Dense(length, draws=2, baseline="rloo", control=False),
-            }[kind]()
+                "time": TimeSpace(draws=2),
+                "order": OrderSpace(draws=2),
+                "dense": Dense(length),
+                "dense_rloo": Dense(length, draws=2, baseline="rloo"),
+                "dense_rloo_plain": Dense(length, draws=2, baseline="rloo", control=False),
+            }[kind]
             figure = total_variance(objective, module.denoiser, log_w, endless(data), repeats)
             out[kind], out[f"{kind}_se"] = figure["variance"], figure["standard_error"]
     out["ratio_time_to_order"], out["ratio_order_to_dense"] = out["time"] / out["order"], out["order"] / out["dense"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from benchmarks.common import run_all
+from bench.common import run_all
 
 ROWS = 256
 KINDS = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import run_all
+from bench.common import run_all
 
 ROWS = 64
 LAWS = {"fixed": ["schedule=linear"], "table": ["schedule=power_table"], "network": [], "l2r": ["schedule=left_to_right"]}
