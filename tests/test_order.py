@@ -67,8 +67,7 @@ def test_entropy_exact_and_monte_carlo(enumerated):
     assert abs(mean - PlackettLuce(log_w)._entropy_by_subsets()) < 4 * error
 
 
-def test_next_log_prob(enumerated):
-    orders, log_prob = enumerated
+def test_next_log_prob():
     revealed = torch.tensor([[False, True, False, False, True]])
     got = PlackettLuce(LOG_W).next_log_prob(revealed)[0].exp()
     w = LOG_W.exp() * ~revealed[0]

@@ -51,5 +51,9 @@ def run_all(runs: dict[str, tuple[str, list[str]]], work: str, jobs: int) -> dic
             reports[name] = done.result()
             marker.write_text(json.dumps({"identity": identity, "report": reports[name]}))
             estimates = {k: round(v["bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
-            print(f"{len(reports)}/{len(runs)} {name}: bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s", file=sys.stderr, flush=True)
+            print(
+                f"{len(reports)}/{len(runs)} {name}: bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
     return {name: reports[name] for name in runs}

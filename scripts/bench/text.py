@@ -1,7 +1,7 @@
 """Does it find the reading order? text8 pieces, bits/char of random, learned and left-to-right orders at equal denoiser rows.
 
-The same transformer size (4 layers of width 128) and the same 64 denoiser rows a step everywhere; laws: ``fixed`` (uniformly random orders),
-``table`` (a free log w per position), ``network`` (log w from position features), ``l2r``. Test split of a local text8 file.
+The same transformer size (4 layers of width 128) and the same 64 denoiser rows a step everywhere. Laws: ``fixed`` (uniformly random
+orders), ``table`` (a free log w per position), ``network`` (log w from position features), ``l2r``. Test split of a local text8 file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="the seeds themselves")
-    parser.add_argument("--runs", nargs="+", default=[f"{law}_{objective}" for law in LAWS for objective in OBJECTIVES if law != "l2r"] + ["l2r_dense"])
+    parser.add_argument(
+        "--runs", nargs="+", default=[f"{law}_{objective}" for law in LAWS for objective in OBJECTIVES if law != "l2r"] + ["l2r_dense"]
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
 
 
@@ -40,13 +42,21 @@ def rank_correlation(folder: Path) -> float:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     steps = 20 if arguments.quick else arguments.steps
     common = [f"data.path={Path(arguments.text8).resolve()}", f"data.length={arguments.length}", f"steps={steps}"]
-    common += ["validate_every=${steps}", "checkpoint_every=600", "report.split=test", "report.sequences=2048", "report.exact_sequences=512"]
+    common += [
+        "validate_every=${steps}",
+        "checkpoint_every=600",
+        "report.split=test",
+        "report.sequences=2048",
+        "report.exact_sequences=512",
+    ]
     common += [f"trainer.accelerator={arguments.device.replace('cuda', 'gpu')}"]
     runs = {}
     for name in arguments.runs:
         law, _, objective = name.partition("_")
         if law not in LAWS or objective not in OBJECTIVES:
-            raise SystemExit(f"error: run {name!r} is not LAW_OBJECTIVE with LAW in {', '.join(LAWS)} and OBJECTIVE in {', '.join(OBJECTIVES)}")
+            raise SystemExit(
+                f"error: run {name!r} is not LAW_OBJECTIVE with LAW in {', '.join(LAWS)} and OBJECTIVE in {', '.join(OBJECTIVES)}"
+            )
         draws = 2 if law in ("table", "network") and objective != "dense" else 1
         changes = [*LAWS[law], *OBJECTIVES[objective], f"objective.draws={draws}", f"data.batch_size={ROWS // draws}"]
         changes += [RATES[law]] if law in RATES else []

@@ -1,8 +1,8 @@
 """Training tokens/s and peak memory of each objective, against the same step written with a plain torch.nn.TransformerEncoder.
 
-All variants take turns within one process, so that ratios hold whatever else the machine does; peak memory is that of a process of its own.
-``overhead`` is the share of a learned-schedule step that is not denoiser forward, backward and optimizer: 1 - bare step / whole step, where the
-bare step feeds the denoiser the same kind of input with fixed masks or orders and sums the cross-entropies.
+All variants take turns within one process, so that ratios hold whatever else the machine does; peak memory is that of a process of
+its own. ``overhead`` is the share of a learned-schedule step that is not denoiser forward, backward and optimizer: 1 - bare step / whole
+step, where the bare step feeds the denoiser the same kind of input with fixed masks or orders and sums the cross-entropies.
 """
 
 from __future__ import annotations

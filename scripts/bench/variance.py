@@ -16,6 +16,7 @@ import torch
 
 from bench.common import run_all
 from ordo.objectives import Dense, OrderSpace, TimeSpace
+from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Power
 from ordo.training.build import build_data
@@ -46,7 +47,11 @@ def total_variance(objective: Any, denoiser: Any, log_w: torch.Tensor, batches: 
             gradients.append(gradient.double())
     stacked = torch.stack(gradients)
     squares = (stacked - stacked.mean(0)).square().sum(-1) * repeats / (repeats - 1)
-    return {"variance": squares.mean().item(), "standard_error": (squares.std() / repeats**0.5).item(), "signal": stacked.mean(0).norm().item()}
+    return {
+        "variance": squares.mean().item(),
+        "standard_error": (squares.std() / repeats**0.5).item(),
+        "signal": stacked.mean(0).norm().item(),
+    }
 
 
 def endless(data: Any) -> Any:
@@ -61,7 +66,8 @@ def measure(bidirectional: Path, causal: Path, own_law: bool, repeats: int) -> d
         config.data.batch_size = ROWS
         data = build_data(config)
         length = data.length
-        log_w = module.schedule.law().log_w if own_law else torch.zeros(length)
+        law = module.schedule.law()
+        log_w = law.log_w if own_law and isinstance(law, PlackettLuce) else torch.zeros(length)
         for kind in kinds:
             objective = {
                 "time": TimeSpace(draws=2),
@@ -84,7 +90,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     bidirectional = ["objective=order", "denoiser=bidirectional"]
     half = [f"data.batch_size={ROWS // 2}"]
     cases: dict[str, tuple[str, list[str], list[str], bool]] = {
-        "nae, uniform orders": ("nae_learned_order", ["schedule=linear", "objective.draws=1"], ["schedule=linear", "objective.draws=1"], False),
+        "nae, uniform orders": (
+            "nae_learned_order",
+            ["schedule=linear", "objective.draws=1"],
+            ["schedule=linear", "objective.draws=1"],
+            False,
+        ),
         "nae, own learned law": ("nae_learned_order", half, [], True),
     }
     if arguments.text8:

@@ -58,7 +58,7 @@ def test_masked_tokens_are_not_seen(kind, kwargs, batch):
 
 @pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
 def test_order_of_revealing(kind, kwargs, batch):
-    """A bidirectional denoiser sees a set; an order-causal one may tell orders apart, and depends on the masked suffix's order in nothing."""
+    """A bidirectional denoiser sees a set; an order-causal one may tell orders apart; neither sees the order of the masked rest."""
     net = make(kind, **kwargs)
     tokens, order, k = batch
     rank = order.argsort(-1)

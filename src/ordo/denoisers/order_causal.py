@@ -82,7 +82,7 @@ class OrderCausalTransformer(nn.Module):
         Meaningful at masked positions only. Every masked position has a slot of its own that attends to the
         revealed prefix and to itself. Tokens at masked positions are not read.
         """
-        batch, length = order.shape
+        length = order.shape[1]
         slot = torch.arange(length, device=order.device)
         source = torch.minimum(slot, n_revealed[:, None]) - 1  # rank of the token a slot carries
         stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))

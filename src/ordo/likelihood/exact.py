@@ -49,9 +49,11 @@ def subset_likelihood(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> E
     m(S + l) += m(S) P(l | S) mu(x_l | x_S). Needs conditionals that depend on the revealed *set*. Raises ValueError for an
     order-causal denoiser (enumerate its orders instead) and for longer sequences.
     """
-    batch, length = tokens.shape
+    length = tokens.shape[1]
     if denoiser.order_causal:
-        raise ValueError("an order-causal denoiser depends on the order of revealing, not only on the set; use enumerate_orders (length <= 8)")
+        raise ValueError(
+            "an order-causal denoiser depends on the order of revealing, not only on the set; use enumerate_orders (length <= 8)"
+        )
     if length > SUBSET_LENGTH:
         raise ValueError(f"length {length} has 2^{length} revealed sets; the subset DP stops at {SUBSET_LENGTH}")
     device = tokens.device
@@ -64,7 +66,9 @@ def subset_likelihood(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> E
     for x in tokens:
         rows = x.expand(len(subsets), -1)
         parts = [
-            denoiser.conditionals(rows[i : i + 2048], order[i : i + 2048], size[i : i + 2048]).gather(-1, rows[i : i + 2048, :, None])[..., 0]
+            denoiser.conditionals(rows[i : i + 2048], order[i : i + 2048], size[i : i + 2048]).gather(-1, rows[i : i + 2048, :, None])[
+                ..., 0
+            ]
             for i in range(0, len(subsets) - 1, 2048)
         ]
         log_mu = torch.cat(parts).double()

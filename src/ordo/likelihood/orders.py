@@ -16,7 +16,7 @@ from ordo.randomness import StepRandom
 
 @torch.no_grad()
 def order_log_prob(denoiser: Denoiser, tokens: Tensor, order: Tensor) -> Tensor:
-    """Exact log p(x) when ``order`` is a function of nothing but what is revealed, for instance fixed: sum_i log mu(x_{pi(i)} | x_{pi(<i)}).
+    """Exact log p(x) when ``order`` depends on nothing but what is revealed, for instance fixed: sum_i log mu(x_{pi(i)} | x_{pi(<i)}).
 
     tokens (batch, length), order (length,) or (batch, length) -> (batch,) float64. One call of an order-causal denoiser, ``length`` of a
     bidirectional one. For orders drawn at random it is the log-likelihood conditional on the order.
@@ -49,7 +49,9 @@ def nelbo(denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 4, ran
 
 
 @torch.no_grad()
-def importance_bound(denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 16, generator: torch.Generator | None = None) -> Tensor:
+def importance_bound(
+    denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 16, generator: torch.Generator | None = None
+) -> Tensor:
     """log of the mean over k orders of p(x | pi_k), for k = 1..draws: (batch, draws) float64 nats.
 
     A lower bound on the log of the mixture E_pi p(x | pi) in expectation, rising in k and tending to it (Burda et al. 1509.00519).

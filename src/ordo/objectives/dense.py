@@ -46,9 +46,14 @@ class Dense(nn.Module):
         self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
 
     def forward(self, denoiser: OrderCausalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom) -> ObjectiveOutput:
-        """tokens (batch, length) int64, clean. Raises ValueError for a bidirectional denoiser, or RLOO with draws < 2 and a learned schedule."""
+        """tokens (batch, length) int64, clean.
+
+        Raises ValueError for a bidirectional denoiser, or RLOO with draws < 2 and a learned schedule.
+        """
         if not denoiser.order_causal:
-            raise ValueError("objective dense needs an order-causal denoiser (denoiser=order_causal); a bidirectional one trains with time or order")
+            raise ValueError(
+                "objective dense needs an order-causal denoiser (denoiser=order_causal); a bidirectional one trains with time or order"
+            )
         learned = is_learned(schedule)
         if learned and self.baseline == "rloo":
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
@@ -76,7 +81,10 @@ class Dense(nn.Module):
 
     @torch.no_grad()
     def advantage(self, cost: Tensor, causal: bool) -> Tensor:
-        """cost (draws, batch, length) by rank, nats -> advantages of the choices, same shape. Updates the running statistics in training."""
+        """cost (draws, batch, length) by rank, nats -> advantages of the choices, same shape.
+
+        Updates the running statistics in training mode.
+        """
         to_go = cost.flip(-1).cumsum(-1).flip(-1)
         before = cost.cumsum(-1) - cost
         if not causal:

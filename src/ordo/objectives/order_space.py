@@ -27,11 +27,15 @@ class OrderSpace(nn.Module):
         self.draws = draws
 
     def forward(self, denoiser: Denoiser, schedule: Schedule, tokens: Tensor, random: StepRandom) -> ObjectiveOutput:
-        """tokens (batch, length) int64, clean. Raises ValueError for a law without known next-choice probabilities, or draws < 2 with a learned schedule."""
+        """tokens (batch, length) int64, clean.
+
+        Raises ValueError for a law without known next-choice probabilities, or draws < 2 with a learned schedule.
+        """
         law = schedule.law()
         if not hasattr(law, "next_log_prob"):
             raise ValueError(
-                f"objective order needs P(next | revealed), which {type(schedule).__name__} has not in closed form; use objective time or dense"
+                f"objective order needs P(next | revealed), which {type(schedule).__name__} has not in closed form; "
+                "use objective time or dense"
             )
         learned = is_learned(schedule)
         if learned:

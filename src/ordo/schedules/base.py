@@ -66,7 +66,6 @@ class Schedule(nn.Module):
         return ArrivalTimes(self)
 
 
-
 class ArrivalTimes:
     """The order law of any schedule: independent arrival times tau_l, decoded in descending order.
 
