@@ -3,21 +3,20 @@
 python eval.py checkpoint=outputs/NAME/TIME/checkpoints/best.ckpt split=test
 """
 
-import sys
 from pathlib import Path
 
 import hydra
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ordo.data import DataError
 from ordo.randomness import seeded_generator
 from ordo.samplers import sample_by_order
 from ordo.training.build import ConfigError, build_data
-from ordo.training.checkpoint import CheckpointError, find, load
+from ordo.training.checkpoint import check_data, find, load
+from ordo.training.errors import USER_ERRORS, fail
 from ordo.training.provenance import provenance
-from ordo.training.run import check_writable, evaluate, quiet, report_table, save_report
+from ordo.training.run import check_report, check_writable, evaluate, quiet, report_table, save_report, set_threads
 
 
 @hydra.main(config_path="configs", config_name="eval", version_base="1.3")
@@ -25,16 +24,21 @@ def main(config: DictConfig) -> None:
     console = Console()
     quiet()
     try:
-        if config.threads is not None:
-            torch.set_num_threads(config.threads)
+        if OmegaConf.is_missing(config, "checkpoint"):
+            raise ConfigError("no checkpoint given; python eval.py checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER")
+        check_report(config)
+        set_threads(config.threads)
         path = find(config.checkpoint)
         folder = Path(config.output) if config.output else path.parent / f"eval_{config.split}"
+        check_writable(folder)
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+        if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+            raise ConfigError(f"device={device}: choose auto, cpu, or cuda where there is a GPU")
         module, trained = load(path)
         if config.data_path is not None:
             trained.data.path = config.data_path
         data = build_data(trained)
-        check_writable(folder)
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+        check_data(path, module, data)
         module = module.to(device)
         report = evaluate(module, data, config)
         generator = seeded_generator(module.device, config.seed, -5)
@@ -43,8 +47,8 @@ def main(config: DictConfig) -> None:
             order = module.schedule.law().draw(config.samples, generator).order
             texts = data.decode(sample_by_order(module.denoiser, order, generator).tokens.cpu())
         save_report(report, folder, samples=texts, checkpoint=str(path), trained_with=module.config, provenance=provenance())
-    except (DataError, ConfigError, CheckpointError, OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
+    except USER_ERRORS as error:
+        fail(error)
     console.print(report_table({str(trained.name): report}, f"{path}: {config.split} data, mean ± standard error"))
     for text in texts:
         console.print(repr(text), soft_wrap=True)

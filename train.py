@@ -8,7 +8,6 @@
 Every setting is in configs/; `python train.py --help` lists the choices, `--cfg job` prints what would run.
 """
 
-import sys
 from pathlib import Path
 
 import hydra
@@ -17,10 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ordo.data import DataError
-from ordo.training.build import ConfigError
-from ordo.training.checkpoint import CheckpointError
-from ordo.training.module import TrainingDiverged
+from ordo.training.errors import USER_ERRORS, fail
 from ordo.training.run import comparison, report_table, train
 
 
@@ -40,8 +36,8 @@ def main(config: DictConfig) -> float | None:
             reports[str(config.compare.own_label) if config.compare is not None else "model"] = result.report
             console.print(report_table(reports, f"{config.name}: {config.report.split} data, mean ± standard error"))
             console.print(f"report, pictures and checkpoints: {config.output}", soft_wrap=True)
-    except (DataError, ConfigError, CheckpointError, TrainingDiverged, OSError) as error:
-        sys.exit(f"error: {error}")
+    except USER_ERRORS as error:
+        fail(error)
     return None if result.report is None else result.report.estimates["own_nelbo"].nats
 
 

@@ -12,7 +12,10 @@ from ordo.denoisers import Denoiser
 
 @dataclass(frozen=True)
 class Samples:
-    """tokens (n, length) int64; order (n, length) as decoded; log_prob (n, length) nats of the token drawn at each rank; nfe: denoiser calls."""
+    """tokens (n, length) int64; order (n, length) as decoded; log_prob (n, length) nats of the token drawn at each rank.
+
+    nfe: denoiser calls.
+    """
 
     tokens: Tensor
     order: Tensor

@@ -1,8 +1,12 @@
 """Training: the LightningModule, its optimiser, callbacks, checkpoints and runs."""
 
-from ordo.training.callbacks import OrderHistory, SampleWriter
+from ordo.training.callbacks import LastCheckpoint, OrderHistory, SampleWriter
 from ordo.training.checkpoint import CheckpointError, load
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings
+from ordo.training.progress import StepProgress
 
-__all__ = ["CheckpointError", "OptimizerSettings", "OrderDiffusion", "OrderHistory", "SampleWriter", "TrainingDiverged", "load"]
+__all__ = [
+    "CheckpointError", "LastCheckpoint", "OptimizerSettings", "OrderDiffusion", "OrderHistory", "SampleWriter", "StepProgress",
+    "TrainingDiverged", "load",
+]  # fmt: skip

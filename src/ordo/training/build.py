@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ordo.data import SequenceData
+from ordo.randomness import StepRandom
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
 
 class ConfigError(ValueError):
     """The configuration names something that does not exist or does not fit."""
+
+
+def first_line(error: BaseException) -> str:
+    """Of an error's message, or its type if it has none."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def accepted(target: str, message: str) -> str:
+    """What ``_target_`` takes, where an error message complains of an argument that it does not take."""
+    name = target.rpartition(".")[2]
+    if "unexpected keyword argument" not in message or name not in message:
+        return ""
+    arguments = ", ".join(inspect.signature(get_object(target)).parameters)
+    return f"; it takes {arguments} (keys come from the experiment too: experiment=custom sets none)"
 
 
 def build(node: DictConfig, name: str, **kwargs: Any) -> Any:
@@ -26,8 +42,9 @@ def build(node: DictConfig, name: str, **kwargs: Any) -> Any:
         cause = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        message = str(cause).splitlines()[0] if str(cause) else type(cause).__name__
-        raise ConfigError(f"configuration part '{name}' ({node.get('_target_')}): {message}") from error
+        target = node.get("_target_")
+        message = first_line(cause)
+        raise ConfigError(f"configuration part '{name}' ({target}): {message}{accepted(str(target), message)}") from error
 
 
 def build_data(config: DictConfig) -> SequenceData:
@@ -60,9 +77,24 @@ def build_module(config: DictConfig) -> OrderDiffusion:
         module = OrderDiffusion(denoiser, schedule, objective, settings, config.seed, config.validation_draws, plain)  # type: ignore[arg-type]
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    check_objective(module)
     if config.compile:
         denoiser.compile()
     return module
+
+
+@torch.no_grad()
+def check_objective(module: OrderDiffusion) -> None:
+    """Two rows through the objective, so that parts that do not fit are found before training. Raises ConfigError."""
+    tokens = torch.zeros(2, module.denoiser.length, dtype=torch.long)
+    with torch.random.fork_rng(devices=[]):
+        module.eval()  # running statistics stay as they are
+        try:
+            module.objective(module.denoiser, module.schedule, tokens, StepRandom())
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"objective, denoiser and schedule do not fit: {first_line(error)}") from error
+        finally:
+            module.train()
 
 
 def best_precision(accelerator: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run leaves behind while it trains: the history of its order law, samples, pictures."""
+"""What a run leaves behind while it trains: its last checkpoint, the history of its order law, samples, pictures."""
 
 from __future__ import annotations
 
@@ -8,17 +8,50 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 
 from ordo import plots
 from ordo.randomness import seeded_generator
 from ordo.samplers import sample_by_order
 
 
+class LastCheckpoint(Checkpoint):
+    """``folder/last.ckpt``, from which a killed run goes on: every ``every`` optimiser steps and after the last one.
+
+    Lightning's ModelCheckpoint writes no last step that is not a multiple of ``every``, and on the first micro-batch after a resume
+    writes again, in the middle of gradient accumulation, a checkpoint from which no exact resume is possible.
+    """
+
+    def __init__(self, folder: str, every: int):
+        if every < 1:
+            raise ValueError(f"checkpoint_every must be positive, got {every}")
+        self.dirpath, self.every = folder, every
+        self._step = 0  # the last one seen
+
+    def _save(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt", weights_only=False)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._step = trainer.global_step
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if step == self._step:  # gradients are being accumulated
+            return
+        self._step = step
+        if step % self.every == 0 or step >= trainer.max_steps or trainer.should_stop:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.should_stop and not trainer.sanity_checking:  # early stopping
+            self._save(trainer)
+
+
 class OrderHistory(L.Callback):
     """Expected rank of every position and the order entropy, every ``every`` steps; resumes with the run.
 
-    Writes ``order_over_training.npz`` and two pictures, ``order_over_training.png`` and ``order.png``, to ``folder`` at the end, and logs the
-    latter at every validation to loggers that take pictures.
+    Writes ``order_over_training.npz`` and two pictures, ``order_over_training.png`` and ``order.png``, to ``folder`` at the
+    end, and logs the latter at every validation to loggers that take pictures.
     """
 
     def __init__(self, folder: str, every: int = 50):
@@ -58,7 +91,7 @@ class OrderHistory(L.Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
-            add_picture = getattr(logger.experiment, "add_figure", None)
+            add_picture = getattr(getattr(logger, "experiment", None), "add_figure", None)
             if add_picture is not None:  # TensorBoard
                 add_picture("order", self._heatmap(pl_module), trainer.global_step)
             elif hasattr(logger, "log_image"):  # W&B
@@ -82,7 +115,7 @@ class OrderHistory(L.Callback):
 
 
 class SampleWriter(L.Callback):
-    """At every validation draws ``n`` sequences, one token a call in orders of the model's own law, and appends them to ``folder/samples.txt``."""
+    """At every validation draws ``n`` sequences in orders of the model's own law, and appends them to ``folder/samples.txt``."""
 
     def __init__(self, folder: str, n: int = 4):
         if n < 1:
@@ -99,7 +132,8 @@ class SampleWriter(L.Callback):
         with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(f"step {trainer.global_step}\t{text!r}\n" for text in texts)
         for logger in trainer.loggers:
-            if hasattr(logger, "log_text"):
+            add_text = getattr(getattr(logger, "experiment", None), "add_text", None)
+            if hasattr(logger, "log_text"):  # W&B
                 logger.log_text("samples", columns=["text"], data=[[t] for t in texts])  # type: ignore[attr-defined]
-            elif hasattr(logger.experiment, "add_text"):
-                logger.experiment.add_text("samples", "\n\n".join(texts), trainer.global_step)
+            elif add_text is not None:  # TensorBoard
+                add_text("samples", "\n\n".join(texts), trainer.global_step)

@@ -1,19 +1,44 @@
-"""Checkpoints: found, checked and loaded without executing code."""
+"""Checkpoints: written whole or not at all; found, checked and loaded without executing code."""
 
 from __future__ import annotations
 
+import os
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from omegaconf import DictConfig
 
+from ordo.data import SequenceData
 from ordo.training.build import build_module
 from ordo.training.module import OrderDiffusion
 
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, damaged, foreign, or does not fit."""
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes beside the old checkpoint, then renames: a kill at any moment leaves one that can be read.
+
+    Lightning writes to the system's temporary folder and moves, which across disks is a copy that a kill cuts short.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            with open(partial, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def find(path: str | Path) -> Path:
@@ -30,11 +55,19 @@ def read(path: str | Path) -> dict[str, Any]:
     """The whole checkpoint on the CPU, with ``weights_only=True``. Raises CheckpointError."""
     path = find(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on the pickle protocol of a foreign file
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is no checkpoint of ordo: it is damaged, or holds other objects than tensors and plain values; "
+            "nothing in it was executed"
+        ) from error
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint, it is truncated or damaged ({reason}); use an earlier one") from error
-    if not isinstance(checkpoint, dict) or checkpoint.get("ordo", {}).get("format") != 1:
+        raise CheckpointError(f"{path} cannot be read: it is truncated or damaged ({reason}); use another checkpoint") from error
+    entry = checkpoint.get("ordo") if isinstance(checkpoint, dict) else None
+    if not isinstance(entry, dict) or entry.get("format") != 1:
         raise CheckpointError(f"{path} was not written by ordo (no 'ordo' entry of format 1)")
     return checkpoint
 
@@ -44,8 +77,8 @@ def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: s
     own = module.state_dict()
     for name in sorted(own.keys() | state.keys()):
         if name not in state or name not in own:
-            raise CheckpointError(f"{path}: tensor {name} is {'missing from the checkpoint' if name not in state else 'unknown to the model'}; "
-                                  "the checkpoint is of another model")  # fmt: skip
+            problem = "missing from the checkpoint" if name not in state else "unknown to the model"
+            raise CheckpointError(f"{path}: tensor {name} is {problem}; use the configuration the checkpoint was trained with")
         if state[name].shape != own[name].shape:
             raise CheckpointError(
                 f"{path}: tensor {name} has shape {tuple(state[name].shape)}, the model wants {tuple(own[name].shape)}; "
@@ -57,16 +90,38 @@ def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: s
 def load(path: str | Path) -> tuple[OrderDiffusion, DictConfig]:
     """The model of a checkpoint in evaluation mode, and the configuration it was trained with. Raises CheckpointError, ConfigError."""
     checkpoint = read(path)
-    config = OmegaConf.create(checkpoint["ordo"]["config"])
+    if not checkpoint["ordo"]["config"]:
+        raise CheckpointError(f"{find(path)} holds weights but no configuration: rebuild the model by hand and use its 'state_dict'")
+    config = DictConfig(checkpoint["ordo"]["config"])
     config.compile = False
     module = build_module(config)
     load_weights(module, checkpoint["state_dict"], find(path))
     return module.eval().requires_grad_(False), config
 
 
-def check_resume(path: str | Path, module: OrderDiffusion) -> Path:
-    """The file to resume from, after checking that it fits the model about to be trained. Raises CheckpointError."""
+def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> None:
+    """Raises CheckpointError or DataError if token ids or positions of the data are not those the checkpoint was trained with."""
+    if (data.length, data.vocab_size) != (module.denoiser.length, module.denoiser.vocab_size):
+        raise CheckpointError(
+            f"{find(path)}: the model has length {module.denoiser.length} and {module.denoiser.vocab_size} symbols, the data have "
+            f"length {data.length} and {data.vocab_size}; use data of the same alphabet"
+        )
+    saved = read(path).get(type(data).__qualname__)  # where Lightning keeps the data module's state
+    if saved is not None:
+        data.load_state_dict(saved)
+
+
+def check_resume(path: str | Path, module: OrderDiffusion, data: SequenceData | None = None, world_size: int = 1) -> Path:
+    """The file to resume from, after checking that it fits the model, the data and the batches of the run about to begin.
+
+    Raises CheckpointError, DataError.
+    """
     checkpoint = read(path)
     state = checkpoint.get("current_model_state", checkpoint["state_dict"])
     load_weights(module, state, find(path))
+    if data is not None:
+        check_data(path, module, data)
+        identity = checkpoint["ordo"].get("batches")
+        if identity is not None:
+            data.train_sampler(0, world_size).load_state_dict({"step": 0, "taken": 0, "identity": identity})
     return find(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -15,7 +16,7 @@ from ordo.objectives.output import is_learned
 from ordo.order import entropy_surrogate, uniform_law
 from ordo.randomness import StepRandom, seeded_generator
 from ordo.schedules import Schedule
-from ordo.training.optimisation import OptimizerSettings, build_optimizer
+from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer
 
 VALIDATION = 1 << 40  # a step no training run reaches: validation draws never coincide with training draws
 
@@ -28,7 +29,8 @@ class OrderDiffusion(L.LightningModule):
     """Trains (denoiser, schedule) on an objective.
 
     Logged: ``train/bits_per_token`` (the NELBO, never the surrogate), ``train/order_entropy`` (nats), ``val/nelbo`` (own law),
-    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the mode order) where one call gives it.
+    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the mode order) where
+    one call gives it.
 
     Args: config: plain dict stored in every checkpoint, from which ``ordo.training.checkpoint.load`` rebuilds the model.
     """
@@ -47,20 +49,26 @@ class OrderDiffusion(L.LightningModule):
         self.denoiser, self.schedule, self.objective = denoiser, schedule, objective
         self.settings, self.seed, self.validation_draws = optimizer, seed, validation_draws
         self.config = config or {}
-        self._micro = 0  # micro-batches since the last optimiser step
         self._bad: Tensor | None = None
         if optimizer.entropy_bonus and not hasattr(schedule.law(), "step_log_prob"):
-            raise ValueError(f"optimizer.entropy_bonus needs an order law in closed form, which {type(schedule).__name__} has not; set it to 0")
+            name = type(schedule).__name__
+            raise ValueError(f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set it to 0")
+
+    def on_train_start(self) -> None:
+        if self.trainer.global_step > 0:
+            scheduler: Any = self.lr_schedulers()
+            apply_settings(scheduler.optimizer, scheduler, build_optimizer(self.denoiser, self.schedule, self.settings))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         trainer = self.trainer
         random = StepRandom(
             self.seed,
             trainer.global_step,
-            self._micro * trainer.world_size + trainer.global_rank,
+            batch_idx % trainer.accumulate_grad_batches * trainer.world_size + trainer.global_rank,
             trainer.accumulate_grad_batches * trainer.world_size,
         )
-        self._micro = (self._micro + 1) % trainer.accumulate_grad_batches
+        # Dropout draws from the global generator, which no checkpoint holds.
+        torch.manual_seed(seeded_generator("cpu", self.seed, trainer.global_step, random.shard + 1, -6).initial_seed())
         out = self.objective(self.denoiser, self.schedule, batch, random)
         loss = out.loss
         weight = self.settings.entropy_weight(trainer.global_step)
@@ -84,12 +92,23 @@ class OrderDiffusion(L.LightningModule):
     def check_finite(self) -> None:
         """Raises TrainingDiverged if any loss since the last look was not finite."""
         if self._bad is not None and bool(self._bad):
-            last = getattr(self.trainer.checkpoint_callback, "dirpath", None)
-            where = f"the last good checkpoint is in {last} (resume={last})" if last else "no checkpoint was kept"
-            raise TrainingDiverged(
-                f"the loss became NaN or infinite at or before step {self.trainer.global_step}; training stopped, {where}. "
-                "Lower optimizer.lr or optimizer.schedule_lr, bound log w (schedule.bound), or raise objective.t_min."
-            )
+            raise self.diverged("the loss")
+
+    def check_weights(self) -> None:
+        """Raises TrainingDiverged if a parameter is not finite."""
+        for name, parameter in self.named_parameters():
+            if not bool(torch.isfinite(parameter).all()):
+                raise self.diverged(f"parameter {name}")
+
+    def diverged(self, what: str) -> TrainingDiverged:
+        """The error to raise, which names the step and the last good checkpoint."""
+        folders = [Path(folder) for c in self.trainer.checkpoint_callbacks if (folder := getattr(c, "dirpath", None))]
+        kept = next((folder for folder in folders if (folder / "last.ckpt").is_file()), None)
+        where = f"the last good checkpoint is in {kept} (resume={kept})" if kept else "no checkpoint had been written yet"
+        return TrainingDiverged(
+            f"{what} became NaN or infinite at or before step {self.trainer.global_step}; training stopped, {where}. "
+            "Lower optimizer.lr or optimizer.schedule_lr, bound log w (schedule.bound), or raise objective.t_min."
+        )
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
         # Separately: the schedule's score gradients are noisy and must not shrink the denoiser's step.
@@ -112,11 +131,15 @@ class OrderDiffusion(L.LightningModule):
             values["mode"] = -order_log_prob(self.denoiser, batch, law.mode()).mean()
         for name, value in values.items():
             self.log(f"val/{name}", value.float(), batch_size=batch.shape[0], sync_dist=True)
-        self.log("val/bits_per_token", (own / (batch.shape[1] * math.log(2))).float(), prog_bar=True, batch_size=batch.shape[0], sync_dist=True)
+        bits = (own / (batch.shape[1] * math.log(2))).float()
+        self.log("val/bits_per_token", bits, prog_bar=True, batch_size=batch.shape[0], sync_dist=True)
 
     def on_validation_start(self) -> None:
         self.check_finite()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.check_finite()
-        checkpoint["ordo"] = {"format": 1, "config": self.config}
+        self.check_weights()  # the loss of this step knew the weights of the step before only
+        sampler = getattr(self.trainer.datamodule, "train_sampler", None)  # type: ignore[attr-defined]
+        batches = dict(sampler(0, self.trainer.world_size).identity) if sampler else None
+        checkpoint["ordo"] = {"format": 1, "config": self.config, "batches": batches}

@@ -13,9 +13,11 @@ from torch import nn
 class OptimizerSettings:
     """AdamW for both; the schedule waits for the denoiser, then learns at a rate of its own.
 
-    lr, betas, weight_decay: of the denoiser (decay on matrices only). warmup_steps: linear, then cosine to final_lr * lr at total_steps.
-    schedule_lr, schedule_betas: of the schedule network, no decay. schedule_delay: steps in which the order law does not move, because the
-    denoiser still knows nothing. schedule_ramp: steps from there to the full rate. schedule_final: factor reached, by cosine, at total_steps.
+    lr, betas, weight_decay: of the denoiser (decay on matrices only).
+    warmup_steps: linear, then cosine to final_lr * lr at total_steps.
+    schedule_lr, schedule_betas: of the schedule network, no decay.
+    schedule_delay: steps in which the order law does not move, because the denoiser still knows nothing.
+    schedule_ramp: steps from there to the full rate. schedule_final: factor reached, by cosine, at total_steps.
     clip, schedule_clip: largest gradient norm of each group; None for no limit.
     entropy_bonus: nats of loss per nat of order entropy (per sequence) at the start, annealed linearly to 0 at entropy_steps.
     """
@@ -65,7 +67,10 @@ class OptimizerSettings:
 
 
 def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings):
-    """(AdamW, LambdaLR stepped once an optimiser step). Groups: matrices, vectors and embeddings of the denoiser; the schedule if it learns."""
+    """(AdamW, LambdaLR stepped once an optimiser step).
+
+    Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns.
+    """
     matrices, others = [], []
     embeddings = {id(p) for m in denoiser.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
     for parameter in denoiser.parameters():
@@ -81,3 +86,15 @@ def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: Optimize
         factors.append(settings.schedule_factor)
     optimizer = torch.optim.AdamW(groups)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
+
+
+def apply_settings(optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR, fresh: tuple) -> None:
+    """Takes over rates, decay and betas of ``fresh`` (of ``build_optimizer``); moments and step counts stay.
+
+    A restored optimiser has those of the checkpoint, so that a lower rate given on resuming would do nothing.
+    """
+    new, new_scheduler = fresh
+    scheduler.base_lrs = new_scheduler.base_lrs
+    for group, wanted, factor in zip(optimizer.param_groups, new.param_groups, new_scheduler.lr_lambdas, strict=True):
+        group |= {name: wanted[name] for name in ("initial_lr", "weight_decay", "betas")}
+        group["lr"] = wanted["initial_lr"] * factor(scheduler.last_epoch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterable
@@ -12,16 +14,19 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import track
 from rich.table import Table
 
 from ordo import plots
 from ordo.data import SequenceData
 from ordo.likelihood import LikelihoodReport, likelihood_report
-from ordo.training.build import best_precision, build, build_data, build_module
-from ordo.training.checkpoint import check_resume
+from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
+from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read
 from ordo.training.module import OrderDiffusion
 from ordo.training.provenance import save_run_record, write_json
 
@@ -53,6 +58,7 @@ def quiet() -> None:
         ".*set_vital.*",
         ".*isinstance.treespec, LeafSpec.*",
         ".*Checkpoint directory .* exists and is not empty.*",
+        ".*Experiment logs directory .* exists and is not empty.*",
         ".*`weights_only` was not set.*",
         ".*The dirpath has changed from.*",
         ".*IterableDataset.*__len__.*",
@@ -61,56 +67,103 @@ def quiet() -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises OSError with the mend before any long work."""
+    """Raises OSError with the mend before any long work, and leaves no trace."""
+    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        reason = "may not be written to" if there.is_dir() else "is not a folder"
+        raise OSError(f"cannot write to the output folder {folder}: {there} {reason}; set output=FOLDER to another one")
+
+
+def check_report(settings: DictConfig) -> None:
+    """Raises ConfigError for settings that would fail only after training."""
+    if settings.split not in ("val", "test"):
+        raise ConfigError(f"split={settings.split!r}: choose val or test")
+    for name in ("sequences", "draws", "importance_draws", "exact_sequences", "batch_size"):
+        value = settings[name]
+        if not (isinstance(value, int) and value >= 1) and not (value is None and name in ("sequences", "exact_sequences")):
+            raise ConfigError(f"{name}={value}: must be a positive whole number")
+
+
+def set_threads(threads: int | None) -> None:
+    """CPU threads of this process; None: torch's choice. Raises ConfigError."""
+    if threads is None:
+        return
+    if threads < 1:
+        raise ConfigError(f"threads={threads}: must be positive, or null for torch's choice")
+    torch.set_num_threads(threads)
+
+
+def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
+    """The Lightning trainer with its callbacks and loggers. Raises ConfigError."""
+    callbacks = [build(c, f"callbacks.{name}") for name, c in (config.callbacks or {}).items() if c is not None]
+    loggers = [build(c, f"logger.{name}") for name, c in (config.logger or {}).items() if c is not None]
+    options: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
+    if options.get("precision") == "auto":
+        options["precision"] = best_precision(str(options.get("accelerator", "auto")))
+    if isinstance(options.get("val_check_interval"), int):  # Lightning counts micro-batches
+        options["val_check_interval"] *= options.get("accumulate_grad_batches") or 1
+    if not options.get("enable_progress_bar", True):
+        callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
+    options = {"default_root_dir": str(folder), "use_distributed_sampler": False} | options
+    options["plugins"] = [*(options.get("plugins") or []), WholeFiles()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as error:
-        raise OSError(f"cannot write to the output folder {folder} ({error.strerror}); set output=FOLDER to one that can be written") from error
+        return L.Trainer(**options, callbacks=callbacks, logger=loggers or False)
+    except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
+        raise ConfigError(f"configuration part 'trainer': {first_line(error)}") from error
+
+
+def keep_old_metrics(trainer: L.Trainer) -> None:
+    """Renames a metrics.csv of an earlier run in the same folder, which Lightning's CSVLogger would delete."""
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVLogger) and (Path(logger.log_dir) / "metrics.csv").is_file():
+            old = Path(logger.log_dir) / "metrics.csv"
+            number = next(i for i in itertools.count(1) if not old.with_name(f"metrics_{i}.csv").exists())
+            old.rename(old.with_name(f"metrics_{number}.csv"))
 
 
 def fit(config: DictConfig, folder: Path) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
     """Builds everything, checks a ``resume`` path, trains."""
     data = build_data(config)
     module = build_module(config)
-    resume = check_resume(config.resume, module) if config.resume else None
-    save_run_record(folder, config, data.describe())
-    callbacks = [build(c, f"callbacks.{name}") for name, c in (config.callbacks or {}).items() if c is not None]
-    loggers = [build(c, f"logger.{name}") for name, c in (config.logger or {}).items() if c is not None]
-    options: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
-    if options.get("precision") == "auto":
-        options["precision"] = best_precision(str(options.get("accelerator", "auto")))
-    trainer = L.Trainer(**options, callbacks=callbacks, logger=loggers or False, use_distributed_sampler=False)
+    trainer = build_trainer(config, folder)
+    resume = check_resume(config.resume, module, data, trainer.world_size) if config.resume else None
+    if trainer.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        keep_old_metrics(trainer)
+        save_run_record(folder, config, data.describe())
     start = time.perf_counter()
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    seconds = time.perf_counter() - start
-    for logger in loggers:
-        if type(logger).__name__ == "WandbLogger":
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    except ValueError:
+        module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
+        raise
+    finally:
+        if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
             import wandb
 
-            wandb.finish(quiet=True)
-    return module, data, trainer, seconds
+            wandb.finish()
+    if resume is not None and read(resume)["global_step"] >= trainer.max_steps:
+        # Nothing was left to train, so no callback has put averaged weights (EMA) in place.
+        load_weights(module, read(resume)["state_dict"], resume)
+    return module, data, trainer, time.perf_counter() - start
 
 
 def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> LikelihoodReport:
-    """The likelihood report of a module on ``settings.split`` of its data. Raises ValueError for an unknown split."""
-    if settings.split not in ("val", "test"):
-        raise ValueError(f"split={settings.split!r}: choose val or test")
-    loader = data.val_dataloader() if settings.split == "val" else data.test_dataloader()
-    tokens = torch.cat(list(loader))
+    """The likelihood report of a module on ``settings.split`` of its data. Raises ConfigError for unusable settings."""
+    check_report(settings)
+    tokens = (data.val_set if settings.split == "val" else data.test_set).tokens  # all of them, also where ranks share the loader
     if settings.sequences is not None and settings.sequences < len(tokens):
         tokens = tokens[torch.linspace(0, len(tokens) - 1, settings.sequences).round().long()]
     module.eval()
 
     def watch(batches: Iterable[Any], description: str) -> Iterable[Any]:
-        return track(batches, description, transient=True, console=Console(stderr=True)) if progress else batches
+        console = Console(stderr=True)
+        return track(batches, description, transient=True, console=console) if progress and console.is_terminal else batches
 
     return likelihood_report(
         module.denoiser,
         module.schedule.law(),
-        tokens.to(module.device),
+        tokens.long().to(module.device),
         draws=settings.draws,
         importance_draws=settings.importance_draws,
         exact_sequences=settings.exact_sequences,
@@ -122,10 +175,10 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
     )
 
 
-def report_table(reports: dict[str, LikelihoodReport], title: str) -> Table:
+def report_table(reports: dict[str, LikelihoodReport], title: str) -> Group:
     """A row per likelihood, a column per model: mean +- standard error."""
     any_report = next(iter(reports.values()))
-    table = Table(title=title)
+    table = Table()
     table.add_column("nats above the entropy" if any_report.entropy is not None else f"bits per {any_report.unit}")
     for name in reports:
         table.add_column(name, justify="right")
@@ -138,11 +191,12 @@ def report_table(reports: dict[str, LikelihoodReport], title: str) -> Table:
             else:
                 cells.append(f"{entry['bits_per_token']:.4f} ± {entry['bits_per_token_standard_error']:.4f}")
         table.add_row(label, *cells)
-    return table
+    return Group(title, table)  # a title of the table itself would be wrapped to the table's width
 
 
 def save_report(report: LikelihoodReport, folder: Path, **extra: Any) -> None:
-    """``report.json`` and ``loss_by_revealed.png``."""
+    """``report.json`` and ``loss_by_revealed.png``; makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", report.as_dict() | extra)
     curves = {name: (curve["nats"], curve["standard_error"]) for name, curve in report.loss_by_revealed.items()}
     plots.save(plots.loss_by_revealed(curves), folder / "loss_by_revealed.png")
@@ -153,8 +207,9 @@ def train(config: DictConfig) -> Result:
     quiet()
     folder = Path(config.output)
     check_writable(folder)
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
+    set_threads(config.threads)
+    if config.report is not None:
+        check_report(config.report)
     module, data, trainer, seconds = fit(config, folder)
     report = None
     if config.report is not None and trainer.is_global_zero:

@@ -1,0 +1,20 @@
+"""The errors that a user can mend: the entry points show them as one line instead of a traceback."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from omegaconf.errors import OmegaConfBaseException
+
+from ordo.data import DataError
+from ordo.training.build import ConfigError, first_line
+from ordo.training.checkpoint import CheckpointError
+from ordo.training.module import TrainingDiverged
+
+USER_ERRORS = (DataError, ConfigError, CheckpointError, TrainingDiverged, OmegaConfBaseException, OSError)
+
+
+def fail(error: BaseException) -> NoReturn:
+    """One line on standard error and exit status 1."""
+    sys.exit(f"error: {first_line(error)}")

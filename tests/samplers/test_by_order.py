@@ -1,0 +1,79 @@
+"""The sampler's joint law against the enumerated mixture over all orders."""
+
+import math
+
+import pytest
+import torch
+
+from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.likelihood import enumerate_orders
+from ordo.order import FixedOrder, PlackettLuce
+from ordo.samplers import sample_by_order
+
+LENGTH, VOCAB, N = 3, 3, 30_000
+LAW = PlackettLuce(torch.tensor([1.2, -0.9, 0.1], dtype=torch.float64))
+EVERY = torch.cartesian_prod(*[torch.arange(VOCAB)] * LENGTH)
+KINDS = [BidirectionalTransformer, OrderCausalTransformer]
+
+
+def denoiser(kind):
+    torch.manual_seed(3)
+    net = kind(VOCAB, LENGTH, width=8, heads=2, layers=1).double()
+    for parameter in net.parameters():  # far from its mild initialisation, so that orders matter
+        torch.nn.init.normal_(parameter, std=1.5)
+    net.head.weight.data *= 0.2  # but no sequence all but certain
+    return net.eval().requires_grad_(False)
+
+
+def chi_square(tokens, probability):
+    """The statistic over all sequences, those that are expected less than 5 times counted as one, and its 1 - 1e-6 quantile."""
+    code = (tokens * VOCAB ** torch.arange(LENGTH - 1, -1, -1)).sum(-1)
+    seen = torch.bincount(code, minlength=VOCAB**LENGTH).double()
+    expected = len(tokens) * probability
+    rare = expected < 5
+    seen = torch.cat([seen[~rare], seen[rare].sum(0, keepdim=True)])
+    expected = torch.cat([expected[~rare], expected[rare].sum(0, keepdim=True).clamp(min=1e-9)])
+    assert len(expected) > 10, "the denoiser leaves something to test"
+    df = len(expected) - 1
+    quantile = df * (1 - 2 / (9 * df) + 4.75 * math.sqrt(2 / (9 * df))) ** 3  # Wilson & Hilferty
+    return ((seen - expected) ** 2 / expected).sum(), quantile
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_joint_distribution(kind):
+    net = denoiser(kind)
+    mixture = enumerate_orders(net, LAW, EVERY).log_mixture.exp()
+    generator = torch.Generator().manual_seed(0)
+    samples = sample_by_order(net, LAW.draw(N, generator).order, generator)
+    statistic, quantile = chi_square(samples.tokens, mixture)
+    assert statistic < quantile
+    ascending = sample_by_order(net, PlackettLuce(-LAW.log_w).draw(N, generator).order, generator)
+    statistic, quantile = chi_square(ascending.tokens, mixture)
+    assert statistic > 2 * quantile, "orders the wrong way round are found out"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_fixed_order(kind):
+    net = denoiser(kind)
+    order = torch.tensor([2, 0, 1])
+    samples = sample_by_order(net, order.expand(N, -1), torch.Generator().manual_seed(1))
+    statistic, quantile = chi_square(samples.tokens, enumerate_orders(net, FixedOrder(order), EVERY).log_mixture.exp())
+    assert statistic < quantile
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_log_prob_is_that_of_the_denoiser(kind):
+    net = denoiser(kind)
+    order = LAW.draw(200, torch.Generator().manual_seed(2)).order
+    samples = sample_by_order(net, order, torch.Generator().manual_seed(3))
+    assert torch.equal(samples.order, order)
+    assert torch.allclose(samples.log_prob, net.order_log_prob(samples.tokens, order), atol=1e-12)
+    assert samples.nfe == LENGTH
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_fixes_the_samples(kind):
+    net, order = denoiser(kind), LAW.draw(100, torch.Generator().manual_seed(4)).order
+    first, again, other = (sample_by_order(net, order, torch.Generator().manual_seed(seed)).tokens for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

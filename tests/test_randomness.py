@@ -1,0 +1,54 @@
+"""The randomness of a step: the same for the same keys, spread over shards, uniform over steps."""
+
+import itertools
+
+import pytest
+import torch
+
+from ordo.randomness import StepRandom, seeded_generator
+
+
+def draw(random):
+    return torch.rand(8, generator=random.own("cpu"))
+
+
+@pytest.mark.parametrize(("shards", "n"), [(1, 8), (2, 4), (8, 1), (3, 5)])
+def test_shards_give_together_the_set_of_one(shards, n):
+    parts = [StepRandom(seed=3, step=7, shard=shard, shards=shards).stratified(n, "cpu") for shard in range(shards)]
+    whole = StepRandom(seed=3, step=7).stratified(n * shards, "cpu")
+    assert torch.equal(torch.cat(parts), whole)
+    gaps = whole.sort().values.diff()
+    assert torch.allclose(gaps, torch.full_like(gaps, 1 / (n * shards)), atol=1e-12), "evenly spread"
+    assert ((whole >= 0) & (whole < 1)).all()
+
+
+@pytest.mark.parametrize("position", [0, 3])
+def test_each_value_is_uniform_over_steps(position):
+    """Kolmogorov-Smirnov by hand: the largest distance to the diagonal, at a level of about 1e-4."""
+    steps = 2000
+    values = torch.stack([StepRandom(seed=1, step=step).stratified(4, "cpu")[position] for step in range(steps)]).sort().values
+    grid = torch.arange(steps, dtype=torch.float64) / steps
+    distance = max((values - grid).max(), (grid + 1 / steps - values).max())
+    assert distance < 2.2 / steps**0.5
+
+
+def test_keys_make_the_generator():
+    keys = list(itertools.product((0, 1), (0, 1, 999), (0, 1), (2,)))
+    draws = [draw(StepRandom(*key)) for key in keys]
+    for (i, a), (j, b) in itertools.combinations(enumerate(draws), 2):
+        assert not torch.equal(a, b), (keys[i], keys[j])
+    torch.manual_seed(0)
+    torch.rand(5)
+    assert all(torch.equal(a, draw(StepRandom(*key))) for a, key in zip(draws, keys, strict=True)), "nothing else has a say"
+
+
+def test_own_draws_are_not_the_shared_ones():
+    random = StepRandom(seed=5, step=6)
+    shared = random.stratified(1, "cpu")
+    assert shared != torch.rand(1, dtype=torch.float64, generator=random.own("cpu"))
+
+
+def test_seeds_do_not_collide():
+    seeds = {seeded_generator("cpu", *key).initial_seed() for key in itertools.product(range(10), range(100), range(-10, 10))}
+    assert len(seeds) == 10 * 100 * 20
+    assert seeded_generator("cpu", 1, 2).initial_seed() != seeded_generator("cpu", 2, 1).initial_seed(), "keys are ordered"

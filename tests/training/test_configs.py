@@ -1,0 +1,210 @@
+"""Every YAML that a user can choose: composes, shows every argument, instantiates, and trains what it says."""
+
+import inspect
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import get_object
+from tiny_runs import CONFIGS, NAE, configuration, run, text_overrides
+
+from ordo.denoisers import BidirectionalTransformer
+from ordo.likelihood import nelbo
+from ordo.objectives import Dense
+from ordo.order import FixedOrder, PlackettLuce
+from ordo.randomness import StepRandom
+from ordo.training import load
+from ordo.training.build import best_precision, build_data, build_module
+from ordo.training.optimisation import build_optimizer
+from ordo.training.run import build_trainer
+
+
+def names(group):
+    return sorted(path.stem for path in (Path(CONFIGS) / group).glob("*.yaml"))
+
+
+def parts(config, path=""):
+    """Every node that names a class, nested ones included."""
+    if "_target_" in config:
+        yield path, config
+    for key in config:
+        node = config._get_node(key)
+        if hasattr(node, "keys"):
+            yield from parts(node, f"{path}.{key}")
+
+
+@pytest.mark.parametrize("group", ["schedule", "objective", "denoiser", "optimizer"])
+def test_every_argument_is_shown(group, tmp_path):
+    for name in names(group):
+        for path, node in parts(configuration(tmp_path, *NAE, f"{group}={name}")[group]):
+            wanted = set(inspect.signature(get_object(node._target_)).parameters)
+            assert set(node) - {"_target_"} == wanted, f"{group}/{name}{path}"
+
+
+def fits(schedule, objective, denoiser):
+    """What the design says may be combined."""
+    causal = {"dense": denoiser == "order_causal", "time": denoiser == "bidirectional", "order": True}[objective]
+    return causal and (schedule != "kumaraswamy" or objective != "order")
+
+
+@pytest.mark.parametrize("schedule", names("schedule"))
+def test_schedules_with_objectives(schedule, tmp_path):
+    """Every combination that fits has finite gradients in all its parameters; the others are refused."""
+    for objective in names("objective"):
+        for denoiser in names("denoiser"):
+            config = configuration(tmp_path, *NAE, f"schedule={schedule}", f"objective={objective}", f"denoiser={denoiser}")
+            tokens = next(iter(build_data(config).train_dataloader()))
+            if not fits(schedule, objective, denoiser):
+                with pytest.raises(ValueError, match="do not fit"):
+                    build_module(config)
+                continue
+            module = build_module(config)
+            for step in range(2):  # the running baseline of objective dense starts with the second
+                out = module.objective(module.denoiser, module.schedule, tokens, StepRandom(step=step))
+            out.loss.backward()
+            for name, parameter in module.named_parameters():
+                assert parameter.grad is not None or not parameter.requires_grad, (objective, denoiser, name)
+                assert torch.isfinite(parameter.grad).all(), (objective, denoiser, name)
+
+
+def test_schedules_are_what_their_names_say(tmp_path):
+    def law(name):
+        config = configuration(tmp_path, *NAE, f"schedule={name}")
+        build_data(config)
+        return build_module(config).schedule.law()
+
+    assert isinstance(law("left_to_right"), FixedOrder)
+    assert law("left_to_right").order.tolist() == list(range(6))
+    for name in ("linear", "cosine", "geometric", "log_linear", "polynomial", "power_table"):
+        assert isinstance(law(name), PlackettLuce)
+        assert law(name).log_w.tolist() == [0.0] * 6, "all orders equally probable at the start"
+    assert 0 < law("power_network").log_w.abs().max() < 0.5, "off the saddle point, not far from it"
+
+
+OVERFIT = [(name, []) for name in names("experiment")]
+OVERFIT += [("custom", ["objective=order"]), ("custom", ["objective=order", "denoiser=bidirectional"])]
+OVERFIT += [("custom", ["objective=time", "denoiser=bidirectional", "schedule=kumaraswamy"])]
+
+
+@pytest.mark.parametrize(("experiment", "changes"), OVERFIT, ids=lambda value: "-".join(value) if isinstance(value, list) else value)
+def test_overfits_one_batch(experiment, changes, tmp_path):
+    """The NELBO of two sequences under the model's own law falls to less than half."""
+    overrides = [*changes, "data.batch_size=2", "optimizer.lr=1e-2", "optimizer.warmup_steps=5", "optimizer.schedule_delay=50"]
+    source = configuration(tmp_path, experiment=experiment).data
+    if "source" in source:
+        overrides += ["data.length=8"]
+        if source.source == "text8":
+            text_overrides(tmp_path)
+            overrides += [f"data.path={tmp_path / 'letters'}"]
+    config = configuration(tmp_path / "run", *overrides, "steps=150", experiment=experiment)
+    batch = next(iter(build_data(config).train_dataloader()))
+    module = build_module(config)
+    optimizer, scheduler = build_optimizer(module.denoiser, module.schedule, module.settings)
+
+    def own_nelbo():
+        module.eval()
+        value = nelbo(module.denoiser, module.schedule.law(), batch, 16, StepRandom(seed=9)).mean().item()
+        module.train()
+        return value
+
+    start = own_nelbo()
+    for step in range(150):
+        module.objective(module.denoiser, module.schedule, batch, StepRandom(step=step)).loss.backward()
+        module.configure_gradient_clipping(optimizer)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+    assert own_nelbo() < 0.5 * start
+
+
+def test_experiments_keep_the_names_of_their_parts(tmp_path):
+    """An experiment names no key twice with different meanings: what it composes is what its file says."""
+    for name in names("experiment"):
+        config = configuration(tmp_path, experiment=name)
+        assert config.steps >= 1000
+        assert config.optimizer.schedule_delay < config.steps
+        assert config.checkpoint_every <= config.steps
+        if "ema" in config.callbacks:
+            assert config.callbacks.ema.decay == 0.9999
+            assert {"best", "last", "order"} < set(config.callbacks)
+
+
+@pytest.mark.parametrize("name", names("trainer"))
+def test_trainers(name, tmp_path):
+    trainer = build_trainer(configuration(tmp_path, f"trainer={name}", "trainer.devices=1", "steps=7", "validate_every=3"), tmp_path)
+    assert (trainer.max_steps, trainer.val_check_interval, trainer.check_val_every_n_epoch) == (7, 3, None)
+    accumulated = ["trainer.accumulate_grad_batches=4", "validate_every=3"]
+    assert build_trainer(configuration(tmp_path, *accumulated), tmp_path).val_check_interval == 12, "3 optimiser steps"
+    assert best_precision("cpu") == "32-true"
+
+
+def test_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(tmp_path / "run", *NAE, "logger=tensorboard", "steps=4", "validate_every=2", "trainer.log_every_n_steps=1")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("train/bits_per_token")] == [0, 1, 2, 3]
+    assert {"val/nelbo", "val/nelbo_uniform", "val/mode", "val/bits_per_token"} < set(events.Tags()["scalars"])
+    assert [event.step for event in events.Images("order")] == [2, 4]
+
+
+def test_wandb_without_a_network(tmp_path, monkeypatch):
+    """Offline, finished properly, and nothing but this machine is spoken to."""
+    spoken_to = []
+    connect = socket.socket.connect
+
+    def watched(self, address):
+        spoken_to.append(address)
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", watched)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    callbacks = ["callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}"]
+    run(tmp_path / "run", *NAE, "logger=wandb", "steps=4", "validate_every=2", *callbacks)
+    import wandb
+
+    assert wandb.run is None, "finished: the next run of the process begins another"
+    (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    assert log.stat().st_size > 1000
+    assert all(isinstance(address, str) or address[0] in ("127.0.0.1", "localhost", "::1") for address in spoken_to), spoken_to
+    assert (tmp_path / "run" / "samples.txt").read_text().count("step 4") == 2
+
+
+NEW_SCHEDULE = '''
+import torch
+from ordo.schedules import Schedule
+
+
+class Bent(Schedule):
+    """alpha_l(t) = 1 - t^2 / (t^2 + e^b_l (1 - t)^2), b free."""
+
+    def __init__(self, length, start):
+        super().__init__(length)
+        self.b = torch.nn.Parameter(torch.full((length,), float(start), dtype=torch.float64))
+
+    def alpha(self, t):
+        t = self.spread(t)
+        return 1 - t**2 / (t**2 + self.b.exp() * (1 - t) ** 2)
+'''
+
+
+@pytest.mark.parametrize("parts_", [["objective=dense"], ["objective=time", "denoiser=bidirectional"]], ids=["dense", "time"])
+def test_a_new_schedule_is_one_file_and_one_yaml(parts_, tmp_path, monkeypatch):
+    module = f"bent_{parts_[0].partition('=')[2]}"
+    (tmp_path / f"{module}.py").write_text(NEW_SCHEDULE)
+    (tmp_path / "schedule").mkdir()
+    (tmp_path / "schedule" / "my_new.yaml").write_text(f"_target_: {module}.Bent\nlength: ${{shape.length}}\nstart: 0.5\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plan = [*NAE, f"hydra.searchpath=[file://{tmp_path}]", "schedule=my_new", *parts_, "steps=6", "validate_every=3"]
+    result = run(tmp_path / "run", *plan, "optimizer.schedule_delay=3")
+    table = result.module.schedule.b.detach()
+    assert torch.isfinite(table).all()
+    assert (table != 0.5).any(), "it learned"
+    again, _ = load(tmp_path / "run")
+    t = torch.tensor([0.1, 0.6], dtype=torch.float64)
+    assert torch.equal(again.schedule.alpha(t), result.module.schedule.alpha(t))
+    assert type(again.schedule) is sys.modules[module].Bent
+    assert isinstance(again.denoiser, BidirectionalTransformer) != isinstance(again.objective, Dense)

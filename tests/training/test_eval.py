@@ -1,0 +1,100 @@
+"""eval.py on a checkpoint: everything it needs is in there, and its numbers are those of the library called directly."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny_runs import NAE, ROOT, call, run, text_overrides
+
+from ordo.likelihood import likelihood_report
+from ordo.training import load
+from ordo.training.build import build_data
+
+NAMES = {"uniform_nelbo", "own_nelbo", "mode_exact", "importance"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("eval")
+    run(folder / "run", *text_overrides(folder), "steps=6", "validate_every=3", "optimizer.schedule_delay=0")
+    return folder / "run"
+
+
+def test_only_a_checkpoint(trained, tmp_path):
+    command = [sys.executable, str(ROOT / "eval.py"), f"checkpoint={trained}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == ""
+    folder = trained / "checkpoints" / "eval_test"
+    assert f"report and pictures: {folder}" in done.stdout
+    report = json.loads((folder / "report.json").read_text())
+    assert set(report["estimates"]) == NAMES
+    for entry in report["estimates"].values():
+        assert entry["bits_per_token"] == pytest.approx(entry["nats"] / (8 * math.log(2)), rel=1e-12)
+        assert entry["bits_per_token_standard_error"] == pytest.approx(entry["standard_error"] / (8 * math.log(2)), rel=1e-12)
+        assert 0 < entry["standard_error"] < entry["nats"]
+    assert (report["length"], report["unit"], report["entropy"]) == (8, "char", None)
+    assert len(report["samples"]) == 4
+    assert all(len(text) == 8 for text in report["samples"])
+    assert report["trained_with"]["schedule"]["_target_"] == "ordo.schedules.Power"
+    assert list(tmp_path.iterdir()) == [], "nothing is written to the working folder"
+    for text in report["samples"]:
+        assert repr(text) in done.stdout
+
+    module, config = load(trained)
+    data = build_data(config)
+    direct = likelihood_report(module.denoiser, module.schedule.law(), data.test_set.tokens.long(), draws=8, importance_draws=16, seed=0)
+    # One thread or several give sums of floats in other orders.
+    for name in NAMES:
+        assert report["estimates"][name]["nats"] == pytest.approx(direct.estimates[name].nats, rel=1e-6)
+    for law, curve in direct.loss_by_revealed.items():
+        assert report["loss_by_revealed"][law]["nats"] == pytest.approx(curve["nats"], rel=1e-5)
+
+
+def test_splits(trained, tmp_path, monkeypatch, capfd):
+    nats = {}
+    for split in ("val", "test"):
+        output = tmp_path / split
+        arguments = [f"checkpoint={trained / 'checkpoints' / 'best.ckpt'}", f"split={split}", f"output={output}"]
+        arguments += ["threads=1", "sequences=5"]
+        status, _, err = call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+        assert (status, err) == (0, "")
+        report = json.loads((output / "report.json").read_text())
+        nats[split] = report["estimates"]["own_nelbo"]["nats"]
+        assert report["estimates"]["own_nelbo"]["sequences"] == 5
+    assert nats["val"] != nats["test"]
+
+
+def test_a_text_that_has_moved(trained, tmp_path, monkeypatch, capfd):
+    text = trained.parent / "letters"
+    moved = tmp_path / "moved"
+    text.rename(moved)
+    try:
+        status, _, err = call("eval.py", f"checkpoint={trained}", f"output={tmp_path / 'a'}", monkeypatch=monkeypatch, capfd=capfd)
+        assert (status, "no such file" in err) == (1, True)
+        arguments = [f"checkpoint={trained}", f"output={tmp_path / 'b'}", f"data_path={moved}", "threads=1", "samples=0"]
+        assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
+    finally:
+        moved.rename(text)
+
+
+def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
+    """train.py's own report, and the averaged weights where an average is kept."""
+    settings = "report={split: test, sequences: null, draws: 4, importance_draws: 3, exact_sequences: null, batch_size: 8, seed: 3}"
+    plan = [*NAE, "steps=6", "validate_every=3", "callbacks=ema", "callbacks.ema.decay=0.5", "callbacks.samples=null", settings]
+    result = run(tmp_path / "run", *plan)
+    module, config = load(tmp_path / "run")
+    tokens = build_data(config).test_set.tokens.long()
+    direct = likelihood_report(
+        module.denoiser, module.schedule.law(), tokens, draws=4, importance_draws=3, batch_size=8, seed=3, entropy=result.data.entropy
+    )
+    written = json.loads((tmp_path / "run" / "report.json").read_text())
+    for name in NAMES:
+        assert result.report.estimates[name].nats == direct.estimates[name].nats
+        assert written["estimates"][name]["nats_above_entropy"] == direct.estimates[name].nats - 3 * math.log(2), "three fair bits"
+    assert not module.training
+    assert not any(parameter.requires_grad for parameter in module.parameters())
+    assert torch.equal(module.denoiser.head.weight, result.module.denoiser.head.weight)

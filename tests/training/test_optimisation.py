@@ -1,0 +1,126 @@
+"""Rates by step, the delay of the order law, separate clipping, the entropy bonus, several processes."""
+
+import csv
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from tiny_runs import NAE, QUIET, ROOT, SMALL, configuration, last, run
+
+from ordo.denoisers import OrderCausalTransformer
+from ordo.objectives import Dense
+from ordo.schedules import FreeTable, Power
+from ordo.training import OptimizerSettings, OrderDiffusion
+from ordo.training.build import build_data, build_module
+from ordo.training.optimisation import build_optimizer
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+def test_factors():
+    s = OptimizerSettings(total_steps=100, warmup_steps=10, final_lr=0.1, schedule_delay=20, schedule_ramp=5, schedule_final=0.5)
+    assert s.denoiser_factor(0) == pytest.approx(0.1), "a tenth of the warm-up"
+    assert s.denoiser_factor(4) == pytest.approx(0.5 * (0.1 + 0.9 * 0.5 * (1 + math.cos(0.04 * math.pi))))
+    assert s.denoiser_factor(50) == pytest.approx(0.1 + 0.9 / 2)
+    assert s.denoiser_factor(100) == s.denoiser_factor(250) == pytest.approx(0.1)
+    assert [s.schedule_factor(step) for step in (0, 10, 19)] == [0.0, 0.0, 0.0]
+    cosine = [0.5 * (1 + math.cos(math.pi * step / 100)) for step in range(101)]
+    assert s.schedule_factor(20) == pytest.approx(0.2 * (0.5 + 0.5 * cosine[20]))
+    assert s.schedule_factor(22) == pytest.approx(0.6 * (0.5 + 0.5 * cosine[22]))
+    assert s.schedule_factor(50) == pytest.approx(0.75)
+    assert s.schedule_factor(100) == pytest.approx(0.5)
+    plain = OptimizerSettings(total_steps=100, schedule_delay=3)
+    assert [plain.schedule_factor(step) for step in (2, 3, 99)] == [0.0, 1.0, 1.0]
+
+
+def test_entropy_weight():
+    s = OptimizerSettings(total_steps=100, entropy_bonus=0.4, entropy_steps=50)
+    assert [s.entropy_weight(step) for step in (0, 25, 50, 99)] == pytest.approx([0.4, 0.2, 0.0, 0.0])
+    assert OptimizerSettings(total_steps=1).entropy_weight(0) == 0.0
+
+
+def test_groups():
+    """Decay on matrices alone; the schedule in a group of its own with its own rate and betas."""
+    denoiser, schedule = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1), Power(4, FreeTable(4))
+    s = OptimizerSettings(total_steps=10, lr=0.3, weight_decay=0.7, schedule_lr=0.2, schedule_betas=(0.5, 0.6), schedule_delay=0)
+    optimizer, _ = build_optimizer(denoiser, schedule, s)
+    decayed, plain, order = optimizer.param_groups
+    names = {id(parameter): name for name, parameter in denoiser.named_parameters()}
+    wanted = {f"blocks.0.{part}.weight" for part in ("qkv", "out", "up", "down")} | {"head.weight"}
+    assert {names[id(p)] for p in decayed["params"]} == wanted
+    assert {names[id(p)] for p in plain["params"]} == set(names.values()) - wanted
+    assert [g["weight_decay"] for g in optimizer.param_groups] == [0.7, 0.0, 0.0]
+    assert order["params"] == [schedule.network.table]
+    assert (order["initial_lr"], order["betas"]) == (0.2, (0.5, 0.6))
+
+
+def test_the_order_law_waits(tmp_path):
+    """Its numbers do not change by a bit during the delay, and change in the step after it; the denoiser learns from the first."""
+    plan = [*NAE, "schedule=power_table", "schedule.network.init_std=0.5", "optimizer.schedule_delay=4", "validate_every=99"]
+    config = configuration(tmp_path, *plan)
+    build_data(config)
+    start = build_module(config).state_dict()
+    run(tmp_path / "4", *plan, "steps=4")
+    run(tmp_path / "5", *plan, "steps=5")
+    during, after = (last(tmp_path / steps)["state_dict"] for steps in ("4", "5"))
+    assert torch.equal(start["schedule.network.table"], during["schedule.network.table"])
+    assert not torch.equal(start["schedule.network.table"], after["schedule.network.table"])
+    assert not torch.equal(start["denoiser.head.weight"], during["denoiser.head.weight"])
+
+
+def test_clipping_is_separate():
+    denoiser, schedule = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1), Power(4, FreeTable(4))
+    module = OrderDiffusion(denoiser, schedule, Dense(4), OptimizerSettings(total_steps=1, clip=0.5, schedule_clip=2.0))
+    for denoiser_size, schedule_size in ((1e-3, 1e6), (1e6, 1e-3)):
+        for parameter in denoiser.parameters():
+            parameter.grad = torch.full_like(parameter, denoiser_size)
+        schedule.network.table.grad = torch.tensor([3.0, 0, 0, -4.0]) * schedule_size
+        module.configure_gradient_clipping(None)
+        norm = torch.stack([p.grad.norm() for p in denoiser.parameters()]).norm()
+        if denoiser_size < 1:
+            assert all(torch.equal(p.grad, torch.full_like(p, denoiser_size)) for p in denoiser.parameters()), "not a bit"
+            assert torch.allclose(schedule.network.table.grad, torch.tensor([1.2, 0, 0, -1.6]), atol=1e-4)
+        else:
+            assert torch.equal(schedule.network.table.grad, torch.tensor([3.0, 0, 0, -4.0]) * schedule_size)
+            assert norm.item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_entropy_bonus_keeps_orders_random(tmp_path):
+    plan = [*NAE, "schedule=power_table", "steps=40", "validate_every=99", "optimizer.schedule_delay=0", "optimizer.schedule_lr=0.1"]
+    plan += ["objective._target_=tiny_runs.Pulls", "+objective.strength=1.0", "optimizer.schedule_clip=null"]
+    plan += ["~objective.draws", "~objective.baseline", "~objective.control", "~objective.decay"]
+    entropy = {}
+    for bonus in (0.0, 3.0):
+        result = run(tmp_path / str(bonus), *plan, f"optimizer.entropy_bonus={bonus}", "optimizer.entropy_steps=100000")
+        entropy[bonus] = result.module.schedule.law().entropy()[0].item()
+    uniform = math.log(math.factorial(6))
+    assert entropy[0.0] == pytest.approx(math.log(36), abs=0.1), "Adam pulls one half of the positions before the other"
+    assert entropy[3.0] > 0.85 * uniform, "with it the law stays broad"
+
+
+@pytest.mark.slow  # two more interpreters: about 15 s
+def test_two_processes_are_one_with_twice_the_batch(tmp_path):
+    """A dense objective in a given order is deterministic: equal losses and weights, whatever the number of processes."""
+    plan = [*NAE, "schedule=left_to_right", "steps=3", "validate_every=2", "checkpoint_every=2", "trainer=ddp"]
+    plan += ["trainer.log_every_n_steps=1"]
+    report = "report={split: val, sequences: null, draws: 1, importance_draws: 1, exact_sequences: null, batch_size: 8, seed: 0}"
+    command = [sys.executable, str(ROOT / "train.py"), "experiment=custom", f"output={tmp_path / 'two'}", *SMALL, *QUIET, *plan]
+    command += ["data.batch_size=4", "trainer.devices=2", report]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    one = run(tmp_path / "one", *plan, "trainer=default", "data.batch_size=8", report)
+    logs = []
+    for name in ("one", "two"):
+        with open(tmp_path / name / "csv" / "metrics.csv") as file:
+            logs.append([float(row["train/bits_per_token"]) for row in csv.DictReader(file) if row["train/bits_per_token"]])
+    assert len(logs[0]) == 3
+    assert logs[0] == pytest.approx(logs[1], abs=1e-5)
+    a, b = (last(tmp_path / name)["state_dict"] for name in ("one", "two"))
+    assert all(torch.allclose(a[name], b[name], atol=1e-5) for name in a)
+    two = (tmp_path / "two" / "report.json").read_text()
+    assert '"sequences": 16' in two, "the report is of all sequences, not of one process's share"
+    assert f'"nats": {one.report.estimates["mode_exact"].nats:.3f}' in two
