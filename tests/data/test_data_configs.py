@@ -16,9 +16,7 @@ LETTERS = "the quick brown fox jumps over the lazy dog " * 200
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_config(name, tmp_path):
-    (tmp_path / "root.yaml").write_text(
-        f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n"
-    )
+    (tmp_path / "root.yaml").write_text(f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n")
     (tmp_path / "letters").write_text(LETTERS)
     overrides = [f"data.path={tmp_path / 'letters'}"] if name in ("file", "text8") else []
     with initialize_config_dir(str(tmp_path), version_base="1.3"):

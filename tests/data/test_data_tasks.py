@@ -103,9 +103,7 @@ def test_addition_reads_as_a_sum():
         assert int(a) + int(b) == int(right)
     edges = law.precedence  # columns: a1 a0 b1 b0 c2 c1 c0
     assert len(set(edges)) == len(edges)
-    assert sorted(edges) == sorted(
-        [(1, 6), (3, 6), (1, 5), (3, 5), (1, 4), (3, 4), (0, 5), (2, 5), (0, 4), (2, 4), (6, 5), (6, 4), (5, 4)]
-    )
+    assert sorted(edges) == sorted([(1, 6), (3, 6), (1, 5), (3, 5), (1, 4), (3, 4), (0, 5), (2, 5), (0, 4), (2, 4), (6, 5), (6, 4), (5, 4)])
     assert law.decode(torch.full((1, 7), 10)) == ["__+__=___"]
 
 
