@@ -37,6 +37,8 @@ def main(config: DictConfig) -> None:
         module, trained = load(path)
         if config.data_path is not None:
             trained.data.path = config.data_path
+        if "limit_eval" in trained.data:
+            trained.data.limit_eval = None  # here `sequences` is the only limit
         data = build_data(trained)
         check_data(path, module, data)
         module = module.to(device)

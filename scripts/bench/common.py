@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from ordo.training.provenance import write_json
 
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
 
@@ -38,7 +41,9 @@ def run_all(runs: dict[str, tuple[str, list[str]]], work: str, jobs: int) -> dic
         for name, (experiment, overrides) in runs.items():
             folder = Path(work) / name
             overrides = [*overrides, *common]
-            identity = json.dumps([experiment, overrides])
+            config = compose_experiment(experiment, overrides)
+            config.output = ""
+            identity = json.dumps([experiment, OmegaConf.to_container(config, resolve=False)], sort_keys=True)
             marker = folder / "benchmark.json"
             if marker.exists():
                 finished = json.loads(marker.read_text())
@@ -49,7 +54,7 @@ def run_all(runs: dict[str, tuple[str, list[str]]], work: str, jobs: int) -> dic
         for done in as_completed(waiting):
             name, marker, identity = waiting[done]
             reports[name] = done.result()
-            marker.write_text(json.dumps({"identity": identity, "report": reports[name]}))
+            write_json(marker, {"identity": identity, "report": reports[name]})
             estimates = {k: round(v["bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
             print(
                 f"{len(reports)}/{len(runs)} {name}: bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s",

@@ -7,7 +7,6 @@ orders), ``table`` (a free log w per position), ``network`` (log w from position
 from __future__ import annotations
 
 import argparse
-import math
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text8", default="data/text8/text8", help="text8 or its first megabytes")
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
     parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="the seeds themselves")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0..N-1 of every run")
     parser.add_argument(
         "--runs", nargs="+", default=[f"{law}_{objective}" for law in LAWS for objective in OBJECTIVES if law != "l2r"] + ["l2r_dense"]
     )
@@ -60,12 +59,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         draws = 2 if law in ("table", "network") and objective != "dense" else 1
         changes = [*LAWS[law], *OBJECTIVES[objective], f"objective.draws={draws}", f"data.batch_size={ROWS // draws}"]
         changes += [RATES[law]] if law in RATES else []
-        for seed in arguments.seeds:
+        for seed in range(arguments.seeds):
             runs[f"{name}_{arguments.length}_{seed}"] = ("text8_learned_order_cpu", [*changes, f"seed={seed}", *common])
     reports = run_all(runs, arguments.work, arguments.jobs)
     out: dict[str, Any] = {}
     for name in arguments.runs:
-        mine = [f"{name}_{arguments.length}_{seed}" for seed in arguments.seeds]
+        mine = [f"{name}_{arguments.length}_{seed}" for seed in range(arguments.seeds)]
         out[name] = {
             key: [reports[run]["estimates"][estimate]["bits_per_token"] for run in mine]
             for key, estimate in (("own", "own_nelbo"), ("uniform", "uniform_nelbo"), ("exact", "mode_exact"), ("importance", "importance"))
@@ -74,8 +73,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         if name.startswith(("table", "network")):
             out[name]["rank_correlation"] = [rank_correlation(Path(arguments.work) / run) for run in mine]
     if {"fixed_dense", "l2r_dense", "network_dense"} <= set(out):
-        # The best a fixed random order shows is its exact score along one order, its own mode order being arbitrary.
-        top, bottom = np.mean(out["fixed_dense"]["own"]), np.mean(out["l2r_dense"]["exact"])
-        out["gap_closed"] = [float((top - value) / (top - bottom)) for value in out["network_dense"]["exact"]]
-        assert all(math.isfinite(v) for v in out["gap_closed"])
+        # Two readings of where fixed random orders stand: their NELBO, and the exact score along one order (their mode: left to right).
+        bottom = np.mean(out["l2r_dense"]["exact"])
+        for key, top in (("gap_closed", np.mean(out["fixed_dense"]["own"])), ("gap_closed_exact", np.mean(out["fixed_dense"]["exact"]))):
+            out[key] = [float((top - value) / (top - bottom)) for value in out["network_dense"]["exact"]]
     return out

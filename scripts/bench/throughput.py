@@ -74,7 +74,9 @@ def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
         fixed = mode.startswith("fixed")
         draws = 1 if fixed or kind == "dense" else 2
         x = tokens[: a.rows // draws]
-        objective = {"time": TimeSpace, "order": OrderSpace}[kind](draws=draws) if kind != "dense" else Dense(a.length)
+        objective = (
+            {"time": TimeSpace, "order": OrderSpace}[kind](draws=draws) if kind != "dense" else Dense(a.length, draws=1, baseline="ema")
+        )
         schedule = (Linear(a.length) if fixed else Power(a.length, FreeTable(a.length))).to(a.device)
         objective = objective.to(a.device)
         parameters = [*net.parameters(), *schedule.parameters()]

@@ -61,7 +61,7 @@ def endless(data: Any) -> Any:
 
 def measure(bidirectional: Path, causal: Path, own_law: bool, repeats: int) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for folder, kinds in ((bidirectional, ("time", "order")), (causal, ("dense", "dense_rloo", "dense_rloo_plain"))):
+    for folder, kinds in ((bidirectional, ("time", "order")), (causal, ("dense", "dense_plain", "dense_rloo", "dense_rloo_plain"))):
         module, config = load(folder)
         config.data.batch_size = ROWS
         data = build_data(config)
@@ -72,7 +72,8 @@ def measure(bidirectional: Path, causal: Path, own_law: bool, repeats: int) -> d
             objective = {
                 "time": TimeSpace(draws=2),
                 "order": OrderSpace(draws=2),
-                "dense": Dense(length),
+                "dense": Dense(length, draws=1, baseline="ema"),
+                "dense_plain": Dense(length, draws=1, baseline="ema", control=False),
                 "dense_rloo": Dense(length, draws=2, baseline="rloo"),
                 "dense_rloo_plain": Dense(length, draws=2, baseline="rloo", control=False),
             }[kind]

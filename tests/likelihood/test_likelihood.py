@@ -60,6 +60,14 @@ def test_estimates_meet_exact_values(kind):
     assert (exact.log_mixture - mean[:, -1] < 0.5 * (exact.log_mixture + exact.nelbo)).all(), "and near it"
 
 
+def test_draws_of_one_sequence_are_spread_over_ranks():
+    """With as many draws as positions every number of revealed tokens is scored once: under a fixed order the estimate is exact."""
+    net = denoiser(BidirectionalTransformer)
+    fixed = FixedOrder(torch.tensor([3, 1, 4, 0, 2]))
+    exact = -order_log_prob(net, TOKENS, fixed.order)
+    assert torch.allclose(nelbo(net, fixed, TOKENS, draws=LENGTH, random=StepRandom(seed=5)), exact, atol=1e-9)
+
+
 def test_law_without_next_choice_probabilities():
     """ArrivalTimes draws the next token instead of summing; the mean is the same."""
     net = denoiser(BidirectionalTransformer)

@@ -65,16 +65,24 @@ class OrderCausalTransformer(nn.Module):
             x = block(x, rotary, mask, causal=mask is None)
         return self.norm(x)
 
-    def forward(self, tokens: Tensor, order: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
         """Logits (batch, length, vocab_size) by rank: slot i predicts x_{pi(i)} from x_{pi(<i)}.
 
-        tokens (batch, length) int64 in 0..vocab_size-1, clean, by position; order (batch, length).
+        tokens (batch, length) int64 in 0..vocab_size-1, clean, by position; order (batch, length). With n_revealed (batch,) only the
+        first n_revealed tokens of the order are read: every later slot predicts its position from that prefix.
         """
-        in_order = tokens.gather(1, order)
-        start = torch.full_like(order[:, :1], self.mask_id)
-        carried = torch.cat([start, in_order[:, :-1]], dim=1)
-        stands = torch.cat([torch.full_like(order[:, :1], -1), order[:, :-1]], dim=1)
-        return self.head(self._run(carried, stands, order, None))
+        batch, length = order.shape
+        slot = torch.arange(length, device=order.device)
+        mask = None
+        source = (slot - 1).expand(batch, length)  # rank of the token that a slot carries
+        if n_revealed is not None:
+            source = torch.minimum(slot, n_revealed[:, None]) - 1
+            prefix = slot < n_revealed[:, None, None]
+            itself = slot[:, None] == slot
+            mask = ((slot[:, None] >= slot) & (prefix | itself))[:, None]
+        stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))
+        carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
+        return self.head(self._run(carried, stands, order, mask))
 
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
         """log mu(. | the first n_revealed of ``order``, revealed in that order): (batch, length, vocab) by position.
@@ -82,15 +90,7 @@ class OrderCausalTransformer(nn.Module):
         Meaningful at masked positions only. Every masked position has a slot of its own that attends to the
         revealed prefix and to itself. Tokens at masked positions are not read.
         """
-        length = order.shape[1]
-        slot = torch.arange(length, device=order.device)
-        source = torch.minimum(slot, n_revealed[:, None]) - 1  # rank of the token a slot carries
-        stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))
-        carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
-        causal = slot[:, None] >= slot
-        prefix = slot < n_revealed[:, None, None]
-        mask = causal & (prefix | (slot[:, None] == slot))
-        log_prob = self.head(self._run(carried, stands, order, mask[:, None])).log_softmax(-1)
+        log_prob = self(tokens, order, n_revealed).log_softmax(-1)
         rank = order.argsort(-1)[..., None].expand(-1, -1, log_prob.shape[-1])
         return log_prob.gather(1, rank)
 

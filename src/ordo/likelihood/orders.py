@@ -38,8 +38,8 @@ def nelbo(denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 4, ran
     x = tokens.repeat(draws, 1)
     if denoiser.order_causal:
         return -order_log_prob(denoiser, x, order).view(draws, batch).mean(0)
+    # Row d * batch + b: the draws of one sequence lie 1/draws apart, so they spread evenly over 0..length-1.
     k = (random.stratified(draws * batch, tokens.device) * length).long().clamp(max=length - 1)
-    k = k.view(batch, draws).T.flatten()  # the draws of one sequence are spread evenly over 0..length-1
     rank = order.argsort(-1)
     revealed = rank < k[:, None]
     p_next = law.next_log_prob(revealed).exp() if hasattr(law, "next_log_prob") else (rank == k[:, None]).double()  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ class Dense(nn.Module):
     variance: Tensor
     seen: Tensor
 
-    def __init__(self, length: int, draws: int = 2, baseline: str = "rloo", control: bool = True, decay: float = 0.95):
+    def __init__(self, length: int, draws: int = 1, baseline: str = "ema", control: bool = True, decay: float = 0.95):
         super().__init__()
         if baseline not in ("rloo", "ema"):
             raise ValueError(f"baseline={baseline!r}: choose rloo or ema")
@@ -95,17 +95,19 @@ class Dense(nn.Module):
             own, past = to_go - self.mean_to_go, before - self.mean_before
         beta = -self.covariance / self.variance.clamp(min=1e-12)
         advantage = own + beta * past if self.control else own
-        if self.baseline == "ema" and self.seen == 0:
-            advantage = torch.zeros_like(advantage)  # no mean yet; adding none is a baseline of to_go itself for one step
+        if self.baseline == "ema":
+            advantage = advantage * (self.seen > 0)  # no mean yet at the first step: no step of the schedule either
         if self.training:
             self._update(to_go, before, own, past)
         return advantage
 
     def _update(self, to_go: Tensor, before: Tensor, own: Tensor, past: Tensor) -> None:
         rate = (1 - self.decay) / (1 - self.decay ** (self.seen + 1))  # bias-corrected running means
+        # Before the first step there is no mean to take deviations from: moments start at the second.
+        moment_rate = rate if self.baseline == "rloo" else (self.seen > 0) * (1 - self.decay) / (1 - self.decay ** self.seen.clamp(min=1))
         over = (0, 1)
         self.mean_to_go += rate * (to_go.mean(over) - self.mean_to_go)
         self.mean_before += rate * (before.mean(over) - self.mean_before)
-        self.covariance += rate * ((own * past).mean(over) - self.covariance)
-        self.variance += rate * ((past * past).mean(over) - self.variance)
+        self.covariance += moment_rate * ((own * past).mean(over) - self.covariance)
+        self.variance += moment_rate * ((past * past).mean(over) - self.variance)
         self.seen += 1

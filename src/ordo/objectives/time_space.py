@@ -47,7 +47,7 @@ class TimeSpace(nn.Module):
         z = x.masked_fill(masked, denoiser.mask_id).flatten(0, 1)
         logits = denoiser(z, where=masked.flatten(0, 1))
         cost = scatter(F.cross_entropy(logits, x[masked], reduction="none").double(), masked)
-        terms = rate * cost
+        terms = torch.where(masked, rate, 0.0) * cost
         f = terms.sum(-1)
         surrogate = f
         if learned:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from ordo.order import OrderDraw, OrderLaw
 
+INSIDE = (1e-300, 1 - 2**-53)  # of (0, 1) as far as float64 can tell: keeps quotients and logarithms finite
+
 
 class Schedule(nn.Module):
     """Token l is masked at time tau_l with P(tau_l <= t) = 1 - alpha_l(t) (2511.19152, Prop. 3.2).
@@ -43,11 +45,11 @@ class Schedule(nn.Module):
 
     def rate(self, t: Tensor) -> Tensor:
         """The weight of Eq. 8, -alpha'/(1 - alpha) (batch, length): the hazard, at which a masked token is revealed in reverse time."""
-        return -self.alpha_prime(t) / (1.0 - self.alpha(t))
+        return -self.alpha_prime(t) / (1.0 - self.alpha(t).clamp(*INSIDE))
 
     def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """log P(masked at t) and log P(clean at t), each (batch, length)."""
-        alpha = self.alpha(t)
+        alpha = self.alpha(t).clamp(*INSIDE)
         return torch.log1p(-alpha), alpha.log()
 
     def inverse(self, u: Tensor) -> Tensor:
@@ -76,11 +78,14 @@ class ArrivalTimes:
     def __init__(self, schedule: Schedule):
         self.schedule, self.length = schedule, schedule.length
 
+    def _device(self) -> torch.device:
+        return next((p.device for p in (*self.schedule.parameters(), *self.schedule.buffers())), torch.device("cpu"))
+
     def times(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        device = next((p.device for p in (*self.schedule.parameters(), *self.schedule.buffers())), torch.device("cpu"))
+        device = self._device() if generator is None else generator.device
         u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=device)
         # Times that round to 0 or 1 would have an infinite score.
-        return self.schedule.inverse(u).detach().clamp(1e-300, 1 - 2**-53)
+        return self.schedule.inverse(u).detach().clamp(*INSIDE)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         return (-self.times(n, generator)).argsort(-1)
@@ -93,8 +98,7 @@ class ArrivalTimes:
 
     def expected_rank(self, samples: int = 4096) -> Tensor:
         """Mean rank of each position (length,), from 1, over orders drawn with a fixed seed."""
-        device = self.times(1).device
-        order = self.sample(samples, torch.Generator(device=device).manual_seed(0))
+        order = self.sample(samples, torch.Generator(device=self._device()).manual_seed(0))
         return order.argsort(-1).double().mean(0) + 1.0
 
     def mode(self) -> Tensor:

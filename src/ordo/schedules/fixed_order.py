@@ -48,6 +48,10 @@ class GivenOrder(Schedule):
         inside = (since > 0) & (since <= 1.0 / self.length)
         return torch.where(inside, 1.0 / since.clamp(min=1e-300), 0.0)
 
+    def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        alpha = self.alpha(t)  # exactly 0 or 1 for all but one position, and nothing here learns
+        return torch.log1p(-alpha), alpha.log()
+
     def inverse(self, u: Tensor) -> Tensor:
         return self.start() + self.spread(u) / self.length
 

@@ -41,4 +41,5 @@ class PositionNetwork(nn.Module):
         self.coefficients = nn.Parameter(init_std * torch.randn(1 + cosines))
 
     def forward(self) -> Tensor:
-        return self.features @ self.coefficients
+        # Not a matrix product: autocast would round it to bfloat16, and a sharp law with it.
+        return (self.features * self.coefficients).sum(-1)

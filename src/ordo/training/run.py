@@ -98,6 +98,10 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
     callbacks = [build(c, f"callbacks.{name}") for name, c in (config.callbacks or {}).items() if c is not None]
     loggers = [build(c, f"logger.{name}") for name, c in (config.logger or {}).items() if c is not None]
     options: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
+    if options.get("gradient_clip_val") is not None:
+        raise ConfigError("trainer.gradient_clip_val is not used; set optimizer.clip and optimizer.schedule_clip")
+    if options.get("accelerator") == "auto":  # Lightning would choose MPS, which has no float64
+        options["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     if options.get("precision") == "auto":
         options["precision"] = best_precision(str(options.get("accelerator", "auto")))
     if isinstance(options.get("val_check_interval"), int):  # Lightning counts micro-batches
@@ -145,7 +149,9 @@ def fit(config: DictConfig, folder: Path) -> tuple[OrderDiffusion, SequenceData,
     if resume is not None and read(resume)["global_step"] >= trainer.max_steps:
         # Nothing was left to train, so no callback has put averaged weights (EMA) in place.
         load_weights(module, read(resume)["state_dict"], resume)
-    return module, data, trainer, time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    module.to(trainer.strategy.root_device)  # Lightning leaves the module on the CPU
+    return module, data, trainer, seconds
 
 
 def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> LikelihoodReport:
