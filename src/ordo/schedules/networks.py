@@ -33,7 +33,7 @@ class PositionNetwork(nn.Module):
 
     features: Tensor
 
-    def __init__(self, length: int, cosines: int = 8, decay: float = 1.0, init_std: float = 0.05):
+    def __init__(self, length: int, cosines: int = 8, decay: float = 2.0, init_std: float = 0.05):
         super().__init__()
         u = torch.linspace(-1.0, 1.0, length, dtype=torch.float64) if length > 1 else torch.zeros(1, dtype=torch.float64)
         waves = [math.sqrt(2) * torch.cos(math.pi * k * (u + 1) / 2) / k**decay for k in range(1, cosines + 1)]
