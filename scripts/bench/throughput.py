@@ -119,6 +119,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if a.quick:
         a.rounds, a.steps, a.rows, a.length = 2, 1, 4, 16
     torch.set_num_threads(a.threads)
+    # First, while this process is small: a child's peak starts from its parent's size.
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        peak = {name: pool.apply(peak_mib, (name, a)) for name in ("reference", "time_fixed", "time", "order", "dense")}
     names = ["reference", "time_fixed", "order_fixed", "dense_fixed", "time", "order", "dense", "time_bare", "order_bare", "dense_bare"]
     names += ["time_compile", "order_compile", "dense_compile"] if a.compile else []
     steps = {name: make_step(name, a) for name in names}
@@ -136,8 +139,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 seconds[name].append((time.perf_counter() - start) / a.steps)
     median = {name: statistics.median(values) for name, values in seconds.items()}
     tokens = a.rows * a.length
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        peak = {name: pool.apply(peak_mib, (name, a)) for name in ("reference", "time_fixed", "time", "order", "dense")}
     return {
         "ordo": tokens / median["time_fixed"],
         "reference": tokens / median["reference"],
