@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -69,9 +70,9 @@ class LatentsAndObservations(Law):
             for latent in latents
         ]
 
+    @abstractmethod
     def observe(self, seen: Tensor) -> Tensor:
         """Observations (n, n_observations) of the latents they see (n, n_observations, arity)."""
-        raise NotImplementedError
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         latents = torch.randint(self.vocab_size, (n, self.n_latents), generator=generator)
