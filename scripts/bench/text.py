@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text8", default="data/text8/text8", help="text8 or its first megabytes")
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
     parser.add_argument("--steps", type=int, default=2400)
-    parser.add_argument("--seeds", type=int, default=1, help="seeds 0..N-1 of every run")
+    parser.add_argument("--seeds", type=int, default=1, help="number of seeds of every run")
+    parser.add_argument("--first-seed", type=int, default=0, help="seeds first, first + 1, ...; to run a benchmark in parts")
     parser.add_argument(
         "--runs", nargs="+", default=[f"{law}_{objective}" for law in LAWS for objective in OBJECTIVES if law != "l2r"] + ["l2r_dense"]
     )
@@ -40,6 +41,7 @@ def rank_correlation(folder: Path) -> float:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     steps = 20 if arguments.quick else arguments.steps
+    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     common = [f"data.path={Path(arguments.text8).resolve()}", f"data.length={arguments.length}", f"steps={steps}"]
     common += [
         "validate_every=${steps}",
@@ -59,12 +61,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         draws = 2 if law in ("table", "network") and objective != "dense" else 1
         changes = [*LAWS[law], *OBJECTIVES[objective], f"objective.draws={draws}", f"data.batch_size={ROWS // draws}"]
         changes += [RATES[law]] if law in RATES else []
-        for seed in range(arguments.seeds):
+        for seed in seeds:
             runs[f"{name}_{arguments.length}_{seed}"] = ("text8_learned_order_cpu", [*changes, f"seed={seed}", *common])
     reports = run_all(runs, arguments.work, arguments.jobs)
     out: dict[str, Any] = {}
     for name in arguments.runs:
-        mine = [f"{name}_{arguments.length}_{seed}" for seed in range(arguments.seeds)]
+        mine = [f"{name}_{arguments.length}_{seed}" for seed in seeds]
         out[name] = {
             key: [reports[run]["estimates"][estimate]["bits_per_token"] for run in mine]
             for key, estimate in (("own", "own_nelbo"), ("uniform", "uniform_nelbo"), ("exact", "mode_exact"), ("importance", "importance"))
