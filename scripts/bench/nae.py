@@ -56,11 +56,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
     common = ["report.split=test", "report.exact_sequences=256", f"trainer.accelerator={arguments.device.replace('cuda', 'gpu')}"]
     common += ["validate_every=1500", "checkpoint_every=1500"] if not arguments.quick else ["steps=20", "validate_every=10"]
-    runs = {
-        f"{kind}_{seed}": ("nae_learned_order", [*KINDS[kind], f"seed={seed}", *common])
-        for seed in seeds
-        for kind in arguments.kinds
-    }
+    runs = {f"{kind}_{seed}": ("nae_learned_order", [*KINDS[kind], f"seed={seed}", *common]) for seed in seeds for kind in arguments.kinds}
     reports = run_all(runs, arguments.work, arguments.jobs)
     out: dict[str, Any] = {}
     for kind in arguments.kinds:
