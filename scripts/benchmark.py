@@ -29,7 +29,7 @@ def main() -> None:
         )
         command.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
         command.add_argument("--quick", action="store_true", help="a few steps only: shows that it runs, says nothing")
-        command.add_argument("--work", default=f"outputs/benchmark/{name}", help="folder for the runs")
+        command.add_argument("--work", default="outputs/benchmark", help="folder for the runs")
         module.add_arguments(command)
     arguments = parser.parse_args()
     if arguments.quick:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from ordo.training.provenance import write_json
 
+Run = tuple[str, list[str]]  # experiment and overrides of ``python train.py experiment=... overrides``
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
 
 
@@ -24,15 +25,24 @@ def compose_experiment(experiment: str, overrides: list[str]) -> Any:
 
 
 def _one(experiment: str, overrides: list[str], folder: str) -> dict[str, Any]:
+    from ordo.training.module import TrainingDiverged
     from ordo.training.run import train
 
     config = compose_experiment(experiment, [*overrides, f"output={folder}"])
-    result = train(config)
+    try:
+        result = train(config)
+    except TrainingDiverged as error:
+        return {"estimates": {}, "fit_seconds": None, "diverged": str(error)}
     out = result.report.as_dict() if result.report is not None else {"estimates": {}}
     return out | {"fit_seconds": result.seconds}
 
 
-def run_all(runs: dict[str, tuple[str, list[str]]], work: str, jobs: int) -> dict[str, dict[str, Any]]:
+def estimate(report: dict[str, Any], name: str, unit: str = "bits_per_token") -> float | None:
+    """One figure of a report; None if the run diverged."""
+    return report["estimates"][name][unit] if report["estimates"] else None
+
+
+def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, Any]]:
     """runs: name -> (experiment, overrides). Returns name -> report; progress on standard error, one thread a run."""
     common = ["threads=1", "trainer.enable_progress_bar=false", "compare=null", "callbacks.samples=null", "callbacks.progress=null"]
     reports: dict[str, dict[str, Any]] = {}
@@ -56,9 +66,6 @@ def run_all(runs: dict[str, tuple[str, list[str]]], work: str, jobs: int) -> dic
             reports[name] = done.result()
             write_json(marker, {"identity": identity, "report": reports[name]})
             estimates = {k: round(v["bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
-            print(
-                f"{len(reports)}/{len(runs)} {name}: bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            told = reports[name].get("diverged") or f"bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s"
+            print(f"{len(reports)}/{len(runs)} {name}: {told}", file=sys.stderr, flush=True)
     return {name: reports[name] for name in runs}

@@ -124,3 +124,19 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path):
     two = (tmp_path / "two" / "report.json").read_text()
     assert '"sequences": 16' in two, "the report is of all sequences, not of one process's share"
     assert f'"nats": {one.report.estimates["mode_exact"].nats:.3f}' in two
+
+
+@pytest.mark.slow  # two more interpreters: about 10 s
+def test_two_processes_with_a_learned_law(tmp_path):
+    """Every parameter has its gradient on every rank from the first step, delay and running baseline included, and the law moves."""
+    plan = [*NAE, "schedule=power_table", "optimizer.schedule_delay=2", "steps=6", "validate_every=3", "checkpoint_every=6"]
+    for objective in (["objective=dense"], ["objective=time", "denoiser=bidirectional"]):
+        output = tmp_path / objective[0]
+        command = [sys.executable, str(ROOT / "train.py"), "experiment=custom", f"output='{output}'", *SMALL, *QUIET, *plan, *objective]
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        command += ["trainer=ddp", "trainer.devices=2"]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, done.stderr
+        table = last(output)["state_dict"]["schedule.network.table"]
+        assert torch.isfinite(table).all()
+        assert table.abs().max() > 0
