@@ -48,7 +48,7 @@ def main(config: DictConfig) -> None:
         if config.samples:
             order = module.schedule.law().draw(config.samples, generator).order
             texts = data.decode(sample_by_order(module.denoiser, order, generator).tokens.cpu())
-        save_report(report, folder, samples=texts, checkpoint=str(path), trained_with=module.config, provenance=provenance())
+        save_report(report, folder, samples=texts, checkpoint=str(path), trained_with=module.config, provenance=provenance(device))
     except USER_ERRORS as error:
         fail(error)
     console.print(report_table({str(trained.name): report}, f"{path}: {config.split} data, mean ± standard error"))

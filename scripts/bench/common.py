@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import sys
+from collections.abc import Container
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from ordo.training.provenance import write_json
+from ordo.training.provenance import git_commit, write_json
 
 Run = tuple[str, list[str]]  # experiment and overrides of ``python train.py experiment=... overrides``
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
@@ -37,16 +38,31 @@ def _one(experiment: str, overrides: list[str], folder: str) -> dict[str, Any]:
     return out | {"fit_seconds": result.seconds}
 
 
+def seeds_of(wanted: list[str], known: Container[str], seeds: int | None, default: dict[str, int]) -> dict[str, int]:
+    """Seeds of every run of a list such as ``dense=5 order``: those named, else ``seeds``, else the default, else one."""
+    out = {}
+    for item in wanted:
+        name, _, number = item.partition("=")
+        if name not in known or (number and not number.isdigit()):
+            raise SystemExit(f"error: {item!r} is neither NAME nor NAME=SEEDS with a NAME that this benchmark knows; see --help")
+        out[name] = int(number) if number else seeds or default.get(name, 1)
+    return out
+
+
 def estimate(report: dict[str, Any], name: str, unit: str = "bits_per_token") -> float | None:
     """One figure of a report; None if the run diverged."""
     return report["estimates"][name][unit] if report["estimates"] else None
 
 
 def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, Any]]:
-    """runs: name -> (experiment, overrides). Returns name -> report; progress on standard error, one thread a run."""
+    """runs: name -> (experiment, overrides). Returns name -> report; progress on standard error, one thread a run.
+
+    A finished run of the same configuration below ``work`` is taken as it is, whatever the code was: its commit is printed.
+    """
     common = ["threads=1", "trainer.enable_progress_bar=false", "compare=null", "callbacks.samples=null", "callbacks.progress=null"]
     reports: dict[str, dict[str, Any]] = {}
     waiting = {}
+    commit = git_commit()
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         for name, (experiment, overrides) in runs.items():
             folder = Path(work) / name
@@ -59,12 +75,13 @@ def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, A
                 finished = json.loads(marker.read_text())
                 if finished["identity"] == identity:
                     reports[name] = finished["report"]
+                    print(f"{name}: taken from {folder}, a finished run of commit {finished.get('commit')}", file=sys.stderr, flush=True)
                     continue
             waiting[pool.submit(_one, experiment, overrides, str(folder))] = (name, marker, identity)
         for done in as_completed(waiting):
             name, marker, identity = waiting[done]
             reports[name] = done.result()
-            write_json(marker, {"identity": identity, "report": reports[name]})
+            write_json(marker, {"identity": identity, "report": reports[name], "commit": commit})
             estimates = {k: round(v["bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
             told = reports[name].get("diverged") or f"bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s"
             print(f"{len(reports)}/{len(runs)} {name}: {told}", file=sys.stderr, flush=True)

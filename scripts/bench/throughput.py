@@ -153,5 +153,5 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_mib": peak,
         "shape": {k: getattr(a, k) for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads")},
         "torch": torch.__version__,
-        "device": describe_device() if a.device == "cpu" else torch.cuda.get_device_name(),
+        "device": describe_device(a.device),
     }

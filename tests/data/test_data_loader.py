@@ -191,3 +191,8 @@ def test_evaluation_sets_are_split_between_ranks(tmp_path, monkeypatch):
         trains.append(next(iter(data.train_dataloader())))
     assert torch.equal(torch.stack(parts, 1).flatten(0, 1), whole)
     assert torch.equal(torch.stack(trains, 1).flatten(0, 1), train)
+    for world_size, share in ((3, 3), (4, 2), (16, 1)):  # of 10 sequences: a rank with a batch more would wait for the others for ever
+        for rank in range(world_size):
+            monkeypatch.setattr(TaskData, "ranks", lambda self, rank=rank, world_size=world_size: (rank, world_size))
+            data = task(tmp_path, eval_batch_size=1)
+            assert len(list(data.val_dataloader())) == share

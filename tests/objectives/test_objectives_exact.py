@@ -9,7 +9,7 @@ import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.likelihood import enumerate_orders
-from ordo.objectives import Dense, OrderSpace, TimeSpace
+from ordo.objectives import Dense, LawTooSharp, OrderSpace, TimeSpace
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, GivenOrder, Kumaraswamy, Linear, Power
@@ -214,6 +214,22 @@ def test_uniform_order_space_has_no_variance_for_iid_tokens():
         torch.nn.init.zeros_(parameter)
     out = OrderSpace(draws=1)(denoiser, Linear(LENGTH), torch.zeros(64, LENGTH, dtype=torch.long), StepRandom())
     assert torch.allclose(out.nelbo, out.nelbo[0].expand(64), atol=1e-10)
+
+
+def test_time_space_refuses_a_law_too_sharp_to_see():
+    """A position with w = e^20 is masked at no time that a run draws: the mean would miss its terms and look good."""
+    denoiser, schedule = random_denoiser(BidirectionalTransformer), Power(LENGTH, FreeTable(LENGTH))
+    tokens = torch.zeros(2, LENGTH, dtype=torch.long)
+    for size, refused in ((10.0, False), (25.0, True)):
+        with torch.no_grad():
+            schedule.network.table.copy_(size * torch.linspace(-1, 1, LENGTH))
+        if refused:
+            with pytest.raises(LawTooSharp, match=r"position 4.*schedule\.bound"):
+                TimeSpace()(denoiser, schedule, tokens, StepRandom())
+        else:
+            assert torch.isfinite(TimeSpace()(denoiser, schedule, tokens, StepRandom()).loss)
+    bounded = Power(LENGTH, schedule.network, bound=4.0)
+    assert torch.isfinite(TimeSpace()(denoiser, bounded, tokens, StepRandom()).loss)
 
 
 def test_wrong_combinations_say_what_to_do():

@@ -185,9 +185,12 @@ def test_eval(script, trained, tmp_path):
     one_error(script("eval.py", f"checkpoint={run_folder}", f"output={write(tmp_path / 'FILE', '')}/x"), "output folder", "FILE")
     one_error(script("eval.py", f"checkpoint={run_folder}", f"data_path={tmp_path / 'gone'}"), "no such file")
     swapped = write(tmp_path / "swapped", LETTERS.replace("q", "ä"))
-    one_error(script("eval.py", f"checkpoint={run_folder}", f"data_path={swapped}"), "vocabulary", "same text")
-    fewer = write(tmp_path / "fewer", LETTERS.replace("q", "a"))
-    one_error(script("eval.py", f"checkpoint={run_folder}", f"data_path={fewer}"), "symbols", "same alphabet")
+    one_error(script("eval.py", f"checkpoint={run_folder}", f"data_path={swapped}"), "'ä'", "alphabet")
+    hostile = last(run_folder)
+    hostile["ordo"]["config"]["denoiser"] = {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
+    torch.save(hostile, tmp_path / "hostile.ckpt")
+    one_error(script("eval.py", f"checkpoint={tmp_path / 'hostile.ckpt'}"), "os.mkdir", "no part of a model")
+    assert not (tmp_path / "made").exists(), "nothing that a checkpoint names is called"
     assert not list(trained.rglob("report.json"))
 
 

@@ -77,6 +77,12 @@ def test_a_text_that_has_moved(trained, tmp_path, monkeypatch, capfd):
         assert (status, "no such file" in err) == (1, True)
         arguments = [f"checkpoint={trained}", f"output={tmp_path / 'b'}", f"data_path={moved}", "threads=1", "samples=0"]
         assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
+        fewer = tmp_path / "fewer"  # another text without the letter q: token ids keep the meaning they had in training
+        fewer.write_text(moved.read_text().replace("q", "a"))
+        arguments[2] = f"data_path={fewer}"
+        assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
+        report = json.loads((tmp_path / "b" / "report.json").read_text())
+        assert "q" in report["trained_with"]["data"]["alphabet"]
     finally:
         moved.rename(text)
 

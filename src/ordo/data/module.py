@@ -106,15 +106,17 @@ class SequenceData(L.LightningDataModule, ABC):
         return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=_as_is, num_workers=self.num_workers)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
-        """Validation sequences in order; the last batch may be smaller. Ranks take disjoint strided slices."""
+        """Validation sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
         return self._ordered(self.val_set)
 
     def test_dataloader(self) -> DataLoader[Tensor]:
-        """Test sequences in order; the last batch may be smaller. Ranks take disjoint strided slices."""
+        """Test sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
         return self._ordered(self.test_set)
 
     def _ordered(self, dataset: Rows) -> DataLoader[Tensor]:
         rank, world_size = self.ranks()
-        rows = range(rank, len(dataset), world_size)
+        # Equal shares, up to world_size - 1 sequences left out: a rank with one batch more than the others would wait for them for ever.
+        share = max(1, len(dataset) // world_size)
+        rows = [(rank + i * world_size) % len(dataset) for i in range(share)]
         batches = BatchSampler(rows, self.eval_batch_size, drop_last=False)
         return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_is, num_workers=self.num_workers)

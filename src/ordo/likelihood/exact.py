@@ -43,6 +43,7 @@ def enumerate_orders(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> Ex
     )
 
 
+@torch.no_grad()
 def subset_likelihood(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> ExactLikelihood:
     """Both likelihoods by a DP over the 2^length revealed sets, one sequence at a time; tokens (batch, length), length <= 14.
 
@@ -87,4 +88,4 @@ def subset_likelihood(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> E
                 joint[target] = torch.logaddexp(joint[target], joint[source] + step + log_mu[source, position])
         nelbo.append(total)
         log_mixture.append(joint[-1])
-    return ExactLikelihood(torch.stack(nelbo).detach(), torch.stack(log_mixture).detach())
+    return ExactLikelihood(torch.stack(nelbo), torch.stack(log_mixture))

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from ordo.randomness import StepRandom
 
 
+class LawTooSharp(ValueError):
+    """The order law has become so sharp that an estimator would hardly ever see some positions."""
+
+
 @dataclass
 class ObjectiveOutput:
     """loss: scalar *surrogate* to differentiate, nats per token; its value is not the NELBO and must not be reported as one.

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, scatter
+from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, leave_one_out, scatter
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -20,6 +20,8 @@ class TimeSpace(nn.Module):
     t_min = 0 is Eq. 8 as printed, whose variance is infinite.
 
     Gradient in the schedule: the path part through the rate, and the score part by RLOO over ``draws`` masks that share x and t.
+    A position with a large w is masked only within about 1/w of t = 1, so that the variance grows with the sharpness of the law, and a
+    run can look good because it never sees its first tokens: bound log w (schedule.bound), or use the order-space or dense objective.
     Needs a bidirectional denoiser, since z_t fixes a revealed set but no order of revealing.
     """
 
@@ -31,12 +33,17 @@ class TimeSpace(nn.Module):
         self.draws, self.t_min = draws, t_min
 
     def forward(self, denoiser: BidirectionalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom) -> ObjectiveOutput:
-        """tokens (batch, length) int64, clean. Raises ValueError for an order-causal denoiser, or a learned schedule with draws < 2."""
+        """tokens (batch, length) int64, clean.
+
+        Raises ValueError for an order-causal denoiser, or a learned schedule with draws < 2; LawTooSharp (looked for on the CPU) if a
+        position is masked with a probability below 1e-3 even at t = 1 - 1e-6.
+        """
         if denoiser.order_causal:
             raise ValueError("objective time needs a bidirectional denoiser; use objective order or dense with an order-causal one")
         learned = is_learned(schedule)
         if learned:
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
+            self._check_sharpness(schedule, tokens.device)
         batch, length = tokens.shape
         u = random.stratified(batch, tokens.device)
         t = u.clamp(min=self.t_min) if self.t_min else u.clamp(min=torch.finfo(torch.float64).tiny)
@@ -61,3 +68,15 @@ class TimeSpace(nn.Module):
             rows=z.shape[0],
             diagnostics={"weight_max": rate.detach().max()},
         )
+
+    @staticmethod
+    @torch.no_grad()
+    def _check_sharpness(schedule: Schedule, device: torch.device) -> None:
+        if device.type != "cpu":  # a look would wait for the device
+            return
+        late = 1.0 - schedule.alpha(torch.tensor([1 - 1e-6], dtype=torch.float64))[0]
+        if bool((late < 1e-3).any()):
+            raise LawTooSharp(
+                f"objective time hardly ever masks position {int(late.argmin())} under so sharp an order law and would report too small "
+                "a NELBO: bound log w (schedule.bound=4), lower optimizer.schedule_lr, or use objective order or dense"
+            )

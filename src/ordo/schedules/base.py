@@ -21,11 +21,14 @@ class Schedule(nn.Module):
     Decoding runs from t=1 to 0: the order of decoding is the order of *descending* tau.
     """
 
+    _where: Tensor
+
     def __init__(self, length: int):
         super().__init__()
         if length < 1:
             raise ValueError(f"length must be positive, got {length}")
         self.length = length
+        self.register_buffer("_where", torch.zeros(()), persistent=False)  # knows the device, also where nothing is learned
 
     def alpha(self, t: Tensor) -> Tensor:
         """P(token l is still clean at t): (batch,) or (batch, length) -> (batch, length)."""
@@ -78,11 +81,8 @@ class ArrivalTimes:
     def __init__(self, schedule: Schedule):
         self.schedule, self.length = schedule, schedule.length
 
-    def _device(self) -> torch.device:
-        return next((p.device for p in (*self.schedule.parameters(), *self.schedule.buffers())), torch.device("cpu"))
-
     def times(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        device = self._device() if generator is None else generator.device
+        device = self.schedule._where.device
         u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=device)
         # Times that round to 0 or 1 would have an infinite score.
         return self.schedule.inverse(u).detach().clamp(*INSIDE)
@@ -98,7 +98,7 @@ class ArrivalTimes:
 
     def expected_rank(self, samples: int = 4096) -> Tensor:
         """Mean rank of each position (length,), from 1, over orders drawn with a fixed seed."""
-        order = self.sample(samples, torch.Generator(device=self._device()).manual_seed(0))
+        order = self.sample(samples, torch.Generator(device=self.schedule._where.device).manual_seed(0))
         return order.argsort(-1).double().mean(0) + 1.0
 
     def mode(self) -> Tensor:

@@ -20,12 +20,6 @@ from ordo.schedules.base import Schedule
 class Univariate(Schedule):
     """Base of schedules equal at all positions; their order law is uniform."""
 
-    _where: Tensor
-
-    def __init__(self, length: int):
-        super().__init__(length)
-        self.register_buffer("_where", torch.zeros(()), persistent=False)  # knows the device
-
     def law(self) -> PlackettLuce:
         return uniform_law(self.length, self._where.device)
 

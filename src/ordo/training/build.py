@@ -1,4 +1,4 @@
-"""From a composed configuration to the objects of a run. The only place of the package that reads whole configurations."""
+"""From a composed configuration to the objects of a run. Parts get plain arguments; none sees the whole."""
 
 from __future__ import annotations
 

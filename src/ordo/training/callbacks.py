@@ -39,7 +39,7 @@ class LastCheckpoint(Checkpoint):
         if step == self._step:  # gradients are being accumulated
             return
         self._step = step
-        if step % self.every == 0 or step >= trainer.max_steps or trainer.should_stop:
+        if step % self.every == 0 or 0 < trainer.max_steps <= step or trainer.should_stop:
             self._save(trainer)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -51,7 +51,7 @@ class OrderHistory(L.Callback):
     """Expected rank of every position and the order entropy, every ``every`` steps; resumes with the run.
 
     Writes ``order_over_training.npz`` and two pictures, ``order_over_training.png`` and ``order.png``, to ``folder`` at the
-    end, and logs the latter at every validation to loggers that take pictures.
+    end; writes the latter at every validation too, and logs it to loggers that take pictures.
     """
 
     def __init__(self, folder: str, every: int = 50):
@@ -87,15 +87,16 @@ class OrderHistory(L.Callback):
         if trainer.global_step % self.every == 0 or trainer.global_step == 1:
             self._record(trainer, pl_module)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # The end of the epoch, not of validation: averaged weights (EMA) are still in place.
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
+        plots.save(self._heatmap(pl_module), self.folder / "order.png")
         for logger in trainer.loggers:
             add_picture = getattr(getattr(logger, "experiment", None), "add_figure", None)
             if add_picture is not None:  # TensorBoard
                 add_picture("order", self._heatmap(pl_module), trainer.global_step)
             elif hasattr(logger, "log_image"):  # W&B
-                plots.save(self._heatmap(pl_module), self.folder / "order.png")
                 logger.log_image("order", [str(self.folder / "order.png")])  # type: ignore[attr-defined]
 
     def _heatmap(self, module: Any):
@@ -122,7 +123,7 @@ class SampleWriter(L.Callback):
             raise ValueError(f"n must be positive, got {n}")
         self.path, self.n = Path(folder) / "samples.txt", n
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         generator = seeded_generator(pl_module.device, pl_module.seed, trainer.global_step, -4)

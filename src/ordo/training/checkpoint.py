@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.utils import get_object
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
-from ordo.data import SequenceData
+from ordo.data import Law, SequenceData, TextData
 from ordo.training.build import build_module
 from ordo.training.module import OrderDiffusion
+from ordo.training.optimisation import OptimizerSettings
+
+PARTS = (torch.nn.Module, SequenceData, Law, OptimizerSettings)  # what a checkpoint's configuration may name
 
 
 class CheckpointError(ValueError):
@@ -87,13 +91,38 @@ def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: s
     module.load_state_dict(state)
 
 
+def check_targets(node: Any, path: Path) -> None:
+    """Raises CheckpointError unless every class that the configuration names is a part of a model or a data set: nothing else is called."""
+    if isinstance(node, DictConfig):
+        if "_target_" in node:
+            try:
+                found = get_object(str(node._target_))
+            except Exception as error:
+                raise CheckpointError(f"{path}: its configuration names {node._target_}, which cannot be imported here") from error
+            if not (isinstance(found, type) and issubclass(found, PARTS)):
+                raise CheckpointError(f"{path}: its configuration names {node._target_}, which is no part of a model or data set of ordo")
+        for key in node:
+            check_targets(node._get_node(key), path)
+    elif isinstance(node, ListConfig):
+        for item in node:
+            check_targets(item, path)
+
+
 def load(path: str | Path) -> tuple[OrderDiffusion, DictConfig]:
-    """The model of a checkpoint in evaluation mode, and the configuration it was trained with. Raises CheckpointError, ConfigError."""
+    """The model of a checkpoint in evaluation mode, and the configuration it was trained with. Raises CheckpointError, ConfigError.
+
+    Modules, data sets and laws that the configuration names are imported and constructed; anything else is refused.
+    """
     checkpoint = read(path)
     if not checkpoint["ordo"]["config"]:
         raise CheckpointError(f"{find(path)} holds weights but no configuration: rebuild the model by hand and use its 'state_dict'")
     config = DictConfig(checkpoint["ordo"]["config"])
     config.compile = False
+    for part in ("data", "denoiser", "schedule", "objective", "optimizer"):
+        check_targets(config.get(part), find(path))
+    vocabulary = checkpoint.get(TextData.__qualname__, {}).get("vocabulary")
+    if vocabulary is not None and config.data.get("source") == "file":
+        config.data.alphabet = "".join(vocabulary)  # ids keep their meaning where another text is scored
     module = build_module(config)
     load_weights(module, checkpoint["state_dict"], find(path))
     return module.eval().requires_grad_(False), config

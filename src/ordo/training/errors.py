@@ -8,11 +8,12 @@ from typing import NoReturn
 from omegaconf.errors import OmegaConfBaseException
 
 from ordo.data import DataError
+from ordo.objectives import LawTooSharp
 from ordo.training.build import ConfigError, first_line
 from ordo.training.checkpoint import CheckpointError
 from ordo.training.module import TrainingDiverged
 
-USER_ERRORS = (DataError, ConfigError, CheckpointError, TrainingDiverged, OmegaConfBaseException, OSError)
+USER_ERRORS = (DataError, ConfigError, CheckpointError, TrainingDiverged, LawTooSharp, OmegaConfBaseException, OSError)
 
 
 def fail(error: BaseException) -> NoReturn:

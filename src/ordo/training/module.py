@@ -79,7 +79,7 @@ class OrderDiffusion(L.LightningModule):
         bits = out.nelbo.mean() / (batch.shape[1] * math.log(2))
         self.log("train/bits_per_token", bits, prog_bar=True, batch_size=batch.shape[0], sync_dist=trainer.world_size > 1)
         for name, value in out.diagnostics.items():
-            self.log(f"train/{name}", value, batch_size=batch.shape[0])
+            self.log(f"train/{name}", value, batch_size=batch.shape[0], sync_dist=trainer.world_size > 1)
         return loss
 
     def _watch(self, loss: Tensor) -> None:

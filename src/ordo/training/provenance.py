@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,28 @@ def git_commit() -> str | None:
     return commit + ("+changes" if dirty else "")
 
 
-def describe_device() -> str:
+def describe_device(device: torch.device | str) -> str:
     """The GPU's name, or the number of CPU threads in use."""
-    if torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name()} x {torch.cuda.device_count()}"
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
     return f"CPU {platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
 
 
-def provenance() -> dict[str, Any]:
-    """JSON-serialisable."""
+def package_version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def provenance(device: torch.device | str) -> dict[str, Any]:
+    """Of a run on ``device``; JSON-serialisable."""
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "device": describe_device(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+        "device": describe_device(device),
     }
 
 
@@ -53,9 +60,9 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(temporary, path)
 
 
-def save_run_record(folder: Path, config: DictConfig, data: dict[str, Any]) -> None:
+def save_run_record(folder: Path, config: DictConfig, data: dict[str, Any], device: torch.device | str, devices: int = 1) -> None:
     """``config.yaml`` (resolved) and ``provenance.json`` in the run folder. Raises OSError if it cannot be written."""
     plain = OmegaConf.to_container(config, resolve=True)
     plain.pop("hydra", None)  # type: ignore[union-attr]
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plain)), encoding="utf-8")
-    write_json(folder / "provenance.json", provenance() | {"data": data})
+    write_json(folder / "provenance.json", provenance(device) | {"devices": devices, "data": data})

@@ -134,7 +134,7 @@ def fit(config: DictConfig, folder: Path) -> tuple[OrderDiffusion, SequenceData,
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         keep_old_metrics(trainer)
-        save_run_record(folder, config, data.describe())
+        save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
     start = time.perf_counter()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
