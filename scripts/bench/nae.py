@@ -67,7 +67,7 @@ def define(kind: str, seed: int, device: str, quick: bool) -> Run:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     seeds = seeds_of(arguments.kinds, KINDS, arguments.seeds, {"dense": 5, "order": 5, "exchangeable": 5})
-    runs = {f"nae_{kind}_{seed}": define(kind, seed, arguments.device, arguments.quick) for kind in arguments.kinds for seed in seeds(kind)}
+    runs = {f"nae_{kind}_{seed}": define(kind, seed, arguments.device, arguments.quick) for kind in seeds for seed in range(seeds[kind])}
     reports = run_all(runs, arguments.work, arguments.jobs)
     out: dict[str, Any] = {}
     for kind in seeds:
