@@ -9,9 +9,11 @@ from ordo.denoisers.order_causal import OrderCausalTransformer
 
 
 class Denoiser(Protocol):
-    """What objectives, likelihoods and samplers ask of a denoiser.
+    """What objectives, likelihoods and samplers ask of a denoiser, which is an ``nn.Module``.
 
-    ``order_causal`` says whether one call scores a whole order (``order_log_prob`` is then cheap) or one revealed set.
+    ``order_causal`` says what one call gives, and with it the call's signature. False: ``denoiser(tokens, where=None)``, the logits of
+    one revealed set. True: ``denoiser(tokens, order)``, the logits of every rank of a whole order, so that ``order_log_prob`` is one
+    call. See the two classes for shapes. Likelihoods and samplers need the two methods only.
     """
 
     vocab_size: int

@@ -1,0 +1,50 @@
+"""train.py from the command line: the quickstart with its comparison, and a benchmark that measures with it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny_runs import ROOT, call
+
+from ordo.training import load
+
+SHORT = ["steps=6", "validate_every=3", "checkpoint_every=3", "optimizer.schedule_delay=2", "threads=1", "trainer.accelerator=cpu"]
+SHORT += ["report.sequences=32", "report.draws=2", "report.importance_draws=2", "data.batch_size=8", "trainer.enable_progress_bar=false"]
+
+
+def test_quickstart_sets_two_models_side_by_side(tmp_path, monkeypatch, capfd):
+    status, out, err = call("train.py", f"output={tmp_path / 'run'}", *SHORT, monkeypatch=monkeypatch, capfd=capfd)
+    assert (status, err) == (0, "")
+    assert "fixed random order" in out
+    assert "learned order" in out
+    assert f"report, pictures and checkpoints: {tmp_path / 'run'}" in out.replace("\n", "")
+    reports = {}
+    for label, folder in (("learned order", tmp_path / "run"), ("fixed random order", tmp_path / "run" / "compared_with")):
+        report = reports[label] = json.loads((folder / "report.json").read_text())
+        for estimate in report["estimates"].values():
+            assert f"{estimate['bits_per_token']:.4f} ± {estimate['bits_per_token_standard_error']:.4f}" in out, label
+        for name in ("order.png", "order_over_training.png", "loss_by_revealed.png", "samples.txt", "config.yaml", "provenance.json"):
+            assert (folder / name).is_file(), name
+    fixed = reports["fixed random order"]["estimates"]
+    assert fixed["own_nelbo"]["nats"] == pytest.approx(fixed["uniform_nelbo"]["nats"], rel=1e-6), "its own law is the uniform one"
+    learned, other = load(tmp_path / "run")[0], load(tmp_path / "run" / "compared_with")[0]
+    assert type(other.schedule).__name__ == "Linear"
+    assert sum(p.numel() for p in learned.denoiser.parameters()) == sum(p.numel() for p in other.denoiser.parameters())
+
+
+@pytest.mark.slow  # half a minute: every benchmark runs and ends with one JSON object
+def test_benchmarks_run(tmp_path):
+    text = tmp_path / "text"
+    text.write_text("the quick brown fox jumps over the lazy dog " * 400)
+    commands = {
+        "nae": (["--kinds", "dense=1", "time"], {"dense", "time"}),
+        "text": (["--text8", text, "--runs", "fixed_dense", "network_order", "l2r_dense"], {"fixed_dense", "network_order", "l2r_dense"}),
+        "throughput": ([], {"ordo", "reference", "peak_mib", "device"}),
+        "variance": ([], {"time", "order", "dense", "rows", "on"}),
+    }
+    for name, (arguments, keys) in commands.items():
+        command = [sys.executable, ROOT / "scripts" / "benchmark.py", name, "--quick", "--work", tmp_path / "work", *arguments]
+        done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert keys <= set(json.loads(done.stdout.splitlines()[-1]))
