@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from ordo.training.provenance import git_commit, write_json
 
 Run = tuple[str, list[str]]  # experiment and overrides of ``python train.py experiment=... overrides``
+QUICK = ["steps=20", "validate_every=10", "report.sequences=32", "report.exact_sequences=8", "report.draws=2", "report.importance_draws=2"]
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
 
 

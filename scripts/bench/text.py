@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.common import Run, estimate, run_all, seeds_of
+from bench.common import QUICK, Run, estimate, run_all, seeds_of
 
 LAWS = {"fixed": ["schedule=linear"], "table": ["schedule=power_table"], "network": [], "l2r": ["schedule=left_to_right"]}
 OBJECTIVES = {"time": ["objective=time", "denoiser=bidirectional"], "order": ["objective=order", "denoiser=bidirectional"], "dense": []}
@@ -46,11 +46,11 @@ def define(name: str, seed: int, text8: str, device: str, quick: bool, length: i
     changes += [f"optimizer.schedule_lr={RATES[name]}"] if name in RATES else []
     changes += ["schedule.bound=4"] if objective == "time" and law in ("table", "network") else []
     changes += [f"data.path={Path(text8).resolve()}", f"data.length={length}", f"seed={seed}"]
-    changes += [f"steps={20 if quick else steps}", "validate_every=${steps}", "checkpoint_every=600"]
+    changes += [f"steps={steps}", "validate_every=${steps}", "checkpoint_every=600"]
     changes += ["report.split=test", "report.sequences=1024", f"trainer.accelerator={device.replace('cuda', 'gpu')}"]
     # A bidirectional denoiser needs ``length`` calls for one order.
     changes += ["report.exact_sequences=512"] if objective == "dense" else ["report.exact_sequences=256", "report.importance_draws=4"]
-    return "text8_learned_order_cpu", changes
+    return "text8_learned_order_cpu", [*changes, *(QUICK if quick else [])]
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
