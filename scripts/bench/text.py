@@ -47,9 +47,11 @@ def define(name: str, seed: int, text8: str, device: str, quick: bool, length: i
     changes += ["schedule.bound=4"] if objective == "time" and law in ("table", "network") else []
     changes += [f"data.path={Path(text8).resolve()}", f"data.length={length}", f"seed={seed}"]
     changes += [f"steps={steps}", "validate_every=${steps}", "checkpoint_every=600"]
-    changes += ["report.split=test", "report.sequences=1024", f"trainer.accelerator={device.replace('cuda', 'gpu')}"]
+    changes += ["report.split=test", f"trainer.accelerator={device.replace('cuda', 'gpu')}"]
+    changes += [f"report.sequences={32768 // length}"]  # as many characters at every length
     # A bidirectional denoiser needs ``length`` calls for one order.
-    changes += ["report.exact_sequences=512"] if objective == "dense" else ["report.exact_sequences=256", "report.importance_draws=4"]
+    exact, draws = (16384, 16) if objective == "dense" else (8192, 4)
+    changes += [f"report.exact_sequences={exact // length}", f"report.importance_draws={draws}"]
     return "text8_learned_order_cpu", [*changes, *(QUICK if quick else [])]
 
 
