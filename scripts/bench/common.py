@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import sys
+import threading
+import time
 from collections.abc import Container
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -55,6 +58,23 @@ def estimate(report: dict[str, Any], name: str, unit: str = "bits_per_token") ->
     return report["estimates"][name][unit] if report["estimates"] else None
 
 
+def end_with_parent() -> None:
+    """Starts a watch in a worker that ends it when its parent is killed: left alone it would train on, into folders that others use."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def workers(jobs: int) -> ProcessPoolExecutor:
+    """Fresh processes, ``jobs`` at a time."""
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+
+
 def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, Any]]:
     """runs: name -> (experiment, overrides). Returns name -> report; progress on standard error, one thread a run.
 
@@ -64,7 +84,7 @@ def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, A
     reports: dict[str, dict[str, Any]] = {}
     waiting = {}
     commit = git_commit()
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with workers(jobs) as pool:
         for name, (experiment, overrides) in runs.items():
             folder = Path(work) / name
             overrides = [*overrides, *common]

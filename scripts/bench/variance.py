@@ -9,16 +9,14 @@ Cases: NAE under each model's own learned law, text8 under uniform orders.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench import nae, text
-from bench.common import run_all
+from bench.common import run_all, workers
 from ordo.objectives import Dense, OrderSpace, TimeSpace
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
@@ -99,7 +97,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         runs |= {f"text_{name}_32_0": text.define(name, 0, arguments.text8, *on) for name in ("fixed_order", "fixed_dense")}
     run_all(runs, arguments.work, arguments.jobs)
     results = []
-    with ProcessPoolExecutor(arguments.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with workers(arguments.jobs) as pool:
         waiting = [
             [pool.submit(measure, Path(arguments.work) / run, own_law, repeats) for run in pair] for *pair, own_law in cases.values()
         ]
