@@ -18,7 +18,9 @@ LETTERS = "the quick brown fox jumps over the lazy dog " * 200
 def test_config(name, tmp_path):
     (tmp_path / "root.yaml").write_text(f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n")
     (tmp_path / "letters").write_text(LETTERS)
-    overrides = [f"data.path={tmp_path / 'letters'}"] if name in ("file", "text8") else []
+    (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{i / 3},{'xy'[i % 2]}\n" for i in range(400)))
+    files = {"file": "letters", "text8": "letters", "table": "table.csv"}
+    overrides = [f"data.path={tmp_path / files[name]}"] if name in files else []
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         config = compose("root", overrides).data
     assert set(config) - {"_target_"} == set(inspect.signature(get_class(config._target_)).parameters)

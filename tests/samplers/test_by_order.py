@@ -77,3 +77,33 @@ def test_a_seed_fixes_the_samples(kind):
     first, again, other = (sample_by_order(net, order, torch.Generator().manual_seed(seed)).tokens for seed in (5, 5, 6))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_given_tokens(kind):
+    """Rows with different known positions: the drawn part follows the exact conditional along the order used, and is scored with it."""
+    net = denoiser(kind)
+    generator = torch.Generator().manual_seed(2)
+    known = torch.tensor([[False, True, False], [True, False, True], [False, False, False]]).repeat_interleave(N // 3, 0)
+    given = torch.tensor([2, 1, 0]).expand(N, -1)
+    order = torch.tensor([2, 0, 1]).expand(N, -1)
+    samples = sample_by_order(net, order, generator, given, known)
+    assert torch.equal(samples.tokens[known], given[known])
+    for part, used, free in ((0, [1, 2, 0], [2, 0]), (1, [2, 0, 1], [1]), (2, [2, 0, 1], [2, 0, 1])):
+        rows = slice(part * (N // 3), (part + 1) * (N // 3))
+        tokens = samples.tokens[rows]
+        assert samples.order[rows].eq(torch.tensor(used)).all()
+        by_rank = net.order_log_prob(tokens, torch.tensor(used).expand(len(tokens), -1))
+        n_given = 3 - len(free)
+        assert torch.allclose(samples.log_prob[rows, n_given:], by_rank[:, n_given:])
+        assert (samples.log_prob[rows, :n_given] == 0).all()
+        possible = EVERY[(torch.tensor([2, 1, 0]) == EVERY).logical_or(torch.tensor([i in free for i in range(3)])).all(-1)]
+        p = net.order_log_prob(possible, torch.tensor(used).expand(len(possible), -1))[:, n_given:].sum(-1).exp()
+        assert p.sum().item() == pytest.approx(1)
+        seen = (tokens[:, None] == possible).all(-1).double().mean(0)
+        error = (p * (1 - p) / (N // 3)).sqrt()
+        assert ((seen - p).abs() < 4.5 * error + 1e-4).all()
+    assert samples.nfe == 3
+    assert sample_by_order(net, order[:5], generator, given[:5], known[:5]).nfe == 2, "nobody waits for what all rows know"
+    with pytest.raises(ValueError, match="come together"):
+        sample_by_order(net, order, generator, given)

@@ -45,7 +45,7 @@ def test_every_argument_is_shown(group, tmp_path):
 
 def fits(schedule, objective, denoiser):
     """What the design says may be combined."""
-    causal = denoiser == "order_causal"
+    causal = denoiser in ("order_causal", "table_causal")
     causal = {"dense": causal, "dense_rloo": causal, "time": not causal, "order": True}[objective]
     return causal and (schedule != "kumaraswamy" or objective != "order")
 
@@ -94,6 +94,9 @@ def test_overfits_one_batch(experiment, changes, tmp_path):
     """The NELBO of two sequences under the model's own law falls to less than half."""
     overrides = [*changes, "data.batch_size=2", "optimizer.lr=1e-2", "optimizer.warmup_steps=5", "optimizer.schedule_delay=50"]
     source = configuration(tmp_path, experiment=experiment).data
+    if "bins" in source:
+        (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"{i / 3},{'xyz'[i % 3]},{i % 5}\n" for i in range(40)))
+        overrides += [f"data.path={tmp_path / 't.csv'}"]
     if "source" in source:
         overrides += ["data.length=8"]
         if source.source == "text8":

@@ -1,16 +1,20 @@
-"""Data modules: text at character level, and synthetic tasks whose law is known exactly."""
+"""Data modules: text at character level, tables, and synthetic tasks whose law is known exactly."""
 
+from ordo.data.codec import TableCodec
 from ordo.data.errors import ChecksumError, DataError, MissingDataError
 from ordo.data.law import Law
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import SequenceData
 from ordo.data.processes import BinaryTree, EvenParity, IndependentTokens, MarkovChain
+from ordo.data.table import TableData
+from ordo.data.table_sets import TABLE_SETS
 from ordo.data.task_data import TaskData
 from ordo.data.tasks import Addition, ModularSums, NotAllEqual
 from ordo.data.text import TextData
 from ordo.data.vocabulary import TEXT8_ALPHABET, Vocabulary, normalise
 
 __all__ = [
+    "TABLE_SETS",
     "TEXT8_ALPHABET",
     "Addition",
     "BinaryTree",
@@ -26,6 +30,8 @@ __all__ = [
     "SequenceData",
     "StepBatchSampler",
     "StepSampler",
+    "TableCodec",
+    "TableData",
     "TaskData",
     "TextData",
     "Vocabulary",

@@ -32,38 +32,46 @@ def check_md5(name: str, actual: str, expected: str) -> None:
 
 
 def by_hand(url: str, target: Path) -> str:
-    """Shell command that puts the zipped file at ``url`` where the library looks for it."""
+    """Shell command that puts the file at ``url``, zipped or not, where the library looks for it."""
+    if not url.endswith(".zip"):
+        return f"mkdir -p {target.parent} && curl -L -o {target} {url}"
     archive = target.with_suffix(".zip")
-    return f"mkdir -p {target.parent} && curl -L -o {archive} {url} && unzip {archive} {target.name} -d {target.parent}"
+    return f"mkdir -p {target.parent} && curl -L -o {archive} {url} && unzip -j {archive} '*{target.name}' -d {target.parent}"
 
 
-def fetch_zipped(url: str, target: Path, md5: str, timeout: float = 60.0) -> None:
-    """Downloads a zip archive and writes its member ``target.name`` to ``target``, atomically.
+def fetch(url: str, target: Path, md5: str | None, timeout: float = 60.0) -> None:
+    """Downloads a file to ``target``, atomically; of a zip archive the member called ``target.name``, in whatever folder.
 
-    Nothing is left behind on failure: the work is done in a temporary folder beside the target, and only a file with
-    the right md5 is moved to its place.
+    Nothing is left behind on failure: the work is done in a temporary folder beside the target, and only a whole file
+    with the right md5 is moved to its place. ``md5`` None: not checked.
 
     Raises:
         MissingDataError: the address cannot be reached; the message has the command that fetches the file by hand.
         DataError: the archive is damaged or lacks the member.
-        ChecksumError: the unzipped file's md5 is not ``md5``.
+        ChecksumError: the file's md5 is not ``md5``.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
-        archive, unzipped = Path(folder) / "archive.zip", Path(folder) / target.name
+        fetched, wanted = Path(folder) / "fetched", Path(folder) / target.name
         try:
-            with urllib.request.urlopen(url, timeout=timeout) as response, archive.open("wb") as out:
+            with urllib.request.urlopen(url, timeout=timeout) as response, fetched.open("wb") as out:
                 shutil.copyfileobj(response, out)
         except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
             raise MissingDataError(f"cannot fetch {url} ({error}); get it elsewhere by: {by_hand(url, target)}") from error
-        try:
-            with zipfile.ZipFile(archive) as content, content.open(target.name) as member, unzipped.open("wb") as out:
-                shutil.copyfileobj(member, out)
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-            raise DataError(
-                f"{url}: the archive ({archive.stat().st_size} bytes) is damaged or cut short ({error}); try again, "
-                f"or by hand: {by_hand(url, target)}"
-            ) from error
-        with unzipped.open("rb") as file:
-            check_md5(f"{target.name} from {url}", hashlib.file_digest(file, "md5").hexdigest(), md5)
-        os.replace(unzipped, target)
+        if url.endswith(".zip"):
+            try:
+                with zipfile.ZipFile(fetched) as content:
+                    member = next((name for name in content.namelist() if Path(name).name == target.name), target.name)
+                    with content.open(member) as inside, wanted.open("wb") as out:
+                        shutil.copyfileobj(inside, out)
+            except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
+                raise DataError(
+                    f"{url}: the archive ({fetched.stat().st_size} bytes) is damaged or cut short ({error}); try again, "
+                    f"or by hand: {by_hand(url, target)}"
+                ) from error
+        else:
+            fetched.rename(wanted)
+        if md5 is not None:
+            with wanted.open("rb") as file:
+                check_md5(f"{target.name} from {url}", hashlib.file_digest(file, "md5").hexdigest(), md5)
+        os.replace(wanted, target)

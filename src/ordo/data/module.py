@@ -42,8 +42,9 @@ class SequenceData(L.LightningDataModule, ABC):
 
     Attributes (after ``setup``):
         vocab_size: V; the mask, which no data set contains, is token V.
+        vocab_sizes: of every position, for denoisers with a vocabulary per column; None (text): ``vocab_size`` everywhere.
         length: tokens per sequence.
-        unit: what one token is: "char" or "token".
+        unit: what one token is: "char", "token", or "column" of a table.
         entropy: exact entropy of the source in nats per sequence, None where it is unknown.
         precedence: pairs (i, j) of positions of which i comes before j in a good decoding order; None where unknown.
 
@@ -58,6 +59,7 @@ class SequenceData(L.LightningDataModule, ABC):
     """
 
     vocab_size: int
+    vocab_sizes: list[int] | None = None
     length: int
     unit: str
     entropy: float | None

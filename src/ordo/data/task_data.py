@@ -61,6 +61,7 @@ class TaskData(SequenceData):
             raise DataError(f"need at least 1 of both, got batches_per_epoch={batches_per_epoch}, eval_size={eval_size}")
         self.task, self.batches_per_epoch, self.eval_size = task, batches_per_epoch, eval_size
         self.length, self.vocab_size, self.unit = task.length, task.vocab_size, "token"
+        self.vocab_sizes = [task.vocab_size] * task.length
         self.entropy, self.precedence = task.entropy, task.precedence
 
     def setup(self, stage: str | None = None) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ordo.data.download import TEXT8_MD5, TEXT8_URL, by_hand, check_md5, fetch_zipped
+from ordo.data.download import TEXT8_MD5, TEXT8_URL, by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
 from ordo.data.loader import StepBatchSampler, data_generator
 from ordo.data.module import Rows, SequenceData
@@ -146,7 +146,7 @@ class TextData(SequenceData):
     def prepare_data(self) -> None:
         """Fetches text8 if it is wanted, allowed and not there."""
         if self.fetched and self.download and self.file is not None and not self.file.exists():
-            fetch_zipped(self.url, self.file, self.expected_md5 or TEXT8_MD5)
+            fetch(self.url, self.file, self.expected_md5 or TEXT8_MD5)
 
     def setup(self, stage: str | None = None) -> None:
         """Reads, checks, encodes and splits the text; a second call does nothing."""

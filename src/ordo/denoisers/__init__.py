@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
 from ordo.denoisers.order_causal import OrderCausalTransformer
+from ordo.denoisers.table import OrderCausalTableTransformer, TableTransformer
 
 
 class Denoiser(Protocol):
@@ -26,4 +27,4 @@ class Denoiser(Protocol):
     def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor: ...
 
 
-__all__ = ["BidirectionalTransformer", "Denoiser", "OrderCausalTransformer"]
+__all__ = ["BidirectionalTransformer", "Denoiser", "OrderCausalTableTransformer", "OrderCausalTransformer", "TableTransformer"]

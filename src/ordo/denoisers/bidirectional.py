@@ -64,7 +64,7 @@ class BidirectionalTransformer(nn.Module):
         where: optional (batch, length) bool; only these positions go through the output head.
         Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``.
         """
-        x = self.token(tokens)
+        x = self.embed(tokens)
         length = tokens.shape[1]
         if self.position is not None:
             x = x + self.position.weight[:length]
@@ -79,9 +79,15 @@ class BidirectionalTransformer(nn.Module):
             condition = self.level(torch.cat([angle.cos(), angle.sin()], dim=-1))
         for block in self.blocks:
             x = block(x, rotary, condition=condition)
-        if where is not None:
-            x = x[where]
-        return self.head(self.norm(x))
+        return self.read_out(self.norm(x), where)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """(batch, length) -> (batch, length, width), before positions."""
+        return self.token(tokens)
+
+    def read_out(self, x: Tensor, where: Tensor | None) -> Tensor:
+        """Normed features (batch, length, width) to the logits that ``forward`` returns."""
+        return self.head(x if where is None else x[where])
 
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
         """log mu(. | first n_revealed of ``order``): (batch, length, vocab) float, meaningful at masked positions.

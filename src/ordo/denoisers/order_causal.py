@@ -54,8 +54,8 @@ class OrderCausalTransformer(nn.Module):
 
     def _run(self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
         """carried ids, positions they stand at (-1: nowhere), target positions, all (batch, length) -> (batch, length, width)."""
+        x = self.embed(carried, stands)
         stands, target = stands + 1, target + 1
-        x = self.token(carried)
         if self.stands_at is not None and self.predicts is not None:
             x = x + self.stands_at(stands) + self.predicts(target)
         rotary = None
@@ -64,6 +64,14 @@ class OrderCausalTransformer(nn.Module):
         for block in self.blocks:
             x = block(x, rotary, mask, causal=mask is None)
         return self.norm(x)
+
+    def embed(self, carried: Tensor, stands: Tensor) -> Tensor:
+        """Ids that slots carry and the positions they stand at, (batch, length), to (batch, length, width), before positions."""
+        return self.token(carried)
+
+    def read_out(self, x: Tensor, target: Tensor) -> Tensor:
+        """Normed features by slot (batch, length, width), and the position that each slot predicts, a permutation, to logits by slot."""
+        return self.head(x)
 
     def forward(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
         """Logits (batch, length, vocab_size) by rank: slot i predicts x_{pi(i)} from x_{pi(<i)}.
@@ -82,7 +90,7 @@ class OrderCausalTransformer(nn.Module):
             mask = ((slot[:, None] >= slot) & (prefix | itself))[:, None]
         stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))
         carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
-        return self.head(self._run(carried, stands, order, mask))
+        return self.read_out(self._run(carried, stands, order, mask), order)
 
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
         """log mu(. | the first n_revealed of ``order``, revealed in that order): (batch, length, vocab) by position.

@@ -12,9 +12,9 @@ from ordo.denoisers import Denoiser
 
 @dataclass(frozen=True)
 class Samples:
-    """tokens (n, length) int64; order (n, length) as decoded; log_prob (n, length) nats of the token drawn at each rank.
+    """tokens (n, length) int64; order (n, length) as decoded; log_prob (n, length) nats of the token drawn at each rank, 0 where given.
 
-    nfe: denoiser calls.
+    So ``log_prob.sum(-1)`` is exact: log p(what was drawn | what was given, order). nfe: denoiser calls.
     """
 
     tokens: Tensor
@@ -24,22 +24,41 @@ class Samples:
 
 
 @torch.no_grad()
-def sample_by_order(denoiser: Denoiser, order: Tensor, generator: torch.Generator | None = None) -> Samples:
+def sample_by_order(
+    denoiser: Denoiser,
+    order: Tensor,
+    generator: torch.Generator | None = None,
+    given: Tensor | None = None,
+    known: Tensor | None = None,
+) -> Samples:
     """Draws x_{pi(i)} ~ mu(. | x_{pi(<i)}) for i = 1..length, each row along its own order; exact in law, no time grid.
 
     order (n, length) int64: from ``schedule.law().draw(n).order`` for the model's own law (2511.19152, the limit of infinitely many steps
     of its sampler), or ``law.mode()`` expanded. Categoricals are drawn in float64: float32 Gumbel noise acts as a low temperature.
+
+    given (n, length) tokens and known (n, length) bool: where known, the given token is kept (imputation, class-conditional sampling). Known
+    positions are revealed first, among themselves and the others in the order asked for: a row's order then has the known ones in front.
+
+    Raises ValueError for one of given and known without the other, or of another shape.
     """
+    if (given is None) != (known is None) or (given is not None and known is not None and not given.shape == known.shape == order.shape):
+        raise ValueError("given and known come together, in the shape of order")
     n, length = order.shape
     rows = torch.arange(n, device=order.device)
-    tokens = torch.full_like(order, denoiser.mask_id)
-    log_probs = []
-    for i in range(length):
+    if known is None or given is None:
+        given, known = torch.zeros_like(order), torch.zeros_like(order, dtype=torch.bool)
+    else:
+        order = order.gather(1, known.gather(1, order).to(torch.int8).argsort(dim=1, descending=True, stable=True))
+    start = int(known.sum(-1).min()) if n else 0
+    tokens = torch.where(known, given, denoiser.mask_id)
+    log_probs = [torch.zeros(n, dtype=torch.float64, device=order.device)] * start
+    for i in range(start, length):
         position = order[:, i]
         n_revealed = torch.full((n,), i, device=order.device)
         log_prob = denoiser.conditionals(tokens.clamp(max=denoiser.vocab_size - 1), order, n_revealed)[rows, position].double()
         race = torch.empty_like(log_prob).exponential_(generator=generator)
         token = (log_prob.softmax(-1) / race).argmax(-1)
-        tokens[rows, position] = token
-        log_probs.append(log_prob.log_softmax(-1)[rows, token])
-    return Samples(tokens, order, torch.stack(log_probs, -1), nfe=length)
+        fixed = known[rows, position]
+        tokens[rows, position] = torch.where(fixed, given[rows, position], token)
+        log_probs.append(torch.where(fixed, 0.0, log_prob.log_softmax(-1)[rows, token]))
+    return Samples(tokens, order, torch.stack(log_probs, -1), nfe=length - start)

@@ -185,7 +185,9 @@ def report_table(reports: dict[str, LikelihoodReport], title: str) -> Group:
     """A row per likelihood, a column per model: mean +- standard error."""
     any_report = next(iter(reports.values()))
     table = Table()
-    table.add_column("nats above the entropy" if any_report.entropy is not None else f"bits per {any_report.unit}")
+    rows = any_report.unit == "column"  # of a table, whose columns have little in common
+    unit = "nats above the entropy" if any_report.entropy is not None else "nats per row" if rows else f"bits per {any_report.unit}"
+    table.add_column(unit)
     for name in reports:
         table.add_column(name, justify="right")
     for key, label in LABELS.items():
@@ -194,6 +196,8 @@ def report_table(reports: dict[str, LikelihoodReport], title: str) -> Group:
             entry = report.as_dict()["estimates"][key]
             if report.entropy is not None:
                 cells.append(f"{entry['nats_above_entropy']:.3f} ± {entry['standard_error']:.3f}")
+            elif rows:
+                cells.append(f"{entry['nats']:.3f} ± {entry['standard_error']:.3f}")
             else:
                 cells.append(f"{entry['bits_per_token']:.4f} ± {entry['bits_per_token_standard_error']:.4f}")
         table.add_row(label, *cells)

@@ -1,0 +1,247 @@
+"""Tables: any CSV or Parquet file, a DataFrame, or one of the paper's six sets, one token per cell."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from ordo.data.codec import TableCodec
+from ordo.data.download import by_hand, check_md5, fetch
+from ordo.data.errors import DataError, MissingDataError
+from ordo.data.frames import MISSING, check_frame, read_table, typed
+from ordo.data.loader import StepBatchSampler
+from ordo.data.module import Rows, SequenceData
+from ordo.data.table_sets import MISSING_IN_SETS, TABLE_SETS
+
+ATTEMPTS = 100  # splits tried for one that has every category in train
+
+
+def split_rows(frame: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers (rest, share of them), shuffled.
+
+    The seed is advanced until every category, and every kind of missing value, occurs in the rest (protocol of TabSyn, 2310.09656, shuffle
+    included). If none of a hundred seeds does, the first rows that are needed move to the rest.
+
+    Raises DataError for a table that cannot be split.
+    """
+    columns = (frame[name].isna() if pd.api.types.is_float_dtype(frame[name]) else frame[name] for name in frame.columns)
+    codes = [pd.factorize(column, use_na_sentinel=False)[0] for column in columns]
+    first = len(frame) - max(1, round(len(frame) * share))
+    if first < 1:
+        raise DataError(f"{len(frame)} row(s) cannot be split: a table needs at least 3")
+    rest = held = np.empty(0, dtype=np.int64)
+    for attempt in range(ATTEMPTS):
+        rows = np.arange(len(frame))
+        np.random.RandomState(seed + attempt).shuffle(rows)  # the legacy generator: the published splits were drawn with it
+        rest, held = rows[:first], rows[first:]
+        if all(len(np.unique(code[rest])) == code.max() + 1 for code in codes):
+            return rest, held
+    move = np.zeros(len(held), dtype=bool)
+    for code in codes:
+        new = ~np.isin(code[held], code[rest])
+        move[np.flatnonzero(new)[np.unique(code[held][new], return_index=True)[1]]] = True
+    if move.all():
+        raise DataError("no row can be held out: each has a category of its own; drop identifier columns (data.types.NAME=drop)")
+    return np.concatenate([rest, held[move]]), held[~move]
+
+
+class TableData(SequenceData):
+    """A table, one token per cell; see ``SequenceData`` for what it offers.
+
+    Beyond that, after ``setup``: ``codec`` (tokens to tables and back, fitted on train and validation rows, never on test rows),
+    ``vocab_sizes`` (one per column; ``vocab_size`` is the largest), ``target`` and ``frames`` (split -> DataFrame).
+
+    Args:
+        name: adult, default, shoppers, magic, beijing or news: the paper's tables with their published splits.
+        path: a CSV or Parquet file; with ``name`` the folder or the (train) file of the set, None: ``data_dir/name``, fetched if not there.
+        frame: a DataFrame instead of a file.
+        bins: tokens of a numeric column at most, without the one for a missing value.
+        types: column -> "numeric", "categorical" or "drop", where the inferred kind is not wanted (``ordo.data.frames.typed``).
+        missing: strings that mean "no value". (Named sets have their own.)
+        header, delimiter: of a CSV file.
+        target: the column that a model would predict, for metrics; None: unknown.
+        test_path: a second file with the test rows; None: ``test_share`` of the rows, drawn with ``split_seed``.
+        val_share: validation rows, as a share of what is not test; drawn with ``split_seed``.
+        limit_eval: use only so many validation and test rows, evenly spaced; None: all.
+        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
+        data_dir, download: where named sets lie, and whether they may be fetched.
+
+    Raises:
+        DataError: an argument out of range (at once), an unfit table (in ``setup``).
+        MissingDataError: no such file. ChecksumError: a named set's file is another one.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        path: str | None = None,
+        frame: pd.DataFrame | None = None,
+        bins: int = 64,
+        types: Mapping[str, str] | None = None,
+        missing: Sequence[str] = MISSING,
+        header: bool = True,
+        delimiter: str = ",",
+        target: str | None = None,
+        test_path: str | None = None,
+        test_share: float = 0.1,
+        val_share: float = 0.1,
+        split_seed: int = 1234,
+        limit_eval: int | None = None,
+        batch_size: int = 256,
+        eval_batch_size: int | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
+        data_dir: str = "data",
+        download: bool = True,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, seed, num_workers)
+        if name is not None and name not in TABLE_SETS:
+            raise DataError(f"unknown table {name!r}; choices: {', '.join(TABLE_SETS)}, or data.path=FILE for a table of your own")
+        if frame is not None and (name is not None or path is not None):
+            raise DataError("give either a frame, or a name or path")
+        if name is None and path is None and frame is None:
+            raise DataError(f"which table? data.path=FILE.csv, or data.name= one of {', '.join(TABLE_SETS)}")
+        if name is not None and (types or test_path is not None or target is not None):
+            raise DataError(f"data.name={name} has its own types, target and test rows; leave these out, or give data.path alone")
+        if not (0 < test_share < 1 and 0 < val_share < 1):
+            raise DataError(f"test_share and val_share must lie between 0 and 1, got {test_share} and {val_share}")
+        if limit_eval is not None and limit_eval < 1:
+            raise DataError(f"limit_eval must be at least 1, got {limit_eval}")
+        self.set = TABLE_SETS[name] if name is not None else None
+        self.name, self.path, self.frame, self.bins = name, Path(path) if path is not None else None, frame, bins
+        self.types, self.header, self.delimiter = dict(types or {}), header, delimiter
+        self.missing = tuple(missing) if name is None else MISSING_IN_SETS
+        self.target = self.set.target if self.set is not None else target
+        self.test_path, self.test_share, self.val_share, self.split_seed = test_path, test_share, val_share, split_seed
+        self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
+        self.unit, self.entropy, self.precedence = "column", None, None
+        self.md5: dict[str, str] = {}
+
+    def files(self) -> list[Path]:
+        """Where the files of a named set lie."""
+        assert self.set is not None
+        if self.path is not None and self.path.is_file() and len(self.set.files) == 1:
+            return [self.path]
+        folder = self.path if self.path is not None else self.data_dir / str(self.name)
+        folder = folder.parent if folder.is_file() else folder
+        return [folder / file.name for file in self.set.files]
+
+    def prepare_data(self) -> None:
+        """Fetches a named set if it is wanted, allowed and not there."""
+        if self.set is None or self.path is not None or not self.download:
+            return
+        for path, file in zip(self.files(), self.set.files, strict=True):
+            if not path.exists() and file.url is not None:
+                fetch(file.url, path, file.md5)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, checks, splits and encodes the table; a second call does nothing."""
+        if hasattr(self, "codec"):
+            return
+        whole, test = self._read()
+        if self.target is not None and self.target not in whole.columns:
+            raise DataError(f"data.target={self.target!r} is no column of the table")
+        if test is None:
+            rest, held = split_rows(whole, self.test_share, self.split_seed)
+            whole, test = whole.iloc[rest], whole.iloc[held]
+        train, val = split_rows(whole, self.val_share, self.split_seed)
+        frames = {"train": whole.iloc[train], "validation": whole.iloc[val], "test": test}
+        self.frames = {name: frame.reset_index(drop=True) for name, frame in frames.items()}
+        codec = TableCodec.fit(whole, self.bins)
+        tokens = {name: codec.encode(frame) for name, frame in self.frames.items()}
+        self._train = Rows(tokens["train"])
+        self.val_set, self.test_set = Rows(self._some(tokens["validation"])), Rows(self._some(tokens["test"]))
+        self.length, self.vocab_sizes, self.vocab_size = len(codec.columns), codec.vocab_sizes, max(codec.vocab_sizes)
+        self.codec = codec
+
+    def _some(self, tokens: Tensor) -> Tensor:
+        n = self.limit_eval
+        return tokens if n is None or n >= len(tokens) else tokens[np.arange(n) * len(tokens) // n]
+
+    def _read(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """All rows but an official test set, and that, or None."""
+        if self.frame is not None:
+            return typed(check_frame(self.frame, "the frame"), self.types, self.missing), None
+        if self.set is None:
+            assert self.path is not None
+            whole = typed(read_table(self.path, self.header, self.delimiter), self.types, self.missing, str(self.path))
+            self._note_md5(self.path)
+            if self.test_path is None:
+                return whole, None
+            kinds = {n: "numeric" if pd.api.types.is_float_dtype(whole[n]) else "categorical" for n in whole.columns}
+            raw = read_table(self.test_path, self.header, self.delimiter)
+            absent = [column for column in kinds if column not in raw.columns]
+            if absent:
+                raise DataError(f"{self.test_path} lacks the column {absent[0]!r} of {self.path}")
+            self._note_md5(Path(self.test_path))
+            return whole, typed(raw[list(kinds)], kinds, self.missing, self.test_path)
+        frames = []
+        for path, file in zip(self.files(), self.set.files, strict=True):
+            if not path.is_file():
+                mend = by_hand(file.url, path) if file.url is not None else f"{self.set.by_hand}, in {path.parent}"
+                raise MissingDataError(
+                    f"no such file: {path} (working folder {Path.cwd()}); say where it is (data.path), or get it: {mend}"
+                )
+            self._note_md5(path)
+            if file.md5 is not None:
+                check_md5(str(path), self.md5[path.name], file.md5)
+            frames.append(self.set.frame(path))
+        test = self.set.test_file
+        return (frames[0], None) if test is None else (frames[1 - test], frames[test])
+
+    def _note_md5(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self.md5[path.name] = hashlib.file_digest(file, "md5").hexdigest()
+
+    def train_rows(self, rank: int, world_size: int) -> Rows:
+        return self._train
+
+    def train_sampler(self, rank: int, world_size: int) -> StepBatchSampler:
+        return StepBatchSampler(len(self._train), self.batch_size, self.seed, rank, world_size)
+
+    def decode(self, tokens: Tensor) -> list[str]:
+        """Rows as ``name=value, ...``."""
+        frame = self.codec.decode(tokens)
+        return [", ".join(f"{name}={value}" for name, value in row.items()) for row in frame.to_dict("records")]
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self.name or (str(self.path.name) if self.path is not None else "frame"),
+            "md5": self.md5,
+            "unit": self.unit,
+            "length": self.length,
+            "vocab_size": self.vocab_size,
+            "columns": {c.name: {"kind": c.kind, "tokens": c.vocab_size, "missing": c.missing} for c in self.codec.columns},
+            "target": self.target,
+            "sequences": {name: len(frame) for name, frame in self.frames.items()},
+            "bins": self.bins,
+            "split_seed": self.split_seed,
+            "seed": self.seed,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Goes into Lightning's checkpoints: the codec, by which samples become tables without the data."""
+        return {"codec": self.codec.state_dict(), "target": self.target, "missing": list(self.missing)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Checks that the checkpoint's token ids mean the same values here.
+
+        Raises:
+            DataError: they do not.
+        """
+        saved = TableCodec.from_state_dict(state_dict["codec"])
+        if saved.names != self.codec.names:
+            raise DataError(
+                f"the checkpoint was trained on the columns {', '.join(saved.names)}, this table has {', '.join(self.codec.names)}"
+            )
+        if not saved.same_as(self.codec):
+            name = next(
+                a.name for a, b in zip(saved.columns, self.codec.columns, strict=True) if not TableCodec((a,)).same_as(TableCodec((b,)))
+            )
+            raise DataError(f"column {name!r} is coded otherwise in the checkpoint: the table, its split or data.bins is another one")

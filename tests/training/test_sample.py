@@ -1,0 +1,136 @@
+"""scripts/sample.py: tables and text from a checkpoint alone, conditional tables, exact likelihoods, clear errors."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_runs import NAE, QUIET, call, run
+
+from ordo.data import TableCodec
+from ordo.likelihood import order_log_prob
+from ordo.training.checkpoint import load, read
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A tiny table run; its data are deleted afterwards."""
+    folder = tmp_path_factory.mktemp("table")
+    random = np.random.default_rng(0)
+    n = 200
+    frame = pd.DataFrame(
+        {
+            "age": random.integers(20, 60, n),
+            "city": random.choice(["x", "y, z", "01"], n),
+            "gain": np.where(random.random(n) < 0.7, "", np.round(random.lognormal(size=n), 2).astype(str)),
+            "flag": random.random(n) < 0.5,
+        }
+    )
+    frame.to_csv(folder / "t.csv", index=False)
+    parts = ["data=table", f"data.path={folder / 't.csv'}", "data.bins=16", "denoiser=table_causal", "schedule=power_table"]
+    run(folder / "run", *parts, *STEPS, *QUIET)
+    (folder / "t.csv").unlink()
+    return folder / "run"
+
+
+@pytest.fixture
+def sample(trained, tmp_path, monkeypatch, capfd):
+    def of(*arguments, out="s.csv"):
+        settings = [f"checkpoint={trained}", f"out={tmp_path / out}", "threads=1", *arguments]
+        return (*call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd), tmp_path / out)
+
+    return of
+
+
+def codec_of(trained):
+    return TableCodec.from_state_dict(read(trained)["TableData"]["codec"])
+
+
+def tokens_of(codec, frame):
+    numbers = {name: float for name, kind in codec.kinds.items() if kind == "numeric"}
+    return codec.encode(frame.astype(numbers))
+
+
+def test_a_table(trained, sample):
+    status, _, err, path = sample("n=300", "order=mode", "log_prob=true", "batch_size=128")
+    assert status == 0, err
+    frame = pd.read_csv(path, dtype={"city": str, "flag": str})
+    assert list(frame.columns) == ["age", "city", "gain", "flag", "log_prob"]
+    assert len(frame) == 300
+    assert set(frame["city"]) == {"x", "y, z", "01"}
+    assert set(frame["flag"]) == {"True", "False"}
+    assert frame["age"].between(20, 59).all()
+    assert frame["gain"].isna().mean() > 0.1, "missing is a value that is drawn like others"
+    module, _ = load(trained)
+    tokens = tokens_of(codec_of(trained), frame)
+    exact = order_log_prob(module.denoiser, tokens, module.schedule.law().mode())
+    assert torch.allclose(exact, torch.tensor(frame["log_prob"].to_numpy()), atol=1e-4), (
+        "what was written has the likelihood stated"
+    )
+    assert sample("n=300", "order=mode", "log_prob=true", "batch_size=128", out="again.csv")[3].read_text() == path.read_text()
+    assert sample("n=300", "order=mode", "log_prob=true", "seed=1", out="other.csv")[3].read_text() != path.read_text()
+    parquet = sample("n=7", out="s.parquet")[3]
+    assert pd.read_parquet(parquet).shape == (7, 4)
+
+
+def test_given_and_imputed(sample, tmp_path):
+    _, _, err, path = sample("n=50", "+given.age=33", "+given.city='01'", "+given.flag=true")
+    frame = pd.read_csv(path, dtype=str)
+    assert (frame["age"] == "33").all(), err
+    assert (frame["city"] == "01").all()
+    holes = tmp_path / "holes.csv"
+    holes.write_text("gain,age,city\n1.005,,x\n,44,\n?,,\n")
+    filled = pd.read_csv(sample(f"impute={holes}", "log_prob=true", out="filled.csv")[3], dtype=str)
+    assert list(filled.columns) == ["age", "city", "gain", "flag", "log_prob"]
+    assert filled["gain"][0] == "1.005", "as it stood, not as its bin"
+    assert filled["age"][1] == "44"
+    assert filled["city"][0] == "x"
+    assert filled[["age", "city", "flag"]].notna().all(axis=None)
+    log_prob = filled["log_prob"].astype(float)
+    assert log_prob[2] < log_prob[0] < 0, "nothing is paid for what was given"
+
+
+def test_text(tmp_path, monkeypatch, capfd):
+    run(tmp_path / "run", *NAE, *STEPS, *QUIET)
+    settings = [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 's.txt'}", "n=5", "log_prob=true"]
+    status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    lines = (tmp_path / "s.txt").read_text().splitlines()
+    assert len(lines) == 5
+    assert all(re.fullmatch(r"-\d+\.\d{6}\t[01]{6}", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["+given.ages=3"], "given.ages: no such column; the model has age, city, gain, flag"),
+        (["+given.city=q"], "'city' has the value 'q'"),
+        (["+given.age=old"], "'age' is to be numeric, but holds 'old'"),
+        (["order=best"], "choose law or mode"),
+        (["n=0"], "must be positive"),
+        (["out=x.xls"], "choose a name in .csv"),
+        (["out=x.txt"], "the model is of a table"),
+        (["impute=gone.csv"], "no such file: gone.csv"),
+        (["device=tpu"], "device=tpu"),
+        (["checkpoint=gone"], "no checkpoint at gone"),
+    ],
+)
+def test_errors(sample, arguments, message, tmp_path):
+    status, _, err, path = sample(*arguments)
+    assert status == 1
+    assert len(err.strip().splitlines()) == 1, err
+    assert message in err
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+    assert not path.exists()
+
+
+def test_imputing_a_foreign_table(sample, tmp_path):
+    (tmp_path / "h.csv").write_text("age,salary\n3,4\n")
+    assert "'salary', which the model has not" in sample(f"impute={tmp_path / 'h.csv'}")[2]
+    (tmp_path / "h.csv").write_text("age\n3\n")
+    assert "n=4, but" in sample(f"impute={tmp_path / 'h.csv'}", "n=4")[2]
+    assert "either given or impute" in sample(f"impute={tmp_path / 'h.csv'}", "+given.age=3")[2]
