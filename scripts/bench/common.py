@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import sys
 import threading
 import time
@@ -29,17 +30,25 @@ def compose_experiment(experiment: str, overrides: list[str]) -> Any:
         return compose("train", [f"experiment={experiment}", f"name={experiment}", *overrides])
 
 
-def _one(experiment: str, overrides: list[str], folder: str) -> dict[str, Any]:
+def _one(experiment: str, overrides: list[str], folder: str, identity: str) -> dict[str, Any]:
     from ordo.training.module import TrainingDiverged
     from ordo.training.run import train
 
+    begun = Path(folder) / "begun.json"
+    killed = begun.exists() and json.loads(begun.read_text()) == identity and (Path(folder) / "checkpoints" / "last.ckpt").exists()
+    if killed:
+        overrides = [*overrides, f"resume={folder}"]
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        begun.parent.mkdir(parents=True)
+        write_json(begun, identity)
     config = compose_experiment(experiment, [*overrides, f"output={folder}"])
     try:
         result = train(config)
     except TrainingDiverged as error:
         return {"estimates": {}, "fit_seconds": None, "diverged": str(error)}
     out = result.report.as_dict() if result.report is not None else {"estimates": {}}
-    return out | {"fit_seconds": result.seconds}
+    return out | {"fit_seconds": None if killed else result.seconds}
 
 
 def seeds_of(wanted: list[str], known: Container[str], seeds: int | None, default: dict[str, int]) -> dict[str, int]:
@@ -78,7 +87,8 @@ def workers(jobs: int) -> ProcessPoolExecutor:
 def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, Any]]:
     """runs: name -> (experiment, overrides). Returns name -> report; progress on standard error, one thread a run.
 
-    A finished run of the same configuration below ``work`` is taken as it is, whatever the code was: its commit is printed.
+    A finished run of the same configuration below ``work`` is taken as it is, whatever the code was: its commit is printed. One that was
+    killed goes on from its last checkpoint.
     """
     common = ["threads=1", "trainer.enable_progress_bar=false", "compare=null", "callbacks.samples=null", "callbacks.progress=null"]
     reports: dict[str, dict[str, Any]] = {}
@@ -98,12 +108,17 @@ def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, A
                     reports[name] = finished["report"]
                     print(f"{name}: taken from {folder}, a finished run of commit {finished.get('commit')}", file=sys.stderr, flush=True)
                     continue
-            waiting[pool.submit(_one, experiment, overrides, str(folder))] = (name, marker, identity)
+            waiting[pool.submit(_one, experiment, overrides, str(folder), identity)] = (name, marker, identity)
+        start, first = time.perf_counter(), len(reports)
         for done in as_completed(waiting):
             name, marker, identity = waiting[done]
             reports[name] = done.result()
             write_json(marker, {"identity": identity, "report": reports[name], "commit": commit})
-            estimates = {k: round(v["bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
-            told = reports[name].get("diverged") or f"bits/token {estimates}, {reports[name]['fit_seconds']:.0f} s"
-            print(f"{len(reports)}/{len(runs)} {name}: {told}", file=sys.stderr, flush=True)
+            table = reports[name].get("unit") == "column"
+            estimates = {k: round(v["nats" if table else "bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
+            unit = "nats/row" if table else "bits/token"
+            told = reports[name].get("diverged") or f"{unit} {estimates}, {reports[name]['fit_seconds'] or float('nan'):.0f} s"
+            left = (time.perf_counter() - start) / (len(reports) - first) * (len(runs) - len(reports))
+            eta = f"; about {left / 60:.0f} min left" if left else ""
+            print(f"{len(reports)}/{len(runs)} {name}: {told}{eta}", file=sys.stderr, flush=True)
     return {name: reports[name] for name in runs}

@@ -139,3 +139,21 @@ def test_bad_sizes():
     for sizes in (None, [], [2, 0]):
         with pytest.raises(ValueError, match="use it with data=table"):
             TableTransformer(sizes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("start", [0, 2])
+def test_decoding_rank_by_rank(kind, start):
+    """What ``decode`` keeps from rank to rank changes nothing, from whatever rank it begins."""
+    net = make(kind)
+    rows = all_rows()
+    order = torch.rand(len(rows), 4, generator=torch.Generator().manual_seed(3)).argsort(-1)
+    n = torch.arange(len(rows))
+    step = net.decode(order)
+    for i in range(start, 4):
+        revealed = order.argsort(-1) < i
+        exact = net.conditionals(rows, order, torch.full((len(rows),), i))[n, order[:, i]]
+        assert torch.allclose(step(i, torch.where(revealed, rows, net.mask_id)).exp(), exact.exp(), atol=1e-12)
+    if kind.order_causal:
+        with pytest.raises(ValueError, match="after 3 comes 4, not 2"):
+            step(2, rows)

@@ -1,5 +1,6 @@
 """Denoisers: networks that know tokens and orders, and nothing of schedules."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor
@@ -14,7 +15,7 @@ class Denoiser(Protocol):
 
     ``order_causal`` says what one call gives, and with it the call's signature. False: ``denoiser(tokens, where=None)``, the logits of
     one revealed set. True: ``denoiser(tokens, order)``, the logits of every rank of a whole order, so that ``order_log_prob`` is one
-    call. See the two classes for shapes. Likelihoods and samplers need the two methods only.
+    call. See the two classes for shapes. Likelihoods and samplers need the three methods only.
     """
 
     vocab_size: int
@@ -25,6 +26,8 @@ class Denoiser(Protocol):
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor: ...
 
     def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor: ...
+
+    def decode(self, order: Tensor) -> Callable[[int, Tensor], Tensor]: ...
 
 
 __all__ = ["BidirectionalTransformer", "Denoiser", "OrderCausalTableTransformer", "OrderCausalTransformer", "TableTransformer"]

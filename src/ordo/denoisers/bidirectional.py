@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -105,3 +106,17 @@ class BidirectionalTransformer(nn.Module):
             logits = self(tokens.masked_fill(rank >= i, self.mask_id), where=rank == i)
             out.append(logits.log_softmax(-1).gather(-1, tokens.gather(1, order[:, i : i + 1])))
         return torch.cat(out, dim=-1)
+
+    @torch.no_grad()
+    def decode(self, order: Tensor) -> Callable[[int, Tensor], Tensor]:
+        """A function ``(i, tokens) -> log mu(. | the first i of order)`` (batch, vocab) of the position at rank i.
+
+        tokens (batch, length) by position, of which those of rank < i are read.
+        """
+        rank = order.argsort(-1)
+
+        @torch.no_grad()
+        def log_prob(i: int, tokens: Tensor) -> Tensor:
+            return self(tokens.masked_fill(rank >= i, self.mask_id), where=rank == i).log_softmax(-1)
+
+        return log_prob

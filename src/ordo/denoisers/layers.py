@@ -25,6 +25,24 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 Rotary = tuple[Tensor, Tensor, Tensor, Tensor]  # cos and sin for queries, cos and sin for keys
 
 
+class KeyValues:
+    """Keys and values of the slots of one block so far, for decoding one slot a call without gradients."""
+
+    def __init__(self, capacity: int):
+        self.capacity, self.filled = capacity, 0
+        self.keys = self.values = torch.empty(0)
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Appends (batch, heads, slots, head_width); returns all so far."""
+        if self.filled == 0:
+            shape = (*k.shape[:2], self.capacity, k.shape[3])
+            self.keys, self.values = k.new_empty(shape), v.new_empty(shape)
+        end = self.filled + k.shape[2]
+        self.keys[:, :, self.filled : end], self.values[:, :, self.filled : end] = k, v
+        self.filled = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)). With ``conditioned`` the norms are modulated (AdaLN-zero, Peebles & Xie)."""
 
@@ -44,10 +62,12 @@ class Block(nn.Module):
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)
 
-    def attention(self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, causal: bool) -> Tensor:
+    def attention(self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, causal: bool, past: KeyValues | None = None) -> Tensor:
         q, k, v = rearrange(self.qkv(x), "b l (three h w) -> three b h l w", three=3, h=self.heads)
         if rotary is not None:
             q, k = rotate(q, rotary[0], rotary[1]), rotate(k, rotary[2], rotary[3])
+        if past is not None:
+            k, v = past.extend(k, v)
         drop = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=drop)
         return self.out(rearrange(y, "b h l w -> b l (h w)"))
@@ -62,10 +82,11 @@ class Block(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         condition: Tensor | None = None,
+        past: KeyValues | None = None,
     ) -> Tensor:
-        """x (batch, length, width) -> same. mask: bool, True where a query may attend. condition: (batch, width)."""
+        """x (batch, length, width) -> same. mask: bool, True where a query may attend. condition: (batch, width). past: slots before x."""
         if self.modulation is None or condition is None:
-            x = x + self.attention(self.norm_attention(x), rotary, mask, causal)
+            x = x + self.attention(self.norm_attention(x), rotary, mask, causal, past)
             return x + self.mlp(self.norm_mlp(x))
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, None].chunk(6, dim=-1)
         x = x + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
-from ordo.denoisers.layers import Block, init_weights, rotary_table
+from ordo.denoisers.layers import Block, KeyValues, init_weights, rotary_table
 
 
 class OrderCausalTransformer(nn.Module):
@@ -52,8 +54,13 @@ class OrderCausalTransformer(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def _run(self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
-        """carried ids, positions they stand at (-1: nowhere), target positions, all (batch, length) -> (batch, length, width)."""
+    def _run(
+        self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None, past: Sequence[KeyValues | None] | None = None
+    ) -> Tensor:
+        """carried ids, positions they stand at (-1: nowhere), target positions, all (batch, slots) -> (batch, slots, width).
+
+        past: of every block, the slots before these; then these are either the first slots or a single one.
+        """
         x = self.embed(carried, stands)
         stands, target = stands + 1, target + 1
         if self.stands_at is not None and self.predicts is not None:
@@ -61,8 +68,9 @@ class OrderCausalTransformer(nn.Module):
         rotary = None
         if self.rotary:
             rotary = (self.cos[target][:, None], self.sin[target][:, None], self.cos[stands][:, None], self.sin[stands][:, None])
-        for block in self.blocks:
-            x = block(x, rotary, mask, causal=mask is None)
+        causal = mask is None and x.shape[1] > 1
+        for block, before in zip(self.blocks, past or [None] * len(self.blocks), strict=True):
+            x = block(x, rotary, mask, causal=causal, past=before)
         return self.norm(x)
 
     def embed(self, carried: Tensor, stands: Tensor) -> Tensor:
@@ -106,3 +114,34 @@ class OrderCausalTransformer(nn.Module):
         """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), in one call."""
         target = tokens.gather(1, order)[..., None]
         return self(tokens, order).log_softmax(-1).gather(-1, target)[..., 0]
+
+    @torch.no_grad()
+    def decode(self, order: Tensor) -> Callable[[int, Tensor], Tensor]:
+        """A function ``(i, tokens) -> log mu(. | the first i of order)`` (batch, vocab) of the position at rank i, for rising i.
+
+        tokens (batch, length) by position, of which those of rank < i are read. Keys and values of earlier ranks are kept: a whole
+        sequence costs as much as one call of ``forward``. The first i may be any, each later one is the next.
+        """
+        batch, length = order.shape
+        past = [KeyValues(length) for _ in self.blocks]
+        rows = torch.arange(batch, device=order.device)[:, None]
+
+        @torch.no_grad()
+        def log_prob(i: int, tokens: Tensor) -> Tensor:
+            first = past[0].filled
+            if first and first != i:
+                raise ValueError(f"ranks are decoded in turn: after {first - 1} comes {first}, not {i}")
+            target = order[:, first : i + 1]
+            stands = order[:, max(first - 1, 0) : i]
+            carried = tokens[rows, stands]
+            if first == 0:
+                nowhere = order.new_full((batch, 1), -1)
+                stands, carried = torch.cat([nowhere, stands], 1), torch.cat([torch.full_like(nowhere, self.mask_id), carried], 1)
+            x = self._run(carried, stands, target, None, past)
+            return self.read_out_last(x[:, -1], target[:, -1]).log_softmax(-1)
+
+        return log_prob
+
+    def read_out_last(self, x: Tensor, target: Tensor) -> Tensor:
+        """As ``read_out`` for one slot of every row: (batch, width) and (batch,) to logits (batch, vocab)."""
+        return self.head(x)

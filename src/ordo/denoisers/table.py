@@ -51,6 +51,14 @@ class ColumnHead(nn.Module):
         logits = torch.einsum("blw,lvw->blv", x, self.weight[self.row]) + self.bias[self.row].to(x.dtype)
         return logits.masked_fill(self.absent, -torch.inf)
 
+    def of(self, x: Tensor, column: Tensor) -> Tensor:
+        """x (batch, width), row b being of column[b] -> logits (batch, vocab)."""
+        out = x.new_empty(len(x), self.absent.shape[1])
+        for each in column.unique().tolist():
+            here = column == each
+            out[here] = x[here] @ self.weight[self.row[each]].T + self.bias[self.row[each]]
+        return out.masked_fill(self.absent[column], -torch.inf)
+
 
 def check_sizes(vocab_sizes: Sequence[int] | None) -> list[int]:
     """Raises ValueError for anything but positive sizes."""
@@ -106,3 +114,6 @@ class OrderCausalTableTransformer(OrderCausalTransformer):
         by_column = x.gather(1, target.argsort(-1)[..., None].expand_as(x))
         logits = self.head(by_column)
         return logits.gather(1, target[..., None].expand(-1, -1, logits.shape[-1]))
+
+    def read_out_last(self, x: Tensor, target: Tensor) -> Tensor:
+        return self.head.of(x, target)  # type: ignore[operator]

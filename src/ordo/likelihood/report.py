@@ -12,7 +12,7 @@ One number misleads: a sharper order law tightens the NELBO without improving th
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -42,7 +42,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LikelihoodReport:
-    """estimates by name, and by law the loss against the number revealed: mean and standard error (length,) in nats."""
+    """estimates by name, and by law the loss against the number revealed: mean and standard error (length,) in nats.
+
+    values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all sequences, the others of ``values["exact_rows"]``.
+    """
 
     length: int
     vocab_size: int
@@ -51,13 +54,15 @@ class LikelihoodReport:
     estimates: dict[str, Estimate]
     loss_by_revealed: dict[str, dict[str, list[float]]]
     settings: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Tensor] = field(default_factory=dict)
 
     def bits_per_token(self, name: str) -> float:
         return self.estimates[name].nats / (self.length * math.log(2))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-serialisable."""
-        out = asdict(self)
+        """JSON-serialisable, without the values per sequence."""
+        out = asdict(replace(self, values={}))
+        del out["values"]
         for name, estimate in self.estimates.items():
             scale = 1 / (self.length * math.log(2))
             out["estimates"][name] |= {
@@ -97,7 +102,8 @@ def likelihood_report(
     if min(draws, importance_draws, batch_size) < 1 or (exact_sequences is not None and exact_sequences < 1):
         raise ValueError("draws, importance_draws, batch_size and exact_sequences must be positive")
     some = n if exact_sequences is None and denoiser.order_causal else min(n, exact_sequences or 64)
-    subset = tokens[torch.linspace(0, n - 1, some, device=tokens.device).round().long()]
+    exact_rows = torch.linspace(0, n - 1, some).round().long()
+    subset = tokens[exact_rows.to(tokens.device)]
     uniform = uniform_law(length, tokens.device)
     laws = {"uniform": uniform, "own": law}
     watch = progress or (lambda batches, description: batches)
@@ -118,12 +124,14 @@ def likelihood_report(
         curve = torch.cat(parts)
         error = curve.std(0) / math.sqrt(len(curve)) if len(curve) > 1 else torch.full((length,), math.nan)
         by_revealed[name] = {"nats": curve.mean(0).tolist(), "standard_error": error.tolist()}
+    joined = {name: torch.cat(parts).cpu() for name, parts in values.items()}
     return LikelihoodReport(
         length=length,
         vocab_size=denoiser.vocab_size,
         unit=unit,
         entropy=entropy,
-        estimates={name: Estimate.over(torch.cat(parts)) for name, parts in values.items()},
+        estimates={name: Estimate.over(each) for name, each in joined.items()},
         loss_by_revealed=by_revealed,
         settings={"draws": draws, "importance_draws": importance_draws, "exact_sequences": some, "seed": seed},
+        values=joined | {"exact_rows": exact_rows},
     )

@@ -36,8 +36,8 @@ def sample_by_order(
     order (n, length) int64: from ``schedule.law().draw(n).order`` for the model's own law (2511.19152, the limit of infinitely many steps
     of its sampler), or ``law.mode()`` expanded. Categoricals are drawn in float64: float32 Gumbel noise acts as a low temperature.
 
-    given (n, length) tokens and known (n, length) bool: where known, the given token is kept (imputation, class-conditional sampling). Known
-    positions are revealed first, among themselves and the others in the order asked for: a row's order then has the known ones in front.
+    given (n, length) tokens and known (n, length) bool: where known, the given token is kept (imputation, class-conditional sampling).
+    Known positions are revealed first, among themselves and the others in the order asked for: the order used has the known in front.
 
     Raises ValueError for one of given and known without the other, or of another shape.
     """
@@ -52,10 +52,10 @@ def sample_by_order(
     start = int(known.sum(-1).min()) if n else 0
     tokens = torch.where(known, given, denoiser.mask_id)
     log_probs = [torch.zeros(n, dtype=torch.float64, device=order.device)] * start
+    conditional = denoiser.decode(order)
     for i in range(start, length):
         position = order[:, i]
-        n_revealed = torch.full((n,), i, device=order.device)
-        log_prob = denoiser.conditionals(tokens.clamp(max=denoiser.vocab_size - 1), order, n_revealed)[rows, position].double()
+        log_prob = conditional(i, tokens).double()
         race = torch.empty_like(log_prob).exponential_(generator=generator)
         token = (log_prob.softmax(-1) / race).argmax(-1)
         fixed = known[rows, position]

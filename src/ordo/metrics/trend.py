@@ -1,0 +1,136 @@
+"""Column Pair Trends: how well the dependence within each pair of columns is met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy.stats.contingency import association
+
+from ordo.metrics.encoding import category_codes, joint_counts
+from ordo.metrics.inputs import NUMERIC, Kinds, checked
+
+Edges = Literal["own", "real"]
+BINS = 10
+
+
+def trend(
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    kinds: Kinds,
+    *,
+    edges: Edges = "own",
+    correlation_threshold: float = 0.0,
+    association_threshold: float = 0.0,
+) -> float:
+    """Mean over pairs of columns of ``trend_by_pair``, undefined pairs left out; NaN where all are.
+
+    In [0, 1], higher better, 1 for equal tables. Arguments, errors and source: see ``trend_by_pair``.
+    """
+    pairs = trend_by_pair(
+        real,
+        synthetic,
+        kinds,
+        edges=edges,
+        correlation_threshold=correlation_threshold,
+        association_threshold=association_threshold,
+    )
+    scores = np.array(list(pairs.values()))
+    return float(scores[~np.isnan(scores)].mean()) if not np.isnan(scores).all() else float("nan")
+
+
+def trend_by_pair(
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    kinds: Kinds,
+    *,
+    edges: Edges = "own",
+    correlation_threshold: float = 0.0,
+    association_threshold: float = 0.0,
+) -> dict[tuple[str, str], float]:
+    """1 - |rho_r - rho_s| / 2 of each numeric pair (Pearson), 1 - total variation distance of the contingency tables of the others.
+
+    In [0, 1], higher better. A correlation is undefined where either table's column is constant: such a pair is NaN, so a synthetic
+    column that collapsed to one number costs nothing here. Missing: a numeric pair drops rows missing either value; a contingency table
+    counts missing as a category, and a missing number in the bin above the last, as sdmetrics does.
+
+    ``edges``: numeric columns of mixed pairs are cut into 10 equal-width bins. "own", as sdmetrics' report: each table between its own
+    least and greatest value, the greatest in a bin of its own. So a shift of a whole column goes unseen, and a fresh sample of a
+    long-tailed column, with another extreme, scores far below 1. "real", as its ContingencySimilarity with continuous columns: both
+    tables by the real edges, the outer bins open. Reports since 0.13 have "own"; "real" is the sounder one.
+    ``correlation_threshold``, ``association_threshold``: pairs whose real |rho| or Cramer's V is not above are NaN. 0: every pair counts,
+    as in the reports of sdmetrics 0.13, 0.18 and 0.22, of the time of TabSyn and TabDiff. That of 0.32 sets 0.5 and 0.3.
+    All rows are used, where sdmetrics draws 50,000 of a longer table.
+
+    ValueError: fewer than two columns, unknown ``edges``, and see ``ordo.metrics.inputs.checked``.
+    Source: sdmetrics QualityReport, property "Column Pair Trends" (CorrelationSimilarity, ContingencySimilarity).
+    """
+    real, synthetic = checked(kinds, real=real, synthetic=synthetic)
+    if len(kinds) < 2:
+        raise ValueError(f"trend compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns")
+    if edges not in ("own", "real"):
+        raise ValueError(f"edges={edges!r}; use 'own' or 'real'")
+    codes = {column: _codes(real[column], synthetic[column], kind, edges) for column, kind in kinds.items()}
+    scores: dict[tuple[str, str], float] = {}
+    for a, b in combinations(kinds, 2):
+        if kinds[a] == kinds[b] == NUMERIC:
+            scores[a, b] = _correlation_similarity(real, synthetic, a, b, correlation_threshold)
+        else:
+            scores[a, b] = _contingency_similarity(codes[a], codes[b], association_threshold)
+    return scores
+
+
+@dataclass(frozen=True)
+class _Codes:
+    real: np.ndarray
+    synthetic: np.ndarray
+    size: int
+
+
+def _codes(real: pd.Series, synthetic: pd.Series, kind: str, edges: Edges) -> _Codes:
+    if kind != NUMERIC:
+        (first, second), size = category_codes(real, synthetic)
+        return _Codes(first, second, size)
+    first, second = real.to_numpy(dtype=np.float64), synthetic.to_numpy(dtype=np.float64)
+    of_real, of_synthetic = _edges(first), _edges(second)
+    if edges == "real":
+        of_real[[0, -1]] = -np.inf, np.inf
+        of_synthetic = of_real
+    return _Codes(np.digitize(first, of_real), np.digitize(second, of_synthetic), BINS + 2)  # NaN sorts above the last edge
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    return np.histogram_bin_edges(values[~np.isnan(values)], BINS)
+
+
+def _correlation(table: pd.DataFrame, a: str, b: str) -> float:
+    x, y = table[a].to_numpy(), table[b].to_numpy()
+    kept = ~(np.isnan(x) | np.isnan(y))
+    if not kept.all():
+        x, y = x[kept], y[kept]
+    if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
+        return float("nan")
+    x, y = x - x.mean(), y - y.mean()
+    return float(np.clip(x / np.linalg.norm(x) @ (y / np.linalg.norm(y)), -1, 1))
+
+
+def _correlation_similarity(real: pd.DataFrame, synthetic: pd.DataFrame, a: str, b: str, threshold: float) -> float:
+    rho = _correlation(real, a, b)
+    if threshold > 0 and not abs(rho) > threshold:
+        return float("nan")
+    return 1 - abs(rho - _correlation(synthetic, a, b)) / 2
+
+
+def _contingency_similarity(a: _Codes, b: _Codes, threshold: float) -> float:
+    if threshold > 0 and not _cramer(a.real, b.real) > threshold:
+        return float("nan")
+    real, synthetic = joint_counts([(a.real, b.real), (a.synthetic, b.synthetic)], (a.size, b.size))
+    return float(1 - np.abs(real / len(a.real) - synthetic / len(a.synthetic)).sum() / 2)
+
+
+def _cramer(a: np.ndarray, b: np.ndarray) -> float:
+    counts = pd.crosstab(a, b).to_numpy()
+    return float(association(counts, method="cramer")) if min(counts.shape) > 1 else float("nan")
