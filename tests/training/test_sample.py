@@ -68,9 +68,7 @@ def test_a_table(trained, sample):
     module, _ = load(trained)
     tokens = tokens_of(codec_of(trained), frame)
     exact = order_log_prob(module.denoiser, tokens, module.schedule.law().mode())
-    assert torch.allclose(exact, torch.tensor(frame["log_prob"].to_numpy()), atol=1e-4), (
-        "what was written has the likelihood stated"
-    )
+    assert torch.allclose(exact, torch.tensor(frame["log_prob"].to_numpy()), atol=1e-4), "what was written has the likelihood stated"
     assert sample("n=300", "order=mode", "log_prob=true", "batch_size=128", out="again.csv")[3].read_text() == path.read_text()
     assert sample("n=300", "order=mode", "log_prob=true", "seed=1", out="other.csv")[3].read_text() != path.read_text()
     parquet = sample("n=7", out="s.parquet")[3]
