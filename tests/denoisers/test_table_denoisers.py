@@ -1,12 +1,13 @@
 """Table denoisers: a vocabulary for every column, and no geometry between columns."""
 
 import itertools
+import math
 
 import pytest
 import torch
 
 from ordo.denoisers import OrderCausalTableTransformer, TableTransformer
-from ordo.denoisers.table import ColumnHead
+from ordo.denoisers.table import ColumnEmbedding, ColumnHead
 from ordo.likelihood import enumerate_orders, order_log_prob, subset_likelihood
 from ordo.objectives import Dense, OrderSpace, TimeSpace
 from ordo.order import PlackettLuce
@@ -15,12 +16,14 @@ from ordo.samplers import sample_by_order
 from ordo.schedules import FreeTable, Power
 
 SIZES = [3, 1, 5, 2]
+ORDERED = [2, 0, 4, 0]
 KINDS = [TableTransformer, OrderCausalTableTransformer]
+WAVES = pytest.mark.parametrize("waves", [0, 3])
 
 
-def make(kind, sizes=SIZES, seed=0):
-    torch.manual_seed(seed)
-    net = kind(sizes, width=16, heads=2, layers=2).double()
+def make(kind, sizes=SIZES, waves=0, ordered=ORDERED):
+    torch.manual_seed(0)
+    net = kind(sizes, width=16, heads=2, layers=2, ordered=ordered, waves=waves).double()
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     return net.eval().requires_grad_(False)
@@ -30,10 +33,11 @@ def all_rows(sizes=SIZES):
     return torch.tensor(list(itertools.product(*(range(size) for size in sizes))))
 
 
+@WAVES
 @pytest.mark.parametrize("kind", KINDS)
-def test_probabilities_of_all_rows_sum_to_one(kind):
+def test_probabilities_of_all_rows_sum_to_one(kind, waves):
     """Along any order: each column's probabilities lie on its own values only, and the last column's are not lost."""
-    net = make(kind)
+    net = make(kind, waves=waves)
     rows = all_rows()
     for order in itertools.permutations(range(4)):
         log_p = order_log_prob(net, rows, torch.tensor(order))
@@ -55,18 +59,22 @@ def test_conditionals_agree_with_order_log_prob(kind):
         assert (log_prob[:, outside] == -torch.inf).all()
 
 
+@WAVES
 @pytest.mark.parametrize("kind", KINDS)
-def test_order_of_columns_does_not_matter(kind):
+def test_order_of_columns_does_not_matter(kind, waves):
     """Columns moved together with what is learned about them: the same model."""
-    net = make(kind)
+    net = make(kind, waves=waves)
     move = torch.tensor([2, 0, 3, 1])  # new column l is old column move[l]
-    other = make(kind, [SIZES[i] for i in move])
+    other = make(kind, [SIZES[i] for i in move], waves, [ORDERED[i] for i in move])
     state = net.state_dict()
     starts = torch.tensor(SIZES).cumsum(0) - torch.tensor(SIZES)
     values = torch.cat([starts[i] + torch.arange(SIZES[i]) for i in move])
     state["token.table.weight"] = torch.cat([state["token.table.weight"][values], state["token.table.weight"][-1:]])
     for name in ("head.weight", "head.bias"):
         state[name] = state[name][values]
+    for name in ("token.waves", "head.waves"):
+        if waves:
+            state[name] = state[name][move]
     for name in ("position.weight", "stands_at.weight", "predicts.weight"):
         if name in state:
             first = state[name][:-4]  # "before the first position" of the order-causal denoiser
@@ -77,22 +85,34 @@ def test_order_of_columns_does_not_matter(kind):
     assert torch.allclose(other.order_log_prob(rows[:, move], move.argsort()[order]), net.order_log_prob(rows, order), atol=1e-12)
 
 
-def test_heads_one_by_one():
+@WAVES
+def test_columns_one_by_one(waves):
+    """Embeddings and heads against a loop over columns and values."""
     torch.manual_seed(0)
-    head = ColumnHead(SIZES, 8).double()
-    torch.nn.init.normal_(head.weight)
-    torch.nn.init.normal_(head.bias)
+    head, embedding = (kind(SIZES, 8, ORDERED, waves).double() for kind in (ColumnHead, ColumnEmbedding))
+    for parameter in (*head.parameters(), *embedding.parameters()):
+        torch.nn.init.normal_(parameter)
     x = torch.randn(6, 4, 8, dtype=torch.float64)
     logits, start = head(x), 0
     for column, size in enumerate(SIZES):
-        own = x[:, column] @ head.weight[start : start + size].T + head.bias[start : start + size]
-        assert torch.allclose(logits[:, column, :size], own)
+        for value in range(size):
+            wave = torch.zeros(8, dtype=torch.float64), torch.zeros(8, dtype=torch.float64)
+            for k in range(1, waves + 1 if value < ORDERED[column] else 1):
+                factor = math.cos(math.pi * k * (value + 0.5) / ORDERED[column]) / math.sqrt(k)
+                wave = wave[0] + factor * head.waves[column, k - 1], wave[1] + factor * embedding.waves[column, k - 1]
+            own = x[:, column] @ (head.weight[start + value] + wave[0]) + head.bias[start + value]
+            assert torch.allclose(logits[:, column, value], own)
+            vector = embedding(torch.tensor([value]), torch.tensor([column]))[0]
+            assert torch.allclose(vector, embedding.table.weight[start + value] + wave[1])
         start += size
+        single = head.of(x[:, column], torch.full((6,), column))
+        assert torch.allclose(single.exp(), logits[:, column].exp())
+    assert torch.equal(embedding(torch.tensor([5]), torch.tensor([-1]))[0], embedding.table.weight[-1]), "the mask"
 
 
 def test_values_of_different_columns_are_different_tokens():
     for kind in KINDS:
-        net = make(kind, [2, 2, 2])
+        net = make(kind, [2, 2, 2], ordered=None)
         a, b = torch.tensor([[0, 1, 0]]), torch.tensor([[1, 0, 0]])
         order = torch.tensor([0, 1, 2])
         assert net.order_log_prob(a, order[None])[0, 2] != net.order_log_prob(b, order[None])[0, 2]
@@ -139,6 +159,8 @@ def test_bad_sizes():
     for sizes in (None, [], [2, 0]):
         with pytest.raises(ValueError, match="use it with data=table"):
             TableTransformer(sizes)
+    with pytest.raises(ValueError, match="from 0 to the vocabulary's size"):
+        TableTransformer([2, 3], ordered=[3, 0])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -53,6 +53,11 @@ class TableCodec:
     def vocab_sizes(self) -> list[int]:
         return [column.vocab_size for column in self.columns]
 
+    @property
+    def ordered(self) -> list[int]:
+        """How many tokens of every column are ordered: the bins of numeric ones, the missing value left out."""
+        return [column.bins if isinstance(column, NumericColumn) else 0 for column in self.columns]
+
     def encode(self, frame: pd.DataFrame) -> Tensor:
         """(rows, columns) int64. Raises DataError for a missing column or a value that cannot be encoded."""
         absent = [name for name in self.names if name not in frame.columns]

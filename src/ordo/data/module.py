@@ -43,6 +43,7 @@ class SequenceData(L.LightningDataModule, ABC):
     Attributes (after ``setup``):
         vocab_size: V; the mask, which no data set contains, is token V.
         vocab_sizes: of every position, for denoisers with a vocabulary per column; None (text): ``vocab_size`` everywhere.
+        ordered: how many of every position's tokens are ordered, such as bins of numbers; None: none.
         length: tokens per sequence.
         unit: what one token is: "char", "token", or "column" of a table.
         entropy: exact entropy of the source in nats per sequence, None where it is unknown.
@@ -60,6 +61,7 @@ class SequenceData(L.LightningDataModule, ABC):
 
     vocab_size: int
     vocab_sizes: list[int] | None = None
+    ordered: list[int] | None = None
     length: int
     unit: str
     entropy: float | None

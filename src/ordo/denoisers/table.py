@@ -12,59 +12,96 @@ from ordo.denoisers.layers import init_weights
 from ordo.denoisers.order_causal import OrderCausalTransformer
 
 
-class ColumnEmbedding(nn.Module):
-    """Embedding of value v of column l; one more, shared by all columns, for the mask id."""
+class Columns(nn.Module):
+    """Where the values of all columns lie in one packed parameter, and smooth functions of the rank of ordered values.
 
-    offset: Tensor
-
-    def __init__(self, vocab_sizes: Sequence[int], width: int):
-        super().__init__()
-        sizes = torch.tensor(vocab_sizes)
-        self.mask_id = int(sizes.max())
-        self.table = nn.Embedding(int(sizes.sum()) + 1, width)
-        self.register_buffer("offset", sizes.cumsum(0) - sizes, persistent=False)
-
-    def forward(self, tokens: Tensor, column: Tensor) -> Tensor:
-        """tokens, and the columns they stand in (any integer where the token is the mask), of one shape -> (..., width)."""
-        row = self.offset[column.clamp(min=0)] + tokens
-        return self.table(torch.where(tokens == self.mask_id, self.table.num_embeddings - 1, row))
-
-
-class ColumnHead(nn.Module):
-    """A linear head for every column. Classes that a column has not get the logit -inf."""
+    vocab_sizes: tokens of every column. ordered: how many of them, from 0 on, are ordered: bins of numbers; 0 for categories. waves: with
+    w > 0 a vector per value is a free one plus ``sum_k a_k cos(pi k u) / sqrt(k)``, u the value's rank in (0, 1) and a_k, k = 1..w, of its
+    column, so that neighbouring bins learn from one another. waves = 0: free ones alone.
+    """
 
     row: Tensor
     absent: Tensor
+    features: Tensor
 
-    def __init__(self, vocab_sizes: Sequence[int], width: int):
+    def __init__(self, vocab_sizes: Sequence[int], width: int, ordered: Sequence[int], waves: int):
         super().__init__()
-        sizes = torch.tensor(vocab_sizes)
-        self.weight = nn.Parameter(torch.empty(int(sizes.sum()), width))
-        self.bias = nn.Parameter(torch.zeros(int(sizes.sum())))
-        value = torch.arange(int(sizes.max()))
+        sizes, bins = torch.tensor(vocab_sizes), torch.tensor(ordered)
+        self.total, self.most = int(sizes.sum()), int(sizes.max())
+        value = torch.arange(self.most)
         absent = value >= sizes[:, None]
         self.register_buffer("row", ((sizes.cumsum(0) - sizes)[:, None] + value).masked_fill(absent, 0), persistent=False)
         self.register_buffer("absent", absent, persistent=False)
+        self.waves = nn.Parameter(torch.zeros(len(sizes), waves, width)) if waves else None
+        u = (value + 0.5) / bins.clamp(min=1)[:, None]
+        k = torch.arange(1, waves + 1)
+        features = torch.cos(torch.pi * k * u[..., None]) / k.sqrt() * (value < bins[:, None])[..., None]
+        self.register_buffer("features", features, persistent=False)
+
+    def vectors(self, free: Tensor) -> Tensor:
+        """free (total, width) -> (columns, most, width); what a column has not repeats another's."""
+        out = free[self.row]
+        return out if self.waves is None else out + self.features @ self.waves
+
+
+class ColumnEmbedding(Columns):
+    """Embedding of value v of column l; one more, shared by all columns, for the mask id. Args: see Columns."""
+
+    def __init__(self, vocab_sizes: Sequence[int], width: int, ordered: Sequence[int], waves: int):
+        super().__init__(vocab_sizes, width, ordered, waves)
+        self.table = nn.Embedding(self.total + 1, width)
+
+    def forward(self, tokens: Tensor, column: Tensor) -> Tensor:
+        """tokens, and the columns they stand in (any integer where the token is the mask), of one shape -> (..., width)."""
+        mask = tokens == self.most
+        if self.waves is None:
+            row = self.row[column.clamp(min=0), tokens.clamp(max=self.most - 1)]
+            return self.table(torch.where(mask, self.total, row))
+        table = torch.cat([self.vectors(self.table.weight).flatten(0, 1), self.table.weight[-1:]])
+        return nn.functional.embedding(torch.where(mask, len(table) - 1, column * self.most + tokens), table)
+
+
+class ColumnHead(Columns):
+    """A linear head for every column. Classes that a column has not get the logit -inf. Args: see Columns."""
+
+    def __init__(self, vocab_sizes: Sequence[int], width: int, ordered: Sequence[int], waves: int):
+        super().__init__(vocab_sizes, width, ordered, waves)
+        self.weight = nn.Parameter(torch.empty(self.total, width))
+        self.bias = nn.Parameter(torch.zeros(self.total))
 
     def forward(self, x: Tensor) -> Tensor:
         """x (batch, length, width), position l being column l -> logits (batch, length, vocab)."""
-        logits = torch.einsum("blw,lvw->blv", x, self.weight[self.row]) + self.bias[self.row].to(x.dtype)
+        logits = torch.einsum("blw,lvw->blv", x, self.vectors(self.weight)) + self.bias[self.row].to(x.dtype)
         return logits.masked_fill(self.absent, -torch.inf)
 
     def of(self, x: Tensor, column: Tensor) -> Tensor:
         """x (batch, width), row b being of column[b] -> logits (batch, vocab)."""
-        out = x.new_empty(len(x), self.absent.shape[1])
+        vectors, bias = self.vectors(self.weight), self.bias[self.row]
+        out = x.new_empty(len(x), self.most)
         for each in column.unique().tolist():
             here = column == each
-            out[here] = x[here] @ self.weight[self.row[each]].T + self.bias[self.row[each]]
+            out[here] = x[here] @ vectors[each].T + bias[each]
         return out.masked_fill(self.absent[column], -torch.inf)
 
 
-def check_sizes(vocab_sizes: Sequence[int] | None) -> list[int]:
-    """Raises ValueError for anything but positive sizes."""
+def check_sizes(vocab_sizes: Sequence[int] | None, ordered: Sequence[int] | None) -> tuple[list[int], list[int]]:
+    """Raises ValueError for anything but positive sizes, and as many ordered values at most."""
     if not vocab_sizes or min(vocab_sizes) < 1:
         raise ValueError("a table denoiser needs vocab_sizes, one positive number per column: use it with data=table")
-    return list(vocab_sizes)
+    ordered = [0] * len(vocab_sizes) if ordered is None else list(ordered)
+    if len(ordered) != len(vocab_sizes) or any(not 0 <= some <= size for some, size in zip(ordered, vocab_sizes, strict=True)):
+        raise ValueError("ordered must have a number from 0 to the vocabulary's size for every column")
+    return list(vocab_sizes), ordered
+
+
+def init_table(module: TableTransformer | OrderCausalTableTransformer, layers: int) -> None:
+    """As other denoisers; with waves these carry the start, and free vectors start small."""
+    init_weights(module, layers)
+    for part, name in ((module.token, "table.weight"), (module.head, "weight")):
+        if isinstance(part, Columns) and part.waves is not None:
+            with torch.no_grad():
+                part.waves.mul_(part.get_parameter(name).std())
+                part.get_parameter(name)[: part.total].mul_(0.3)
 
 
 class TableTransformer(BidirectionalTransformer):
@@ -72,6 +109,7 @@ class TableTransformer(BidirectionalTransformer):
 
     Args:
         vocab_sizes: tokens of every column; ``vocab_size`` is the largest, the mask id; logits beyond a column's own are -inf.
+        ordered, waves: see Columns; ``ordered`` None: none.
         width, heads, layers, dropout, time_conditioning: as BidirectionalTransformer.
     """
 
@@ -83,11 +121,14 @@ class TableTransformer(BidirectionalTransformer):
         layers: int = 2,
         dropout: float = 0.0,
         time_conditioning: bool = False,
+        ordered: Sequence[int] | None = None,
+        waves: int = 0,
     ):
-        sizes = check_sizes(vocab_sizes)
+        sizes, ordered = check_sizes(vocab_sizes, ordered)
         super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned", time_conditioning)
-        self.token, self.head = ColumnEmbedding(sizes, width), ColumnHead(sizes, width)  # type: ignore[assignment]
-        init_weights(self, layers)
+        self.token = ColumnEmbedding(sizes, width, ordered, waves)  # type: ignore[assignment]
+        self.head = ColumnHead(sizes, width, ordered, waves)  # type: ignore[assignment]
+        init_table(self, layers)
 
     def embed(self, tokens: Tensor) -> Tensor:
         return self.token(tokens, torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens))
@@ -100,11 +141,21 @@ class TableTransformer(BidirectionalTransformer):
 class OrderCausalTableTransformer(OrderCausalTransformer):
     """The order-causal denoiser of a table. Args as TableTransformer, without time conditioning."""
 
-    def __init__(self, vocab_sizes: Sequence[int] | None, width: int = 48, heads: int = 4, layers: int = 2, dropout: float = 0.0):
-        sizes = check_sizes(vocab_sizes)
+    def __init__(
+        self,
+        vocab_sizes: Sequence[int] | None,
+        width: int = 48,
+        heads: int = 4,
+        layers: int = 2,
+        dropout: float = 0.0,
+        ordered: Sequence[int] | None = None,
+        waves: int = 0,
+    ):
+        sizes, ordered = check_sizes(vocab_sizes, ordered)
         super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned")
-        self.token, self.head = ColumnEmbedding(sizes, width), ColumnHead(sizes, width)  # type: ignore[assignment]
-        init_weights(self, layers)
+        self.token = ColumnEmbedding(sizes, width, ordered, waves)  # type: ignore[assignment]
+        self.head = ColumnHead(sizes, width, ordered, waves)  # type: ignore[assignment]
+        init_table(self, layers)
 
     def embed(self, carried: Tensor, stands: Tensor) -> Tensor:
         return self.token(carried, stands)

@@ -48,12 +48,12 @@ def build(node: DictConfig, name: str, **kwargs: Any) -> Any:
 
 
 def build_data(config: DictConfig) -> SequenceData:
-    """The data module, prepared; fills ``shape`` of the configuration (length, vocab_size, vocab_sizes) for the other parts to refer to."""
+    """The data module, prepared; fills ``shape`` of the configuration, to which the other parts refer, with what it says of its tokens."""
     data = build(config.data, "data")
     data.prepare_data()
     data.setup("fit")
     with open_dict(config):
-        config.shape = {"length": data.length, "vocab_size": data.vocab_size, "vocab_sizes": data.vocab_sizes}
+        config.shape = {name: getattr(data, name) for name in ("length", "vocab_size", "vocab_sizes", "ordered")}
     return data
 
 
