@@ -2,8 +2,10 @@
 
     python scripts/benchmark.py nae --seeds 5            order found on latents-and-observations, nats above the exact entropy
     python scripts/benchmark.py text --text8 FILE        bits/char of random, learned and left-to-right orders
+    python scripts/benchmark.py structure --seeds 5      learned orders against the direction of random Bayesian networks
     python scripts/benchmark.py variance --text8 FILE    variance of the gradient in log w, three estimators, equal denoiser rows
     python scripts/benchmark.py throughput               tokens/s and memory against a plain torch.nn.TransformerEncoder step
+    python scripts/benchmark.py tables --data FOLDER     every metric of synthetic tables on the paper's sets
 
 The last line on standard output is one JSON object. Finished runs below --work are reused, so a killed benchmark goes on.
 """
@@ -15,9 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench import nae, text, throughput, variance
+from bench import nae, structure, tables, text, throughput, variance
 
-BENCHMARKS = {"nae": nae, "text": text, "variance": variance, "throughput": throughput}
+BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 
 
 def main() -> None:

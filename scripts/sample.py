@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from torch import Tensor
 from ordo.data import DataError, TableCodec, TableData, TextData, Vocabulary
 from ordo.data.frames import read_table, typed
 from ordo.randomness import seeded_generator
-from ordo.samplers import sample_by_order
+from ordo.samplers import sample_many
 from ordo.training.build import ConfigError
 from ordo.training.checkpoint import find, load, read
 from ordo.training.errors import USER_ERRORS, fail
@@ -110,25 +110,22 @@ def main(config: DictConfig) -> None:
             raise ConfigError("given and impute are for tables")
         n = len(given) if given is not None else config.n or 1000
         module = module.to(device)
-        law = module.schedule.law()
-        generator = seeded_generator(module.device, config.seed, -8)
         console = Console(stderr=True)
-        starts = range(0, n, config.batch_size)
-        tokens, log_prob = [], []
-        for start in track(starts, "sampling", console=console, transient=True) if console.is_terminal else starts:
-            size = min(config.batch_size, n - start)
-            order = law.draw(size, generator).order if config.order == "law" else law.mode().expand(size, -1)
-            part = [] if given is None or known is None else [x[start : start + size].to(device) for x in (given, known)]
-            samples = sample_by_order(module.denoiser, order, generator, *part)
-            tokens.append(samples.tokens.cpu())
-            log_prob.append(samples.log_prob.sum(-1).cpu())
+
+        def watch(batches: Iterable[int]) -> Iterable[int]:
+            return track(list(batches), "sampling", console=console, transient=True) if console.is_terminal else batches
+
+        generator = seeded_generator(module.device, config.seed, -8)
+        mode = config.order == "mode"
+        law = module.schedule.law()
+        tokens, log_prob = sample_many(module.denoiser, law, n, generator, config.batch_size, mode, given, known, watch)
         if state is None:
-            texts = text_decoder(checkpoint, trained)(torch.cat(tokens))
-            logs = [f"{value:.6f}\t" for value in torch.cat(log_prob).tolist()] if config.log_prob else [""] * n
+            texts = text_decoder(checkpoint, trained)(tokens)
+            logs = [f"{value:.6f}\t" for value in log_prob.tolist()] if config.log_prob else [""] * n
             lines = [f"{log}{text}\n" for log, text in zip(logs, texts, strict=True)]
             write_whole(out, lambda path: path.write_text("".join(lines), encoding="utf-8"))
         else:
-            frame = codec.decode(torch.cat(tokens), config.seed)
+            frame = codec.decode(tokens, config.seed)
             for name in cells.columns:  # as they stood in the file, not as redrawn from their bins
                 there = cells[name].notna().to_numpy()
                 if there.all():
@@ -136,7 +133,7 @@ def main(config: DictConfig) -> None:
                 elif there.any():
                     frame[name] = frame[name].astype(object).mask(there, cells[name])
             if config.log_prob:
-                frame["log_prob"] = torch.cat(log_prob).numpy()
+                frame["log_prob"] = log_prob.numpy()
             write_whole(out, lambda path: frame.to_parquet(path) if out.suffix == ".parquet" else frame.to_csv(path, index=False))
     except USER_ERRORS as error:
         fail(error)

@@ -40,6 +40,7 @@ def test_benchmarks_run(tmp_path):
     commands = {
         "nae": (["--kinds", "dense=1", "time"], {"dense", "time"}),
         "text": (["--text8", text, "--runs", "fixed_dense", "network_order", "l2r_dense"], {"fixed_dense", "network_order", "l2r_dense"}),
+        "structure": (["--seeds", "1"], {"fixed", "learned", "topological", "reverse", "stability", "entropy"}),
         "throughput": ([], {"ordo", "reference", "peak_mib", "device"}),
         "variance": ([], {"time", "order", "dense", "rows", "on"}),
     }

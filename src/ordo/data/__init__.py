@@ -1,5 +1,6 @@
 """Data modules: text at character level, tables, and synthetic tasks whose law is known exactly."""
 
+from ordo.data.bayes_net import BayesNet
 from ordo.data.codec import TableCodec
 from ordo.data.errors import ChecksumError, DataError, MissingDataError
 from ordo.data.law import Law
@@ -17,6 +18,7 @@ __all__ = [
     "TABLE_SETS",
     "TEXT8_ALPHABET",
     "Addition",
+    "BayesNet",
     "BinaryTree",
     "ChecksumError",
     "DataError",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ordo.denoisers import Denoiser
+from ordo.order import OrderLaw
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,31 @@ def sample_by_order(
         tokens[rows, position] = torch.where(fixed, given[rows, position], token)
         log_probs.append(torch.where(fixed, 0.0, log_prob.log_softmax(-1)[rows, token]))
     return Samples(tokens, order, torch.stack(log_probs, -1), nfe=length - start)
+
+
+@torch.no_grad()
+def sample_many(
+    denoiser: Denoiser,
+    law: OrderLaw,
+    n: int,
+    generator: torch.Generator,
+    batch_size: int = 4096,
+    mode: bool = False,
+    given: Tensor | None = None,
+    known: Tensor | None = None,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> tuple[Tensor, Tensor]:
+    """n rows in batches, each row along an order of its own from the law, or all along its ``mode``.
+
+    given, known (n, length): see ``sample_by_order``. ``progress`` wraps the iteration over batches. The generator is of the denoiser's
+    device. Returns tokens (n, length) and log p(what was drawn | what was given, order) (n,), nats, float64, both on the CPU.
+    """
+    tokens, log_prob = [], []
+    for start in progress(range(0, n, batch_size)):
+        size = min(batch_size, n - start)
+        order = law.mode().expand(size, -1) if mode else law.draw(size, generator).order
+        part = [None if x is None else x[start : start + size].to(order.device) for x in (given, known)]
+        samples = sample_by_order(denoiser, order, generator, *part)
+        tokens.append(samples.tokens.cpu())
+        log_prob.append(samples.log_prob.sum(-1).cpu())
+    return torch.cat(tokens), torch.cat(log_prob)
