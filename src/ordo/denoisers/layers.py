@@ -73,7 +73,7 @@ class Block(nn.Module):
         return self.out(rearrange(y, "b h l w -> b l (h w)"))
 
     def mlp(self, x: Tensor) -> Tensor:
-        return F.dropout(self.down(F.gelu(self.up(x), approximate="tanh")), self.dropout, self.training)
+        return F.dropout(self.down(F.gelu(self.up(x))), self.dropout, self.training)
 
     def forward(
         self,
