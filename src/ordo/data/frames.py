@@ -127,13 +127,13 @@ def _typed_column(values: pd.Series, kind: str | None, missing: Collection[str])
         )
     if kind == "numeric" and not numeric.all():
         raise DataError(f"column {column!r} is to be numeric, but holds {present[~numeric].iloc[0]!r}; add it to data.missing or mend it")
+    if kind != "categorical" and np.isinf(numbers).any():
+        row = int(np.flatnonzero(np.isinf(numbers.to_numpy()))[0])
+        raise DataError(f"column {column!r} is infinite in row {present.index[row] + 1}; mend it, or add it to data.missing")
     if kind is None:
         code = numeric.all() and (numbers == numbers.round()).all() and distinct <= FEW
         kind = "categorical" if flags or code or not numeric.all() else "numeric"
     if kind == "numeric":
-        if np.isinf(numbers).any():
-            row = int(np.flatnonzero(np.isinf(numbers.to_numpy()))[0])
-            raise DataError(f"column {column!r} is infinite in row {present.index[row] + 1}; mend it, or add it to data.missing")
         return numbers.reindex(values.index)
     if distinct > MANY:
         raise DataError(

@@ -130,14 +130,14 @@ def load(path: str | Path) -> tuple[OrderDiffusion, DictConfig]:
 
 def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> None:
     """Raises CheckpointError or DataError if token ids or positions of the data are not those the checkpoint was trained with."""
+    saved = read(path).get(type(data).__qualname__)  # where Lightning keeps the data module's state
+    if saved is not None:
+        data.load_state_dict(saved)
     if (data.length, data.vocab_size) != (module.denoiser.length, module.denoiser.vocab_size):
         raise CheckpointError(
             f"{find(path)}: the model has length {module.denoiser.length} and {module.denoiser.vocab_size} symbols, the data have "
             f"length {data.length} and {data.vocab_size}; use data of the same alphabet"
         )
-    saved = read(path).get(type(data).__qualname__)  # where Lightning keeps the data module's state
-    if saved is not None:
-        data.load_state_dict(saved)
 
 
 def check_resume(path: str | Path, module: OrderDiffusion, data: SequenceData | None = None, world_size: int = 1) -> Path:
@@ -146,10 +146,11 @@ def check_resume(path: str | Path, module: OrderDiffusion, data: SequenceData | 
     Raises CheckpointError, DataError.
     """
     checkpoint = read(path)
+    if data is not None:
+        check_data(path, module, data)  # first: it knows better than the tensors' shapes what is wrong
     state = checkpoint.get("current_model_state", checkpoint["state_dict"])
     load_weights(module, state, find(path))
     if data is not None:
-        check_data(path, module, data)
         identity = checkpoint["ordo"].get("batches")
         if identity is not None:
             data.train_sampler(0, world_size).load_state_dict({"step": 0, "taken": 0, "identity": identity})
