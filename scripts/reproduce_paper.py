@@ -26,6 +26,7 @@ from bench.common import QUICK, Run, run_all
 
 from ordo import plots
 from ordo.training.checkpoint import load, read
+from ordo.training.provenance import write_whole
 
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}
 OBJECTIVES = ("time", "order", "dense")
@@ -163,13 +164,13 @@ def main() -> None:
                     runs[run] = define(name, law, objective, seed, data, a.width, a.steps, a.device, a.quick)
     reports = run_all(runs, str(work), a.jobs)
     results = pd.DataFrame([result(work / run, reports[run], about[run]) for run in runs])
-    results.to_csv(work / "results.csv", index=False)
+    write_whole(work / "results.csv", lambda path: results.to_csv(path, index=False))
     comparisons = []
     for run, entry in about.items():
         rival = run.replace("_learned_", "_fixed_")
         if entry["law"] == "learned" and reports[run]["estimates"] and reports[rival]["estimates"]:
             comparisons.append({k: entry[k] for k in ("set", "objective", "seed")} | paired(work / run, work / rival))
-    (work / "tables.md").write_text(markdown(results, comparisons), encoding="utf-8")
+    write_whole(work / "tables.md", lambda path: path.write_text(markdown(results, comparisons), encoding="utf-8"))
     for name in a.sets:
         for objective in a.objectives:
             run = f"{name}_{objective}_learned_0" + (f"_w{a.width}" if a.width else "")

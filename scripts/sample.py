@@ -5,7 +5,6 @@ python scripts/sample.py checkpoint=outputs/NAME/TIME n=1000 out=table.csv
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,61 +20,71 @@ from rich.progress import track
 from torch import Tensor
 
 from ordo.data import DataError, TableCodec, TableData, TextData, Vocabulary
+from ordo.data.columns import CategoricalColumn
 from ordo.data.frames import read_table, typed
 from ordo.randomness import seeded_generator
 from ordo.samplers import sample_many
 from ordo.training.build import ConfigError
 from ordo.training.checkpoint import find, load, read
 from ordo.training.errors import USER_ERRORS, fail
+from ordo.training.provenance import write_whole
 from ordo.training.run import check_writable, quiet, set_threads
 
 
-def fixed_cells(codec: TableCodec, missing: list[str], config: DictConfig) -> tuple[pd.DataFrame, Tensor, Tensor]:
-    """What is given: cells as they will be written, tokens and known, (rows, columns). Raises DataError, ConfigError."""
+def fixed_cells(codec: TableCodec, reading: dict[str, Any], config: DictConfig) -> tuple[pd.DataFrame, pd.DataFrame, Tensor, Tensor]:
+    """What is given: cells as they stood in the file, as values, as tokens, and which are known. Raises DataError, ConfigError."""
+    if config.impute is not None and config.given:
+        raise ConfigError("give either given or impute")
+    unknown = [name for name in config.given if name not in codec.names]
+    if unknown:
+        raise ConfigError(f"given.{unknown[0]}: no such column; the model has {', '.join(codec.names)}")
     if config.impute is not None:
-        raw = read_table(config.impute)
+        raw = read_table(config.impute, reading["header"], reading["delimiter"])
         absent = [name for name in raw.columns if name not in codec.names]
         if absent:
             raise DataError(f"{config.impute} has the column {absent[0]!r}, which the model has not; it has {', '.join(codec.names)}")
         if config.n not in (None, len(raw)):
             raise ConfigError(f"n={config.n}, but {config.impute} has {len(raw)} rows; leave n out")
     else:
-        raw = pd.DataFrame(index=range(config.n or 1000))
-    unknown = [name for name in config.given if name not in codec.names]
-    if unknown:
-        raise ConfigError(f"given.{unknown[0]}: no such column; the model has {', '.join(codec.names)}")
-    if config.impute is not None and config.given:
-        raise ConfigError("give either given or impute")
-    raw = raw.assign(**{str(name): str(value) for name, value in config.given.items()})
-    frame = typed(raw, {name: codec.kinds[name] for name in raw.columns}, missing) if raw.shape[1] else raw
+        raw = pd.DataFrame({str(name): [str(value)] * (config.n or 1000) for name, value in config.given.items()}, range(config.n or 1000))
+    values = typed(raw, {name: codec.kinds[name] for name in raw.columns}, reading["missing"]) if raw.shape[1] else raw
     known = torch.zeros(len(raw), len(codec.columns), dtype=torch.bool)
     tokens = torch.zeros(len(raw), len(codec.columns), dtype=torch.int64)
     for i, column in enumerate(codec.columns):
-        if column.name not in frame.columns:
+        if column.name not in values.columns:
             continue
-        cells = frame[column.name].dropna()
-        if column.kind == "categorical":  # a file has strings, the fitted column may have had numbers or flags
-            cells = cells.map(lambda v, names={str(c): c for c in column.categories}: names.get(str(v), v))  # type: ignore[union-attr]
+        cells = values[column.name].dropna()
+        if isinstance(column, CategoricalColumn):  # a file has strings, the fitted column may have had numbers or flags
+            names = {str(category): category for category in column.categories}
+            cells = cells.map(lambda v, names=names: names.get(str(v), v))
+            values[column.name] = values[column.name].astype(object).mask(values[column.name].notna(), cells)
+        elif config.given and not column.values[0] <= cells.iloc[0] <= column.values[-1]:
+            raise DataError(
+                f"given.{column.name}={cells.iloc[0]:g} lies outside of what was seen, {column.values[0]:g} to {column.values[-1]:g}"
+            )
         at = torch.tensor(cells.index.tolist(), dtype=torch.int64)
         known[at, i], tokens[at, i] = True, torch.from_numpy(column.encode(cells))
-    return raw.where(frame.notna()) if raw.shape[1] else raw, tokens, known
+    return raw, values, tokens, known
+
+
+def with_given(frame: pd.DataFrame, cells: pd.DataFrame, known: Tensor, names: list[str]) -> pd.DataFrame:
+    """The decoded table with what was given as it was given, not as redrawn from its bins. Row numbers agree."""
+    for name in cells.columns:
+        there = known[:, names.index(name)].numpy()
+        column, given = frame[name], cells[name]
+        if pd.api.types.is_numeric_dtype(column) and pd.api.types.is_float_dtype(given):
+            merged = column.astype(float).mask(there, given)
+            whole = bool((merged.dropna() == merged.dropna().round()).all())
+            frame[name] = merged.astype("Int64") if whole and column.dtype == "Int64" else merged
+        else:
+            frame[name] = column.astype(object).mask(there, given.astype(object))
+    return frame
 
 
 def text_decoder(checkpoint: dict[str, Any], trained: DictConfig) -> Callable[[Tensor], list[str]]:
     """Tokens to strings, without the data."""
     state = checkpoint.get(TextData.__qualname__)
     return Vocabulary(tuple(state["vocabulary"])).decode if state else instantiate(trained.data.task).decode
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Beside the target, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @hydra.main(config_path="../configs", config_name="sample", version_base="1.3")
@@ -102,10 +111,12 @@ def main(config: DictConfig) -> None:
         state = checkpoint.get(TableData.__qualname__)
         if (state is None) != (out.suffix == ".txt"):
             raise ConfigError(f"out={out}: the model is of {'text, choose .txt' if state is None else 'a table, choose .csv or .parquet'}")
-        cells, given, known = pd.DataFrame(), None, None
+        cells, values, given, known = pd.DataFrame(), pd.DataFrame(), None, None
         if state is not None:
             codec = TableCodec.from_state_dict(state["codec"])
-            cells, given, known = fixed_cells(codec, state["missing"], config)
+            if config.log_prob and "log_prob" in codec.names:
+                raise ConfigError("log_prob=true: the table has a column of that name already")
+            cells, values, given, known = fixed_cells(codec, state["reading"], config)
         elif config.given or config.impute is not None:
             raise ConfigError("given and impute are for tables")
         n = len(given) if given is not None else config.n or 1000
@@ -125,16 +136,13 @@ def main(config: DictConfig) -> None:
             lines = [f"{log}{text}\n" for log, text in zip(logs, texts, strict=True)]
             write_whole(out, lambda path: path.write_text("".join(lines), encoding="utf-8"))
         else:
-            frame = codec.decode(tokens, config.seed)
-            for name in cells.columns:  # as they stood in the file, not as redrawn from their bins
-                there = cells[name].notna().to_numpy()
-                if there.all():
-                    frame[name] = cells[name].to_numpy()
-                elif there.any():
-                    frame[name] = frame[name].astype(object).mask(there, cells[name])
+            assert known is not None
+            parquet = out.suffix == ".parquet"
+            # A CSV gets the cells as they were written, a Parquet file as what they mean: its columns have types.
+            frame = with_given(codec.decode(tokens, config.seed), values if parquet else cells, known, codec.names)
             if config.log_prob:
                 frame["log_prob"] = log_prob.numpy()
-            write_whole(out, lambda path: frame.to_parquet(path) if out.suffix == ".parquet" else frame.to_csv(path, index=False))
+            write_whole(out, lambda path: frame.to_parquet(path) if parquet else frame.to_csv(path, index=False))
     except USER_ERRORS as error:
         fail(error)
     print(f"{n} {'rows' if state is not None else 'sequences'}: {out}", file=sys.stderr)

@@ -115,6 +115,26 @@ def test_many_distinct_values_are_thinned_by_rank():
     assert abs((drawn > 2).mean() - np.exp(-2)) < 0.004
 
 
+def test_heavy_tails_are_not_made_heavier():
+    """The extremes of a bin are drawn as often as they occurred, not as often as the thinned others."""
+    values = pd.Series(np.random.default_rng(0).pareto(1.5, 200_000), name="v")
+    column = NumericColumn.fit("v", values, bins=64)
+    last = column.weights[column.starts[-1] :]
+    assert (last[0], last[-1]) == (1, 1)
+    assert last.sum() == (column.encode(values) == column.bins - 1).sum()
+    tokens = column.encode(values)
+    drawn = [column.decode(tokens, np.random.default_rng(seed)) for seed in range(20)]
+    assert np.mean([d.mean() for d in drawn]) == pytest.approx(values.mean(), rel=0.03)
+    assert np.mean([(d == values.max()).sum() for d in drawn]) == pytest.approx(1, abs=4 / 20**0.5)
+
+
+def test_numbers_at_the_limits_of_doubles():
+    near = NumericColumn.fit("v", pd.Series([0.3, 0.1 + 0.2, 1.0]), 8)
+    assert near.encode(pd.Series([0.3, 0.1 + 0.2, 1.0])).tolist() == [0, 1, 2], "neighbouring doubles are two values"
+    column = NumericColumn.fit("v", pd.Series([-1.7e308, 1.7e308, 1.75e308]), 8)
+    assert column.encode(pd.Series([-1.7e308, 1.7e308, 1.75e308])).tolist() == [0, 1, 2]
+
+
 def test_new_numbers_go_to_the_nearest_bin():
     column = NumericColumn.fit("v", pd.Series([0.0, 10.0, 20.0]), bins=8)
     assert column.encode(pd.Series([-5.0, 4.0, 6.0, 14.9, 99.0])).tolist() == [0, 0, 1, 1, 2]

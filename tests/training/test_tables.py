@@ -71,6 +71,13 @@ def test_unfit_tables_are_one_line(tmp_path, script):
         assert len(err.strip().splitlines()) == 1, err
         assert message in err
         assert not (tmp_path / "run").exists()
+    table(tmp_path / "t.csv")
+    parts = ["experiment=custom", "data=table", f"data.path={tmp_path / 't.csv'}", *QUIET, f"output={tmp_path / 'run'}"]
+    status, _, err = script("train.py", *parts)
+    assert status == 1
+    assert "use denoiser=table_causal" in err
+    status, _, err = script("train.py", *parts, "denoiser=table_causal", "'+data.types={size: drop, colour: drop}'".strip("'"), *STEPS)
+    assert status == 0, f"the hint that errors give can be followed: {err}"
     status, _, err = script("train.py", "experiment=table_learned_order", *QUIET, f"output={tmp_path / 'run'}")
     assert status == 1
     assert "which table? data.path=FILE.csv" in err

@@ -74,8 +74,9 @@ class NumericColumn:
     KEPT: ClassVar[int] = 256  # distinct values kept of a bin: beyond that evenly spaced by rank
 
     def __post_init__(self) -> None:
-        first = self.starts[1:]
-        object.__setattr__(self, "_edges", (self.values[first - 1] + self.values[first]) / 2)
+        below, above = self.values[self.starts[1:] - 1], self.values[self.starts[1:]]
+        middle = below / 2 + above / 2  # their sum may overflow
+        object.__setattr__(self, "_edges", np.where(middle < above, middle, below))  # neighbouring doubles have nothing between them
 
     @classmethod
     def fit(cls, name: str, numbers: pd.Series, bins: int) -> NumericColumn:
@@ -88,10 +89,11 @@ class NumericColumn:
         for start, end in zip(starts, [*starts[1:], len(distinct)], strict=True):
             index, weight = np.arange(start, end), counts[start:end].astype(np.float64)
             if end - start > cls.KEPT:
-                middles = (np.arange(cls.KEPT) + 0.5) / cls.KEPT
-                index = start + np.searchsorted(weight.cumsum() / weight.sum(), middles)
-                index[0], index[-1] = start, end - 1  # the range survives
-                weight = np.full(cls.KEPT, weight.sum() / cls.KEPT)
+                inner = weight[1:-1]
+                middles = (np.arange(cls.KEPT - 2) + 0.5) / (cls.KEPT - 2) * inner.sum()
+                index = np.concatenate([[start], start + 1 + np.searchsorted(inner.cumsum(), middles), [end - 1]])
+                # The extremes as often as they occurred, and the range survives; the others share the rest.
+                weight = np.concatenate([weight[:1], np.full(cls.KEPT - 2, inner.sum() / (cls.KEPT - 2)), weight[-1:]])
             keep.append(index)
             weights.append(weight)
         sizes = [len(index) for index in keep]

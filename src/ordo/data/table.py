@@ -14,7 +14,7 @@ from torch import Tensor
 from ordo.data.codec import TableCodec
 from ordo.data.download import by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.frames import MISSING, check_frame, read_table, typed
+from ordo.data.frames import MISSING, check_frame, read_table, setting, typed
 from ordo.data.loader import StepBatchSampler
 from ordo.data.module import Rows, SequenceData
 from ordo.data.table_sets import MISSING_IN_SETS, TABLE_SETS
@@ -36,10 +36,10 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray
     if first < 1:
         raise DataError(f"{len(frame)} row(s) cannot be split: a table needs at least 3")
     rest = held = np.empty(0, dtype=np.int64)
+    rows = np.arange(len(frame))  # shuffled again and again, as in TabSyn
     for attempt in range(ATTEMPTS):
-        rows = np.arange(len(frame))
         np.random.RandomState(seed + attempt).shuffle(rows)  # the legacy generator: the published splits were drawn with it
-        rest, held = rows[:first], rows[first:]
+        rest, held = rows[:first].copy(), rows[first:].copy()
         if all(len(np.unique(code[rest])) == code.max() + 1 for code in codes):
             return rest, held
     move = np.zeros(len(held), dtype=bool)
@@ -47,7 +47,7 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray
         new = ~np.isin(code[held], code[rest])
         move[np.flatnonzero(new)[np.unique(code[held][new], return_index=True)[1]]] = True
     if move.all():
-        raise DataError("no row can be held out: each has a category of its own; drop identifier columns (data.types.NAME=drop)")
+        raise DataError(f"no row can be held out: each has a category of its own; drop identifier columns: {setting('NAME', 'drop')}")
     return np.concatenate([rest, held[move]]), held[~move]
 
 
@@ -63,7 +63,7 @@ class TableData(SequenceData):
         frame: a DataFrame instead of a file.
         bins: tokens of a numeric column at most, without the one for a missing value.
         types: column -> "numeric", "categorical" or "drop", where the inferred kind is not wanted (``ordo.data.frames.typed``).
-        missing: strings that mean "no value". (Named sets have their own.)
+        missing: strings and numbers that mean "no value". (Named sets have their own.)
         header, delimiter: of a CSV file.
         target: the column that a model would predict, for metrics; None: unknown.
         test_path: a second file with the test rows; None: ``test_share`` of the rows, drawn with ``split_seed``.
@@ -84,7 +84,7 @@ class TableData(SequenceData):
         frame: pd.DataFrame | None = None,
         bins: int = 64,
         types: Mapping[str, str] | None = None,
-        missing: Sequence[str] = MISSING,
+        missing: str | Sequence[str | float] = MISSING,
         header: bool = True,
         delimiter: str = ",",
         target: str | None = None,
@@ -116,7 +116,7 @@ class TableData(SequenceData):
         self.set = TABLE_SETS[name] if name is not None else None
         self.name, self.path, self.frame, self.bins = name, Path(path) if path is not None else None, frame, bins
         self.types, self.header, self.delimiter = dict(types or {}), header, delimiter
-        self.missing = tuple(missing) if name is None else MISSING_IN_SETS
+        self.missing = ((missing,) if isinstance(missing, str) else tuple(missing)) if name is None else MISSING_IN_SETS
         self.target = self.set.target if self.set is not None else target
         self.test_path, self.test_share, self.val_share, self.split_seed = test_path, test_share, val_share, split_seed
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
@@ -192,6 +192,8 @@ class TableData(SequenceData):
             if file.md5 is not None:
                 check_md5(str(path), self.md5[path.name], file.md5)
             frames.append(self.set.frame(path))
+            if file.rows not in (None, len(frames[-1])):
+                raise DataError(f"{path} has {len(frames[-1])} rows, expected {file.rows}; is it the whole file?")
         test = self.set.test_file
         return (frames[0], None) if test is None else (frames[1 - test], frames[test])
 
@@ -226,8 +228,9 @@ class TableData(SequenceData):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: the codec, by which samples become tables without the data."""
-        return {"codec": self.codec.state_dict(), "target": self.target, "missing": list(self.missing)}
+        """Goes into Lightning's checkpoints: the codec, by which samples become tables without the data, and how files are read."""
+        reading = {"missing": list(self.missing), "header": self.header, "delimiter": self.delimiter}
+        return {"codec": self.codec.state_dict(), "target": self.target, "reading": reading}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Checks that the checkpoint's token ids mean the same values here.

@@ -22,11 +22,15 @@ _MAGIC = ["fLength", "fWidth", "fSize", "fConc", "fConc1", "fAsym", "fM3Long", "
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file as its source ships it. ``url`` None: not to be fetched by a program; ``md5`` None: unknown."""
+    """A file as its source ships it. ``url`` None: not to be fetched by a program; ``md5`` None: unknown, or differs between copies.
+
+    rows: how many it must have, None: unchecked.
+    """
 
     name: str
     md5: str | None
     url: str | None
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ TABLE_SETS = {
         test_file=1,
     ),
     "default": TableSet(
-        (RawFile("UCI_Credit_Card.csv", "b83ff89b86cd2f3124eb7ffed136b099", None),),
+        (RawFile("UCI_Credit_Card.csv", None, None, rows=30_000),),
         _default,
         ("SEX", "EDUCATION", "MARRIAGE", "PAY_0", "PAY_2", "PAY_3", "PAY_4", "PAY_5", "PAY_6", "Default"),
         "Default",

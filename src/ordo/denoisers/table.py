@@ -126,6 +126,7 @@ class TableTransformer(BidirectionalTransformer):
     ):
         sizes, ordered = check_sizes(vocab_sizes, ordered)
         super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned", time_conditioning)
+        self.vocab_sizes = sizes
         self.token = ColumnEmbedding(sizes, width, ordered, waves)  # type: ignore[assignment]
         self.head = ColumnHead(sizes, width, ordered, waves)  # type: ignore[assignment]
         init_table(self, layers)
@@ -153,6 +154,7 @@ class OrderCausalTableTransformer(OrderCausalTransformer):
     ):
         sizes, ordered = check_sizes(vocab_sizes, ordered)
         super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned")
+        self.vocab_sizes = sizes
         self.token = ColumnEmbedding(sizes, width, ordered, waves)  # type: ignore[assignment]
         self.head = ColumnHead(sizes, width, ordered, waves)  # type: ignore[assignment]
         init_table(self, layers)

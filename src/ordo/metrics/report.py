@@ -27,6 +27,7 @@ def table_report(
     target: str | None = None,
     seed: int = 0,
     rows: int | None = None,
+    drop_last: bool = True,
 ) -> dict[str, dict[str, Any]]:
     """{metric: {"mean", "sd", "values"}}, one value a draw, JSON-serialisable.
 
@@ -34,7 +35,8 @@ def table_report(
     ``test`` also dcr (holdout: the test rows); with ``test`` and ``target`` also mle, and mle_real: the one value of the same predictor
     trained on ``train``. sd: of the draws (n - 1), None for a single value. An undefined value is None, and so are mean and sd over it.
     ``seed``: of folds and subsamples, the same in all draws. ``rows``: at most as many rows for the metrics by distances (alpha_precision,
-    beta_recall, authenticity, dcr); without it every draw needs as many rows as ``train``.
+    beta_recall, authenticity, dcr); without it every draw needs as many rows as ``train``. ``drop_last``: see ``alpha_beta``; the target
+    counts as the last column.
 
     ValueError: no draws, ``target`` without ``test``, and those of the metrics.
     """
@@ -42,9 +44,13 @@ def table_report(
         raise ValueError("no synthetic tables; give at least one draw")
     if target is not None and test is None:
         raise ValueError(f"target {target!r} needs test rows to predict; pass test, or leave target out")
+    if target is not None and target in kinds:
+        kinds = {**{name: kind for name, kind in kinds.items() if name != target}, target: kinds[target]}
     values: dict[str, list[float]] = {}
     for draw in synthetic_draws:
-        near = alpha_beta(train, draw, kinds, rows=rows, seed=seed)  # first: it asks most of the draw, and fails before anything slow
+        near = alpha_beta(
+            train, draw, kinds, rows=rows, seed=seed, drop_last=drop_last
+        )  # first: it asks most of the draw, and fails before anything slow
         scores = {
             "shape": shape(train, draw, kinds),
             "trend": trend(train, draw, kinds),

@@ -64,6 +64,11 @@ def build_module(config: DictConfig) -> OrderDiffusion:
     """
     L.seed_everything(config.seed, verbose=False)
     denoiser = build(config.denoiser, "denoiser")
+    sizes = config.shape.get("vocab_sizes") if config.shape else None
+    if sizes and min(sizes) < max(sizes) and not hasattr(denoiser, "vocab_sizes"):
+        raise ConfigError(
+            "the columns of the data differ in their vocabularies: use denoiser=table_causal (objective dense) or denoiser=table"
+        )
     schedule = build(config.schedule, "schedule")
     objective = build(config.objective, "objective")
     settings = build(config.optimizer, "optimizer")

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,20 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
     }
 
 
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Whole or not at all: ``write`` gets a path beside the target, which is then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, lambda partial: partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
 
 
 def save_run_record(folder: Path, config: DictConfig, data: dict[str, Any], device: torch.device | str, devices: int = 1) -> None:
