@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.common import QUICK, Run, run_all
-from ordo.data import TableData
+from ordo.data import TABLE_SETS, TableData
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.metrics import independent_columns, table_report
 from ordo.randomness import StepRandom, seeded_generator
@@ -32,7 +32,7 @@ SETS = ("adult", "default", "shoppers", "magic", "beijing")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="data", help="folder with a folder for every set")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(TABLE_SETS))
     parser.add_argument("--draws", type=int, default=5, help="synthetic tables a set")
     parser.add_argument("--seed", type=int, default=0, help="of the run")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="changes of experiment=table_synthesis")

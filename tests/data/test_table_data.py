@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from news import CHANNELS, DAYS, NEWS_NUMBERS, news_file
 
 from ordo.data import TABLE_SETS, ChecksumError, DataError, MissingDataError, TableData
 from ordo.data.frames import typed
@@ -239,24 +240,6 @@ def test_bad_arguments(tmp_path):
 def test_typed_leaves_strings_alone():
     frame = typed(pd.DataFrame({"zip": ["01234", "1234"] * 20}), {"zip": "categorical"})
     assert frame["zip"].unique().tolist() == ["01234", "1234"]
-
-
-NEWS_NUMBERS = ["timedelta", "n_tokens_title", "rate"]
-CHANNELS = ["lifestyle", "entertainment", "bus", "socmed", "tech", "world"]
-DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-
-
-def news_file(path, n=80):
-    """The real file's layout: a url, names after ', ', one-hot groups as 0.0 and 1.0, some articles without a channel."""
-    names = ["url", *NEWS_NUMBERS, *(f"data_channel_is_{c}" for c in CHANNELS), *(f"weekday_is_{d}" for d in DAYS), "is_weekend", "shares"]
-    lines = [", ".join(names)]
-    for i in range(n):
-        channel = [1.0 * (i % 7 == j) for j in range(6)]
-        day = [1.0 * (i % 7 == j) for j in range(7)]
-        cells = [f"http://x.com/{i}/", 731.0 - i, 12.0, i / n, *channel, *day, 1.0 * (i % 7 > 4), 100 + i]
-        lines.append(", ".join(map(str, cells)))
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def test_news(tmp_path):

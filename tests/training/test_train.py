@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
+from news import news_file
 from tiny_runs import ROOT, call
 
 from ordo.training import load
@@ -37,11 +39,15 @@ def test_quickstart_sets_two_models_side_by_side(tmp_path, monkeypatch, capfd):
 def test_benchmarks_run(tmp_path):
     text = tmp_path / "text"
     text.write_text("the quick brown fox jumps over the lazy dog " * 400)
+    (tmp_path / "news").mkdir()
+    news_file(tmp_path / "news" / "OnlineNewsPopularity.csv", 400)
+    small = ["denoiser.width=16", "denoiser.layers=1", "denoiser.heads=2", "data.bins=16"]
     commands = {
         "nae": (["--kinds", "dense=1", "time"], {"dense", "time"}),
         "text": (["--text8", text, "--runs", "fixed_dense", "network_order", "l2r_dense"], {"fixed_dense", "network_order", "l2r_dense"}),
         "structure": (["--seeds", "1"], {"fixed", "learned", "topological", "reverse", "stability", "entropy"}),
         "throughput": ([], {"ordo", "reference", "peak_mib", "device"}),
+        "tables": (["--data", tmp_path, "--sets", "news", "--draws", "2", "--override", *small], {"news"}),
         "variance": ([], {"time", "order", "dense", "rows", "on"}),
     }
     for name, (arguments, keys) in commands.items():
@@ -49,3 +55,23 @@ def test_benchmarks_run(tmp_path):
         done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert keys <= set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.slow  # half a minute: all six runs of a set, the tables and the pictures; a second call does no run again
+def test_reproduce_paper_runs(tmp_path):
+    (tmp_path / "news").mkdir()
+    news_file(tmp_path / "news" / "OnlineNewsPopularity.csv", 400)
+    command = [sys.executable, ROOT / "scripts" / "reproduce_paper.py", "--quick", "--data", tmp_path, "--sets", "news", "--seeds", "1"]
+    command += ["--work", tmp_path / "paper"]
+    for repeated in (False, True):
+        done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert ("taken from" in done.stderr) == repeated
+        assert ("left" in done.stderr) != repeated
+    out = json.loads(done.stdout.splitlines()[-1])
+    assert len(out["results"]) == 6
+    assert {c["objective"] for c in out["comparisons"]} == {"time", "order", "dense"}
+    work = tmp_path / "paper_quick"
+    assert len(pd.read_csv(work / "results.csv")) == 6
+    assert "| news | time |" in (work / "tables.md").read_text()
+    assert len(list(work.glob("schedules_news_*.png"))) == 3
