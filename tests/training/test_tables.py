@@ -81,3 +81,25 @@ def test_unfit_tables_are_one_line(tmp_path, script):
     status, _, err = script("train.py", "experiment=table_learned_order", *QUIET, f"output={tmp_path / 'run'}")
     assert status == 1
     assert "which table? data.path=FILE.csv" in err
+
+
+def test_report_of_the_best_weights(tmp_path, script):
+    """Where training learns rows by heart, the report of ``weights=best`` is that of best.ckpt, not of the last step."""
+    parts = [*table(tmp_path / "t.csv", n=40), "denoiser.width=32", "data.batch_size=32", "optimizer.lr=1e-2"]
+    parts += [value for value in QUIET if value != "report=null"]
+    settings = ["experiment=custom", *parts, "steps=120", "validate_every=10", "optimizer.warmup_steps=5", "report.draws=4"]
+    results = {}
+    for weights in ("last", "best"):
+        status, _, err = script("train.py", *settings, f"report.weights={weights}", f"output={tmp_path / weights}")
+        assert status == 0, err
+        results[weights] = json.loads((tmp_path / weights / "report.json").read_text())["estimates"]
+    assert results["best"]["own_nelbo"]["nats"] < results["last"]["own_nelbo"]["nats"] - 0.1
+    checkpoint = tmp_path / "best" / "checkpoints" / "best.ckpt"
+    status, _, err = script("eval.py", f"checkpoint={checkpoint}", "split=val", "draws=4", "threads=1", "samples=0")
+    assert status == 0, err
+    again = json.loads((tmp_path / "best" / "checkpoints" / "eval_val" / "report.json").read_text())["estimates"]
+    assert again == results["best"]
+    for change, message in (("report.weights=first", "choose last or best"), ("callbacks.best=null", "needs callbacks.best")):
+        status, _, err = script("train.py", *settings, "report.weights=best", change, f"output={tmp_path / 'no'}")
+        assert status == 1
+        assert message in err

@@ -16,7 +16,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console, Group
@@ -79,6 +79,8 @@ def check_report(settings: DictConfig) -> None:
     """Raises ConfigError for settings that would fail only after training."""
     if settings.split not in ("val", "test"):
         raise ConfigError(f"split={settings.split!r}: choose val or test")
+    if settings.get("weights", "last") not in ("last", "best"):  # eval.py has a checkpoint instead
+        raise ConfigError(f"weights={settings.weights!r}: choose last or best")
     for name in ("sequences", "draws", "importance_draws", "exact_sequences", "batch_size"):
         value = settings[name]
         if not (isinstance(value, int) and value >= 1) and not (value is None and name in ("sequences", "exact_sequences")):
@@ -222,8 +224,13 @@ def train(config: DictConfig) -> Result:
     set_threads(config.threads)
     if config.report is not None:
         check_report(config.report)
+        if config.report.weights == "best" and (config.callbacks or {}).get("best") is None:
+            raise ConfigError("report.weights=best needs callbacks.best, which keeps them")
     module, data, trainer, seconds = fit(config, folder)
     report = None
+    if config.report is not None and config.report.weights == "best":
+        best = next(c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
+        load_weights(module, read(best)["state_dict"], best)
     if config.report is not None and trainer.is_global_zero:
         report = evaluate(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
         save_report(report, folder, fit_seconds=seconds, parameters=sum(p.numel() for p in module.parameters()))
