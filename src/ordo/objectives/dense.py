@@ -21,29 +21,46 @@ class Dense(nn.Module):
     * ``baseline="rloo"``: the cost from rank i on of the other orders of the same x;
     * ``baseline="ema"``: a running mean of the cost from rank i on (works with draws = 1).
 
-    ``control=True`` adds beta_i times the difference in cost *before* rank i (also out of reach of choice i). For a good denoiser
-    an order's total cost hardly varies (chain rule), so what was expensive before is cheap after; across different x, what was
-    expensive before stays expensive. beta_i is the running regression coefficient, from earlier steps only, hence unbiased.
-    beta = 0 is plain cost-to-go, beta = 1 the total cost.
+    Control variates, also out of reach of choice i, enter with running regression coefficients, from earlier steps only, hence unbiased:
+
+    * ``control=True``: the cost *before* rank i. For a good denoiser an order's total cost hardly varies (chain rule), so what was
+      expensive before is cheap after; across different x, what was expensive before stays expensive;
+    * ``unigram=True``: the cost from rank i on of a model that knows each position's frequencies alone, -log p_l(x_l) summed over the
+      positions still hidden at i. It says which x are rare and which positions are left; frequencies are running counts.
     """
 
     mean_to_go: Tensor
-    mean_before: Tensor
-    covariance: Tensor
-    variance: Tensor
+    mean_control: Tensor
+    cross: Tensor
+    second: Tensor
     seen: Tensor
+    counts: Tensor
 
-    def __init__(self, length: int, draws: int = 1, baseline: str = "ema", control: bool = True, decay: float = 0.95):
+    def __init__(
+        self,
+        length: int,
+        draws: int = 1,
+        baseline: str = "ema",
+        control: bool = True,
+        decay: float = 0.95,
+        unigram: bool = False,
+        vocab_size: int | None = None,
+    ):
         super().__init__()
         if baseline not in ("rloo", "ema"):
             raise ValueError(f"baseline={baseline!r}: choose rloo or ema")
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {decay}")
+        if unigram and vocab_size is None:
+            raise ValueError("unigram=True counts tokens: give vocab_size")
         check_draws(draws, 1, "the dense objective")
-        self.draws, self.baseline, self.control, self.decay = draws, baseline, control, decay
-        for name in ("mean_to_go", "mean_before", "covariance", "variance"):
-            self.register_buffer(name, torch.zeros(length, dtype=torch.float64))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.float64))
+        self.draws, self.baseline, self.control, self.decay, self.unigram = draws, baseline, control, decay, unigram
+        k = int(control) + int(unigram)
+        for name, shape in (
+            ("mean_to_go", (length,)), ("mean_control", (length, k)), ("cross", (length, k)), ("second", (length, k, k)),
+            ("seen", ()), ("counts", (length, vocab_size or 0) if unigram else (0, 0)),
+        ):  # fmt: skip
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
     def forward(self, denoiser: OrderCausalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom) -> ObjectiveOutput:
         """tokens (batch, length) int64, clean.
@@ -67,7 +84,10 @@ class Dense(nn.Module):
         surrogate = cost.sum(-1)
         diagnostics: dict[str, Tensor] = {}
         if learned:
-            advantage = self.advantage(cost.detach().view(self.draws, batch, length), draw.causal)
+            rare = (
+                self._surprise(tokens).repeat(self.draws, 1).gather(1, draw.order).view(self.draws, batch, length) if self.unigram else None
+            )
+            advantage = self.advantage(cost.detach().view(self.draws, batch, length), draw.causal, rare)
             surrogate = surrogate + (advantage.flatten(0, 1) * draw.score).sum(-1)
             diagnostics["advantage_rms"] = advantage.square().mean().sqrt()
         by_position = torch.zeros_like(cost).scatter(1, draw.order, cost.detach())
@@ -80,34 +100,49 @@ class Dense(nn.Module):
         )
 
     @torch.no_grad()
-    def advantage(self, cost: Tensor, causal: bool) -> Tensor:
-        """cost (draws, batch, length) by rank, nats -> advantages of the choices, same shape.
+    def advantage(self, cost: Tensor, causal: bool, surprise: Tensor | None = None) -> Tensor:
+        """cost, and with ``unigram`` surprise (-log frequency), (draws, batch, length) by rank, nats -> advantages, same shape.
 
-        Updates the running statistics in training mode.
+        causal False: a choice moves every rank, so only what no choice moves may be taken away. Updates the running statistics in training
+        mode.
         """
-        to_go = cost.flip(-1).cumsum(-1).flip(-1)
-        before = cost.cumsum(-1) - cost
-        if not causal:
-            to_go, before = to_go[..., :1].expand_as(cost), torch.zeros_like(cost)
+
+        def rest(x: Tensor) -> Tensor:
+            x = x.flip(-1).cumsum(-1).flip(-1)
+            return x if causal else x[..., :1].expand_as(x)
+
+        to_go = rest(cost)
+        controls = [(cost.cumsum(-1) - cost) * causal] if self.control else []
+        controls += [rest(surprise)] if surprise is not None else []
+        z = torch.stack(controls, -1) if controls else cost.new_zeros((*cost.shape, 0))
         if self.baseline == "rloo":
-            own, past = leave_one_out(to_go), leave_one_out(before)
+            own, other = leave_one_out(to_go), leave_one_out(z)
         else:
-            own, past = to_go - self.mean_to_go, before - self.mean_before
-        beta = -self.covariance / self.variance.clamp(min=1e-12)
-        advantage = own + beta * past if self.control else own
+            own, other = to_go - self.mean_to_go, z - self.mean_control
+        ridge = 1e-9 * self.second.diagonal(dim1=-2, dim2=-1) + 1e-12
+        beta = torch.linalg.solve(self.second + torch.diag_embed(ridge), self.cross)
+        advantage = own - (other * beta).sum(-1)
         if self.baseline == "ema":
             advantage = advantage * (self.seen > 0)  # no mean yet at the first step: no step of the schedule either
         if self.training:
-            self._update(to_go, before, own, past)
+            self._update(to_go, z, own, other)
         return advantage
 
-    def _update(self, to_go: Tensor, before: Tensor, own: Tensor, past: Tensor) -> None:
+    def _update(self, to_go: Tensor, z: Tensor, own: Tensor, other: Tensor) -> None:
         rate = (1 - self.decay) / (1 - self.decay ** (self.seen + 1))  # bias-corrected running means
         # Before the first step there is no mean to take deviations from: moments start at the second.
         moment_rate = rate if self.baseline == "rloo" else (self.seen > 0) * (1 - self.decay) / (1 - self.decay ** self.seen.clamp(min=1))
         over = (0, 1)
         self.mean_to_go += rate * (to_go.mean(over) - self.mean_to_go)
-        self.mean_before += rate * (before.mean(over) - self.mean_before)
-        self.covariance += moment_rate * ((own * past).mean(over) - self.covariance)
-        self.variance += moment_rate * ((past * past).mean(over) - self.variance)
+        self.mean_control += rate * (z.mean(over) - self.mean_control)
+        self.cross += moment_rate * ((own[..., None] * other).mean(over) - self.cross)
+        self.second += moment_rate * ((other[..., None] * other[..., None, :]).mean(over) - self.second)
         self.seen += 1
+
+    @torch.no_grad()
+    def _surprise(self, tokens: Tensor) -> Tensor:
+        """-log of the running frequency of each token at its position (batch, length), nats; counts the tokens in training mode."""
+        if self.training:
+            self.counts.scatter_add_(1, tokens.T, torch.ones_like(tokens.T, dtype=torch.float64))
+        p = (self.counts + 1) / (self.counts.sum(-1, keepdim=True) + self.counts.shape[1])
+        return -p.log().gather(1, tokens.T).T

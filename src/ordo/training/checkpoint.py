@@ -124,7 +124,10 @@ def load(path: str | Path) -> tuple[OrderDiffusion, DictConfig]:
     if vocabulary is not None and config.data.get("source") == "file":
         config.data.alphabet = "".join(vocabulary)  # ids keep their meaning where another text is scored
     module = build_module(config)
-    load_weights(module, checkpoint["state_dict"], find(path))
+    # What the objective has counted is for going on with the training, and no part of the model.
+    model = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("objective.")}
+    fresh = {f"objective.{name}": value for name, value in module.objective.state_dict().items()}  # type: ignore[attr-defined]
+    load_weights(module, model | fresh, find(path))
     return module.eval().requires_grad_(False), config
 
 
