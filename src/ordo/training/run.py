@@ -224,11 +224,11 @@ def train(config: DictConfig) -> Result:
     set_threads(config.threads)
     if config.report is not None:
         check_report(config.report)
-        if config.report.weights == "best" and (config.callbacks or {}).get("best") is None:
+        if config.report.get("weights") == "best" and (config.callbacks or {}).get("best") is None:
             raise ConfigError("report.weights=best needs callbacks.best, which keeps them")
     module, data, trainer, seconds = fit(config, folder)
     report = None
-    if config.report is not None and config.report.weights == "best":
+    if config.report is not None and config.report.get("weights") == "best":
         best = next(c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
         load_weights(module, read(best)["state_dict"], best)
     if config.report is not None and trainer.is_global_zero:
