@@ -7,7 +7,7 @@ import re
 
 import pytest
 import torch
-from tiny_runs import LETTERS, NAE, QUIET, SMALL, call, last, run, text_overrides
+from tiny_runs import BARE, LETTERS, NAE, QUIET, SMALL, call, last, run, text_overrides
 
 from ordo.training import TrainingDiverged
 
@@ -198,7 +198,7 @@ def test_eval(script, trained, tmp_path):
 def test_divergence(part, tmp_path):
     """A NaN stops training; the last checkpoint is from before it and can be resumed, to the bits of a run without the NaN."""
     plan = [*NAE, "steps=8", "checkpoint_every=3", "validate_every=4", "optimizer.schedule_delay=0", "objective._target_=tiny_runs.Breaks",
-            "~objective.draws", "~objective.baseline", "~objective.control", "~objective.decay", "+objective.part=" + part]  # fmt: skip
+            *BARE, "+objective.part=" + part]  # fmt: skip
     whole = run(tmp_path / "whole", *plan, "+objective.step=-1")
     with pytest.raises(TrainingDiverged) as caught:
         run(tmp_path / "run", *plan, "+objective.step=5")

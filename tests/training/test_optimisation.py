@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from tiny_runs import NAE, QUIET, ROOT, SMALL, configuration, last, run
+from tiny_runs import BARE, NAE, QUIET, ROOT, SMALL, configuration, last, run
 
 from ordo.denoisers import OrderCausalTransformer
 from ordo.objectives import Dense
@@ -92,7 +92,7 @@ def test_clipping_is_separate():
 def test_entropy_bonus_keeps_orders_random(tmp_path):
     plan = [*NAE, "schedule=power_table", "steps=40", "validate_every=99", "optimizer.schedule_delay=0", "optimizer.schedule_lr=0.1"]
     plan += ["objective._target_=tiny_runs.Pulls", "+objective.strength=1.0", "optimizer.schedule_clip=null"]
-    plan += ["~objective.draws", "~objective.baseline", "~objective.control", "~objective.decay"]
+    plan += BARE
     entropy = {}
     for bonus in (0.0, 3.0):
         result = run(tmp_path / str(bonus), *plan, f"optimizer.entropy_bonus={bonus}", "optimizer.entropy_steps=100000")

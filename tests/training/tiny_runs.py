@@ -85,10 +85,14 @@ def call(script, *arguments, monkeypatch, capfd):
     return status, out, err
 
 
+# For the objectives below, which take no settings of the dense one.
+BARE = [f"~objective.{name}" for name in ("draws", "baseline", "control", "decay", "unigram")]
+
+
 class Breaks(Dense):
     """The dense objective, until at training step ``step`` its loss, or the gradient of ``part``, is NaN."""
 
-    def __init__(self, length, step, part):
+    def __init__(self, length, step, part, vocab_size=None):
         super().__init__(length, draws=1, baseline="ema")
         self.step, self.part = step, part
 
@@ -106,7 +110,7 @@ class Breaks(Dense):
 class Pulls(Dense):
     """A task with nothing to learn but a pull of log w towards one order: what collapse looks like to the optimiser."""
 
-    def __init__(self, length, strength):
+    def __init__(self, length, strength, vocab_size=None):
         super().__init__(length, draws=1, baseline="ema")
         self.strength = strength
 
