@@ -3,6 +3,7 @@
 import inspect
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,9 @@ def test_wandb_without_a_network(tmp_path, monkeypatch):
 
     assert wandb.run is None, "finished: the next run of the process begins another"
     (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    deadline = time.monotonic() + 30  # its service may still be writing
+    while log.stat().st_size <= 1000 and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert log.stat().st_size > 1000
     assert all(isinstance(address, str) or address[0] in ("127.0.0.1", "localhost", "::1") for address in spoken_to), spoken_to
     assert (tmp_path / "run" / "samples.txt").read_text().count("step 4") == 2
