@@ -10,8 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ordo.randomness import seeded_generator
-from ordo.samplers import sample_by_order
+from ordo.samplers import Sampler, sample
 from ordo.training.build import ConfigError, build_data
 from ordo.training.checkpoint import check_data, find, load
 from ordo.training.errors import USER_ERRORS, fail
@@ -43,11 +42,10 @@ def main(config: DictConfig) -> None:
         check_data(path, module, data)
         module = module.to(device)
         report = evaluate(module, data, config)
-        generator = seeded_generator(module.device, config.seed, -5)
         texts: list[str] = []
         if config.samples:
-            order = module.schedule.law().draw(config.samples, generator).order
-            texts = data.decode(sample_by_order(module.denoiser, order, generator).tokens.cpu())
+            drawn = sample(module.denoiser, Sampler(), config.samples, schedule=module.schedule, seed=config.seed)
+            texts = data.decode(drawn.tokens.cpu())
         save_report(report, folder, samples=texts, checkpoint=str(path), trained_with=module.config, provenance=provenance(device))
     except USER_ERRORS as error:
         fail(error)

@@ -1,16 +1,19 @@
-"""Samples of a checkpoint as a table or text; of a table also conditional ones. Needs the checkpoint alone, not the data.
+"""Samples of a checkpoint as a table or text, by any sampler, also conditional ones. Needs the checkpoint alone, not the data.
 
 python scripts/sample.py checkpoint=outputs/NAME/TIME n=1000 out=table.csv
 """
 
 from __future__ import annotations
 
+import json
 import sys
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
@@ -22,9 +25,8 @@ from torch import Tensor
 from ordo.data import DataError, TableCodec, TableData, TextData, Vocabulary
 from ordo.data.columns import CategoricalColumn
 from ordo.data.frames import read_table, typed
-from ordo.randomness import seeded_generator
-from ordo.samplers import sample_many
-from ordo.training.build import ConfigError
+from ordo.samplers import Sampler, sample_batches
+from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find, load, read
 from ordo.training.errors import USER_ERRORS, fail
 from ordo.training.provenance import write_whole
@@ -87,6 +89,31 @@ def text_decoder(checkpoint: dict[str, Any], trained: DictConfig) -> Callable[[T
     return Vocabulary(tuple(state["vocabulary"])).decode if state else instantiate(trained.data.task).decode
 
 
+def template_tokens(template: str, blank: str, vocabulary: Vocabulary, length: int, n: int) -> tuple[Tensor, Tensor]:
+    """Tokens and which are known, (n, length), of a text with blanks; what it is too short for is blank. Raises ConfigError, DataError."""
+    if len(blank) != 1:
+        raise ConfigError(f"blank={blank!r} must be one character")
+    if blank in vocabulary.symbols:
+        raise ConfigError(f"blank={blank!r} is a character of the model's vocabulary; choose another, such as blank='#'")
+    if len(template) > length:
+        raise ConfigError(f"template has {len(template)} characters, the model {length}")
+    known = torch.tensor([i < len(template) and template[i] != blank for i in range(length)])
+    shown = "".join(c if c != blank else vocabulary.symbols[0] for c in template).ljust(length, vocabulary.symbols[0])
+    codes = np.array([ord(c) for c in shown], dtype=np.int64)
+    tokens = vocabulary.encode(codes, "template", f"it may hold {''.join(vocabulary.symbols)!r} and blanks").long()
+    return tokens.expand(n, -1), known.expand(n, -1)
+
+
+def build_sampler(config: DictConfig) -> Sampler:
+    """The sampler of the configuration; ``best_steps`` gets the information profile of the report beside the checkpoint."""
+    if OmegaConf.select(config, "sampler.how_many.profile", default="none") is None:
+        path = find(config.checkpoint).parent.parent / "report.json"
+        if not path.is_file():
+            raise ConfigError(f"no {path}: give sampler.how_many.profile=[nats of the next token by number revealed]")
+        config.sampler.how_many.profile = json.loads(path.read_text())["loss_by_revealed"]["own"]["nats"]
+    return build(config.sampler, "sampler")
+
+
 @hydra.main(config_path="../configs", config_name="sample", version_base="1.3")
 def main(config: DictConfig) -> None:
     quiet()
@@ -94,8 +121,6 @@ def main(config: DictConfig) -> None:
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
                 raise ConfigError(f"no {key} given; python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv")
-        if config.order not in ("law", "mode"):
-            raise ConfigError(f"order={config.order}: choose law or mode")
         if (config.n is not None and config.n < 1) or config.batch_size < 1:
             raise ConfigError(f"n={config.n} and batch_size={config.batch_size} must be positive")
         device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
@@ -104,7 +129,11 @@ def main(config: DictConfig) -> None:
         out = Path(config.out)
         if out.suffix not in (".csv", ".parquet", ".txt"):
             raise ConfigError(f"out={out}: choose a name in .csv, .parquet (tables) or .txt (text)")
-        check_writable(out.parent)
+        trace_path = None if config.trace is None else Path(config.trace)
+        if trace_path is not None and trace_path.suffix != ".npz":
+            raise ConfigError(f"trace={trace_path}: choose a name in .npz")
+        for path in (out, *([trace_path] if trace_path else [])):
+            check_writable(path.parent)
         set_threads(config.threads)
         module, trained = load(config.checkpoint)
         checkpoint = read(find(config.checkpoint))
@@ -120,16 +149,29 @@ def main(config: DictConfig) -> None:
         elif config.given or config.impute is not None:
             raise ConfigError("given and impute are for tables")
         n = len(given) if given is not None else config.n or 1000
+        if config.template is not None:
+            text_state = checkpoint.get(TextData.__qualname__)
+            if text_state is None:
+                raise ConfigError("template is for text")
+            vocabulary = Vocabulary(tuple(text_state["vocabulary"]))
+            given, known = template_tokens(str(config.template), config.blank, vocabulary, module.denoiser.length, n)
+        sampler = build_sampler(config)
+        if config.log_prob and sampler.revise is not None:
+            raise ConfigError("log_prob=true: where tokens are masked again, what was drawn has no likelihood")
         module = module.to(device)
         console = Console(stderr=True)
 
         def watch(batches: Iterable[int]) -> Iterable[int]:
             return track(list(batches), "sampling", console=console, transient=True) if console.is_terminal else batches
 
-        generator = seeded_generator(module.device, config.seed, -8)
-        mode = config.order == "mode"
-        law = module.schedule.law()
-        tokens, log_prob = sample_many(module.denoiser, law, n, generator, config.batch_size, mode, given, known, watch)
+        begun = time.perf_counter()
+        settings = {"schedule": module.schedule, "seed": config.seed, "given": given, "known": known}
+        try:
+            trace = sample_batches(module.denoiser, sampler, n, config.batch_size, watch, **settings)
+        except ValueError as error:
+            raise ConfigError(f"the sampler does not fit the model: {error}") from error
+        seconds = time.perf_counter() - begun
+        tokens, log_prob = trace.tokens, trace.total_log_prob
         if state is None:
             texts = text_decoder(checkpoint, trained)(tokens)
             logs = [f"{value:.6f}\t" for value in log_prob.tolist()] if config.log_prob else [""] * n
@@ -143,9 +185,13 @@ def main(config: DictConfig) -> None:
             if config.log_prob:
                 frame["log_prob"] = log_prob.numpy()
             write_whole(out, lambda path: frame.to_parquet(path) if parquet else frame.to_csv(path, index=False))
+        if trace_path is not None:
+            arrays = {name: getattr(trace, name).numpy() for name in ("tokens", "rank", "step", "log_prob", "remasked", "calls")}
+            write_whole(trace_path, lambda path: np.savez_compressed(path, **arrays))
     except USER_ERRORS as error:
         fail(error)
-    print(f"{n} {'rows' if state is not None else 'sequences'}: {out}", file=sys.stderr)
+    rate = f"{trace.calls.double().mean():.1f} calls each, {tokens.numel() / seconds:.0f} tokens/s"
+    print(f"{n} {'rows' if state is not None else 'sequences'} ({rate}): {out}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from bench.common import QUICK, Run, run_all
 from ordo.data import TABLE_SETS, TableData
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.metrics import independent_columns, table_report
-from ordo.randomness import StepRandom, seeded_generator
-from ordo.samplers import sample_many
+from ordo.randomness import StepRandom
+from ordo.samplers import Sampler, sample_batches
 from ordo.training.build import build_data
 from ordo.training.checkpoint import load
 
@@ -89,8 +89,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         real = real.iloc[:500] if a.quick else real
         tables = []
         for i in range(a.draws):
-            tokens, _ = sample_many(module.denoiser, module.schedule.law(), len(real), seeded_generator(module.device, a.seed, i, -9))
-            tables.append(data.codec.decode(tokens, seed=i))
+            drawn = sample_batches(module.denoiser, Sampler(), len(real), 4096, schedule=module.schedule, seed=1000 * a.seed + i)
+            tables.append(data.codec.decode(drawn.tokens, seed=i))
         target = data.target
         # The class last: alpha-precision leaves the last column out, as published evaluations do.
         kinds = {key: kind for key, kind in data.codec.kinds.items() if key != target}

@@ -39,6 +39,8 @@ class OrderLaw(Protocol):
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw: ...
 
+    def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor: ...
+
     def mode(self) -> Tensor: ...
 
 
@@ -74,6 +76,16 @@ class PlackettLuce:
         log_w = self.log_w.detach()
         noise = torch.empty(n, self.length, dtype=torch.float64, device=log_w.device).exponential_(generator=generator)
         return (log_w - noise.log()).argsort(dim=-1, descending=True)
+
+    def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
+        """Uniforms (n, length) in (0, 1) to keys whose descending order is a draw from the law. Temperature: of log w; 0: the mode.
+
+        The keys are Gumbel variables, -log(-log tau) of the arrival times tau = u^(1/w), which would round to 0 where w is small.
+        """
+        log_w = self.log_w.detach().expand(u.shape)
+        if temperature == 0:
+            return -self.mode().argsort().double().expand(u.shape)
+        return log_w / temperature - (-u.double().log()).log()
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
         order = self.sample(n, generator)
@@ -160,6 +172,10 @@ class FixedOrder:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         return self.order.expand(n, self.length)
+
+    def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
+        """Minus the rank of every position, whatever u (n, length) and the temperature."""
+        return -self.order.argsort().double().expand(u.shape)
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
         order = self.sample(n)

@@ -49,3 +49,34 @@ class StepRandom:
         shared = torch.rand((), dtype=torch.float64, generator=seeded_generator("cpu", self.seed, self.step, 0)).item()
         index = torch.arange(self.shard * n, (self.shard + 1) * n, dtype=torch.float64, device=device)
         return (shared + index / (n * self.shards)).remainder(1.0)
+
+
+_GOLDEN, _MIX_1, _MIX_2 = -7046029254386353131, -4658895280553007687, -7723592293110705685  # SplitMix64's constants as int64
+
+
+def _mix(state: Tensor) -> Tensor:
+    """SplitMix64's finaliser (Steele et al. 2014) of int64 tensors: a bijection whose outputs look independent."""
+    state = (state ^ ((state >> 30) & 0x3FFFFFFFF)) * _MIX_1  # shifts of int64 keep the sign; the masks drop it
+    state = (state ^ ((state >> 27) & 0x1FFFFFFFFF)) * _MIX_2
+    return state ^ ((state >> 31) & 0x1FFFFFFFF)
+
+
+def row_seeds(seed: int, n: int, first: int = 0, device: torch.device | str = "cpu") -> Tensor:
+    """Seeds of rows first .. first + n - 1, (n,) int64: a function of ``seed`` and the row's number alone."""
+    return _mix(torch.arange(first, first + n, device=device) * _GOLDEN + seed)
+
+
+class RowRandom:
+    """Uniform numbers that are a function of (seed of the row, step, use, position) and of nothing else.
+
+    What is drawn for a row does not depend on which rows share its batch, nor on what was drawn before. rows: (n,) int64 seeds.
+    """
+
+    def __init__(self, rows: Tensor):
+        self.rows = rows
+
+    def uniform(self, step: int, use: int, length: int) -> Tensor:
+        """(n, length) float64 in (0, 1), both ends left out; with 52 bits, so that neither rounds to an end when scaled."""
+        start = _mix(self.rows ^ _mix(torch.tensor(step * 64 + use + 1, device=self.rows.device) * _GOLDEN))
+        bits = _mix(start[:, None] + torch.arange(1, length + 1, device=self.rows.device) * _GOLDEN)
+        return (((bits >> 12) & 0xFFFFFFFFFFFFF).double() + 0.5) * 2.0**-52

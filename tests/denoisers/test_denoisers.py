@@ -91,16 +91,3 @@ def test_bad_arguments():
         BidirectionalTransformer(VOCAB, LENGTH, positions="sinusoidal")
     with pytest.raises(ValueError, match="head"):
         OrderCausalTransformer(VOCAB, LENGTH, width=10, heads=3)
-
-
-@pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
-def test_decoding_rank_by_rank(kind, kwargs, batch):
-    """What ``decode`` keeps from rank to rank changes nothing."""
-    net = make(kind, **kwargs)
-    tokens, order, _ = batch
-    rows = torch.arange(7)
-    step = net.decode(order)
-    for i in range(LENGTH):
-        exact = net.conditionals(tokens, order, torch.full((7,), i))[rows, order[:, i]]
-        shown = torch.where(order.argsort(-1) < i, tokens, net.mask_id)
-        assert torch.allclose(step(i, shown), exact, atol=1e-10)

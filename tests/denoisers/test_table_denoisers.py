@@ -12,7 +12,7 @@ from ordo.likelihood import enumerate_orders, order_log_prob, subset_likelihood
 from ordo.objectives import Dense, OrderSpace, TimeSpace
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
-from ordo.samplers import sample_by_order
+from ordo.samplers import ByOrder, Sampler, sample
 from ordo.schedules import FreeTable, Power
 
 SIZES = [3, 1, 5, 2]
@@ -143,7 +143,7 @@ def test_samples_follow_the_model(kind):
     """Frequencies of all 30 rows against their exact probability under the order of sampling."""
     net = make(kind)
     order = torch.tensor([2, 0, 3, 1])
-    samples = sample_by_order(net, order.expand(20_000, -1), torch.Generator().manual_seed(0))
+    samples = sample(net, Sampler(ByOrder(order.tolist())), 20_000)
     rows = all_rows()
     p = order_log_prob(net, rows, order).exp()
     index = (samples.tokens[:, None] == rows).all(-1).double()
@@ -152,7 +152,7 @@ def test_samples_follow_the_model(kind):
     chi_square = ((index.sum(0) - expected).square() / expected).sum().item()
     assert chi_square < 29 + 4 * (2 * 29) ** 0.5
     by_row = order_log_prob(net, samples.tokens, order)
-    assert torch.allclose(samples.log_prob.sum(-1), by_row)
+    assert torch.allclose(samples.total_log_prob, by_row)
 
 
 def test_bad_sizes():
@@ -161,21 +161,3 @@ def test_bad_sizes():
             TableTransformer(sizes)
     with pytest.raises(ValueError, match="from 0 to the vocabulary's size"):
         TableTransformer([2, 3], ordered=[3, 0])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("start", [0, 2])
-def test_decoding_rank_by_rank(kind, start):
-    """What ``decode`` keeps from rank to rank changes nothing, from whatever rank it begins."""
-    net = make(kind)
-    rows = all_rows()
-    order = torch.rand(len(rows), 4, generator=torch.Generator().manual_seed(3)).argsort(-1)
-    n = torch.arange(len(rows))
-    step = net.decode(order)
-    for i in range(start, 4):
-        revealed = order.argsort(-1) < i
-        exact = net.conditionals(rows, order, torch.full((len(rows),), i))[n, order[:, i]]
-        assert torch.allclose(step(i, torch.where(revealed, rows, net.mask_id)).exp(), exact.exp(), atol=1e-12)
-    if kind.order_causal:
-        with pytest.raises(ValueError, match="after 3 comes 4, not 2"):
-            step(2, rows)

@@ -1,12 +1,15 @@
 """Denoisers: networks that know tokens and orders, and nothing of schedules."""
 
-from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
+from ordo.denoisers.hugging_face import MaskedLM
+from ordo.denoisers.oracle import ChainOracle, TableOracle
 from ordo.denoisers.order_causal import OrderCausalTransformer
+from ordo.denoisers.sets import Session, SetDenoiser
 from ordo.denoisers.table import OrderCausalTableTransformer, TableTransformer
 
 
@@ -23,11 +26,25 @@ class Denoiser(Protocol):
     mask_id: int
     order_causal: bool
 
+    @property
+    def device(self) -> torch.device: ...
+
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor: ...
 
     def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor: ...
 
-    def decode(self, order: Tensor) -> Callable[[int, Tensor], Tensor]: ...
+    def session(self, n: int, present: Tensor | None = None) -> Session: ...
 
 
-__all__ = ["BidirectionalTransformer", "Denoiser", "OrderCausalTableTransformer", "OrderCausalTransformer", "TableTransformer"]
+__all__ = [
+    "BidirectionalTransformer",
+    "ChainOracle",
+    "Denoiser",
+    "MaskedLM",
+    "OrderCausalTableTransformer",
+    "OrderCausalTransformer",
+    "Session",
+    "SetDenoiser",
+    "TableOracle",
+    "TableTransformer",
+]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.layers import Block, init_weights, rotary_table
+from ordo.denoisers.sets import SetDenoiser
 
 
-class BidirectionalTransformer(nn.Module):
+class BidirectionalTransformer(SetDenoiser):
     """mu_theta(. | z): tokens with the mask id ``vocab_size`` in, logits over ``vocab_size`` classes out.
 
     The mask is never a class of the output. Masked positions are conditionally independent given the
@@ -27,7 +27,6 @@ class BidirectionalTransformer(nn.Module):
             posterior of x does not depend on t, and the fraction is known to every objective, likelihood and sampler.
     """
 
-    order_causal = False
     cos: Tensor
     sin: Tensor
 
@@ -58,11 +57,13 @@ class BidirectionalTransformer(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, tokens: Tensor, where: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None) -> Tensor:
         """Logits given a partly masked sequence.
 
         tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask.
-        where: optional (batch, length) bool; only these positions go through the output head.
+        where: optional (batch, length) bool; only these positions go through the output head and, without gradients and where they are
+            few, through the last block, but for its keys and values.
+        present: optional (batch, length) bool; the others are padding, which nothing attends to.
         Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``.
         """
         x = self.embed(tokens)
@@ -73,14 +74,27 @@ class BidirectionalTransformer(nn.Module):
         rotary = (cos, sin, cos, sin) if self.rotary else None
         condition = None
         if self.level is not None:
-            fraction = (tokens == self.mask_id).to(x.dtype).mean(-1, keepdim=True)
+            masked = (tokens == self.mask_id).to(x.dtype)
+            fraction = (
+                masked.mean(-1, keepdim=True) if present is None else (masked * present).sum(-1, keepdim=True) / present.sum(-1, True)
+            )
             half = x.shape[-1] // 2
             frequency = torch.exp(torch.linspace(0.0, math.log(1000.0), half, device=x.device, dtype=x.dtype))
             angle = fraction * frequency
             condition = self.level(torch.cat([angle.cos(), angle.sin()], dim=-1))
-        for block in self.blocks:
-            x = block(x, rotary, condition=condition)
-        return self.read_out(self.norm(x), where)
+        mask = None if present is None else present[:, None, None]
+        *front, last = self.blocks
+        for block in front:
+            x = block(x, rotary, mask, condition=condition)
+        if where is not None and not torch.is_grad_enabled():
+            count = where.sum(1)
+            most = int(count.max()) if len(count) else 0
+            if 2 * most <= length:
+                at = where.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+                x = last(x, rotary, mask, condition=condition, at=at)
+                here = torch.arange(most, device=x.device) < count[:, None]
+                return self.read_out_at(self.norm(x[here]), at[here])
+        return self.read_out(self.norm(last(x, rotary, mask, condition=condition)), where)
 
     def embed(self, tokens: Tensor) -> Tensor:
         """(batch, length) -> (batch, length, width), before positions."""
@@ -90,33 +104,6 @@ class BidirectionalTransformer(nn.Module):
         """Normed features (batch, length, width) to the logits that ``forward`` returns."""
         return self.head(x if where is None else x[where])
 
-    def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
-        """log mu(. | first n_revealed of ``order``): (batch, length, vocab) float, meaningful at masked positions.
-
-        tokens (batch, length) clean; order (batch, length); n_revealed (batch,).
-        """
-        masked = order.argsort(-1) >= n_revealed[:, None]
-        return self(tokens.masked_fill(masked, self.mask_id)).log_softmax(-1)
-
-    def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor:
-        """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), by ``length`` calls."""
-        rank = order.argsort(-1)
-        out = []
-        for i in range(tokens.shape[1]):
-            logits = self(tokens.masked_fill(rank >= i, self.mask_id), where=rank == i)
-            out.append(logits.log_softmax(-1).gather(-1, tokens.gather(1, order[:, i : i + 1])))
-        return torch.cat(out, dim=-1)
-
-    @torch.no_grad()
-    def decode(self, order: Tensor) -> Callable[[int, Tensor], Tensor]:
-        """A function ``(i, tokens) -> log mu(. | the first i of order)`` (batch, vocab) of the position at rank i.
-
-        tokens (batch, length) by position, of which those of rank < i are read.
-        """
-        rank = order.argsort(-1)
-
-        @torch.no_grad()
-        def log_prob(i: int, tokens: Tensor) -> Tensor:
-            return self(tokens.masked_fill(rank >= i, self.mask_id), where=rank == i).log_softmax(-1)
-
-        return log_prob
+    def read_out_at(self, x: Tensor, position: Tensor) -> Tensor:
+        """Normed features (m, width) of the positions (m,) to logits (m, vocab_size)."""
+        return self.head(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -25,22 +27,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 Rotary = tuple[Tensor, Tensor, Tensor, Tensor]  # cos and sin for queries, cos and sin for keys
 
 
-class KeyValues:
-    """Keys and values of the slots of one block so far, for decoding one slot a call without gradients."""
+def select(x: Tensor, at: Tensor) -> Tensor:
+    """x (batch, length, width) at the slots at (batch, m) -> (batch, m, width)."""
+    return x.gather(1, at[..., None].expand(-1, -1, x.shape[-1]))
 
-    def __init__(self, capacity: int):
-        self.capacity, self.filled = capacity, 0
-        self.keys = self.values = torch.empty(0)
+
+class Past(Protocol):
+    """Keys and values of slots computed before."""
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Appends (batch, heads, slots, head_width); returns all so far."""
-        if self.filled == 0:
-            shape = (*k.shape[:2], self.capacity, k.shape[3])
-            self.keys, self.values = k.new_empty(shape), v.new_empty(shape)
-        end = self.filled + k.shape[2]
-        self.keys[:, :, self.filled : end], self.values[:, :, self.filled : end] = k, v
-        self.filled = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
+        """Those before and these, (batch, heads, slots, head_width)."""
+        ...
 
 
 class Block(nn.Module):
@@ -62,10 +59,26 @@ class Block(nn.Module):
             nn.init.zeros_(self.modulation.weight)
             nn.init.zeros_(self.modulation.bias)
 
-    def attention(self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, causal: bool, past: KeyValues | None = None) -> Tensor:
-        q, k, v = rearrange(self.qkv(x), "b l (three h w) -> three b h l w", three=3, h=self.heads)
+    def attention(
+        self,
+        x: Tensor,
+        rotary: Rotary | None,
+        mask: Tensor | None,
+        causal: bool,
+        past: Past | None = None,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        if at is None:
+            q, k, v = rearrange(self.qkv(x), "b l (three h w) -> three b h l w", three=3, h=self.heads)
+        else:  # queries of the slots at (batch, m) alone
+            width = x.shape[-1]
+            k, v = rearrange(F.linear(x, self.qkv.weight[width:]), "b l (two h w) -> two b h l w", two=2, h=self.heads)
+            q = rearrange(F.linear(select(x, at), self.qkv.weight[:width]), "b m (h w) -> b h m w", h=self.heads)
         if rotary is not None:
-            q, k = rotate(q, rotary[0], rotary[1]), rotate(k, rotary[2], rotary[3])
+            cos, sin = rotary[0], rotary[1]
+            if at is not None:
+                cos, sin = cos[at][:, None], sin[at][:, None]
+            q, k = rotate(q, cos, sin), rotate(k, rotary[2], rotary[3])
         if past is not None:
             k, v = past.extend(k, v)
         drop = self.dropout if self.training else 0.0
@@ -82,14 +95,19 @@ class Block(nn.Module):
         mask: Tensor | None = None,
         causal: bool = False,
         condition: Tensor | None = None,
-        past: KeyValues | None = None,
+        past: Past | None = None,
+        at: Tensor | None = None,
     ) -> Tensor:
-        """x (batch, length, width) -> same. mask: bool, True where a query may attend. condition: (batch, width). past: slots before x."""
+        """x (batch, length, width) -> same. mask: bool, True where a query may attend. condition: (batch, width). past: slots before x.
+
+        at (batch, m): only these slots are wanted, (batch, m, width); rotary tables are then (length, head_width).
+        """
+        residual = x if at is None else select(x, at)
         if self.modulation is None or condition is None:
-            x = x + self.attention(self.norm_attention(x), rotary, mask, causal, past)
+            x = residual + self.attention(self.norm_attention(x), rotary, mask, causal, past, at)
             return x + self.mlp(self.norm_mlp(x))
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, None].chunk(6, dim=-1)
-        x = x + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal)
+        x = residual + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal, None, at)
         return x + gate_m * self.mlp(self.norm_mlp(x) * (1 + scale_m) + shift_m)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ordo.denoisers.layers import Block, KeyValues, init_weights, rotary_table
+from ordo.denoisers.layers import Block, Past, init_weights, rotary_table
+from ordo.denoisers.prefix import PrefixSession
+from ordo.denoisers.sets import OnDevice, Session
 
 
-class OrderCausalTransformer(nn.Module):
+class OrderCausalTransformer(OnDevice):
     """Slot i carries token pi(i-1), knows its own target position pi(i), and attends to slots 0..i.
 
     The permutation is applied outside attention, so plain causal SDPA serves. Rotary with two
@@ -54,12 +56,12 @@ class OrderCausalTransformer(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def _run(
-        self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None, past: Sequence[KeyValues | None] | None = None
+    def run_slots(
+        self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None, past: Sequence[Past | None] | None = None
     ) -> Tensor:
         """carried ids, positions they stand at (-1: nowhere), target positions, all (batch, slots) -> (batch, slots, width).
 
-        past: of every block, the slots before these; then these are either the first slots or a single one.
+        past: of every block, the slots before these; without a mask these are then a single one.
         """
         x = self.embed(carried, stands)
         stands, target = stands + 1, target + 1
@@ -98,7 +100,7 @@ class OrderCausalTransformer(nn.Module):
             mask = ((slot[:, None] >= slot) & (prefix | itself))[:, None]
         stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))
         carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
-        return self.read_out(self._run(carried, stands, order, mask), order)
+        return self.read_out(self.run_slots(carried, stands, order, mask), order)
 
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
         """log mu(. | the first n_revealed of ``order``, revealed in that order): (batch, length, vocab) by position.
@@ -115,33 +117,12 @@ class OrderCausalTransformer(nn.Module):
         target = tokens.gather(1, order)[..., None]
         return self(tokens, order).log_softmax(-1).gather(-1, target)[..., 0]
 
-    @torch.no_grad()
-    def decode(self, order: Tensor) -> Callable[[int, Tensor], Tensor]:
-        """A function ``(i, tokens) -> log mu(. | the first i of order)`` (batch, vocab) of the position at rank i, for rising i.
-
-        tokens (batch, length) by position, of which those of rank < i are read. Keys and values of earlier ranks are kept: a whole
-        sequence costs as much as one call of ``forward``. The first i may be any, each later one is the next.
+    def session(self, n: int, present: Tensor | None = None) -> Session:
+        """Calls for n rows in decoding that compute every revealed token once, see ``PrefixSession``. Absent positions, which are never
+        revealed, are not seen anyway.
         """
-        batch, length = order.shape
-        past = [KeyValues(length) for _ in self.blocks]
-        rows = torch.arange(batch, device=order.device)[:, None]
+        return PrefixSession(self, n)
 
-        @torch.no_grad()
-        def log_prob(i: int, tokens: Tensor) -> Tensor:
-            first = past[0].filled
-            if first and first != i:
-                raise ValueError(f"ranks are decoded in turn: after {first - 1} comes {first}, not {i}")
-            target = order[:, first : i + 1]
-            stands = order[:, max(first - 1, 0) : i]
-            carried = tokens[rows, stands]
-            if first == 0:
-                nowhere = order.new_full((batch, 1), -1)
-                stands, carried = torch.cat([nowhere, stands], 1), torch.cat([torch.full_like(nowhere, self.mask_id), carried], 1)
-            x = self._run(carried, stands, target, None, past)
-            return self.read_out_last(x[:, -1], target[:, -1]).log_softmax(-1)
-
-        return log_prob
-
-    def read_out_last(self, x: Tensor, target: Tensor) -> Tensor:
-        """As ``read_out`` for one slot of every row: (batch, width) and (batch,) to logits (batch, vocab)."""
+    def read_out_at(self, x: Tensor, target: Tensor) -> Tensor:
+        """Normed features (m, width) of slots that predict the positions target (m,) to logits (m, vocab)."""
         return self.head(x)

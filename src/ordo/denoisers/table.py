@@ -75,7 +75,7 @@ class ColumnHead(Columns):
         return logits.masked_fill(self.absent, -torch.inf)
 
     def of(self, x: Tensor, column: Tensor) -> Tensor:
-        """x (batch, width), row b being of column[b] -> logits (batch, vocab)."""
+        """x (m, width), row i being of column[i] -> logits (m, vocab)."""
         vectors, bias = self.vectors(self.weight), self.bias[self.row]
         out = x.new_empty(len(x), self.most)
         for each in column.unique().tolist():
@@ -138,6 +138,9 @@ class TableTransformer(BidirectionalTransformer):
         logits = self.head(x)
         return logits if where is None else logits[where]
 
+    def read_out_at(self, x: Tensor, position: Tensor) -> Tensor:
+        return self.head.of(x, position)  # type: ignore[operator]
+
 
 class OrderCausalTableTransformer(OrderCausalTransformer):
     """The order-causal denoiser of a table. Args as TableTransformer, without time conditioning."""
@@ -168,5 +171,5 @@ class OrderCausalTableTransformer(OrderCausalTransformer):
         logits = self.head(by_column)
         return logits.gather(1, target[..., None].expand(-1, -1, logits.shape[-1]))
 
-    def read_out_last(self, x: Tensor, target: Tensor) -> Tensor:
+    def read_out_at(self, x: Tensor, target: Tensor) -> Tensor:
         return self.head.of(x, target)  # type: ignore[operator]

@@ -1,5 +1,53 @@
-"""Samplers: decode masked sequences by an order."""
+"""Samplers: one loop, four choices. Where (positions), how many, what (tokens), revise (mask again)."""
 
-from ordo.samplers.by_order import Samples, sample_by_order, sample_many
+from ordo.samplers.how_many import (
+    All,
+    ByGroups,
+    EntropyBounded,
+    Factor,
+    HowMany,
+    InSteps,
+    NonInfluence,
+    One,
+    OnGrid,
+    Settled,
+    Threshold,
+    in_best_steps,
+)
+from ordo.samplers.information import best_sizes, factorisation_kl
+from ordo.samplers.loop import Sampler, sample, sample_batches
+from ordo.samplers.revise import ForwardBackward, PathPlanning, ReMDM, Revise
+from ordo.samplers.trace import Trace
+from ordo.samplers.what import TokenRule
+from ordo.samplers.where import ByLaw, ByOrder, ByScore, Stable, Where
 
-__all__ = ["Samples", "sample_by_order", "sample_many"]
+__all__ = [
+    "All",
+    "ByGroups",
+    "ByLaw",
+    "ByOrder",
+    "ByScore",
+    "EntropyBounded",
+    "Factor",
+    "ForwardBackward",
+    "HowMany",
+    "InSteps",
+    "NonInfluence",
+    "OnGrid",
+    "One",
+    "PathPlanning",
+    "ReMDM",
+    "Revise",
+    "Sampler",
+    "Settled",
+    "Stable",
+    "Threshold",
+    "TokenRule",
+    "Trace",
+    "Where",
+    "best_sizes",
+    "factorisation_kl",
+    "in_best_steps",
+    "sample",
+    "sample_batches",
+]

@@ -90,6 +90,19 @@ class ArrivalTimes:
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         return (-self.times(n, generator)).argsort(-1)
 
+    def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
+        """Uniforms (n, length) to arrival times, which are decoded in descending order; temperature 0: to minus the ranks of the mode.
+
+        Raises ValueError for any other temperature than 0 and 1: only Plackett-Luce laws can be tempered.
+        """
+        if temperature == 0:
+            return -self.mode().argsort().double().expand(u.shape)
+        if temperature != 1:
+            raise ValueError(
+                f"temperature {temperature}: the order law of {type(self.schedule).__name__} can be drawn from (1) or its mode taken (0)"
+            )
+        return self.schedule.inverse(u).detach()
+
     def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
         tau = self.times(n, generator)
         order = (-tau).argsort(-1)

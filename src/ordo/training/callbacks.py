@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from ordo import plots
 from ordo.randomness import seeded_generator
-from ordo.samplers import sample_by_order
+from ordo.samplers import Sampler, sample
 
 
 class LastCheckpoint(Checkpoint):
@@ -126,9 +126,9 @@ class SampleWriter(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        generator = seeded_generator(pl_module.device, pl_module.seed, trainer.global_step, -4)
-        order = pl_module.schedule.law().draw(self.n, generator).order
-        texts = trainer.datamodule.decode(sample_by_order(pl_module.denoiser, order, generator).tokens.cpu())  # type: ignore[attr-defined]
+        seed, first = pl_module.seed, self.n * trainer.global_step
+        drawn = sample(pl_module.denoiser, Sampler(), self.n, schedule=pl_module.schedule, seed=seed, first_row=first)
+        texts = trainer.datamodule.decode(drawn.tokens.cpu())  # type: ignore[attr-defined]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(f"step {trainer.global_step}\t{text!r}\n" for text in texts)

@@ -1,0 +1,284 @@
+"""How many positions a step decodes: rules that choose among the eligible positions, most by taking the first few by key.
+
+``deterministic``: the choice is a function of what is revealed. ``ahead``: it needs no denoiser call of its own. ``single``: one a step.
+``draws_first``: it wants the tokens that positions would be decoded to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ordo.samplers.information import best_sizes
+from ordo.samplers.state import UNMASK, View
+from ordo.samplers.where import ByOrder
+from ordo.schedules import Schedule
+
+
+class HowMany(Protocol):
+    """A rule that chooses (n, length) bool among view.eligible; it may choose none in a row, which then costs no call."""
+
+    @property
+    def ahead(self) -> bool: ...
+
+    @property
+    def deterministic(self) -> bool: ...
+
+    @property
+    def single(self) -> bool: ...
+
+    @property
+    def draws_first(self) -> bool: ...
+
+    def choose(self, view: View) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class One:
+    """One position a step: as many calls as positions, and exact in law with any position rule that scores distributions."""
+
+    ahead, deterministic, single, draws_first = True, True, True, False
+
+    def choose(self, view: View) -> Tensor:
+        return view.first(torch.ones_like(view.state.n_revealed))
+
+
+@dataclass(frozen=True)
+class All:
+    """Every position at once: for a single call, or for ``revise: path_planning``, which masks most of them again."""
+
+    ahead, deterministic, single, draws_first = True, True, False, False
+    everything = True
+
+    def choose(self, view: View) -> Tensor:
+        return view.eligible
+
+
+@dataclass(frozen=True)
+class InSteps:
+    """A number of calls given beforehand, the same for all rows.
+
+    shape: "uniform" (as many positions every step), "cosine" (few first: 1 - cos(pi k / 2K) of them after k of K, MaskGIT) or the sizes
+    of the steps, such as those of ``ordo.samplers.best_sizes``; calls is then left out. Rows with less to decode take the same shares.
+    """
+
+    calls: int | None = None
+    shape: str | Sequence[int] = "uniform"
+    ahead, deterministic, single, draws_first = True, True, False, False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.shape, str):
+            if self.shape not in ("uniform", "cosine"):
+                raise ValueError(f"shape={self.shape!r}: choose uniform, cosine, or give the sizes of the steps")
+            if self.calls is None or self.calls < 1:
+                raise ValueError(f"calls must be positive, got {self.calls}")
+        else:
+            object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
+            if self.calls is not None or not self.shape or min(self.shape) < 1:
+                raise ValueError("with sizes in shape, all positive, leave calls out")
+
+    def shares(self) -> list[float]:
+        """Share revealed after step 1, 2, ...; the last is 1."""
+        if not isinstance(self.shape, str):
+            total = sum(self.shape)
+            return [sum(self.shape[: k + 1]) / total for k in range(len(self.shape))]
+        assert self.calls is not None
+        curve = (lambda x: x) if self.shape == "uniform" else (lambda x: 1 - math.cos(math.pi * x / 2))
+        return [curve(k / self.calls) for k in range(1, self.calls)] + [1.0]
+
+    def choose(self, view: View) -> Tensor:
+        state = view.state
+        shares = torch.tensor(self.shares(), dtype=torch.float64, device=view.eligible.device)
+        share = shares[state.step_in_block.clamp(max=len(shares) - 1)]
+        target = (share * state.block_size - 1e-9).ceil().long()
+        done = state.block_size - view.eligible.sum(1)
+        return view.first((target - done).clamp(min=0))
+
+
+@dataclass(frozen=True)
+class ByGroups:
+    """The groups of a given order (bisection, dilated), one a step."""
+
+    order: ByOrder
+    ahead, deterministic, single, draws_first = True, True, False, False
+
+    def choose(self, view: View) -> Tensor:
+        groups = self.order.groups(view.length)
+        number = torch.empty(view.length, dtype=torch.int64, device=view.eligible.device)
+        for i, group in enumerate(groups):
+            number[group] = i
+        mine = torch.where(view.eligible, number, len(groups))
+        return view.eligible & (mine == mine.min(1, keepdim=True).values)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """All positions with confidence of at least ``confidence``, or the first by key where there is none (Fast-dLLM, 2505.22618)."""
+
+    confidence: float = 0.9
+    ahead, deterministic, single, draws_first = False, True, False, False
+
+    def choose(self, view: View) -> Tensor:
+        return view.eligible & ((view.confidence() >= self.confidence) | view.first(torch.ones_like(view.state.n_revealed)))
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The largest n with (n + 1) (1 - c_n) < factor, c_n the n-th largest confidence, and at least one (Fast-dLLM, 2505.22618).
+
+    Use it with the position rule by confidence.
+    """
+
+    factor: float = 1.0
+    ahead, deterministic, single, draws_first = False, True, False, False
+
+    def choose(self, view: View) -> Tensor:
+        ranked = view.confidence().gather(1, view.by_key())
+        n = torch.arange(1, view.length + 1, device=ranked.device)
+        fits = ((n + 1) * (1 - ranked) < self.factor) & view.eligible.gather(1, view.by_key())
+        return view.first((fits * n).amax(1).clamp(min=1))
+
+
+@dataclass(frozen=True)
+class EntropyBounded:
+    """EB sampler (2505.24857): the most positions, by key, whose entropies sum to at most gamma above the largest of them; at least one.
+
+    sum H - max H bounds the dependence between them that decoding at once ignores, in nats. Usually with the position rule by entropy.
+    """
+
+    gamma: float = 0.1
+    ahead, deterministic, single, draws_first = False, True, False, False
+
+    def choose(self, view: View) -> Tensor:
+        ranked = view.entropy().gather(1, view.by_key())
+        error = ranked.cumsum(1) - ranked.cummax(1).values
+        fits = ((error <= self.gamma) & view.eligible.gather(1, view.by_key())).cumprod(1)
+        return view.first(fits.sum(1).clamp(min=1))
+
+
+@dataclass(frozen=True)
+class Settled:
+    """All positions that the position rule ``Stable`` calls settled, or the first by key where none is (KLASS, 2511.05664)."""
+
+    ahead, deterministic, single, draws_first = False, True, False, False
+
+    def choose(self, view: View) -> Tensor:
+        if "settled" not in view.state.memory:
+            raise ValueError("how_many Settled needs where Stable")
+        settled = view.state.memory["settled"] & view.eligible
+        one = view.first(torch.ones_like(view.state.n_revealed))
+        return torch.where(settled.any(1, keepdim=True), settled, one)
+
+
+@dataclass(frozen=True)
+class NonInfluence:
+    """PUNT (2510.21961): positions that do not influence one another, by tests with about log2(length) further calls a step.
+
+    Positions by key are split in halves again and again. At each level the first halves get the tokens that they would be decoded to, and a
+    position of a second half that this moves by more than ``kl`` nats is left for a later step. at_most: only the first so many by key are
+    tried, null: all.
+    """
+
+    kl: float = 0.01
+    at_most: int | None = None
+    ahead, deterministic, single, draws_first = False, False, False, True
+
+    def choose(self, view: View) -> Tensor:
+        trying = view.eligible if self.at_most is None else view.first(torch.full_like(view.state.n_revealed, self.at_most))
+        place = view.by_key().argsort(1)  # by key, the eligible first
+        before = view.known_log_prob()
+        assert view.drawn is not None
+        would_be = view.state.tokens.clone()
+        would_be[view.eligible] = view.drawn[0]
+        most = int(trying.sum(1).max())
+        for level in reversed(range(max(most - 1, 0).bit_length())):
+            late = trying & ((place >> level) & 1).bool()
+            early = trying & ~late
+            asked = late & early.any(1, keepdim=True)
+            if not asked.any():
+                continue
+            now = view.ask(asked, torch.where(early, would_be, view.state.tokens)).double()
+            old = before[asked[view.eligible]]
+            moved = torch.where(old > -torch.inf, old.exp() * (old - now), 0.0).sum(-1)
+            influenced = torch.zeros_like(trying)
+            influenced[asked] = moved > self.kl
+            trying = trying & ~influenced
+        return trying
+
+
+@dataclass(frozen=True)
+class OnGrid:
+    """The ancestral sampler on a time grid: from t to s < t every masked position is revealed with probability
+    (alpha_l(s) - alpha_l(t)) / (1 - alpha_l(t)), independently (2511.19152, Eq. 5; any schedule, one alpha per position).
+
+    spacing: "linear" in t, "cosine" (t = cos(pi k / 2K)), or "equal_mass" (as many positions are expected every step, which matters where
+    schedules differ). Rows where a step reveals nothing cost no call. hold: (alpha, share of the calls) of a plateau on which time
+    stands still for a remasking rule (ReMDM-loop, 2503.00307).
+    """
+
+    calls: int
+    spacing: str = "linear"
+    hold: tuple[float, float] | None = None
+    ahead, deterministic, single, draws_first = True, False, False, False
+
+    def __post_init__(self) -> None:
+        if self.calls < 1 or self.spacing not in ("linear", "cosine", "equal_mass"):
+            raise ValueError(f"calls must be positive and spacing one of linear, cosine, equal_mass, got {self}")
+        if self.hold is not None:
+            object.__setattr__(self, "hold", tuple(float(x) for x in self.hold))
+            if not (0 < self.hold[0] < 1 and 0 < self.hold[1] < 1):
+                raise ValueError(f"hold must be (alpha, share of the calls), both in (0, 1), got {self.hold}")
+
+    def times(self, schedule: Schedule) -> Tensor:
+        """(calls + 1,) float64 from 1 to 0."""
+        part = torch.linspace(0, 1, self.calls + 1, dtype=torch.float64)
+        if self.hold is not None:
+            held = max(1, round(self.calls * self.hold[1]))
+            before = max(1, round((self.calls - held) * self.hold[0]))
+            after = self.calls - held - before
+            if after < 1:
+                raise ValueError(f"hold={self.hold} leaves no step of {self.calls} after the plateau")
+            rise, fall = torch.linspace(0, self.hold[0], before + 1), torch.linspace(self.hold[0], 1, after + 1)
+            part = torch.cat([rise, torch.full((held,), self.hold[0]), fall[1:]]).double()
+        if self.spacing == "linear":
+            return 1 - part
+        times = torch.cos(torch.pi * part / 2) if self.spacing == "cosine" else equal_mass(schedule, part)
+        times[0], times[-1] = 1.0, 0.0
+        return times
+
+    def alphas(self, view: View) -> tuple[Tensor, Tensor]:
+        """alpha at the step's t and at its s, (n, length)."""
+        t = self.times(view.schedule)
+        k = view.state.step_in_block.clamp(max=self.calls - 1).cpu()
+        device = view.eligible.device
+        alpha_t, alpha_s = view.schedule.alpha(t[k].to(device)), view.schedule.alpha(t[k + 1].to(device))
+        return alpha_t, torch.where(t[k + 1].to(device)[:, None] == 0, 1.0, alpha_s)
+
+    def choose(self, view: View) -> Tensor:
+        alpha_t, alpha_s = self.alphas(view)
+        sigma = view.state.memory.get("sigma", 0.0)  # of a remasking rule
+        # Of those masked before or masked again: what makes alpha_s the share revealed at s (2503.00307, Eq. 5).
+        p = (alpha_s - (1 - sigma) * alpha_t) / (1 - alpha_t).clamp(min=1e-300)
+        last = (alpha_s >= 1) & (torch.as_tensor(sigma) == 0)
+        return view.eligible & ((view.uniform(UNMASK) < p) | last)
+
+
+def equal_mass(schedule: Schedule, part: Tensor) -> Tensor:
+    """Times at which the mean of alpha over positions is ``part`` (k,), from 1 to 0, by bisection."""
+    device = schedule._where.device
+    low, high = torch.zeros_like(part), torch.ones_like(part)
+    for _ in range(60):
+        middle = (low + high) / 2
+        more = schedule.alpha(middle.to(device)).detach().mean(1).cpu() > part  # too many revealed: a later time
+        low, high = torch.where(more, middle, low), torch.where(more, high, middle)
+    return (low + high) / 2
+
+
+def in_best_steps(calls: int, profile: Sequence[float]) -> InSteps:
+    """``InSteps`` with the step sizes of least predicted loss: profile (length,), nats of the next token by number revealed."""
+    return InSteps(shape=best_sizes(torch.tensor(list(profile), dtype=torch.float64), calls))

@@ -1,0 +1,241 @@
+"""One loop for every sampler: where x how many x what x revise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ordo.denoisers import Denoiser, Session
+from ordo.order import OrderLaw
+from ordo.randomness import RowRandom, row_seeds
+from ordo.samplers.how_many import HowMany, One
+from ordo.samplers.revise import Revise
+from ordo.samplers.state import ORDER, TOKEN, State, View, new_state
+from ordo.samplers.trace import Trace, join
+from ordo.samplers.what import TokenRule
+from ordo.samplers.where import ByLaw, Where
+from ordo.schedules import Linear, Schedule
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Four choices: where, how_many, what, revise. block: decode the leftmost so many positions first, then the next (semi-autoregressive).
+
+    Raises ValueError for choices that do not go together.
+    """
+
+    where: Where = field(default_factory=ByLaw)
+    how_many: HowMany = field(default_factory=One)
+    what: TokenRule = field(default_factory=TokenRule)
+    revise: Revise | None = None
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.block is not None and (self.block < 1 or self.revise is not None):
+            raise ValueError(f"block must be positive, and goes without a remasking rule, got {self.block}")
+        if self.revise is not None:
+            self.revise.check(self.how_many, order_causal=False)
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the positions of every step are a function of what is revealed, so that log p(x) is exact (DUEL, 2603.01367)."""
+        return self.where.deterministic and self.how_many.deterministic and self.revise is None
+
+    @property
+    def order_known(self) -> bool:
+        """Whether an order's probability is known: one position at a time by the schedule's law, or a deterministic order."""
+        return self.deterministic or (isinstance(self.where, ByLaw) and self.how_many.single and self.revise is None and self.block is None)
+
+    @property
+    def exact(self) -> bool:
+        """Whether an exact denoiser gives exact samples: one position at a time, chosen before its token, drawn as it is."""
+        return self.how_many.single and self.where.score_on == "distribution" and self.what.plain and self.revise is None
+
+    def why_no_likelihood(self) -> str:
+        """Why ``log_prob`` of this sampler is not defined; empty where it is."""
+        if self.revise is not None:
+            return "tokens are masked again, and many ways lead to one sequence"
+        if self.where.score_on == "drawn":
+            return "positions are chosen by tokens that were drawn, also by those that are thrown away"
+        if not self.where.deterministic or not self.how_many.deterministic:
+            more = "; use nelbo, importance_bound or, up to 14 positions, subset_likelihood with the order law" if self.order_known else ""
+            return f"positions are drawn at random, and the sum over all draws is not known{more}"
+        return ""
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    n: int | None = None,
+    *,
+    schedule: Schedule | None = None,
+    seed: int = 0,
+    first_row: int = 0,
+    given: Tensor | None = None,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
+    forced: Tensor | None = None,
+) -> Trace:
+    """Draws sequences. Row i depends on (seed, first_row + i) and on what is given for it, not on the other rows.
+
+    n: sequences; may be left out where ``given`` says how many. schedule: what ``by_law`` and ``on_grid`` decode by, usually the one the
+    denoiser was trained with; None: linear. given (n, length) tokens, known (n, length) bool: known positions keep their given tokens
+    (infilling, imputation); they are revealed first, among themselves by the position rule's ``key_of_given``. lengths (n,): later
+    positions are absent: never decoded, and not seen. forced (n, length): these tokens are taken in place of drawn ones, for likelihoods.
+
+    Raises ValueError for shapes that do not agree, tokens out of range, and a remasking rule that the denoiser cannot serve.
+    """
+    device = denoiser.device
+    length = denoiser.length
+    if (given is None) != (known is None) or (given is not None and known is not None and given.shape != known.shape):
+        raise ValueError("given and known come together, in one shape")
+    fixed = given if given is not None else forced
+    if n is None and fixed is None:
+        raise ValueError("say how many sequences: n")
+    n = len(fixed) if n is None and fixed is not None else n
+    assert n is not None
+    if n < 1:
+        raise ValueError(f"n must be positive, got {n}")
+    for name, x in (("given", given), ("forced", forced)):
+        if x is not None and x.shape != (n, length):
+            raise ValueError(f"{name} must be ({n}, {length}), got {tuple(x.shape)}")
+    if given is not None and known is not None and ((given < 0) | (given >= denoiser.vocab_size))[known].any():
+        raise ValueError(f"given holds tokens outside of 0..{denoiser.vocab_size - 1}")
+    if sampler.revise is not None:
+        sampler.revise.check(sampler.how_many, denoiser.order_causal)
+    schedule = schedule or Linear(length).to(device)
+    if schedule.length != length:
+        raise ValueError(f"the schedule has {schedule.length} positions, the denoiser {length}")
+    law = schedule.law()
+    tokens = torch.full((n, length), denoiser.mask_id, dtype=torch.int64, device=device)
+    masked = torch.ones(n, length, dtype=torch.bool, device=device)
+    present = None
+    if lengths is not None:
+        present = torch.arange(length, device=device) < lengths.to(device)[:, None]
+        masked &= present
+    if given is not None and known is not None:
+        here = known.to(device) & masked
+        tokens[here] = given.to(device)[here]
+        masked &= ~here
+    known_now = ~masked if present is None else ~masked & present
+    seeds = row_seeds(seed, n, first_row, device)
+    key = sampler.where.key_of_given(law, RowRandom(seeds).uniform(-1, ORDER, length))
+    order = key.masked_fill(~known_now, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    state = new_state(tokens, masked, order, known_now.sum(1), seeds)
+    session = denoiser.session(n, present)
+    done: list[State] = []
+    step = 0
+    while True:
+        over = ~state.masked.any(1)
+        if sampler.revise is not None:
+            over &= state.step_in_block >= sampler.revise.steps(sampler.how_many)
+        if over.any():
+            done.append(state.take(over))
+            state = state.take(~over)
+        if not len(state.row):
+            break
+        _step(state, sampler, schedule, law, session, denoiser.mask_id, step, forced)
+        step += 1
+    return _trace(done, known_now)
+
+
+def _step(
+    state: State, sampler: Sampler, schedule: Schedule, law: OrderLaw, session: Session, mask_id: int, step: int, forced: Tensor | None
+) -> None:
+    """One step of all rows of the state, in place."""
+    where, how_many, revise = sampler.where, sampler.how_many, sampler.revise
+    eligible = state.masked if sampler.block is None else _leftmost_block(state.masked, sampler.block)
+    state.block_size = torch.where(state.block_size < 0, eligible.sum(1), state.block_size)
+
+    def ask(tokens: Tensor, positions: Tensor) -> Tensor:
+        rows = positions.any(1)
+        state.calls += rows
+        if rows.all():
+            return session(state.row, tokens, state.order, state.n_revealed, positions)
+        return session(state.row[rows], tokens[rows], state.order[rows], state.n_revealed[rows], positions[rows])
+
+    view = View(state, eligible, step, ask, schedule, law, how_many)
+    if revise is not None:
+        revise.before(view)
+    chosen = asked = eligible
+    ahead = where.ahead and how_many.ahead
+    if ahead:  # the call is spent on the chosen positions alone
+        view.key = where.key(view)
+        chosen = asked = how_many.choose(view)
+    looks_at = revise.looks_at(state) if revise is not None else None
+    positions = asked if looks_at is None else asked | looks_at
+    if positions.any():
+        log_prob = view.ask(positions)
+        also = None if looks_at is None else log_prob[looks_at[positions]]
+        log_prob = log_prob if looks_at is None else log_prob[asked[positions]]
+        u = view.uniform(TOKEN)
+        if not ahead:
+            view.log_prob = log_prob
+            if where.score_on == "drawn" or how_many.draws_first:
+                view.drawn = sampler.what.draw(log_prob, u[eligible])
+            view.key = where.key(view)
+            chosen = how_many.choose(view)
+            log_prob = log_prob[chosen[eligible]]
+        if forced is not None:
+            tokens = forced[state.row][chosen]
+            drawn = tokens, sampler.what.log_probs(log_prob).gather(-1, tokens[:, None])[:, 0]
+        else:
+            drawn = sampler.what.draw(log_prob, u[chosen])
+        assert view.key is not None
+        state.reveal(chosen, *drawn, view.key, step)
+    else:
+        also = None
+    view.chosen = chosen
+    stands_still = False
+    if revise is not None:
+        again, stands_still = revise.after(view, also)
+        state.mask_again(again, mask_id)
+    state.step_in_block += not stands_still
+    if sampler.block is not None:
+        finished = ~(eligible & state.masked).any(1)
+        state.step_in_block = torch.where(finished, 0, state.step_in_block)
+        state.block_size = torch.where(finished, -1, state.block_size)
+
+
+def _leftmost_block(masked: Tensor, block: int) -> Tensor:
+    """The masked positions of the leftmost block that has any."""
+    number = torch.arange(masked.shape[1], device=masked.device) // block
+    mine = torch.where(masked, number, masked.shape[1])
+    return masked & (mine == mine.min(1, keepdim=True).values)
+
+
+def _trace(done: list[State], known: Tensor) -> Trace:
+    """known (n, length): given positions, which come first in every order."""
+    row = torch.cat([state.row for state in done]).argsort()
+    parts = {name: torch.cat([getattr(state, name) for state in done])[row] for name in ("tokens", "step", "log_prob", "remasked", "calls")}
+    order = torch.cat([state.order for state in done])[row]
+    rank = order.argsort(1) - known.sum(1, keepdim=True)
+    return Trace(**parts, rank=torch.where(parts["step"] < 0, -1, rank))
+
+
+@torch.no_grad()
+def sample_batches(
+    denoiser: Denoiser,
+    sampler: Sampler,
+    n: int,
+    batch_size: int,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+    *,
+    schedule: Schedule | None = None,
+    seed: int = 0,
+    given: Tensor | None = None,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> Trace:
+    """``sample`` in batches: the same rows whatever their size; the trace is on the CPU. ``progress`` wraps the iteration over batches."""
+    parts = []
+    for start in progress(range(0, n, batch_size)):
+        size = min(batch_size, n - start)
+        some = [None if x is None else x[start : start + size] for x in (given, known, lengths)]
+        part = sample(denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start, given=some[0], known=some[1], lengths=some[2])
+        parts.append(part.cpu())
+    return join(parts)

@@ -1,0 +1,174 @@
+"""Which decoded tokens are masked again: rules applied around the reveals of a step. No rule touches given tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ordo.samplers.how_many import HowMany, InSteps, OnGrid
+from ordo.samplers.state import AGAIN, REMASK, State, View
+
+
+class Revise(Protocol):
+    """A remasking rule."""
+
+    def check(self, how_many: HowMany, order_causal: bool) -> None:
+        """Raises ValueError for rules or a denoiser it cannot work with."""
+
+    def steps(self, how_many: HowMany) -> int:
+        """Steps after which nothing is masked again."""
+        ...
+
+    def looks_at(self, state: State) -> Tensor | None:
+        """Revealed positions (n, length) whose distribution it wants from the step's call."""
+
+    def before(self, view: View) -> None:
+        """Called before positions are chosen."""
+
+    def after(self, view: View, also: Tensor | None) -> tuple[Tensor, bool]:
+        """Called after the reveal, with log mu at ``looks_at``: positions to mask again, and whether time stands still for a step."""
+        ...
+
+
+def free(view: View) -> Tensor:
+    """Revealed positions that may be masked again: (n, length) bool."""
+    return ~view.state.masked & ~view.state.known
+
+
+@dataclass(frozen=True)
+class ReMDM:
+    """ReMDM (2503.00307): with ``how_many: on_grid``, every revealed token is masked again with probability sigma, and more are revealed in
+    its place: marginals stay those of the schedule.
+
+    kind: "cap", sigma = min(eta, (1 - alpha_s) / alpha_t); "rescale", eta times the latter, the largest possible. confidence: sigma is
+    shared out by a softmax of minus the probability that each token had when it was revealed (ReMDM-conf). loop: only on the plateau of
+    ``on_grid.hold`` (ReMDM-loop).
+    """
+
+    kind: str = "cap"
+    eta: float = 0.1
+    confidence: bool = False
+    loop: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cap", "rescale") or not 0 <= self.eta <= 1:
+            raise ValueError(f"kind must be cap or rescale and eta in [0, 1], got {self}")
+
+    def check(self, how_many: HowMany, order_causal: bool) -> None:
+        if not isinstance(how_many, OnGrid):
+            raise ValueError("ReMDM works on a time grid: use it with how_many on_grid")
+        if self.loop != (how_many.hold is not None):
+            raise ValueError("ReMDM loop=true and on_grid.hold go together")
+
+    def steps(self, how_many: HowMany) -> int:
+        return how_many.calls  # type: ignore[attr-defined]
+
+    def looks_at(self, state: State) -> Tensor | None:
+        return None
+
+    def before(self, view: View) -> None:
+        alpha_t, alpha_s = view.how_many.alphas(view)
+        largest = ((1 - alpha_s) / alpha_t.clamp(min=1e-300)).clamp(max=1.0)
+        sigma = largest.clamp(max=self.eta) if self.kind == "cap" else self.eta * largest
+        if self.loop:
+            sigma = torch.where(alpha_s == alpha_t, sigma, 0.0)
+        if self.confidence:
+            share = torch.where(free(view), (-view.state.log_prob.exp()).exp(), 0.0)
+            sigma = sigma * share / share.sum(1, keepdim=True).clamp(min=1e-300)
+        view.state.memory["sigma"], view.state.memory["revisable"] = sigma, free(view)
+
+    def after(self, view: View, also: Tensor | None) -> tuple[Tensor, bool]:
+        memory = view.state.memory
+        return memory["revisable"] & (view.uniform(REMASK) < memory["sigma"]), False
+
+
+@dataclass(frozen=True)
+class PathPlanning:
+    """P2 (2502.03540): with ``how_many: all``, after step k of ``calls`` only the best share k/calls of all free positions stays revealed.
+
+    Positions are judged by log-probability: a token just drawn by the one it was drawn with, one revealed before by what the denoiser now
+    gives it, with itself in view, times ``eta``: 0 never masks a token again, larger values do so more. planner: another denoiser that
+    judges tokens revealed before, in the completed sequence, at the price of a call a step. shape: see ``in_steps``.
+    """
+
+    calls: int
+    shape: str = "uniform"
+    eta: float = 1.0
+    planner: Any = None
+
+    def __post_init__(self) -> None:
+        InSteps(self.calls, self.shape)
+        if not self.eta >= 0:
+            raise ValueError(f"eta must be at least 0, got {self.eta}")
+
+    def check(self, how_many: HowMany, order_causal: bool) -> None:
+        if not getattr(how_many, "everything", False):
+            raise ValueError("path planning chooses what stays revealed: use it with how_many all")
+        if order_causal and self.planner is None and self.eta > 0:
+            raise ValueError("an order-causal denoiser says nothing of revealed positions: path planning needs a planner, or eta=0")
+
+    def steps(self, how_many: HowMany) -> int:
+        return self.calls
+
+    def looks_at(self, state: State) -> Tensor | None:
+        return ~state.masked & ~state.known if self.planner is None and self.eta > 0 else None
+
+    def after(self, view: View, also: Tensor | None) -> tuple[Tensor, bool]:
+        state = view.state
+        shares = InSteps(self.calls, self.shape).shares()
+        k = min(int(state.step_in_block.max()), self.calls - 1)
+        candidates = ~state.known
+        old = candidates & ~view.chosen
+        score = state.log_prob.clone()
+        if self.planner is not None:
+            if old.any():
+                judged = self.planner(state.tokens, where=old).log_softmax(-1).double()
+                score[old] = judged.gather(-1, state.tokens[old][:, None])[:, 0]
+                state.calls += old.any(1)
+        elif also is not None and len(also):
+            score[old] = also.double().gather(-1, state.tokens[old][:, None])[:, 0]
+        score = torch.where(old, self.eta * score, score)
+        stays = (shares[k] * candidates.sum(1) - 1e-9).ceil().long()
+        place = score.masked_fill(~candidates, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
+        return candidates & (place >= stays[:, None]), False
+
+    def before(self, view: View) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class ForwardBackward:
+    """Forward-backward corrector (Campbell et al. 2205.14987): after each step of a grid from t to s, ``rounds`` times back to t by masking
+    every revealed token with probability 1 - alpha(t) / alpha(s), and the step again. Each round costs a call.
+    """
+
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds must be positive, got {self.rounds}")
+
+    def check(self, how_many: HowMany, order_causal: bool) -> None:
+        if not isinstance(how_many, OnGrid) or how_many.hold is not None:
+            raise ValueError("the forward-backward corrector works on a time grid without a plateau: use it with how_many on_grid")
+
+    def steps(self, how_many: HowMany) -> int:
+        return how_many.calls  # type: ignore[attr-defined]
+
+    def looks_at(self, state: State) -> Tensor | None:
+        return None
+
+    def before(self, view: View) -> None:
+        return None
+
+    def after(self, view: View, also: Tensor | None) -> tuple[Tensor, bool]:
+        memory = view.state.memory
+        rounds = memory.get("rounds", torch.zeros_like(view.state.calls))
+        again = bool((rounds < self.rounds).any())  # all rows are at the same round
+        memory["rounds"] = rounds + 1 if again else torch.zeros_like(rounds)
+        alpha_t, alpha_s = view.how_many.alphas(view)
+        mask = free(view) & (view.uniform(AGAIN) >= alpha_t / alpha_s.clamp(min=1e-300)) if again else torch.zeros_like(view.chosen)
+        return mask, again

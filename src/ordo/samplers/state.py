@@ -1,0 +1,174 @@
+"""What a sampler knows while it decodes: the rows that are not finished, and what one step may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ordo.order import OrderLaw
+from ordo.randomness import RowRandom
+from ordo.schedules import Schedule
+
+TOKEN, ORDER, UNMASK, REMASK, NOISE, AGAIN = range(6)  # uses of random numbers: one stream of uniforms each
+
+
+@dataclass
+class State:
+    """Rows in decoding, (n, ...) each; finished rows are taken out.
+
+    row: number of the row in the call. tokens (n, length): the mask id where masked. masked: still to be decoded. known: given or absent,
+    never decoded or revised. order (n, length): the positions revealed so far, in turn, then anything; n_revealed (n,). rank, step,
+    log_prob (n, length): of the last reveal of each position; -1, -1 and 0 where none. remasked (n, length): how often masked again.
+    calls (n,): denoiser calls. step_in_block, block_size (n,): steps since the row's current block began, and positions masked then.
+    """
+
+    row: Tensor
+    seeds: Tensor
+    tokens: Tensor
+    masked: Tensor
+    known: Tensor
+    order: Tensor
+    n_revealed: Tensor
+    step: Tensor
+    log_prob: Tensor
+    remasked: Tensor
+    calls: Tensor
+    step_in_block: Tensor
+    block_size: Tensor
+    memory: dict[str, Tensor]  # what rules keep about rows from step to step
+
+    def take(self, keep: Tensor) -> State:
+        """The rows where keep (n,) is true."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "memory"}
+        return State(**{k: v[keep] for k, v in parts.items()}, memory={k: v[keep] for k, v in self.memory.items()})
+
+    def reveal(self, chosen: Tensor, tokens: Tensor, log_prob: Tensor, key: Tensor, step: int) -> None:
+        """Writes tokens and log_prob (chosen.sum(),) at chosen (n, length); those of one step follow one another by descending key."""
+        self.tokens[chosen], self.log_prob[chosen] = tokens, log_prob
+        self.step[chosen] = step
+        self.masked = self.masked & ~chosen  # a new tensor: rules may still hold the old one
+        count = chosen.sum(1)
+        if (count == 1).all():  # the common case, without a sort
+            self.order[torch.arange(len(count), device=count.device), self.n_revealed] = chosen.nonzero()[:, 1]
+        else:
+            turn = key.masked_fill(~chosen, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
+            row, position = chosen.nonzero(as_tuple=True)
+            self.order[row, self.n_revealed[row] + turn[row, position]] = position
+        self.n_revealed += count
+
+    def mask_again(self, positions: Tensor, mask_id: int) -> None:
+        """Masks positions (n, length), all revealed and not known."""
+        self.tokens[positions] = mask_id
+        self.masked = self.masked | positions
+        self.remasked += positions
+        length = self.order.shape[1]
+        at = torch.arange(length, device=self.order.device)
+        stays = (at < self.n_revealed[:, None]) & ~positions.gather(1, self.order)
+        self.order = self.order.gather(1, (~stays).to(torch.int8).argsort(dim=1, stable=True))
+        self.n_revealed = stays.sum(1)
+
+
+class View:
+    """One step, for the rules. eligible (n, length): masked positions that may be revealed now.
+
+    log_prob: log mu of the eligible positions, (eligible.sum(), vocab) in row-major order, before the token rule; None while positions are
+    chosen ahead of the call. tokens, likewise (eligible.sum(),): drawn for them, where the rule asked for it.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        eligible: Tensor,
+        step: int,
+        ask: Callable[[Tensor, Tensor], Tensor],
+        schedule: Schedule,
+        law: OrderLaw,
+        how_many: Any,
+    ):
+        self.state, self.eligible, self.step, self.schedule, self.law, self.how_many = state, eligible, step, schedule, law, how_many
+        self.random = RowRandom(state.seeds)
+        self._ask = ask
+        self.log_prob: Tensor | None = None
+        self.drawn: tuple[Tensor, Tensor] | None = None  # tokens and their log-probabilities under the token rule
+        self.chosen = torch.zeros_like(eligible)
+        self.key: Tensor | None = None
+        self._ranked: Tensor | None = None
+
+    @property
+    def length(self) -> int:
+        return self.eligible.shape[1]
+
+    def uniform(self, use: int) -> Tensor:
+        """(n, length) float64, the same whenever it is asked for in this step."""
+        return self.random.uniform(self.step, use, self.length)
+
+    def fixed_uniform(self, use: int) -> Tensor:
+        """(n, length) float64, the same in all steps."""
+        return self.random.uniform(-1, use, self.length)
+
+    def ask(self, where: Tensor, tokens: Tensor | None = None) -> Tensor:
+        """One call: log mu (where.sum(), vocab) at where (n, length), of the state's tokens or of others. Counts for rows asked about."""
+        return self._ask(self.state.tokens if tokens is None else tokens, where)
+
+    def spread(self, values: Tensor, fill: float = -torch.inf) -> Tensor:
+        """Values (eligible.sum(),) at their places in (n, length) float64."""
+        out = torch.full(self.eligible.shape, fill, dtype=torch.float64, device=self.eligible.device)
+        out[self.eligible] = values.double()
+        return out
+
+    def known_log_prob(self) -> Tensor:
+        """log_prob in float64, for rules that are not ``ahead``."""
+        assert self.log_prob is not None
+        return self.log_prob.double()
+
+    def confidence(self) -> Tensor:
+        """max_v mu_l(v) at eligible positions, 0 elsewhere: (n, length)."""
+        return self.spread(self.known_log_prob().max(-1).values.exp(), 0.0)
+
+    def entropy(self) -> Tensor:
+        """Entropy of mu_l in nats at eligible positions, 0 elsewhere: (n, length)."""
+        log_p = self.known_log_prob()
+        return self.spread(-torch.where(log_p > -torch.inf, log_p.exp() * log_p, 0.0).sum(-1), 0.0)
+
+    def by_key(self) -> Tensor:
+        """Positions by descending key, the eligible ones first: (n, length) int64."""
+        assert self.key is not None
+        if self._ranked is None:
+            key = self.key.clamp(min=-1e300).masked_fill(~self.eligible, -torch.inf)  # the log of a score may be -inf too
+            self._ranked = key.argsort(dim=1, descending=True, stable=True)
+        return self._ranked
+
+    def first(self, count: Tensor) -> Tensor:
+        """The first count (n,) of the eligible positions by key, at most all: (n, length) bool."""
+        at = torch.arange(self.length, device=count.device)
+        return torch.zeros_like(self.eligible).scatter(1, self.by_key(), at < count[:, None]) & self.eligible
+
+
+def new_state(tokens: Tensor, masked: Tensor, order: Tensor, n_revealed: Tensor, seeds: Tensor) -> State:
+    """Before the first step. All (n, length) or (n,), written to from now on."""
+    n, length = tokens.shape
+    device = tokens.device
+
+    def zeros(*shape: int, dtype: Any = torch.int64) -> Tensor:
+        return torch.zeros(*shape, dtype=dtype, device=device)
+
+    return State(
+        row=torch.arange(n, device=device),
+        seeds=seeds,
+        tokens=tokens,
+        masked=masked,
+        known=~masked,
+        order=order,
+        n_revealed=n_revealed,
+        step=zeros(n, length) - 1,
+        log_prob=zeros(n, length, dtype=torch.float64),
+        remasked=zeros(n, length),
+        calls=zeros(n),
+        step_in_block=zeros(n),
+        block_size=zeros(n) - 1,
+        memory={},
+    )

@@ -1,0 +1,62 @@
+"""Which token: the rule that turns the denoiser's distribution at a position into a draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenRule:
+    """temperature (0: the most probable token), then top_k tokens, then the fewest tokens of probability top_p. Everything in float64.
+
+    float32 Gumbel noise would act as a temperature below 1 (Zheng et al. 2409.02908); here one uniform number of 52 bits is looked up in
+    the cumulative distribution. Raises ValueError for values out of range.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.temperature >= 0 and 0 < self.top_p <= 1 and (self.top_k is None or self.top_k >= 1)):
+            raise ValueError(f"temperature must be at least 0, top_p in (0, 1], top_k at least 1 or null, got {self}")
+
+    @property
+    def plain(self) -> bool:
+        """Whether tokens are drawn from the denoiser's own distribution."""
+        return self.temperature == 1 and self.top_p == 1 and self.top_k is None
+
+    def log_probs(self, log_prob: Tensor) -> Tensor:
+        """Log-probabilities (m, vocab) of the denoiser to those drawn from, float64 nats."""
+        out = log_prob.double()
+        if self.temperature == 0:
+            best = out.argmax(-1, keepdim=True)
+            return torch.full_like(out, -torch.inf).scatter(-1, best, 0.0)
+        if self.plain:
+            return out.log_softmax(-1)
+        out = out / self.temperature
+        if self.top_k is not None and self.top_k < out.shape[-1]:
+            worst = out.topk(self.top_k, dim=-1).values[..., -1:]
+            out = out.masked_fill(out < worst, -torch.inf)
+        if self.top_p < 1:
+            ranked, index = out.log_softmax(-1).sort(dim=-1, descending=True, stable=True)
+            before = ranked.exp().cumsum(-1) - ranked.exp()  # of the tokens ahead: the most probable one always stays
+            out = out.masked_fill(torch.zeros_like(out, dtype=torch.bool).scatter(-1, index, before >= self.top_p), -torch.inf)
+        return out.log_softmax(-1)
+
+    def draw(self, log_prob: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """log_prob (m, vocab) of the denoiser, u (m,) float64 in (0, 1) -> tokens (m,) and their log-probabilities under the rule."""
+        log_p = self.log_probs(log_prob)
+        return (tokens := invert(log_p, u)), log_p.gather(-1, tokens[:, None])[:, 0]
+
+
+def invert(log_p: Tensor, u: Tensor) -> Tensor:
+    """The token whose interval of the cumulative distribution holds u: log_p (m, vocab) float64, u (m,) in (0, 1) -> (m,).
+
+    A token of probability 0 has an empty interval, the ends of the range included.
+    """
+    cumulative = log_p.exp().cumsum(-1)
+    return (cumulative <= (u * cumulative[:, -1])[:, None]).sum(-1)

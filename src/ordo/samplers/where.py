@@ -1,0 +1,211 @@
+"""Which positions come first: rules that give every position a key; larger keys are decoded earlier.
+
+A rule says ``ahead``: its keys need no denoiser call, so that the call can be spent on the chosen positions alone; ``deterministic``: its
+keys are a function of what is revealed; and ``score_on``: whether it looks at distributions or at tokens drawn from them. Tokens that are
+given are revealed first, by descending ``key_of_given`` of the order law and uniforms (n, length): for denoisers to which turns matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ordo.order import OrderLaw
+from ordo.samplers.state import NOISE, ORDER, View
+
+
+class Where(Protocol):
+    """A position rule."""
+
+    @property
+    def ahead(self) -> bool: ...
+
+    @property
+    def deterministic(self) -> bool: ...
+
+    @property
+    def score_on(self) -> str: ...
+
+    def key(self, view: View) -> Tensor: ...
+
+    def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class ByLaw:
+    """The order law of the schedule: an order drawn for every row (temperature 1), its mode (0), or Plackett-Luce(w^(1/temperature)).
+
+    One position at a time this is the first-hitting sampler (2409.02908) for any number of schedules: the limit of the sampler of
+    2511.19152 for infinitely many steps.
+    """
+
+    temperature: float = 1.0
+    ahead, score_on = True, "distribution"
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+
+    @property
+    def deterministic(self) -> bool:
+        return self.temperature == 0
+
+    def key(self, view: View) -> Tensor:
+        if "law" not in view.state.memory:
+            view.state.memory["law"] = view.law.keys(view.fixed_uniform(ORDER), self.temperature)
+        return view.state.memory["law"]
+
+    def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
+        return law.keys(u, self.temperature)
+
+
+@dataclass(frozen=True)
+class ByOrder:
+    """One order for all rows: left_to_right, right_to_left, bisection, dilated, or the positions in decoding order.
+
+    bisection and dilated come with step sizes for ``how_many: by_groups``. bisection: the middle of every gap, coarse to fine; exact for
+    Markov chains. dilated (DUS, 2506.19037): positions a stride apart, the stride halved from step to step.
+    """
+
+    order: str | Sequence[int] = "left_to_right"
+    ahead, deterministic, score_on = True, True, "distribution"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.order, str) and self.order not in ("left_to_right", "right_to_left", "bisection", "dilated"):
+            raise ValueError(
+                f"order={self.order!r}: choose left_to_right, right_to_left, bisection, dilated, or give the positions in decoding order"
+            )
+        if not isinstance(self.order, str):
+            object.__setattr__(self, "order", tuple(int(i) for i in self.order))
+
+    def groups(self, length: int) -> list[list[int]]:
+        """Positions in decoding order, in the groups that by_groups decodes at once. Raises ValueError unless they are a permutation."""
+        if self.order == "left_to_right":
+            return [[i] for i in range(length)]
+        if self.order == "right_to_left":
+            return [[i] for i in reversed(range(length))]
+        if self.order == "bisection":
+            return bisection(length)
+        if self.order == "dilated":
+            return dilated(length)
+        if sorted(self.order) != list(range(length)):
+            raise ValueError(f"order must be a permutation of 0..{length - 1}, got {list(self.order)}")
+        return [[int(i)] for i in self.order]
+
+    def key(self, view: View) -> Tensor:
+        return self._key(view.eligible)
+
+    def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
+        return self._key(u)
+
+    def _key(self, like: Tensor) -> Tensor:
+        order = [i for group in self.groups(like.shape[1]) for i in group]
+        return -torch.tensor(order, device=like.device).argsort().double().expand(like.shape)
+
+
+def bisection(length: int) -> list[list[int]]:
+    """The middle of every gap that the groups before left, until no gap is left: 7 groups for 64 positions."""
+    groups, gaps = [], [(0, length)]
+    while gaps:
+        groups.append([(a + b - 1) // 2 for a, b in gaps])
+        gaps = [gap for a, b in gaps for gap in ((a, (a + b - 1) // 2), ((a + b - 1) // 2 + 1, b)) if gap[1] > gap[0]]
+    return groups
+
+
+def dilated(length: int) -> list[list[int]]:
+    """Positions that a stride divides, the stride halved from group to group down to 1: log2(length) groups."""
+    stride, seen, groups = 1 << max(0, math.ceil(math.log2(length)) - 1), set(), []
+    while stride:
+        groups.append([i for i in range(0, length, stride) if i not in seen])
+        seen |= set(groups[-1])
+        stride //= 2
+    return groups
+
+
+@dataclass(frozen=True)
+class ByScore:
+    """Positions the denoiser is surest of first.
+
+    score: confidence (largest probability, MaskGIT 2202.04200), margin (largest less second largest, 2502.06768), entropy (negative
+    entropy), or random. score_on: "distribution" scores before tokens are drawn, and every deterministic order then has an exact
+    likelihood; "drawn" scores the drawn token's probability in place of the largest one, as MaskGIT's published code does: it biases the
+    joint law and has no likelihood. noise: coefficient of Gumbel noise on log-score; anneal: times the share still masked (MaskGIT).
+    """
+
+    score: str = "confidence"
+    score_on: str = "distribution"
+    noise: float = 0.0
+    anneal: bool = True
+    ahead = False
+
+    def __post_init__(self) -> None:
+        if self.score not in ("confidence", "margin", "entropy", "random"):
+            raise ValueError(f"score={self.score!r}: choose confidence, margin, entropy, random")
+        if self.score_on not in ("distribution", "drawn") or (self.score_on == "drawn" and self.score != "confidence"):
+            raise ValueError(f"score_on={self.score_on!r}: choose distribution, or drawn with score=confidence")
+        if not self.noise >= 0:
+            raise ValueError(f"noise must be at least 0, got {self.noise}")
+
+    @property
+    def deterministic(self) -> bool:
+        return self.noise == 0 and self.score_on == "distribution" and self.score != "random"
+
+    def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
+        return law.keys(u, 0)
+
+    def key(self, view: View) -> Tensor:
+        if self.score == "random":
+            return view.uniform(NOISE)
+        key = self._score(view)
+        if self.noise:
+            gumbel = -(-view.uniform(NOISE).log()).log()
+            share = (view.state.masked.sum(1) / view.length)[:, None] if self.anneal else 1.0
+            key = torch.where(view.eligible, key + self.noise * share * gumbel, key)
+        return key
+
+    def _score(self, view: View) -> Tensor:
+        """On a log scale, so that noise acts on all alike; entropy as it is."""
+        if self.score_on == "drawn":
+            assert view.drawn is not None
+            return view.spread(view.drawn[1])
+        if self.score == "entropy":
+            return -view.entropy()
+        if self.score == "confidence":
+            return view.confidence().log()
+        p = view.known_log_prob().exp()
+        best = p.topk(min(2, p.shape[-1]), dim=-1).values
+        return view.spread(best[:, 0] - (best[:, 1] if p.shape[-1] > 1 else 0.0)).log()
+
+
+@dataclass(frozen=True)
+class Stable(ByScore):
+    """KLASS (2511.05664): positions whose distribution has settled come first, by confidence.
+
+    Settled: confidence at least ``confidence``, and KL(now || step before) below ``kl`` for ``history`` steps running. Use it with
+    ``how_many: settled``, which decodes all settled positions, or the surest one where none is.
+    """
+
+    confidence: float = 0.9
+    kl: float = 0.01
+    history: int = 2
+
+    def key(self, view: View) -> Tensor:
+        memory, vocab = view.state.memory, view.known_log_prob().shape[-1]
+        now = torch.zeros(*view.eligible.shape, vocab, dtype=torch.float64, device=view.eligible.device)
+        now[view.eligible] = view.known_log_prob()
+        if "before" not in memory:
+            memory["steady"] = torch.zeros(view.eligible.shape, dtype=torch.int64, device=now.device)
+            memory["seen"] = torch.zeros_like(view.eligible)
+        else:
+            moved = torch.where(now > -torch.inf, now.exp() * (now - memory["before"]), 0.0).sum(-1)
+            steady = view.eligible & memory["seen"] & (moved < self.kl)
+            memory["steady"] = torch.where(steady, memory["steady"] + 1, 0)
+        memory["before"], memory["seen"] = now, view.eligible.clone()
+        score = super().key(view)
+        memory["settled"] = view.eligible & (memory["steady"] >= self.history) & (view.confidence() >= self.confidence)
+        return torch.where(memory["settled"], score + 1e6, score)
