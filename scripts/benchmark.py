@@ -6,6 +6,8 @@
     python scripts/benchmark.py variance --text8 FILE    variance of the gradient in log w, three estimators, equal denoiser rows
     python scripts/benchmark.py throughput               tokens/s and memory against a plain torch.nn.TransformerEncoder step
     python scripts/benchmark.py tables --data FOLDER     every metric of synthetic tables on the paper's sets
+    python scripts/benchmark.py oracle                   every sampler with an exact denoiser: KL to the law against calls
+    python scripts/benchmark.py sampling                 sampling speed against loops as peers write them
 
 The last line on standard output is one JSON object. Finished runs below --work are reused, so a killed benchmark goes on.
 """
@@ -17,9 +19,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench import nae, structure, tables, text, throughput, variance
+from bench import nae, oracle, sampling, structure, tables, text, throughput, variance
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
+BENCHMARKS |= {"oracle": oracle, "sampling": sampling}
 
 
 def main() -> None:
