@@ -90,6 +90,9 @@ class BidirectionalTransformer(SetDenoiser):
             count = where.sum(1)
             most = int(count.max()) if len(count) else 0
             if 2 * most <= length:
+                if most == 1 and bool(count.all()):  # one by one
+                    at = where.to(torch.int8).argmax(1, keepdim=True)
+                    return self.read_out_at(self.norm(last(x, rotary, mask, condition=condition, at=at)[:, 0]), at[:, 0])
                 at = where.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
                 x = last(x, rotary, mask, condition=condition, at=at)
                 here = torch.arange(most, device=x.device) < count[:, None]

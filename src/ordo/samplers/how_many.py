@@ -45,7 +45,7 @@ class One:
     ahead, deterministic, single, draws_first = True, True, True, False
 
     def choose(self, view: View) -> Tensor:
-        return view.first(torch.ones_like(view.state.n_revealed))
+        return view.best()
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Threshold:
     ahead, deterministic, single, draws_first = False, True, False, False
 
     def choose(self, view: View) -> Tensor:
-        return view.eligible & ((view.confidence() >= self.confidence) | view.first(torch.ones_like(view.state.n_revealed)))
+        return view.eligible & ((view.confidence() >= self.confidence) | view.best())
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ class Settled:
         if "settled" not in view.state.memory:
             raise ValueError("how_many Settled needs where Stable")
         settled = view.state.memory["settled"] & view.eligible
-        one = view.first(torch.ones_like(view.state.n_revealed))
+        one = view.best()
         return torch.where(settled.any(1, keepdim=True), settled, one)
 
 

@@ -48,12 +48,13 @@ class State:
 
     def reveal(self, chosen: Tensor, tokens: Tensor, log_prob: Tensor, key: Tensor, step: int) -> None:
         """Writes tokens and log_prob (chosen.sum(),) at chosen (n, length); those of one step follow one another by descending key."""
-        self.tokens[chosen], self.log_prob[chosen] = tokens, log_prob
-        self.step[chosen] = step
+        self.tokens.masked_scatter_(chosen, tokens)
+        self.log_prob.masked_scatter_(chosen, log_prob)
+        self.step.masked_fill_(chosen, step)
         self.masked = self.masked & ~chosen  # a new tensor: rules may still hold the old one
         count = chosen.sum(1)
         if (count == 1).all():  # the common case, without a sort
-            self.order[torch.arange(len(count), device=count.device), self.n_revealed] = chosen.nonzero()[:, 1]
+            self.order.scatter_(1, self.n_revealed[:, None], chosen.to(torch.int8).argmax(1, keepdim=True))
         else:
             turn = key.masked_fill(~chosen, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
             row, position = chosen.nonzero(as_tuple=True)
@@ -136,11 +137,18 @@ class View:
 
     def by_key(self) -> Tensor:
         """Positions by descending key, the eligible ones first: (n, length) int64."""
-        assert self.key is not None
         if self._ranked is None:
-            key = self.key.clamp(min=-1e300).masked_fill(~self.eligible, -torch.inf)  # the log of a score may be -inf too
-            self._ranked = key.argsort(dim=1, descending=True, stable=True)
+            self._ranked = self._eligible_key().argsort(dim=1, descending=True, stable=True)
         return self._ranked
+
+    def _eligible_key(self) -> Tensor:
+        assert self.key is not None
+        return self.key.clamp(min=-1e300).masked_fill(~self.eligible, -torch.inf)  # the log of a score may be -inf too
+
+    def best(self) -> Tensor:
+        """The first eligible position by key, where there is one: (n, length) bool."""
+        at = self._eligible_key().argmax(1, keepdim=True)
+        return torch.zeros_like(self.eligible).scatter_(1, at, True) & self.eligible
 
     def first(self, count: Tensor) -> Tensor:
         """The first count (n,) of the eligible positions by key, at most all: (n, length) bool."""
