@@ -17,7 +17,7 @@ def test_python_blocks_run(index):
     exec(compile(BLOCKS[index], "README.md", "exec"), {"__name__": "readme"})
 
 
-@pytest.mark.parametrize("group", ["experiment", "data", "schedule", "objective", "denoiser"])
+@pytest.mark.parametrize("group", ["experiment", "data", "schedule", "objective", "denoiser", "sampler"])
 def test_listed_choices_are_the_choices(group):
     row = next(line for line in README.splitlines() if line.startswith(f"| `{group}=`"))
     listed = set(re.findall(r"`(\w+)`", row)) - {"_cpu"}
