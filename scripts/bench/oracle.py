@@ -113,11 +113,6 @@ def mean_and_error(values: Tensor) -> dict[str, float]:
     return {"mean": values.mean().item(), "standard_error": values.std().item() / math.sqrt(len(values))}
 
 
-def sizes_of(rule: InSteps, length: int) -> list[int]:
-    done = [math.ceil(share * length - 1e-9) for share in rule.shares()]
-    return [b - a for a, b in zip([0, *done[:-1]], done, strict=True) if b > a]
-
-
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     a = arguments
     if a.quick:
@@ -134,14 +129,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             entry["kl"] = mean_and_error(log_p - sampler_log_prob(oracle, sampler, rows).total_log_prob)
         elif name.startswith("random"):
             assert isinstance(sampler.how_many, InSteps)
-            sizes = sizes_of(sampler.how_many, oracle.length)
+            sizes = sampler.how_many.sizes(oracle.length)
             entry["kl_given_order"] = mean_and_error(log_p - given_orders(oracle, rows, sizes, a.orders, a.seed))
         out[name] = entry
     profile, predicted = information_profile(oracle, rows[:500], a.seed), {}
     for calls in a.calls:
         if calls <= oracle.length:
             shapes = {"best": best_sizes(profile, calls)}
-            shapes |= {shape: sizes_of(InSteps(calls, shape), oracle.length) for shape in ("uniform", "cosine")}
+            shapes |= {shape: InSteps(calls, shape).sizes(oracle.length) for shape in ("uniform", "cosine")}
             predicted[calls] = {
                 shape: {"predicted": factorisation_kl(profile, sizes)}
                 | mean_and_error(log_p - given_orders(oracle, rows, sizes, a.orders, a.seed))

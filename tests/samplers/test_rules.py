@@ -1,10 +1,10 @@
 """Every rule against a second, independent computation: by hand, by enumeration, or by the law's own probabilities."""
 
-import math
+from dataclasses import dataclass, field
 
 import pytest
 import torch
-from laws import every, hidden_markov, markov_chain
+from laws import every, markov_chain
 
 from ordo.data import MarkovChain
 from ordo.denoisers import BidirectionalTransformer, ChainOracle, OrderCausalTransformer
@@ -186,7 +186,7 @@ def test_predicted_and_measured_factorisation_kl():
     profile = torch.stack(profile)
     assert profile.sum().item() == pytest.approx(chain.entropy, abs=0.05), "the chain rule"
     for calls in (2, 4, 8):
-        shapes = {"best": best_sizes(profile, calls)} | {s: step_sizes(InSteps(calls, s), length) for s in ("uniform", "cosine")}
+        shapes = {"best": best_sizes(profile, calls)} | {s: InSteps(calls, s).sizes(length) for s in ("uniform", "cosine")}
         assert (sum(shapes["best"]), len(shapes["best"])) == (length, calls)
         predicted = {name: factorisation_kl(profile, sizes) for name, sizes in shapes.items()}
         assert predicted["best"] <= min(predicted.values()) + 1e-12
@@ -203,11 +203,6 @@ def measured_kl(oracle, rows, log_law, sizes):
         trace = sampler_log_prob(oracle, Sampler(ByOrder(order), InSteps(shape=sizes)), rows[i : i + 10])
         losses.append(log_law[i : i + 10] - trace.total_log_prob)
     return torch.cat(losses).mean().item()
-
-
-def step_sizes(rule, length):
-    done = [math.ceil(share * length - 1e-9) for share in rule.shares()]
-    return [b - a for a, b in zip([0, *done], done, strict=False) if b > a]
 
 
 def test_best_sizes_against_all_compositions():
@@ -326,12 +321,45 @@ def test_padding_is_not_seen(kind):
         assert torch.allclose(out[0, :3], out[1, :3], atol=1e-12)
 
 
+@dataclass(frozen=True)
+class Watched(OnGrid):
+    """Notes at every step which share of positions is revealed when it begins."""
+
+    revealed: list = field(default_factory=list)
+
+    def choose(self, view):
+        self.revealed.append(1 - view.eligible.double().mean(0))
+        return super().choose(view)
+
+
 def test_remasking_keeps_the_share_revealed():
-    """ReMDM on an oracle: at every time as many positions are revealed as the schedule says, and the law is met better than without."""
-    law, n = hidden_markov(), 20_000
-    trace = sample(law.oracle, Sampler(how_many=OnGrid(20), revise=ReMDM("rescale", 0.9)), n)
-    assert trace.remasked.sum() > n
-    assert law.test(sample(law.oracle, Sampler(how_many=OnGrid(20)), n).tokens) < law.test(trace.tokens) + 1e-9
+    """ReMDM and the corrector: at every time as many positions are revealed as the schedule says, position by position."""
+    oracle, schedule, n = ChainOracle.of_chain(LENGTH, 2, 0.3), power(), 20_000
+    for revise, rounds in ((ReMDM(eta=0.3), 1), (ReMDM("rescale", 0.9), 1), (ForwardBackward(2), 3)):
+        grid = Watched(6, "equal_mass")
+        trace = sample(oracle, Sampler(how_many=grid, revise=revise), n, schedule=schedule)
+        assert trace.remasked.sum() > n, "something happened"
+        times = grid.times(schedule)
+        assert len(grid.revealed) == 6 * rounds
+        for step, seen in enumerate(grid.revealed):
+            alpha = schedule.alpha(times[step // rounds : step // rounds + 1])[0] if step >= rounds else torch.zeros(LENGTH)
+            assert ((seen - alpha).abs() < 4.5 * (alpha * (1 - alpha) / n).sqrt() + 1e-9).all(), (revise, step)
+
+
+def test_what_remasking_does_to_the_law():
+    """On an oracle, total variation from the law: the corrector mends parallel decoding; ReMDM, which reveals more at once the more it
+    masks again, does not, however many steps it has."""
+    law, n = markov_chain(), 30_000
+    code = 2 ** torch.arange(6)
+
+    def distance(calls, revise=None):
+        trace = sample(law.oracle, Sampler(how_many=OnGrid(calls), revise=revise), n)
+        seen = torch.bincount((trace.tokens * code).sum(1), minlength=len(law.p)).double() / n
+        return (seen[(law.sequences * code).sum(1)] - law.p).abs().sum().item() / 2
+
+    assert distance(8, ForwardBackward(2)) < 0.5 * distance(8)
+    assert distance(32) < 0.35 * distance(8)
+    assert distance(32, ReMDM(eta=0.3)) > 0.35 * distance(8, ReMDM(eta=0.3))
 
 
 def test_path_planning_without_remasking_is_top_k_by_the_drawn_token():
@@ -350,6 +378,13 @@ def test_non_influence_on_independent_and_dependent_positions():
     trace = sample(tied, Sampler(ByScore(), NonInfluence(1e-2)), 50)
     assert (trace.rank[trace.step == 0] == 0).all(), "one position first"
     assert (trace.step.max(1).values == 1).all(), "and the others, now certain, at once"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_non_influence_of_nothing(kind):
+    """With no influence allowed, a network in which every position influences every other decodes one by one."""
+    trace = sample(network(kind), Sampler(ByScore(), NonInfluence(0.0)), 20)
+    assert (trace.step.max(1).values == LENGTH - 1).all()
 
 
 def test_uniforms_are_uniform_and_independent():

@@ -23,6 +23,8 @@ class MaskedLM(SetDenoiser):
     Raises ValueError for ids out of range.
     """
 
+    never: Tensor
+
     def __init__(
         self,
         logits: Callable[[Tensor, Tensor | None], Tensor],
@@ -64,8 +66,7 @@ class MaskedLM(SetDenoiser):
         """As BidirectionalTransformer; logits -inf for ids that are never drawn."""
         ids = tokens.masked_fill(tokens == self.mask_id, self.mask_token)
         out = self.logits(ids, None if present is None else present.long())
-        out = out.index_fill(-1, self.never, -torch.inf)  # type: ignore[arg-type]
-        return out if where is None else out[where]
+        return (out if where is None else out[where]).index_fill(-1, self.never, -torch.inf)
 
 
 class _Logits(nn.Module):

@@ -91,9 +91,14 @@ class InSteps:
         curve = (lambda x: x) if self.shape == "uniform" else (lambda x: 1 - math.cos(math.pi * x / 2))
         return [curve(k / self.calls) for k in range(1, self.calls)] + [1.0]
 
+    def sizes(self, length: int) -> list[int]:
+        """Positions that each step decodes of ``length``; steps without any are left out."""
+        done = [math.ceil(share * length - 1e-9) for share in self.shares()]
+        return [b - a for a, b in zip([0, *done[:-1]], done, strict=True) if b > a]
+
     def choose(self, view: View) -> Tensor:
         state = view.state
-        shares = torch.tensor(self.shares(), dtype=torch.float64, device=view.eligible.device)
+        shares = view.once("shares", lambda: torch.tensor(self.shares(), dtype=torch.float64, device=view.eligible.device))
         share = shares[state.step_in_block.clamp(max=len(shares) - 1)]
         target = (share * state.block_size - 1e-9).ceil().long()
         done = state.block_size - view.eligible.sum(1)
@@ -107,12 +112,16 @@ class ByGroups:
     order: ByOrder
     ahead, deterministic, single, draws_first = True, True, False, False
 
+    def numbers(self, length: int) -> Tensor:
+        """The number of every position's group, (length,)."""
+        out = torch.empty(length, dtype=torch.int64)
+        for i, group in enumerate(self.order.groups(length)):
+            out[group] = i
+        return out
+
     def choose(self, view: View) -> Tensor:
-        groups = self.order.groups(view.length)
-        number = torch.empty(view.length, dtype=torch.int64, device=view.eligible.device)
-        for i, group in enumerate(groups):
-            number[group] = i
-        mine = torch.where(view.eligible, number, len(groups))
+        number = view.once("groups", lambda: self.numbers(view.length).to(view.eligible.device))
+        mine = torch.where(view.eligible, number, view.length)
         return view.eligible & (mine == mine.min(1, keepdim=True).values)
 
 
@@ -202,7 +211,7 @@ class NonInfluence:
             asked = late & early.any(1, keepdim=True)
             if not asked.any():
                 continue
-            now = view.ask(asked, torch.where(early, would_be, view.state.tokens)).double()
+            now = view.ask(asked, early, would_be).double()
             old = before[asked[view.eligible]]
             moved = torch.where(old > -torch.inf, old.exp() * (old - now), 0.0).sum(-1)
             influenced = torch.zeros_like(trying)
@@ -253,7 +262,7 @@ class OnGrid:
 
     def alphas(self, view: View) -> tuple[Tensor, Tensor]:
         """alpha at the step's t and at its s, (n, length)."""
-        t = self.times(view.schedule)
+        t = view.once("times", lambda: self.times(view.schedule))
         k = view.state.step_in_block.clamp(max=self.calls - 1).cpu()
         device = view.eligible.device
         alpha_t, alpha_s = view.schedule.alpha(t[k].to(device)), view.schedule.alpha(t[k + 1].to(device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,6 +129,7 @@ def sample(
     state = new_state(tokens, masked, order, known_now.sum(1), seeds)
     session = denoiser.session(n, present)
     done: list[State] = []
+    shared: dict[str, Any] = {}
     step = 0
     while True:
         over = ~state.masked.any(1)
@@ -138,27 +140,28 @@ def sample(
             state = state.take(~over)
         if not len(state.row):
             break
-        _step(state, sampler, schedule, law, session, denoiser.mask_id, step, forced)
+        _step(state, sampler, schedule, law, session, denoiser.mask_id, step, forced, shared)
         step += 1
     return _trace(done, known_now)
 
 
 def _step(
-    state: State, sampler: Sampler, schedule: Schedule, law: OrderLaw, session: Session, mask_id: int, step: int, forced: Tensor | None
+    state: State,
+    sampler: Sampler,
+    schedule: Schedule,
+    law: OrderLaw,
+    session: Session,
+    mask_id: int,
+    step: int,
+    forced: Tensor | None,
+    shared: dict[str, Any],
 ) -> None:
-    """One step of all rows of the state, in place."""
+    """One step of all rows of the state, in place. shared: what rules compute once."""
     where, how_many, revise = sampler.where, sampler.how_many, sampler.revise
     eligible = state.masked if sampler.block is None else _leftmost_block(state.masked, sampler.block)
     state.block_size = torch.where(state.block_size < 0, eligible.sum(1), state.block_size)
 
-    def ask(tokens: Tensor, positions: Tensor) -> Tensor:
-        rows = positions.any(1)
-        state.calls += rows
-        if rows.all():
-            return session(state.row, tokens, state.order, state.n_revealed, positions)
-        return session(state.row[rows], tokens[rows], state.order[rows], state.n_revealed[rows], positions[rows])
-
-    view = View(state, eligible, step, ask, schedule, law, how_many)
+    view = View(state, eligible, step, session, schedule, law, how_many, shared)
     if revise is not None:
         revise.before(view)
     chosen = asked = eligible

@@ -41,7 +41,8 @@ def free(view: View) -> Tensor:
 @dataclass(frozen=True)
 class ReMDM:
     """ReMDM (2503.00307): with ``how_many: on_grid``, every revealed token is masked again with probability sigma, and more are revealed in
-    its place: marginals stay those of the schedule.
+    its place: the share revealed stays that of the schedule, but with ``confidence``. At a fixed sigma a step reveals several positions at
+    once however fine the grid, so even with an exact denoiser samples do not tend to the law; with eta of the order of 1 / calls they do.
 
     kind: "cap", sigma = min(eta, (1 - alpha_s) / alpha_t); "rescale", eta times the latter, the largest possible. confidence: sigma is
     shared out by a softmax of minus the probability that each token had when it was revealed (ReMDM-conf). loop: only on the plateau of

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from ordo.denoisers import Session
 from ordo.order import OrderLaw
 from ordo.randomness import RowRandom
 from ordo.schedules import Schedule
+
+T = TypeVar("T")
 
 TOKEN, ORDER, UNMASK, REMASK, NOISE, AGAIN = range(6)  # uses of random numbers: one stream of uniforms each
 
@@ -21,8 +24,8 @@ class State:
     """Rows in decoding, (n, ...) each; finished rows are taken out.
 
     row: number of the row in the call. tokens (n, length): the mask id where masked. masked: still to be decoded. known: given or absent,
-    never decoded or revised. order (n, length): the positions revealed so far, in turn, then anything; n_revealed (n,). rank, step,
-    log_prob (n, length): of the last reveal of each position; -1, -1 and 0 where none. remasked (n, length): how often masked again.
+    never decoded or revised. order (n, length): the positions revealed so far, in turn, then anything; n_revealed (n,). step, log_prob
+    (n, length): of the last reveal of each position; -1 and 0 where none. remasked (n, length): how often masked again.
     calls (n,): denoiser calls. step_in_block, block_size (n,): steps since the row's current block began, and positions masked then.
     """
 
@@ -52,14 +55,7 @@ class State:
         self.log_prob.masked_scatter_(chosen, log_prob)
         self.step.masked_fill_(chosen, step)
         self.masked = self.masked & ~chosen  # a new tensor: rules may still hold the old one
-        count = chosen.sum(1)
-        if (count == 1).all():  # the common case, without a sort
-            self.order.scatter_(1, self.n_revealed[:, None], chosen.to(torch.int8).argmax(1, keepdim=True))
-        else:
-            turn = key.masked_fill(~chosen, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
-            row, position = chosen.nonzero(as_tuple=True)
-            self.order[row, self.n_revealed[row] + turn[row, position]] = position
-        self.n_revealed += count
+        self.order, self.n_revealed = extended(self.order, self.n_revealed, chosen, key)
 
     def mask_again(self, positions: Tensor, mask_id: int) -> None:
         """Masks positions (n, length), all revealed and not known."""
@@ -73,11 +69,25 @@ class State:
         self.n_revealed = stays.sum(1)
 
 
+def extended(order: Tensor, n_revealed: Tensor, chosen: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+    """The order (n, length) and number revealed (n,) once chosen (n, length) follow by descending key; new tensors."""
+    count = chosen.sum(1)
+    if (count == 1).all():  # the common case, without a sort
+        position = chosen.to(torch.int8).argmax(1, keepdim=True)
+        return order.scatter(1, n_revealed[:, None], position), n_revealed + 1
+    turn = key.masked_fill(~chosen, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
+    row, position = chosen.nonzero(as_tuple=True)
+    order = order.clone()
+    order[row, n_revealed[row] + turn[row, position]] = position
+    return order, n_revealed + count
+
+
 class View:
     """One step, for the rules. eligible (n, length): masked positions that may be revealed now.
 
     log_prob: log mu of the eligible positions, (eligible.sum(), vocab) in row-major order, before the token rule; None while positions are
-    chosen ahead of the call. tokens, likewise (eligible.sum(),): drawn for them, where the rule asked for it.
+    chosen ahead of the call. drawn: tokens for them and their log-probabilities, (eligible.sum(),) each, where a rule draws first. once:
+    what a rule needs to compute only once for all steps.
     """
 
     def __init__(
@@ -85,14 +95,15 @@ class View:
         state: State,
         eligible: Tensor,
         step: int,
-        ask: Callable[[Tensor, Tensor], Tensor],
+        session: Session,
         schedule: Schedule,
         law: OrderLaw,
         how_many: Any,
+        shared: dict[str, Any],
     ):
         self.state, self.eligible, self.step, self.schedule, self.law, self.how_many = state, eligible, step, schedule, law, how_many
         self.random = RowRandom(state.seeds)
-        self._ask = ask
+        self._session, self._shared = session, shared
         self.log_prob: Tensor | None = None
         self.drawn: tuple[Tensor, Tensor] | None = None  # tokens and their log-probabilities under the token rule
         self.chosen = torch.zeros_like(eligible)
@@ -111,9 +122,28 @@ class View:
         """(n, length) float64, the same in all steps."""
         return self.random.uniform(-1, use, self.length)
 
-    def ask(self, where: Tensor, tokens: Tensor | None = None) -> Tensor:
-        """One call: log mu (where.sum(), vocab) at where (n, length), of the state's tokens or of others. Counts for rows asked about."""
-        return self._ask(self.state.tokens if tokens is None else tokens, where)
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` gave in the first step of this call of ``sample``: for what depends on neither rows nor steps."""
+        if name not in self._shared:
+            self._shared[name] = compute()
+        return self._shared[name]
+
+    def ask(self, where: Tensor, as_if: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
+        """One call: log mu (where.sum(), vocab) at where (n, length). Counts for the rows asked about.
+
+        as_if (n, length) bool, with tokens (n, length): as if they had been revealed too, by descending key, with these tokens.
+        """
+        state = self.state
+        shown, order, n_revealed = state.tokens, state.order, state.n_revealed
+        if as_if is not None and tokens is not None:
+            assert self.key is not None
+            shown = torch.where(as_if, tokens, shown)
+            order, n_revealed = extended(order, n_revealed, as_if, self.key)
+        rows = where.any(1)
+        state.calls += rows
+        if rows.all():
+            return self._session(state.row, shown, order, n_revealed, where)
+        return self._session(state.row[rows], shown[rows], order[rows], n_revealed[rows], where[rows])
 
     def spread(self, values: Tensor, fill: float = -torch.inf) -> Tensor:
         """Values (eligible.sum(),) at their places in (n, length) float64."""

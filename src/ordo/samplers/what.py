@@ -50,7 +50,8 @@ class TokenRule:
     def draw(self, log_prob: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """log_prob (m, vocab) of the denoiser, u (m,) float64 in (0, 1) -> tokens (m,) and their log-probabilities under the rule."""
         log_p = self.log_probs(log_prob)
-        return (tokens := invert(log_p, u)), log_p.gather(-1, tokens[:, None])[:, 0]
+        tokens = invert(log_p, u)
+        return tokens, log_p.gather(-1, tokens[:, None])[:, 0]
 
 
 def invert(log_p: Tensor, u: Tensor) -> Tensor:

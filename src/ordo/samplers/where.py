@@ -98,14 +98,14 @@ class ByOrder:
         return [[int(i)] for i in self.order]
 
     def key(self, view: View) -> Tensor:
-        return self._key(view.eligible)
+        return view.once("order", lambda: self._key(view.length, view.eligible.device)).expand(view.eligible.shape)
 
     def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
-        return self._key(u)
+        return self._key(u.shape[1], u.device).expand(u.shape)
 
-    def _key(self, like: Tensor) -> Tensor:
-        order = [i for group in self.groups(like.shape[1]) for i in group]
-        return -torch.tensor(order, device=like.device).argsort().double().expand(like.shape)
+    def _key(self, length: int, device: torch.device) -> Tensor:
+        order = [i for group in self.groups(length) for i in group]
+        return -torch.tensor(order, device=device).argsort().double()
 
 
 def bisection(length: int) -> list[list[int]]:
