@@ -141,7 +141,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if "learned" in seeds:
         found = [direction(order_law(work / n), seed) if reports[n]["estimates"] else {} for seed, n in enumerate(names["learned"])]
         out["learned"] |= {key: [each.get(key) for each in found] for key in next((each for each in found if each), {})}
-        modes = [order_law(work / name).mode() for name in (names["learned"][0], *again) if reports[name]["estimates"]]
-        out["stability"] = stability(modes)
+        finished = [name for name in (names["learned"][0], *again) if reports[name]["estimates"]]
+        out["stability"] = stability([order_law(work / name).mode() for name in finished])
+        exact = [above_law(work / name)["mode_exact"] for name in finished]
+        out["stability"] |= {"mode_above_law": [e[0] for e in exact], "mode_above_law_standard_error": [e[1] for e in exact]}
     out["entropy"] = [network(seed).entropy for seed in range(max(seeds.values()))]
     return out
