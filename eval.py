@@ -44,7 +44,8 @@ def main(config: DictConfig) -> None:
         report = evaluate(module, data, config)
         texts: list[str] = []
         if config.samples:
-            drawn = sample(module.denoiser, Sampler(), config.samples, schedule=module.schedule, seed=config.seed)
+            given = (data.val_set if config.split == "val" else data.test_set).given(config.samples, module.device)
+            drawn = sample(module.denoiser, Sampler(), config.samples, schedule=module.schedule, seed=config.seed, **given)
             texts = data.decode(drawn.tokens.cpu())
         save_report(report, folder, samples=texts, checkpoint=str(path), trained_with=module.config, provenance=provenance(device))
     except USER_ERRORS as error:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ordo.data import DataError, TableCodec, TableData, TextData, Vocabulary
+from ordo.data import DataError, SudokuData, TableCodec, TableData, TextData, Vocabulary
 from ordo.data.columns import CategoricalColumn
 from ordo.data.frames import read_table, typed
 from ordo.samplers import Sampler, sample_batches
@@ -85,8 +85,14 @@ def with_given(frame: pd.DataFrame, cells: pd.DataFrame, known: Tensor, names: l
 
 def text_decoder(checkpoint: dict[str, Any], trained: DictConfig) -> Callable[[Tensor], list[str]]:
     """Tokens to strings, without the data."""
-    state = checkpoint.get(TextData.__qualname__)
-    return Vocabulary(tuple(state["vocabulary"])).decode if state else instantiate(trained.data.task).decode
+    vocabulary = characters(checkpoint)
+    return vocabulary.decode if vocabulary else instantiate(trained.data.task).decode
+
+
+def characters(checkpoint: dict[str, Any]) -> Vocabulary | None:
+    """Of the model, if its tokens are single characters: text, or the digits of a Sudoku."""
+    states = [checkpoint[kind.__qualname__] for kind in (TextData, SudokuData) if kind.__qualname__ in checkpoint]
+    return Vocabulary(tuple(states[0]["vocabulary"])) if states else None
 
 
 def template_tokens(template: str, blank: str, vocabulary: Vocabulary, length: int, n: int) -> tuple[Tensor, Tensor]:
@@ -150,10 +156,9 @@ def main(config: DictConfig) -> None:
             raise ConfigError("given and impute are for tables")
         n = len(given) if given is not None else config.n or 1000
         if config.template is not None:
-            text_state = checkpoint.get(TextData.__qualname__)
-            if text_state is None:
-                raise ConfigError("template is for text")
-            vocabulary = Vocabulary(tuple(text_state["vocabulary"]))
+            vocabulary = characters(checkpoint)
+            if vocabulary is None:
+                raise ConfigError("template is for text and Sudokus")
             given, known = template_tokens(str(config.template), config.blank, vocabulary, module.denoiser.length, n)
         sampler = build_sampler(config)
         if config.log_prob and sampler.revise is not None:

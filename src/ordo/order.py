@@ -25,6 +25,7 @@ class OrderDraw:
     order: (n, length) int64. score: (n, length) float64, differentiable; its sum over ranks is the
     log-density whose gradient is the score. ``causal``: term i is the log-probability of the choice
     at rank i given the choices before it, so costs before rank i may be dropped from its advantage.
+    Known positions, where there are any, come first, by position; no choice leads to them: their score is 0.
     """
 
     order: Tensor
@@ -37,7 +38,7 @@ class OrderLaw(Protocol):
 
     length: int
 
-    def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw: ...
+    def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw: ...
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor: ...
 
@@ -50,6 +51,20 @@ class NextStepLaw(OrderLaw, Protocol):
     def step_log_prob(self, order: Tensor) -> Tensor: ...
 
     def next_log_prob(self, revealed: Tensor) -> Tensor: ...
+
+
+def known_first(key: Tensor, known: Tensor | None) -> Tensor:
+    """Orders (n, length) of descending key (n, length); positions known (n, length) bool come before, by position."""
+    if known is None:
+        return key.argsort(dim=-1, descending=True)
+    return key.masked_fill(known, torch.inf).argsort(dim=-1, descending=True, stable=True)
+
+
+def after_known(by_rank: Tensor, known: Tensor | None) -> Tensor:
+    """by_rank (n, length), and 0 at the ranks of known (n, length) positions."""
+    if known is None:
+        return by_rank
+    return torch.where(torch.arange(by_rank.shape[1], device=by_rank.device) >= known.sum(1, keepdim=True), by_rank, 0.0)
 
 
 class PlackettLuce:
@@ -71,11 +86,11 @@ class PlackettLuce:
         """The same law with mean(log w) = 0; the law does not change when w is scaled."""
         return PlackettLuce(self.log_w - self.log_w.mean())
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit exponential."""
+    def sample(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> Tensor:
+        """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit exponential. known: see ``OrderDraw``."""
         log_w = self.log_w.detach()
         noise = torch.empty(n, self.length, dtype=torch.float64, device=log_w.device).exponential_(generator=generator)
-        return (log_w - noise.log()).argsort(dim=-1, descending=True)
+        return known_first(log_w - noise.log(), known)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
         """Uniforms (n, length) in (0, 1) to keys whose descending order is a draw from the law. Temperature: of log w; 0: the mode.
@@ -87,9 +102,9 @@ class PlackettLuce:
             return -self.mode().argsort().double().expand(u.shape)
         return log_w / temperature - (-u.double().log()).log()
 
-    def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
-        order = self.sample(n, generator)
-        return OrderDraw(order, self.step_log_prob(order), causal=True)
+    def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
+        order = self.sample(n, generator, known)
+        return OrderDraw(order, after_known(self.step_log_prob(order), known), causal=True)
 
     def step_log_prob(self, order: Tensor) -> Tensor:
         """log P(pi(i) | pi(<i)) for every rank: order (n, length) -> (n, length) nats."""
@@ -177,8 +192,8 @@ class FixedOrder:
         """Minus the rank of every position, whatever u (n, length) and the temperature."""
         return -self.order.argsort().double().expand(u.shape)
 
-    def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
-        order = self.sample(n)
+    def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
+        order = self.sample(n) if known is None else known_first(-self.order.argsort().double().expand(n, -1), known)
         return OrderDraw(order, torch.zeros(n, self.length, dtype=torch.float64, device=order.device), causal=True)
 
     def step_log_prob(self, order: Tensor) -> Tensor:

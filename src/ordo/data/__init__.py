@@ -7,6 +7,7 @@ from ordo.data.law import Law
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import SequenceData
 from ordo.data.processes import BinaryTree, EvenParity, IndependentTokens, MarkovChain
+from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
 from ordo.data.table_sets import TABLE_SETS
 from ordo.data.task_data import TaskData
@@ -32,6 +33,7 @@ __all__ = [
     "SequenceData",
     "StepBatchSampler",
     "StepSampler",
+    "SudokuData",
     "TableCodec",
     "TableData",
     "TaskData",

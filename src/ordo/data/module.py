@@ -16,18 +16,30 @@ from ordo.data.errors import DataError
 from ordo.data.loader import StepSampler
 
 
-class Rows(Dataset[Tensor]):
-    """A fixed table of sequences; rows are fetched a batch at a time. ``tokens``: (n, length), any integer dtype."""
+class Rows(Dataset[Any]):
+    """A fixed table of sequences; rows are fetched a batch at a time.
 
-    def __init__(self, tokens: Tensor) -> None:
-        self.tokens = tokens
+    tokens: (n, length), any integer dtype. known: positions (n, length) bool that are given, or None.
+    """
+
+    def __init__(self, tokens: Tensor, known: Tensor | None = None) -> None:
+        self.tokens, self.known = tokens, known
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitems__(self, indices: list[int]) -> Tensor:
-        """(batch, length) int64."""
-        return self.tokens[torch.tensor(indices) % len(self.tokens)].long()
+    def __getitems__(self, indices: list[int]) -> Tensor | tuple[Tensor, Tensor]:
+        """(batch, length) int64, and known (batch, length) bool where there are any."""
+        rows = torch.tensor(indices) % len(self.tokens)
+        tokens = self.tokens[rows].long()
+        return tokens if self.known is None else (tokens, self.known[rows])
+
+    def given(self, n: int, device: torch.device) -> dict[str, Tensor]:
+        """What to give ``ordo.samplers.sample`` for n sequences: tokens and known of the first rows, again and again; nothing where none is."""
+        if self.known is None:
+            return {}
+        rows = torch.arange(n) % len(self.tokens)
+        return {"given": self.tokens[rows].long().to(device), "known": self.known[rows].to(device)}
 
 
 def _as_is(batch: Any) -> Any:
@@ -35,7 +47,8 @@ def _as_is(batch: Any) -> Any:
 
 
 class SequenceData(L.LightningDataModule, ABC):
-    """Base of the data modules. Batches are int64 tensors (batch, length) with tokens in 0..vocab_size-1, nothing else.
+    """Base of the data modules. Batches are int64 tensors (batch, length) with tokens in 0..vocab_size-1; where some of them are given and
+    only the others to be decoded, pairs of these and known (batch, length) bool.
 
     Subclasses fill the attributes below and ``val_set``, ``test_set`` in ``setup``, which is cheap to call twice; they say
     what the training rows are (``train_rows``) and in which order they come (``train_sampler``).
@@ -43,6 +56,7 @@ class SequenceData(L.LightningDataModule, ABC):
     Attributes (after ``setup``):
         vocab_size: V; the mask, which no data set contains, is token V.
         vocab_sizes: of every position, for denoisers with a vocabulary per column; None (text): ``vocab_size`` everywhere.
+        coordinates: of positions on a grid, its axes: lists of ``length`` whole numbers from 0, such as row and column; None: a line.
         ordered: how many of every position's tokens are ordered, such as bins of numbers; None: none.
         length: tokens per sequence.
         unit: what one token is: "char", "token", or "column" of a table.
@@ -62,6 +76,7 @@ class SequenceData(L.LightningDataModule, ABC):
     vocab_size: int
     vocab_sizes: list[int] | None = None
     ordered: list[int] | None = None
+    coordinates: list[list[int]] | None = None
     length: int
     unit: str
     entropy: float | None
@@ -81,7 +96,7 @@ class SequenceData(L.LightningDataModule, ABC):
         self.seed, self.num_workers = seed, num_workers
 
     @abstractmethod
-    def train_rows(self, rank: int, world_size: int) -> Dataset[Tensor]:
+    def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
         """Training data set on this rank; ``__getitems__`` gets what the sampler hands out."""
 
     @abstractmethod
@@ -109,15 +124,15 @@ class SequenceData(L.LightningDataModule, ABC):
         dataset, sampler = self.train_rows(*self.ranks()), self.train_sampler(*self.ranks())
         return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=_as_is, num_workers=self.num_workers)
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Validation sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
         return self._ordered(self.val_set)
 
-    def test_dataloader(self) -> DataLoader[Tensor]:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Test sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
         return self._ordered(self.test_set)
 
-    def _ordered(self, dataset: Rows) -> DataLoader[Tensor]:
+    def _ordered(self, dataset: Rows) -> DataLoader[Any]:
         rank, world_size = self.ranks()
         # Equal shares, up to world_size - 1 sequences left out: a rank with one batch more than the others would wait for them for ever.
         share = max(1, len(dataset) // world_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,12 @@ class BidirectionalTransformer(SetDenoiser):
         length: positions.
         width, heads, layers, dropout: size of the transformer.
         positions: "rotary", "learned" (absolute, for columns or tasks without a geometry) or "both".
+        coordinates: of positions on a grid, its axes, each a list of ``length`` whole numbers from 0; every axis gets learned embeddings.
         time_conditioning: AdaLN on the noise level. The level is the masked fraction of the input: given z the
             posterior of x does not depend on t, and the fraction is known to every objective, likelihood and sampler.
     """
 
+    coordinates: Tensor
     cos: Tensor
     sin: Tensor
 
@@ -39,6 +42,7 @@ class BidirectionalTransformer(SetDenoiser):
         layers: int = 4,
         dropout: float = 0.0,
         positions: str = "both",
+        coordinates: Sequence[Sequence[int]] | None = None,
         time_conditioning: bool = False,
     ):
         super().__init__()
@@ -47,6 +51,11 @@ class BidirectionalTransformer(SetDenoiser):
         self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
         self.token = nn.Embedding(vocab_size + 1, width)
         self.position = nn.Embedding(length, width) if positions != "rotary" else None
+        if any(len(axis) != length or min(axis) < 0 for axis in coordinates or []):
+            raise ValueError(f"every axis of coordinates must have {length} whole numbers from 0")
+        axes = torch.tensor([list(axis) for axis in coordinates or []], dtype=torch.int64).reshape(-1, length)
+        self.register_buffer("coordinates", axes, persistent=False)
+        self.axes = nn.ModuleList(nn.Embedding(int(axis.max()) + 1, width) for axis in axes)
         self.blocks = nn.ModuleList(Block(width, heads, dropout, time_conditioning) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocab_size)
@@ -70,6 +79,8 @@ class BidirectionalTransformer(SetDenoiser):
         length = tokens.shape[1]
         if self.position is not None:
             x = x + self.position.weight[:length]
+        for axis, embedding in zip(self.coordinates, self.axes, strict=True):
+            x = x + embedding(axis[:length])
         cos, sin = self.cos[:length], self.sin[:length]
         rotary = (cos, sin, cos, sin) if self.rotary else None
         condition = None

@@ -125,7 +125,7 @@ class TableTransformer(BidirectionalTransformer):
         waves: int = 0,
     ):
         sizes, ordered = check_sizes(vocab_sizes, ordered)
-        super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned", time_conditioning)
+        super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned", time_conditioning=time_conditioning)
         self.vocab_sizes = sizes
         self.token = ColumnEmbedding(sizes, width, ordered, waves)  # type: ignore[assignment]
         self.head = ColumnHead(sizes, width, ordered, waves)  # type: ignore[assignment]

@@ -10,60 +10,83 @@ import torch
 from torch import Tensor
 
 from ordo.denoisers import Denoiser
-from ordo.order import OrderLaw
+from ordo.order import OrderLaw, after_known, known_first
 from ordo.randomness import StepRandom
 
 
 @torch.no_grad()
-def order_log_prob(denoiser: Denoiser, tokens: Tensor, order: Tensor) -> Tensor:
+def order_log_prob(denoiser: Denoiser, tokens: Tensor, order: Tensor, known: Tensor | None = None) -> Tensor:
     """Exact log p(x) when ``order`` depends on nothing but what is revealed, for instance fixed: sum_i log mu(x_{pi(i)} | x_{pi(<i)}).
 
     tokens (batch, length), order (length,) or (batch, length) -> (batch,) float64. One call of an order-causal denoiser, ``length`` of a
-    bidirectional one. For orders drawn at random it is the log-likelihood conditional on the order.
+    bidirectional one. For orders drawn at random it is the log-likelihood conditional on the order. known (batch, length) bool: log p of
+    the other positions given these, in the same order.
     """
-    return denoiser.order_log_prob(tokens, order.expand_as(tokens)).double().sum(-1)
+    order = order.expand_as(tokens)
+    if known is not None:
+        order = known_first(-order.argsort(-1).double(), known)
+    return after_known(denoiser.order_log_prob(tokens, order).double(), known).sum(-1)
 
 
 @torch.no_grad()
-def nelbo(denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 4, random: StepRandom | None = None) -> Tensor:
+def nelbo(
+    denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 4, random: StepRandom | None = None, known: Tensor | None = None
+) -> Tensor:
     """An unbiased estimate, for each sequence, of E_pi[-log p(x | pi)] >= -log p(x), pi ~ law (2511.19152, Prop. 3.1).
 
     tokens (batch, length) -> (batch,) float64; spends ``draws`` denoiser rows a sequence. An order-causal denoiser scores whole orders. A
     bidirectional one scores one stratified number of revealed tokens a draw, with the next token summed exactly where the law's
-    next-choice probabilities are known, and drawn where not.
+    next-choice probabilities are known, and drawn where not. known (batch, length) bool: of the other positions given these.
     """
     random = random or StepRandom()
     batch, length = tokens.shape
-    order = law.draw(draws * batch, random.own(tokens.device)).order
+    known = None if known is None else known.repeat(draws, 1)
+    order = law.draw(draws * batch, random.own(tokens.device), known).order
     x = tokens.repeat(draws, 1)
     if denoiser.order_causal:
-        return -order_log_prob(denoiser, x, order).view(draws, batch).mean(0)
-    # Row d * batch + b: the draws of one sequence lie 1/draws apart, so they spread evenly over 0..length-1.
-    k = (random.stratified(draws * batch, tokens.device) * length).long().clamp(max=length - 1)
+        return -order_log_prob(denoiser, x, order, known).view(draws, batch).mean(0)
+    n_known = torch.zeros(len(x), dtype=torch.int64, device=x.device) if known is None else known.sum(1)
+    # Row d * batch + b: the draws of one sequence lie 1/draws apart, so they spread evenly over the numbers of revealed positions.
+    k = (n_known + (random.stratified(draws * batch, tokens.device) * (length - n_known)).long()).clamp(max=length - 1)
     rank = order.argsort(-1)
     revealed = rank < k[:, None]
     p_next = law.next_log_prob(revealed).exp() if hasattr(law, "next_log_prob") else (rank == k[:, None]).double()  # type: ignore[attr-defined]
     log_prob = denoiser.conditionals(x, order, k).gather(-1, x[..., None])[..., 0].double()
     cost = torch.where(p_next > 0, -p_next * log_prob, 0.0).sum(-1)
-    return length * cost.view(draws, batch).mean(0)
+    return ((length - n_known) * cost).view(draws, batch).mean(0)
 
 
 @torch.no_grad()
 def importance_bound(
-    denoiser: Denoiser, law: OrderLaw, tokens: Tensor, draws: int = 16, generator: torch.Generator | None = None
+    denoiser: Denoiser,
+    law: OrderLaw,
+    tokens: Tensor,
+    draws: int = 16,
+    generator: torch.Generator | None = None,
+    known: Tensor | None = None,
 ) -> Tensor:
     """log of the mean over k orders of p(x | pi_k), for k = 1..draws: (batch, draws) float64 nats.
 
     A lower bound on the log of the mixture E_pi p(x | pi) in expectation, rising in k and tending to it (Burda et al. 1509.00519).
+    known (batch, length) bool: of the other positions given these.
     """
     batch = tokens.shape[0]
-    per_order = [order_log_prob(denoiser, tokens, law.draw(batch, generator).order) for _ in range(draws)]
+    per_order = [order_log_prob(denoiser, tokens, law.draw(batch, generator, known).order, known) for _ in range(draws)]
     counts = torch.arange(1, draws + 1, device=tokens.device, dtype=torch.float64)
     return torch.stack(per_order, -1).logcumsumexp(-1) - counts.log()
 
 
 @torch.no_grad()
-def loss_by_rank(denoiser: Denoiser, law: OrderLaw, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """-log mu of the token decoded after i others, under one drawn order a sequence: (batch, length) float64 nats."""
-    order = law.draw(tokens.shape[0], generator).order
-    return -denoiser.order_log_prob(tokens, order).double()
+def loss_by_rank(
+    denoiser: Denoiser, law: OrderLaw, tokens: Tensor, generator: torch.Generator | None = None, known: Tensor | None = None
+) -> Tensor:
+    """-log mu of the token decoded after i others, under one drawn order a sequence: (batch, length) float64 nats.
+
+    known (batch, length) bool: positions given from the start, which do not count as others; NaN beyond a row's last.
+    """
+    order = law.draw(tokens.shape[0], generator, known).order
+    loss = -denoiser.order_log_prob(tokens, order).double()
+    if known is None:
+        return loss
+    rank = torch.arange(tokens.shape[1], device=tokens.device) + known.sum(1, keepdim=True)
+    return loss.gather(1, rank.clamp(max=tokens.shape[1] - 1)).masked_fill(rank >= tokens.shape[1], torch.nan)

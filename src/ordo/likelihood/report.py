@@ -42,12 +42,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LikelihoodReport:
-    """estimates by name, and by law the loss against the number revealed: mean and standard error (length,) in nats.
+    """estimates by name, and by law the loss against the number revealed: mean and standard error by number in nats.
 
+    length: tokens of a sequence that are decoded; a mean, where given positions differ between sequences.
     values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all sequences, the others of ``values["exact_rows"]``.
     """
 
-    length: int
+    length: float
     vocab_size: int
     unit: str
     entropy: float | None
@@ -75,6 +76,22 @@ class LikelihoodReport:
         return out
 
 
+def batches(tokens: Tensor, known: Tensor | None, size: int) -> list[tuple[Tensor, Tensor | None]]:
+    """tokens, and known where there are any, in batches."""
+    parts = tokens.split(size)
+    return [*zip(parts, [None] * len(parts) if known is None else known.split(size), strict=True)]
+
+
+def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
+    """curve (sequences, numbers revealed), NaN where a sequence ends before: mean and standard error for every number that is reached."""
+    there = ~curve.isnan()
+    count = there.sum(0)
+    curve, there, count = curve[:, count > 0], there[:, count > 0], count[count > 0]
+    mean = curve.nansum(0) / count
+    variance = torch.where(there, (curve - mean) ** 2, 0.0).sum(0) / (count - 1)  # NaN of one sequence
+    return {"nats": mean.tolist(), "standard_error": (variance / count).sqrt().tolist()}
+
+
 @torch.no_grad()
 def likelihood_report(
     denoiser: Denoiser,
@@ -89,12 +106,14 @@ def likelihood_report(
     unit: str = "token",
     entropy: float | None = None,
     progress: Any = None,
+    known: Tensor | None = None,
 ) -> LikelihoodReport:
     """All four likelihoods and the loss against the number revealed.
 
     tokens (n, length) on the denoiser's device. ``draws``: denoiser rows per sequence of each NELBO. ``exact_sequences``: evenly spaced
     sequences for what scores whole orders (mode, importance, curve); None: all for an order-causal denoiser, 64 for a bidirectional
     one, which needs ``length`` calls an order. ``progress``: callable(iterable, description) -> iterable, such as rich's track.
+    known (n, length) bool: positions that are given; every likelihood is of the others given these.
     """
     n, length = tokens.shape
     if n == 0:
@@ -103,30 +122,27 @@ def likelihood_report(
         raise ValueError("draws, importance_draws, batch_size and exact_sequences must be positive")
     some = n if exact_sequences is None and denoiser.order_causal else min(n, exact_sequences or 64)
     exact_rows = torch.linspace(0, n - 1, some).round().long()
-    subset = tokens[exact_rows.to(tokens.device)]
+    subset, subset_known = (None if x is None else x[exact_rows.to(tokens.device)] for x in (tokens, known))
+    assert subset is not None
     uniform = uniform_law(length, tokens.device)
     laws = {"uniform": uniform, "own": law}
     watch = progress or (lambda batches, description: batches)
     values: dict[str, list[Tensor]] = {}
     curves: dict[str, list[Tensor]] = {}
-    for i, batch in enumerate(watch(tokens.split(batch_size), "NELBO")):
+    for i, (batch, given) in enumerate(watch(batches(tokens, known, batch_size), "NELBO")):
         for name, each in laws.items():
-            values.setdefault(f"{name}_nelbo", []).append(nelbo(denoiser, each, batch, draws, StepRandom(seed, i)))
-    for i, batch in enumerate(watch(subset.split(batch_size), "exact and importance")):
+            values.setdefault(f"{name}_nelbo", []).append(nelbo(denoiser, each, batch, draws, StepRandom(seed, i), given))
+    for i, (batch, given) in enumerate(watch(batches(subset, subset_known, batch_size), "exact and importance")):
         generator = seeded_generator(tokens.device, seed, i, -7)  # not the orders of the NELBO
-        values.setdefault("mode_exact", []).append(-order_log_prob(denoiser, batch, law.mode()))
-        bound = importance_bound(denoiser, law, batch, importance_draws, generator)
+        values.setdefault("mode_exact", []).append(-order_log_prob(denoiser, batch, law.mode(), given))
+        bound = importance_bound(denoiser, law, batch, importance_draws, generator, given)
         values.setdefault("importance", []).append(-bound[:, -1])
         for name, each in laws.items():
-            curves.setdefault(name, []).append(loss_by_rank(denoiser, each, batch, generator))
-    by_revealed = {}
-    for name, parts in curves.items():
-        curve = torch.cat(parts)
-        error = curve.std(0) / math.sqrt(len(curve)) if len(curve) > 1 else torch.full((length,), math.nan)
-        by_revealed[name] = {"nats": curve.mean(0).tolist(), "standard_error": error.tolist()}
+            curves.setdefault(name, []).append(loss_by_rank(denoiser, each, batch, generator, given))
+    by_revealed = {name: mean_and_error(torch.cat(parts)) for name, parts in curves.items()}
     joined = {name: torch.cat(parts).cpu() for name, parts in values.items()}
     return LikelihoodReport(
-        length=length,
+        length=length if known is None else length - known.double().sum(1).mean().item(),
         vocab_size=denoiser.vocab_size,
         unit=unit,
         entropy=entropy,

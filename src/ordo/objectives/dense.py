@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ordo.denoisers.order_causal import OrderCausalTransformer
 from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out
+from ordo.order import after_known
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -62,8 +63,17 @@ class Dense(nn.Module):
         ):  # fmt: skip
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
-    def forward(self, denoiser: OrderCausalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom) -> ObjectiveOutput:
+    def forward(
+        self,
+        denoiser: OrderCausalTransformer,
+        schedule: Schedule,
+        tokens: Tensor,
+        random: StepRandom,
+        known: Tensor | None = None,
+    ) -> ObjectiveOutput:
         """tokens (batch, length) int64, clean.
+
+        known (batch, length) bool: given positions, which are revealed from the start; the NELBO is that of the others given these.
 
         Raises ValueError for a bidirectional denoiser, or RLOO with draws < 2 and a learned schedule.
         """
@@ -75,11 +85,13 @@ class Dense(nn.Module):
         if learned and self.baseline == "rloo":
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
         batch, length = tokens.shape
-        draw = schedule.law().draw(self.draws * batch, random.own(tokens.device))
+        known = None if known is None else known.repeat(self.draws, 1)
+        draw = schedule.law().draw(self.draws * batch, random.own(tokens.device), known)
         x = tokens.repeat(self.draws, 1)
         logits = denoiser(x, draw.order)
         target = x.gather(1, draw.order)
         cost = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view_as(target).double()
+        cost = after_known(cost, known)
         nelbo = cost.detach().sum(-1)
         surrogate = cost.sum(-1)
         diagnostics: dict[str, Tensor] = {}

@@ -26,8 +26,12 @@ class OrderSpace(nn.Module):
         check_draws(draws, 1, "the order-space objective")
         self.draws = draws
 
-    def forward(self, denoiser: Denoiser, schedule: Schedule, tokens: Tensor, random: StepRandom) -> ObjectiveOutput:
+    def forward(
+        self, denoiser: Denoiser, schedule: Schedule, tokens: Tensor, random: StepRandom, known: Tensor | None = None
+    ) -> ObjectiveOutput:
         """tokens (batch, length) int64, clean.
+
+        known (batch, length) bool: given positions, which are revealed from the start; the NELBO is that of the others given these.
 
         Raises ValueError for a law without known next-choice probabilities, or draws < 2 with a learned schedule.
         """
@@ -41,8 +45,10 @@ class OrderSpace(nn.Module):
         if learned:
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
         batch, length = tokens.shape
-        n_revealed = (random.stratified(batch, tokens.device) * length).long().clamp(max=length - 1)
-        draw = law.draw(self.draws * batch, random.own(tokens.device))
+        n_known = torch.zeros(batch, dtype=torch.int64, device=tokens.device) if known is None else known.sum(1)
+        unknown = length - n_known
+        n_revealed = (n_known + (random.stratified(batch, tokens.device) * unknown).long()).clamp(max=length - 1)
+        draw = law.draw(self.draws * batch, random.own(tokens.device), None if known is None else known.repeat(self.draws, 1))
         rank = draw.order.argsort(-1)
         k = n_revealed.repeat(self.draws)
         x = tokens.repeat(self.draws, 1)
@@ -55,7 +61,7 @@ class OrderSpace(nn.Module):
         else:
             logits = denoiser(x.masked_fill(~revealed, denoiser.mask_id), where=where)  # type: ignore[operator]
             cost = scatter(F.cross_entropy(logits, x[where], reduction="none").double(), where)
-        terms = (length * p_next * cost).view(self.draws, batch, length)
+        terms = (unknown.repeat(self.draws)[:, None] * p_next * cost).view(self.draws, batch, length)
         f = terms.sum(-1)
         surrogate = f
         if learned:

@@ -17,7 +17,7 @@ class LawTooSharp(ValueError):
 
 @dataclass
 class ObjectiveOutput:
-    """loss: scalar *surrogate* to differentiate, nats per token; its value is not the NELBO and must not be reported as one.
+    """loss: scalar *surrogate* to differentiate, nats per position; its value is not the NELBO and must not be reported as one.
 
     nelbo: (batch,) nats per sequence, detached, an unbiased estimate under the schedule's own order law.
     by_position: (batch, length) nats, detached; what each position contributed; sums to ``nelbo``.
@@ -37,7 +37,9 @@ class Objective(Protocol):
 
     draws: int
 
-    def __call__(self, denoiser: nn.Module, schedule: nn.Module, tokens: Tensor, random: StepRandom) -> ObjectiveOutput: ...
+    def __call__(
+        self, denoiser: nn.Module, schedule: nn.Module, tokens: Tensor, random: StepRandom, known: Tensor | None = None
+    ) -> ObjectiveOutput: ...
 
 
 def is_learned(schedule: nn.Module) -> bool:

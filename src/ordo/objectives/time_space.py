@@ -32,8 +32,12 @@ class TimeSpace(nn.Module):
             raise ValueError(f"t_min must lie in [0, 1), got {t_min}")
         self.draws, self.t_min = draws, t_min
 
-    def forward(self, denoiser: BidirectionalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom) -> ObjectiveOutput:
+    def forward(
+        self, denoiser: BidirectionalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom, known: Tensor | None = None
+    ) -> ObjectiveOutput:
         """tokens (batch, length) int64, clean.
+
+        known (batch, length) bool: given positions, which are revealed from the start; the NELBO is that of the others given these.
 
         Raises ValueError for an order-causal denoiser, or a learned schedule with draws < 2; LawTooSharp (looked for on the CPU) if a
         position is masked with a probability below 1e-3 even at t = 1 - 1e-6.
@@ -50,6 +54,8 @@ class TimeSpace(nn.Module):
         rate = torch.where((u < self.t_min)[:, None], 1.0 / max(self.t_min, 1e-300), schedule.rate(t))
         noise = torch.rand(self.draws, batch, length, dtype=torch.float64, device=tokens.device, generator=random.own(tokens.device))
         masked = noise < 1.0 - schedule.alpha(t).detach()
+        if known is not None:
+            masked = masked & ~known
         x = tokens.expand(self.draws, -1, -1)
         z = x.masked_fill(masked, denoiser.mask_id).flatten(0, 1)
         logits = denoiser(z, where=masked.flatten(0, 1))
@@ -59,7 +65,7 @@ class TimeSpace(nn.Module):
         surrogate = f
         if learned:
             log_masked, log_clean = schedule.log_mask_prob(t)
-            log_q = torch.where(masked, log_masked, log_clean).sum(-1)
+            log_q = torch.where(masked, log_masked, log_clean if known is None else torch.where(known, 0.0, log_clean)).sum(-1)
             surrogate = f + leave_one_out(f) * log_q
         return ObjectiveOutput(
             loss=surrogate.mean() / length,

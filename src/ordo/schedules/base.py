@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ordo.order import OrderDraw, OrderLaw
+from ordo.order import OrderDraw, OrderLaw, after_known, known_first
 
 INSIDE = (1e-300, 1 - 2**-53)  # of (0, 1) as far as float64 can tell: keeps quotients and logarithms finite
 
@@ -103,11 +103,11 @@ class ArrivalTimes:
             )
         return self.schedule.inverse(u).detach()
 
-    def draw(self, n: int, generator: torch.Generator | None = None) -> OrderDraw:
+    def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
         tau = self.times(n, generator)
-        order = (-tau).argsort(-1)
+        order = known_first(tau, known)
         log_density = (-self.schedule.alpha_prime(tau)).log()
-        return OrderDraw(order, log_density.gather(1, order), causal=False)
+        return OrderDraw(order, after_known(log_density.gather(1, order), known), causal=False)
 
     def expected_rank(self, samples: int = 4096) -> Tensor:
         """Mean rank of each position (length,), from 1, over orders drawn with a fixed seed."""

@@ -116,7 +116,10 @@ class OrderHistory(L.Callback):
 
 
 class SampleWriter(L.Callback):
-    """At every validation draws ``n`` sequences in orders of the model's own law, and appends them to ``folder/samples.txt``."""
+    """At every validation draws ``n`` sequences in orders of the model's own law, and appends them to ``folder/samples.txt``.
+
+    Where positions are given, they are those of the first validation sequences.
+    """
 
     def __init__(self, folder: str, n: int = 4):
         if n < 1:
@@ -127,8 +130,10 @@ class SampleWriter(L.Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         seed, first = pl_module.seed, self.n * trainer.global_step
-        drawn = sample(pl_module.denoiser, Sampler(), self.n, schedule=pl_module.schedule, seed=seed, first_row=first)
-        texts = trainer.datamodule.decode(drawn.tokens.cpu())  # type: ignore[attr-defined]
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        given = data.val_set.given(self.n, pl_module.device)
+        drawn = sample(pl_module.denoiser, Sampler(), self.n, schedule=pl_module.schedule, seed=seed, first_row=first, **given)
+        texts = data.decode(drawn.tokens.cpu())
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
             file.writelines(f"step {trainer.global_step}\t{text!r}\n" for text in texts)

@@ -21,6 +21,19 @@ from ordo.training.optimisation import OptimizerSettings, apply_settings, build_
 VALIDATION = 1 << 40  # a step no training run reaches: validation draws never coincide with training draws
 
 
+Batch = Tensor | tuple[Tensor, Tensor] | list[Tensor]  # tokens, or tokens and known positions
+
+
+def parts(batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Tokens (batch, length) int64 and, where some are given, known (batch, length) bool."""
+    return (batch, None) if isinstance(batch, Tensor) else (batch[0], batch[1])
+
+
+def decoded(tokens: Tensor, known: Tensor | None) -> Tensor | int:
+    """Tokens of a sequence that are decoded, on average."""
+    return tokens.shape[1] if known is None else tokens.shape[1] - known.sum(1, dtype=torch.float32).mean()
+
+
 class TrainingDiverged(RuntimeError):
     """The loss is NaN or infinite."""
 
@@ -59,7 +72,8 @@ class OrderDiffusion(L.LightningModule):
             scheduler: Any = self.lr_schedulers()
             apply_settings(scheduler.optimizer, scheduler, build_optimizer(self.denoiser, self.schedule, self.settings))
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        tokens, known = parts(batch)
         trainer = self.trainer
         random = StepRandom(
             self.seed,
@@ -69,17 +83,17 @@ class OrderDiffusion(L.LightningModule):
         )
         # Dropout draws from the global generator, which no checkpoint holds.
         torch.manual_seed(seeded_generator("cpu", self.seed, trainer.global_step, random.shard + 1, -6).initial_seed())
-        out = self.objective(self.denoiser, self.schedule, batch, random)
+        out = self.objective(self.denoiser, self.schedule, tokens, random, known)
         loss = out.loss
         weight = self.settings.entropy_weight(trainer.global_step)
         if weight and is_learned(self.schedule):
-            generator = seeded_generator(batch.device, self.seed, trainer.global_step, -1)
-            loss = loss - weight / batch.shape[1] * entropy_surrogate(self.schedule.law(), 64, generator)  # type: ignore[arg-type]
+            generator = seeded_generator(tokens.device, self.seed, trainer.global_step, -1)
+            loss = loss - weight / tokens.shape[1] * entropy_surrogate(self.schedule.law(), 64, generator)  # type: ignore[arg-type]
         self._watch(loss)
-        bits = out.nelbo.mean() / (batch.shape[1] * math.log(2))
-        self.log("train/bits_per_token", bits, prog_bar=True, batch_size=batch.shape[0], sync_dist=trainer.world_size > 1)
+        bits = out.nelbo.mean() / (decoded(tokens, known) * math.log(2))
+        self.log("train/bits_per_token", bits, prog_bar=True, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)
         for name, value in out.diagnostics.items():
-            self.log(f"train/{name}", value, batch_size=batch.shape[0], sync_dist=trainer.world_size > 1)
+            self.log(f"train/{name}", value, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)
         return loss
 
     def _watch(self, loss: Tensor) -> None:
@@ -121,18 +135,19 @@ class OrderDiffusion(L.LightningModule):
         optimizer, scheduler = build_optimizer(self.denoiser, self.schedule, self.settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        tokens, known = parts(batch)
         random = StepRandom(self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size)
         law = self.schedule.law()
-        own = nelbo(self.denoiser, law, batch, self.validation_draws, random).mean()
-        uniform = nelbo(self.denoiser, uniform_law(batch.shape[1], batch.device), batch, self.validation_draws, random).mean()
+        own = nelbo(self.denoiser, law, tokens, self.validation_draws, random, known).mean()
+        uniform = nelbo(self.denoiser, uniform_law(tokens.shape[1], tokens.device), tokens, self.validation_draws, random, known).mean()
         values = {"nelbo": own, "nelbo_uniform": uniform}
         if self.denoiser.order_causal:
-            values["mode"] = -order_log_prob(self.denoiser, batch, law.mode()).mean()
+            values["mode"] = -order_log_prob(self.denoiser, tokens, law.mode(), known).mean()
         for name, value in values.items():
-            self.log(f"val/{name}", value.float(), batch_size=batch.shape[0], sync_dist=True)
-        bits = (own / (batch.shape[1] * math.log(2))).float()
-        self.log("val/bits_per_token", bits, prog_bar=True, batch_size=batch.shape[0], sync_dist=True)
+            self.log(f"val/{name}", value.float(), batch_size=tokens.shape[0], sync_dist=True)
+        bits = (own / (decoded(tokens, known) * math.log(2))).float()
+        self.log("val/bits_per_token", bits, prog_bar=True, batch_size=tokens.shape[0], sync_dist=True)
 
     def on_validation_start(self) -> None:
         self.check_finite()

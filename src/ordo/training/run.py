@@ -160,9 +160,11 @@ def fit(config: DictConfig, folder: Path) -> tuple[OrderDiffusion, SequenceData,
 def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> LikelihoodReport:
     """The likelihood report of a module on ``settings.split`` of its data. Raises ConfigError for unusable settings."""
     check_report(settings)
-    tokens = (data.val_set if settings.split == "val" else data.test_set).tokens  # all of them, also where ranks share the loader
+    rows = data.val_set if settings.split == "val" else data.test_set  # all of them, also where ranks share the loader
+    tokens, known = rows.tokens, rows.known
     if settings.sequences is not None and settings.sequences < len(tokens):
-        tokens = tokens[torch.linspace(0, len(tokens) - 1, settings.sequences).round().long()]
+        some = torch.linspace(0, len(tokens) - 1, settings.sequences).round().long()
+        tokens, known = tokens[some], None if known is None else known[some]
     module.eval()
 
     def watch(batches: Iterable[Any], description: str) -> Iterable[Any]:
@@ -181,6 +183,7 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
         unit=data.unit,
         entropy=data.entropy,
         progress=watch,
+        known=None if known is None else known.to(module.device),
     )
 
 
