@@ -35,7 +35,7 @@ class Rows(Dataset[Any]):
         return tokens if self.known is None else (tokens, self.known[rows])
 
     def given(self, n: int, device: torch.device) -> dict[str, Tensor]:
-        """What to give ``ordo.samplers.sample`` for n sequences: tokens and known of the first rows, again and again; nothing where none is."""
+        """What to give ``ordo.samplers.sample`` for n sequences: tokens and known of the first rows, in turn; nothing where none is."""
         if self.known is None:
             return {}
         rows = torch.arange(n) % len(self.tokens)
