@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from ordo.samplers import Sampler
 from ordo.training.provenance import git_commit, write_json
 
 Run = tuple[str, list[str]]  # experiment and overrides of ``python train.py experiment=... overrides``
@@ -28,6 +30,12 @@ def compose_experiment(experiment: str, overrides: list[str]) -> Any:
     """The configuration of ``python train.py experiment=... overrides``."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
         return compose("train", [f"experiment={experiment}", f"name={experiment}", *overrides])
+
+
+def sampler_of(choice: str, overrides: list[str] | None = None) -> Sampler:
+    """The sampler of ``python scripts/sample.py sampler=choice overrides``."""
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        return instantiate(compose("sample", [f"sampler={choice}", *(overrides or [])]).sampler)
 
 
 def _one(experiment: str, overrides: list[str], folder: str, identity: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class OrderDraw:
     order: (n, length) int64. score: (n, length) float64, differentiable; its sum over ranks is the
     log-density whose gradient is the score. ``causal``: term i is the log-probability of the choice
     at rank i given the choices before it, so costs before rank i may be dropped from its advantage.
-    Known positions, where there are any, come first, by position; no choice leads to them: their score is 0.
+    Known positions, where there are any, come first, in the law's order; no choice leads to them: their score is 0.
     """
 
     order: Tensor
@@ -53,11 +53,11 @@ class NextStepLaw(OrderLaw, Protocol):
     def next_log_prob(self, revealed: Tensor) -> Tensor: ...
 
 
-def known_first(key: Tensor, known: Tensor | None) -> Tensor:
-    """Orders (n, length) of descending key (n, length); positions known (n, length) bool come before, by position."""
+def known_first(order: Tensor, known: Tensor | None) -> Tensor:
+    """Orders (n, length) with the positions known (n, length) bool moved to the front; both parts keep their order."""
     if known is None:
-        return key.argsort(dim=-1, descending=True)
-    return key.masked_fill(known, torch.inf).argsort(dim=-1, descending=True, stable=True)
+        return order
+    return order.gather(1, (~known.gather(1, order)).to(torch.int8).argsort(dim=1, stable=True))
 
 
 def after_known(by_rank: Tensor, known: Tensor | None) -> Tensor:
@@ -86,11 +86,11 @@ class PlackettLuce:
         """The same law with mean(log w) = 0; the law does not change when w is scaled."""
         return PlackettLuce(self.log_w - self.log_w.mean())
 
-    def sample(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> Tensor:
-        """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit exponential. known: see ``OrderDraw``."""
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit exponential."""
         log_w = self.log_w.detach()
         noise = torch.empty(n, self.length, dtype=torch.float64, device=log_w.device).exponential_(generator=generator)
-        return known_first(log_w - noise.log(), known)
+        return (log_w - noise.log()).argsort(dim=-1, descending=True)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
         """Uniforms (n, length) in (0, 1) to keys whose descending order is a draw from the law. Temperature: of log w; 0: the mode.
@@ -103,7 +103,7 @@ class PlackettLuce:
         return log_w / temperature - (-u.double().log()).log()
 
     def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
-        order = self.sample(n, generator, known)
+        order = known_first(self.sample(n, generator), known)
         return OrderDraw(order, after_known(self.step_log_prob(order), known), causal=True)
 
     def step_log_prob(self, order: Tensor) -> Tensor:
@@ -193,7 +193,7 @@ class FixedOrder:
         return -self.order.argsort().double().expand(u.shape)
 
     def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
-        order = self.sample(n) if known is None else known_first(-self.order.argsort().double().expand(n, -1), known)
+        order = known_first(self.sample(n), known)
         return OrderDraw(order, torch.zeros(n, self.length, dtype=torch.float64, device=order.device), causal=True)
 
     def step_log_prob(self, order: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Rows(Dataset[Any]):
         tokens = self.tokens[rows].long()
         return tokens if self.known is None else (tokens, self.known[rows])
 
-    def given(self, n: int, device: torch.device) -> dict[str, Tensor]:
+    def given(self, n: int, device: torch.device) -> dict[str, Any]:
         """What to give ``ordo.samplers.sample`` for n sequences: tokens and known of the first rows, in turn; nothing where none is."""
         if self.known is None:
             return {}

@@ -20,11 +20,9 @@ def order_log_prob(denoiser: Denoiser, tokens: Tensor, order: Tensor, known: Ten
 
     tokens (batch, length), order (length,) or (batch, length) -> (batch,) float64. One call of an order-causal denoiser, ``length`` of a
     bidirectional one. For orders drawn at random it is the log-likelihood conditional on the order. known (batch, length) bool: log p of
-    the other positions given these, in the same order.
+    the other positions given these; each part in this order.
     """
-    order = order.expand_as(tokens)
-    if known is not None:
-        order = known_first(-order.argsort(-1).double(), known)
+    order = known_first(order.expand_as(tokens), known)
     return after_known(denoiser.order_log_prob(tokens, order).double(), known).sum(-1)
 
 

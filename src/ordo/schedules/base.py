@@ -105,7 +105,7 @@ class ArrivalTimes:
 
     def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
         tau = self.times(n, generator)
-        order = known_first(tau, known)
+        order = known_first((-tau).argsort(-1), known)
         log_density = (-self.schedule.alpha_prime(tau)).log()
         return OrderDraw(order, after_known(log_density.gather(1, order), known), causal=False)
 
