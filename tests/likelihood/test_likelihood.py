@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.likelihood import enumerate_orders, importance_bound, loss_by_rank, nelbo, order_log_prob, subset_likelihood
+from ordo.likelihood import enumerate_orders, importance_bound, likelihood_report, loss_by_rank, nelbo, order_log_prob, subset_likelihood
 from ordo.order import FixedOrder, PlackettLuce
 from ordo.randomness import StepRandom
 from ordo.schedules import ArrivalTimes, FreeTable, Power
@@ -41,6 +41,33 @@ def test_mixture_is_a_distribution():
     assert abs(subset_likelihood(net, law, every).log_mixture.exp().sum() - 1) < 1e-10
     causal = denoiser(OrderCausalTransformer, length=4)
     assert abs(enumerate_orders(causal, law, every).log_mixture.exp().sum() - 1) < 1e-10
+
+
+@pytest.mark.parametrize("kind", [BidirectionalTransformer, OrderCausalTransformer])
+def test_likelihoods_given_positions(kind):
+    """log p(rest | known): against order_log_prob of whole orders, by hand; every estimate and the report of it."""
+    net = denoiser(kind)
+    known = torch.tensor([[0, 1, 0, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]).bool()
+    order = torch.tensor([2, 4, 0, 1, 3])
+    moved = torch.tensor([[4, 1, 2, 0, 3], [3, 2, 4, 0, 1], [2, 4, 0, 1, 3]])
+    steps = net.order_log_prob(TOKENS, moved)
+    by_hand = torch.stack([steps[i, n:].sum() for i, n in enumerate((2, 1, 0))])
+    assert torch.allclose(order_log_prob(net, TOKENS, order, known), by_hand, atol=1e-12)
+    fixed = FixedOrder(order)
+    estimate = torch.stack([nelbo(net, fixed, TOKENS, draws=25, random=StepRandom(step=s), known=known) for s in range(100)])
+    error = estimate.std(0) / 10
+    assert ((estimate.mean(0) + by_hand).abs() < 4 * error + 1e-9).all()
+    assert torch.allclose(importance_bound(net, fixed, TOKENS, 2, known=known)[:, -1], by_hand, atol=1e-12)
+    losses = loss_by_rank(net, fixed, TOKENS, known=known)
+    assert losses.isnan().sum(1).tolist() == [2, 1, 0]
+    assert torch.allclose(-losses.nansum(1), by_hand, atol=1e-12)
+    report = likelihood_report(net, fixed, TOKENS, known=known, exact_sequences=3)
+    assert report.estimates["mode_exact"].nats == pytest.approx(-by_hand.mean().item(), abs=1e-12)
+    assert report.length == 4
+    curve = report.loss_by_revealed["own"]["nats"]
+    assert curve == pytest.approx(losses.nanmean(0).tolist())
+    law, whole = PlackettLuce(LAW.log_w), torch.ones_like(known)
+    assert (nelbo(net, law, TOKENS, known=whole) == 0).all()
 
 
 @pytest.mark.parametrize("kind", [BidirectionalTransformer, OrderCausalTransformer])

@@ -37,18 +37,19 @@ def exact_nelbo(objective, denoiser, schedule, tokens):
     return enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean()
 
 
-def time_space_by_quadrature(denoiser, schedule, tokens, t_min):
+def time_space_by_quadrature(denoiser, schedule, tokens, t_min, known=None):
     """Eq. 8 on [t_min, 1] plus the reconstruction term at t_min: all 2^L masks, Gauss-Legendre in log t."""
     masks = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))
     node, weight = (torch.tensor(a) for a in numpy.polynomial.legendre.leggauss(400))
     log_t = (node - 1) / 2 * -math.log(t_min)
     t, dt = log_t.exp(), weight / 2 * -math.log(t_min) * log_t.exp()
-    order = masks.to(torch.int8).argsort(dim=-1, stable=True)
     total = 0.0
-    for x in tokens:
+    for i, x in enumerate(tokens):
+        hidden = masks if known is None else masks & ~known[i]
+        order = hidden.to(torch.int8).argsort(dim=-1, stable=True)
         rows = x.expand(len(masks), -1)
-        log_mu = denoiser.conditionals(rows, order, (~masks).sum(-1)).gather(-1, rows[..., None])[..., 0]
-        cost = torch.where(masks, -log_mu, 0.0)  # (masks, length)
+        log_mu = denoiser.conditionals(rows, order, (~hidden).sum(-1)).gather(-1, rows[..., None])[..., 0]
+        cost = torch.where(hidden, -log_mu, 0.0)  # (masks, length)
         masked = (1 - schedule.alpha(torch.cat([t, torch.tensor([t_min])])))[:, None]
         q = torch.where(masks, masked, 1 - masked).prod(-1)  # (times, masks)
         total = total + (dt[:, None] * schedule.rate(t) * (q[:-1] @ cost)).sum() + (q[-1] @ cost).sum()
@@ -61,12 +62,12 @@ def exact_gradient(objective, denoiser, schedule, tokens):
     return gradient.double()
 
 
-def estimates(objective, denoiser, schedule, tokens, repeats, copies):
+def estimates(objective, denoiser, schedule, tokens, repeats, copies, known=None):
     """nelbo (repeats, batch) and table gradients (repeats, length), ``copies`` independent rows averaged in each."""
-    x = tokens.repeat(copies, 1)
+    x, known = tokens.repeat(copies, 1), None if known is None else known.repeat(copies, 1)
     values, gradients = [], []
     for step in range(repeats):
-        out = objective(denoiser, schedule, x, StepRandom(seed=7, step=step))
+        out = objective(denoiser, schedule, x, StepRandom(seed=7, step=step), known)
         (gradient,) = torch.autograd.grad(out.loss * LENGTH, schedule.network.table)
         values.append(out.nelbo.mean())
         gradients.append(gradient.double())
@@ -103,6 +104,55 @@ def test_mean_and_gradient_equal_enumeration(name):
     gradient_error = gradients.std(0) / len(gradients) ** 0.5
     assert ((gradients.mean(0) - want).abs() < 4 * gradient_error).all()
     assert gradient_error.max() < 0.2 * want.abs().max(), "too noisy to test anything"
+
+
+def given_by_enumeration(denoiser, log_w, tokens, known):
+    """Mean NELBO of the positions that are not known given the others: every order of both, by the definition of Plackett-Luce. The order
+    of known positions, which an order-causal denoiser sees, is no choice: its probability has no gradient."""
+
+    def log_p(order):
+        return sum((log_w[i] - log_w[list(order[k:])].logsumexp(0) for k, i in enumerate(order)), torch.zeros((), dtype=torch.float64))
+
+    total = 0.0
+    for x, given in zip(tokens, known, strict=True):
+        first, rest = ([i for i in range(LENGTH) if given[i] == flag] for flag in (True, False))
+        for before in itertools.permutations(first):
+            for after in itertools.permutations(rest):
+                cost = -denoiser.order_log_prob(x[None], torch.tensor([[*before, *after]]))[0, len(first) :].sum()
+                total = total + log_p(before).detach().exp() * log_p(after).exp() * cost
+    return total / len(tokens)
+
+
+@pytest.mark.parametrize("name", ["time", "order", "order_causal", "dense", "dense_ema"])
+def test_given_positions(name):
+    """With known positions: the mean and the gradient of the NELBO of the others, given these."""
+    make, kind = CASES[name]
+    time = name == "time"
+    denoiser, schedule, objective = random_denoiser(kind), power(0.3 if time else 0.8), make()
+    tokens = torch.randint(VOCAB, (3, LENGTH), generator=torch.Generator().manual_seed(0))
+    known = torch.tensor([[1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]).bool()
+    log_w = schedule.law().log_w
+    if time:
+        exact = time_space_by_quadrature(denoiser, schedule, tokens, objective.t_min, known)
+    else:
+        exact = given_by_enumeration(denoiser, log_w, tokens, known)
+    (want,) = torch.autograd.grad(exact, schedule.network.table)
+    denoiser.requires_grad_(False)
+    values, gradients = estimates(objective, denoiser, schedule, tokens, 1000 if time else 250, 96, known)
+    error = values.std() / len(values) ** 0.5
+    assert abs(values.mean() - exact.detach()) < 4 * error + 1e-9
+    assert error < 0.02 * exact
+    gradient_error = gradients.std(0) / len(gradients) ** 0.5
+    assert ((gradients.mean(0) - want).abs() < 4 * gradient_error).all()
+    assert gradient_error.max() < 0.2 * want.abs().max(), "too noisy to test anything"
+
+
+def test_everything_given_costs_nothing():
+    known = torch.ones(2, LENGTH, dtype=torch.bool)
+    for make, kind in CASES.values():
+        out = make()(random_denoiser(kind), power(), torch.zeros(2, LENGTH, dtype=torch.int64), StepRandom(), known)
+        assert (out.nelbo == 0).all()
+        assert (out.by_position == 0).all()
 
 
 def test_time_space_tends_to_the_order_nelbo():
