@@ -24,7 +24,7 @@ VALIDATION = 1 << 40  # a step no training run reaches: validation draws never c
 Batch = Tensor | tuple[Tensor, Tensor] | list[Tensor]  # tokens, or tokens and known positions
 
 
-def parts(batch: Batch) -> tuple[Tensor, Tensor | None]:
+def split_batch(batch: Batch) -> tuple[Tensor, Tensor | None]:
     """Tokens (batch, length) int64 and, where some are given, known (batch, length) bool."""
     return (batch, None) if isinstance(batch, Tensor) else (batch[0], batch[1])
 
@@ -73,7 +73,7 @@ class OrderDiffusion(L.LightningModule):
             apply_settings(scheduler.optimizer, scheduler, build_optimizer(self.denoiser, self.schedule, self.settings))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        tokens, known = parts(batch)
+        tokens, known = split_batch(batch)
         trainer = self.trainer
         random = StepRandom(
             self.seed,
@@ -83,7 +83,8 @@ class OrderDiffusion(L.LightningModule):
         )
         # Dropout draws from the global generator, which no checkpoint holds.
         torch.manual_seed(seeded_generator("cpu", self.seed, trainer.global_step, random.shard + 1, -6).initial_seed())
-        out = self.objective(self.denoiser, self.schedule, tokens, random, known)
+        given = {} if known is None else {"known": known}  # an objective of your own may do without, on data where nothing is given
+        out = self.objective(self.denoiser, self.schedule, tokens, random, **given)
         loss = out.loss
         weight = self.settings.entropy_weight(trainer.global_step)
         if weight and is_learned(self.schedule):
@@ -136,7 +137,7 @@ class OrderDiffusion(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        tokens, known = parts(batch)
+        tokens, known = split_batch(batch)
         random = StepRandom(self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size)
         law = self.schedule.law()
         own = nelbo(self.denoiser, law, tokens, self.validation_draws, random, known).mean()

@@ -1,0 +1,73 @@
+"""A whole run on data with given positions: training, report, samples, resume, eval.py, sample.py."""
+
+import json
+
+import pytest
+import torch
+from tiny_runs import QUIET, call, last, run
+
+from ordo.data import SudokuData
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+SUDOKU = ["data.bank=20", "data.eval_size=6", "steps=4", "checkpoint_every=2", "validate_every=2"]
+REPORT = "report={split: test, weights: last, sequences: null, draws: 2, importance_draws: 2, exact_sequences: 4, batch_size: 4, seed: 0}"
+SAMPLES = "callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 3}"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sudoku") / "run"
+    plan = [*SUDOKU, *QUIET, REPORT, SAMPLES, "objective.draws=2", "schedule=power_table"]
+    return folder, plan, run(folder, *plan, experiment="sudoku_4x4")
+
+
+def clues(rows):
+    return [
+        "".join(str(t + 1) if k else "." for t, k in zip(*row, strict=True))
+        for row in zip(rows.tokens.tolist(), rows.known.tolist(), strict=True)
+    ]
+
+
+def test_report_is_of_the_cells_to_be_decoded(trained):
+    _, _, result = trained
+    empty = (~result.data.test_set.known).sum(1).double().mean().item()
+    assert result.report.length == pytest.approx(empty)
+    nats = result.report.estimates["own_nelbo"].nats
+    assert 0.5 * empty < nats / torch.tensor(4.0).log() < 1.5 * empty, "hardly trained: about ln 4 a cell"
+    most = int((~result.data.test_set.known).sum(1).max())
+    assert len(result.report.loss_by_revealed["own"]["nats"]) <= most
+
+
+def test_samples_keep_the_clues(trained, monkeypatch, capfd):
+    folder, _, result = trained
+    data: SudokuData = result.data
+    lines = (folder / "samples.txt").read_text().splitlines()
+    assert len(lines) == 6
+    given = clues(data.val_set)[:3] * 2
+    for line, puzzle in zip(lines, given, strict=True):
+        assert all(a in (b, ".") for a, b in zip(puzzle, line.split("'")[1], strict=True))
+    status, _, err = call("eval.py", f"checkpoint={folder}", "samples=8", "exact_sequences=2", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    texts = json.loads((folder / "checkpoints" / "eval_test" / "report.json").read_text())["samples"]
+    for text, puzzle in zip(texts, (clues(data.test_set) * 2)[:8], strict=True):
+        assert all(a in (b, ".") for a, b in zip(puzzle, text, strict=True))
+
+
+def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
+    folder, _, _ = trained
+    puzzle, out = "1000020000300004", tmp_path / "s.txt"
+    settings = [f"checkpoint={folder}", f"out={out}", "n=5", f"template='{puzzle}'", "blank='0'", "sampler=top_k_margin"]
+    status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    lines = out.read_text().splitlines()
+    assert len(lines) == 5
+    assert all(a in (b, "0") and b in "1234" for line in lines for a, b in zip(puzzle, line, strict=True))
+
+
+def test_resume(trained, tmp_path):
+    folder, plan, result = trained
+    run(tmp_path / "run", *plan, "steps=2", "optimizer.total_steps=4", experiment="sudoku_4x4")
+    resumed = run(tmp_path / "run", *plan, f"resume={tmp_path / 'run'}", experiment="sudoku_4x4")
+    for a, b in zip(result.module.parameters(), resumed.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert last(folder)["global_step"] == 4
