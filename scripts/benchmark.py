@@ -8,6 +8,7 @@
     python scripts/benchmark.py tables --data FOLDER     every metric of synthetic tables on the paper's sets
     python scripts/benchmark.py oracle                   every sampler with an exact denoiser: KL to the law against calls
     python scripts/benchmark.py sampling                 sampling speed against loops as peers write them
+    python scripts/benchmark.py quality --text8 FILE     quality against calls of every sampler on trained models
     python scripts/benchmark.py sudoku --puzzles FILE    share of Sudokus solved by every sampler
 
 The last line on standard output is one JSON object. Finished runs below --work are reused, so a killed benchmark goes on.
@@ -20,10 +21,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench import nae, oracle, sampling, structure, sudoku, tables, text, throughput, variance
+from bench import nae, oracle, quality, sampling, structure, sudoku, tables, text, throughput, variance
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
-BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "sudoku": sudoku}
+BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku}
 
 
 def main() -> None:

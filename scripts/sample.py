@@ -25,7 +25,7 @@ from torch import Tensor
 from ordo.data import DataError, SudokuData, TableCodec, TableData, TextData, Vocabulary
 from ordo.data.columns import CategoricalColumn
 from ordo.data.frames import read_table, typed
-from ordo.samplers import Sampler, sample_batches
+from ordo.samplers import NOTABLE, Sampler, order_surprise, sample_batches
 from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find, load, read
 from ordo.training.errors import USER_ERRORS, fail
@@ -190,11 +190,18 @@ def main(config: DictConfig) -> None:
             if config.log_prob:
                 frame["log_prob"] = log_prob.numpy()
             write_whole(out, lambda path: frame.to_parquet(path) if parquet else frame.to_csv(path, index=False))
+        surprise = order_surprise(trace, module.schedule.cpu().law(), None if known is None else known.cpu())
         if trace_path is not None:
             arrays = {name: getattr(trace, name).numpy() for name in ("tokens", "rank", "step", "log_prob", "remasked", "calls")}
             write_whole(trace_path, lambda path: np.savez_compressed(path, **arrays))
     except USER_ERRORS as error:
         fail(error)
+    if surprise is not None and surprise > NOTABLE:
+        print(
+            f"warning: under the law that the model was trained on, these orders are {surprise:.2f} nats a token less probable than its "
+            "own; far from their law such models are much worse: sampler=first_hitting or mode_order decode by it",
+            file=sys.stderr,
+        )
     rate = f"{trace.calls.double().mean():.1f} calls each, {tokens.numel() / seconds:.0f} tokens/s"
     print(f"{n} {'rows' if state is not None else 'sequences'} ({rate}): {out}", file=sys.stderr)
 

@@ -9,8 +9,9 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,15 @@ def compose_experiment(experiment: str, overrides: list[str]) -> Any:
         return compose("train", [f"experiment={experiment}", f"name={experiment}", *overrides])
 
 
-def sampler_of(choice: str, overrides: list[str] | None = None) -> Sampler:
+def sampler_of(choice: str, overrides: Iterable[str] = ()) -> Sampler:
     """The sampler of ``python scripts/sample.py sampler=choice overrides``."""
+    return _sampler_of(choice, *overrides)
+
+
+@cache
+def _sampler_of(choice: str, *overrides: str) -> Sampler:
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        return instantiate(compose("sample", [f"sampler={choice}", *(overrides or [])]).sampler)
+        return instantiate(compose("sample", [f"sampler={choice}", *overrides]).sampler)
 
 
 def _one(experiment: str, overrides: list[str], folder: str, identity: str) -> dict[str, Any]:

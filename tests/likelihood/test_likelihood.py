@@ -58,7 +58,10 @@ def test_likelihoods_given_positions(kind):
     error = estimate.std(0) / 10
     assert ((estimate.mean(0) + by_hand).abs() < 4 * error + 1e-9).all()
     assert torch.allclose(importance_bound(net, fixed, TOKENS, 2, known=known)[:, -1], by_hand, atol=1e-12)
-    losses = loss_by_rank(net, fixed, TOKENS, known=known)
+    losses, by_position = loss_by_rank(net, fixed, TOKENS, known=known)
+    assert torch.equal(by_position.isnan(), known)
+    assert torch.allclose(by_position.nansum(1), losses.nansum(1))
+    assert by_position[0, 2].item() == pytest.approx(-steps[0, 2].item()), "decoded first of those not known"
     assert losses.isnan().sum(1).tolist() == [2, 1, 0]
     assert torch.allclose(-losses.nansum(1), by_hand, atol=1e-12)
     report = likelihood_report(net, fixed, TOKENS, known=known, exact_sequences=3)
@@ -76,7 +79,7 @@ def test_estimates_meet_exact_values(kind):
     exact = enumerate_orders(net, LAW, TOKENS)
     estimate = torch.stack([nelbo(net, LAW, TOKENS, draws=25, random=StepRandom(step=s)) for s in range(300)])
     assert ((estimate.mean(0) - exact.nelbo).abs() < 4 * estimate.std(0) / 300**0.5).all()
-    by_rank = torch.stack([loss_by_rank(net, LAW, TOKENS, torch.Generator().manual_seed(s)) for s in range(400)])
+    by_rank = torch.stack([loss_by_rank(net, LAW, TOKENS, torch.Generator().manual_seed(s))[0] for s in range(400)])
     total = by_rank.sum(-1)
     assert ((total.mean(0) - exact.nelbo).abs() < 4 * total.std(0) / 400**0.5).all()
     bounds = torch.stack([importance_bound(net, LAW, TOKENS, draws=32, generator=torch.Generator().manual_seed(s)) for s in range(200)])

@@ -1,5 +1,6 @@
 """The report against enumeration of all orders, in float64."""
 
+import itertools
 import math
 
 import pytest
@@ -72,6 +73,18 @@ def test_curves(case):
         first = torch.stack([-net.order_log_prob(TOKENS, order[i].expand_as(TOKENS))[:, 0] for i in range(LENGTH)])
         exact = (law.log_w.softmax(-1) @ first).mean()
         meets([report.loss_by_revealed[name]["nats"][0] for report in reports], exact)
+
+
+def test_loss_by_position(case):
+    """Against enumeration: of every position by itself, and in sum the NELBO."""
+    net, reports = case
+    orders = torch.tensor(list(itertools.permutations(range(LENGTH))))
+    p = LAW.log_prob(orders).exp()
+    exact = torch.zeros(LENGTH, dtype=torch.float64)
+    for order, weight in zip(orders, p, strict=True):
+        exact[order] -= weight * net.order_log_prob(TOKENS, order.expand(len(TOKENS), -1)).mean(0)
+    assert exact.sum().item() == pytest.approx(enumerate_orders(net, LAW, TOKENS).nelbo.mean().item())
+    meets([report.loss_by_position["own"]["nats"] for report in reports], exact)
 
 
 def test_units(case):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.likelihood import enumerate_orders
+from ordo.likelihood import enumerate_orders, time_space_nelbo
 from ordo.objectives import Dense, LawTooSharp, OrderSpace, TimeSpace
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
@@ -104,6 +104,26 @@ def test_mean_and_gradient_equal_enumeration(name):
     gradient_error = gradients.std(0) / len(gradients) ** 0.5
     assert ((gradients.mean(0) - want).abs() < 4 * gradient_error).all()
     assert gradient_error.max() < 0.2 * want.abs().max(), "too noisy to test anything"
+
+
+def test_time_space_as_a_likelihood():
+    """Sequence by sequence, with and without given positions, under a learned schedule and a fixed one."""
+    denoiser = random_denoiser(BidirectionalTransformer).requires_grad_(False)
+    tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
+    given = torch.tensor([[1, 0, 0, 1, 0], [0, 0, 0, 0, 0]]).bool()
+    for schedule, known in ((power(0.3), None), (power(0.3), given), (Linear(LENGTH), None)):
+        want = torch.stack(
+            [
+                time_space_by_quadrature(denoiser, schedule, x[None], 0.02, None if known is None else k[None])
+                for x, k in zip(tokens, given, strict=True)
+            ]
+        )
+        values = torch.stack([time_space_nelbo(denoiser, schedule, tokens, 400, 0.02, StepRandom(step=step), known) for step in range(100)])
+        error = values.std(0) / 10
+        assert ((values.mean(0) - want).abs() < 4 * error).all()
+        assert (error < 0.02 * want).all()
+    with pytest.raises(ValueError, match="bidirectional"):
+        time_space_nelbo(random_denoiser(OrderCausalTransformer), Linear(LENGTH), tokens)
 
 
 def given_by_enumeration(denoiser, log_w, tokens, known):

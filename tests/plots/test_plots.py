@@ -10,6 +10,7 @@ from matplotlib.image import imread
 
 from ordo.order import PlackettLuce
 from ordo.plots import (
+    against_calls,
     loss_by_revealed,
     order_heatmap,
     order_over_training,
@@ -126,6 +127,15 @@ def test_training_curves_take_series_of_different_lengths_and_bfloat16():
     assert (a.get_color(), a.get_linestyle()) != (b.get_color(), b.get_linestyle())
 
 
+def test_a_series_looks_alike_in_all_panels():
+    figure = against_calls({"nats": {"a": ([1, 2], [3, 2]), "b": ([2, 4], [2, 1])}, "divergence": {"b": ([2, 4], [0.2, 0.1])}})
+    (a, b), (again,) = (axes.lines for axes in figure.axes)
+    assert (b.get_color(), b.get_linestyle()) == (again.get_color(), again.get_linestyle()) != (a.get_color(), a.get_linestyle())
+    assert again.get_ydata().tolist() == [0.2, 0.1]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["nats", "divergence"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
@@ -138,6 +148,7 @@ def test_training_curves_take_series_of_different_lengths_and_bfloat16():
         (lambda: order_over_training([0, 1], np.zeros((2, 4)), [1.0]), r"\(2,\), got \(1,\)"),
         (lambda: schedule_curves(np.zeros(3), np.zeros((4, 2))), r"got \(3,\) and \(4, 2\)"),
         (lambda: loss_by_revealed({"x": (np.zeros(3), np.zeros(2))}), r"x: .*got \(3,\) and \(2,\)"),
+        (lambda: against_calls({"m": {"x": (np.zeros(3), np.zeros(2))}}), r"x: .*got \(3,\) and \(2,\)"),
         (lambda: training_curves({"x": (np.zeros(3), np.zeros(2))}, "", ""), r"x: .*got \(3,\) and \(2,\)"),
     ],
 )

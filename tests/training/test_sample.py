@@ -181,6 +181,15 @@ def test_infilling_and_trace(text_run, tmp_path, monkeypatch, capfd):
         assert told in err.strip().splitlines()[-1]
 
 
+def test_warning_off_the_law(tmp_path, monkeypatch, capfd):
+    run(tmp_path / "run", *text_overrides(tmp_path), *STEPS, "schedule=left_to_right")
+    for sampler, warned in (("right_to_left", True), ("left_to_right", False), ("mode_order", False)):
+        settings = [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 's.txt'}", "n=3", f"sampler={sampler}"]
+        status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+        assert status == 0
+        assert ("nats a token less probable" in err) == warned
+
+
 CHOICES = sorted(path.stem for path in (Path(__file__).parents[2] / "configs" / "sampler").glob("*.yaml"))
 
 

@@ -42,7 +42,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LikelihoodReport:
-    """estimates by name, and by law the loss against the number revealed: mean and standard error by number in nats.
+    """estimates by name, and by law the loss of a token by the number revealed before it and by its position: mean, standard error, nats.
 
     length: tokens of a sequence that are decoded; a mean, where given positions differ between sequences.
     values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all sequences, the others of ``values["exact_rows"]``.
@@ -54,6 +54,7 @@ class LikelihoodReport:
     entropy: float | None
     estimates: dict[str, Estimate]
     loss_by_revealed: dict[str, dict[str, list[float]]]
+    loss_by_position: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
 
@@ -83,7 +84,7 @@ def batches(tokens: Tensor, known: Tensor | None, size: int) -> list[tuple[Tenso
 
 
 def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
-    """curve (sequences, numbers revealed), NaN where a sequence ends before: mean and standard error for every number that is reached."""
+    """curve (sequences, ...), NaN where a sequence has no value: mean and standard error of every column that has any."""
     there = ~curve.isnan()
     count = there.sum(0)
     curve, there, count = curve[:, count > 0], there[:, count > 0], count[count > 0]
@@ -108,7 +109,7 @@ def likelihood_report(
     progress: Any = None,
     known: Tensor | None = None,
 ) -> LikelihoodReport:
-    """All four likelihoods and the loss against the number revealed.
+    """All four likelihoods, and the loss by the number revealed and by position.
 
     tokens (n, length) on the denoiser's device. ``draws``: denoiser rows per sequence of each NELBO. ``exact_sequences``: evenly spaced
     sequences for what scores whole orders (mode, importance, curve); None: all for an order-causal denoiser, 64 for a bidirectional
@@ -128,7 +129,7 @@ def likelihood_report(
     laws = {"uniform": uniform, "own": law}
     watch = progress or (lambda batches, description: batches)
     values: dict[str, list[Tensor]] = {}
-    curves: dict[str, list[Tensor]] = {}
+    losses: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for i, (batch, given) in enumerate(watch(batches(tokens, known, batch_size), "NELBO")):
         for name, each in laws.items():
             values.setdefault(f"{name}_nelbo", []).append(nelbo(denoiser, each, batch, draws, StepRandom(seed, i), given))
@@ -138,8 +139,10 @@ def likelihood_report(
         bound = importance_bound(denoiser, law, batch, importance_draws, generator, given)
         values.setdefault("importance", []).append(-bound[:, -1])
         for name, each in laws.items():
-            curves.setdefault(name, []).append(loss_by_rank(denoiser, each, batch, generator, given))
-    by_revealed = {name: mean_and_error(torch.cat(parts)) for name, parts in curves.items()}
+            losses.setdefault(name, []).append(loss_by_rank(denoiser, each, batch, generator, given))
+    by_revealed, by_position = (
+        {name: mean_and_error(torch.cat([pair[i] for pair in parts])) for name, parts in losses.items()} for i in (0, 1)
+    )
     joined = {name: torch.cat(parts).cpu() for name, parts in values.items()}
     return LikelihoodReport(
         length=length if known is None else length - known.double().sum(1).mean().item(),
@@ -148,6 +151,7 @@ def likelihood_report(
         entropy=entropy,
         estimates={name: Estimate.over(each) for name, each in joined.items()},
         loss_by_revealed=by_revealed,
+        loss_by_position=by_position,
         settings={"draws": draws, "importance_draws": importance_draws, "exact_sequences": some, "seed": seed},
         values=joined | {"exact_rows": exact_rows},
     )

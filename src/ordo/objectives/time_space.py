@@ -42,11 +42,34 @@ class TimeSpace(nn.Module):
         Raises ValueError for an order-causal denoiser, or a learned schedule with draws < 2; LawTooSharp (looked for on the CPU) if a
         position is masked with a probability below 1e-3 even at t = 1 - 1e-6.
         """
-        if denoiser.order_causal:
-            raise ValueError("objective time needs a bidirectional denoiser; use objective order or dense with an order-causal one")
         learned = is_learned(schedule)
         if learned:
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
+        weight, cost, masked, t = self.draw(denoiser, schedule, tokens, random, known)
+        terms = weight * cost
+        f = terms.sum(-1)
+        surrogate = f
+        if learned:
+            log_masked, log_clean = schedule.log_mask_prob(t)
+            log_q = torch.where(masked, log_masked, log_clean if known is None else torch.where(known, 0.0, log_clean)).sum(-1)
+            surrogate = f + leave_one_out(f) * log_q
+        return ObjectiveOutput(
+            loss=surrogate.mean() / tokens.shape[1],
+            nelbo=f.detach().mean(0),
+            by_position=terms.detach().mean(0),
+            rows=self.draws * len(tokens),
+            diagnostics={"weight_max": weight.detach().max()},
+        )
+
+    def draw(
+        self, denoiser: BidirectionalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Weight and -log mu of every position, which multiply to the terms of the NELBO, both 0 where it is clean, and where it is masked,
+        (draws, batch, length) each; the times (batch,). Arguments and errors as ``forward``.
+        """
+        if denoiser.order_causal:
+            raise ValueError("objective time needs a bidirectional denoiser; use objective order or dense with an order-causal one")
+        if is_learned(schedule):
             self._check_sharpness(schedule, tokens.device)
         batch, length = tokens.shape
         u = random.stratified(batch, tokens.device)
@@ -60,20 +83,7 @@ class TimeSpace(nn.Module):
         z = x.masked_fill(masked, denoiser.mask_id).flatten(0, 1)
         logits = denoiser(z, where=masked.flatten(0, 1))
         cost = scatter(F.cross_entropy(logits, x[masked], reduction="none").double(), masked)
-        terms = torch.where(masked, rate, 0.0) * cost
-        f = terms.sum(-1)
-        surrogate = f
-        if learned:
-            log_masked, log_clean = schedule.log_mask_prob(t)
-            log_q = torch.where(masked, log_masked, log_clean if known is None else torch.where(known, 0.0, log_clean)).sum(-1)
-            surrogate = f + leave_one_out(f) * log_q
-        return ObjectiveOutput(
-            loss=surrogate.mean() / length,
-            nelbo=f.detach().mean(0),
-            by_position=terms.detach().mean(0),
-            rows=z.shape[0],
-            diagnostics={"weight_max": rate.detach().max()},
-        )
+        return torch.where(masked, rate, 0.0), cost, masked, t
 
     @staticmethod
     @torch.no_grad()

@@ -1,11 +1,11 @@
 """Pictures of orders, schedules and losses: arrays in, matplotlib Figure out."""
 
-from ordo.plots.curves import loss_by_revealed, training_curves
+from ordo.plots.curves import against_calls, loss_by_revealed, training_curves
 from ordo.plots.figure import save
 from ordo.plots.order import order_heatmap, order_over_training, rank_probability
 from ordo.plots.schedules import schedule_curves
 
 __all__ = [
-    "loss_by_revealed", "order_heatmap", "order_over_training", "rank_probability", "save", "schedule_curves",
+    "against_calls", "loss_by_revealed", "order_heatmap", "order_over_training", "rank_probability", "save", "schedule_curves",
     "training_curves",
 ]  # fmt: skip

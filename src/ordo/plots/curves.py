@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -59,6 +59,33 @@ def training_curves(series: Mapping[str, Pair], xlabel: str, ylabel: str) -> Fig
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     _finish(figure, axes)
+    return figure
+
+
+def against_calls(panels: Mapping[str, Mapping[str, Pair]]) -> Figure:
+    """What samplers reach against the denoiser calls they spend, on a logarithmic axis; a panel a measure, side by side.
+
+    panels: label of the measure -> series name -> (calls (n,), value (n,)); a series has one colour and style in all panels.
+    """
+    figure = new_figure(5.2 * max(1, len(panels)), 4.8)
+    names = list(dict.fromkeys(name for series in panels.values() for name in series))
+    for i, (label, series) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), i + 1)
+        for name, pair in series.items():
+            x, y = array(pair[0]), array(pair[1])
+            if x.ndim != 1 or x.shape != y.shape:
+                raise ValueError(f"{name}: calls and values must both have shape (n,), got {x.shape} and {y.shape}")
+            _line(axes, names.index(name), x, y, name)
+        axes.set_xscale("log", base=2)
+        values = np.concatenate([array(y) for _, y in series.values()]) if series else np.ones(1)
+        axes.set_yscale("log" if 0 < 8 * values.min() < values.max() else "linear")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.set_xlabel("denoiser calls a sequence")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3, which="both")
+        axes.spines[["top", "right"]].set_visible(False)
+    handles = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
+    figure.legend([handles[n] for n in names], names, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
