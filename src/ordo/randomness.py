@@ -52,6 +52,7 @@ class StepRandom:
 
 
 _GOLDEN, _MIX_1, _MIX_2 = -7046029254386353131, -4658895280553007687, -7723592293110705685  # SplitMix64's constants as int64
+_ALL = (1 << 64) - 1
 
 
 def _mix(state: Tensor) -> Tensor:
@@ -59,6 +60,15 @@ def _mix(state: Tensor) -> Tensor:
     state = (state ^ ((state >> 30) & 0x3FFFFFFFF)) * _MIX_1  # shifts of int64 keep the sign; the masks drop it
     state = (state ^ ((state >> 27) & 0x1FFFFFFFFF)) * _MIX_2
     return state ^ ((state >> 31) & 0x1FFFFFFFF)
+
+
+def _mix_number(state: int) -> int:
+    """``_mix`` of one number, without a tensor; the result as int64 takes it."""
+    state &= _ALL
+    state = ((state ^ (state >> 30)) * (_MIX_1 & _ALL)) & _ALL
+    state = ((state ^ (state >> 27)) * (_MIX_2 & _ALL)) & _ALL
+    state ^= state >> 31
+    return state - (1 << 64) if state >> 63 else state
 
 
 def row_seeds(seed: int, n: int, first: int = 0, device: torch.device | str = "cpu") -> Tensor:
@@ -77,6 +87,6 @@ class RowRandom:
 
     def uniform(self, step: int, use: int, length: int) -> Tensor:
         """(n, length) float64 in (0, 1), both ends left out; with 52 bits, so that neither rounds to an end when scaled."""
-        start = _mix(self.rows ^ _mix(torch.tensor(step * 64 + use + 1, device=self.rows.device) * _GOLDEN))
+        start = _mix(self.rows ^ _mix_number((step * 64 + use + 1) * _GOLDEN))
         bits = _mix(start[:, None] + torch.arange(1, length + 1, device=self.rows.device) * _GOLDEN)
         return (((bits >> 12) & 0xFFFFFFFFFFFFF).double() + 0.5) * 2.0**-52

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -101,7 +102,8 @@ def transformed(grids: Tensor, given: Tensor, box: int, generator: torch.Generat
 
     cell = lines()[:, :, None] * side + lines()[:, None]
     flip = torch.rand(n, generator=generator) < 0.5
-    cell = torch.where(flip[:, None, None], cell.transpose(1, 2), cell).flatten(1)
+    cell = torch.where(flip[:, None, None], rearrange(cell, "n row column -> n column row"), cell)
+    cell = rearrange(cell, "n row column -> n (row column)")
     name = torch.rand(n, side, generator=generator).argsort(1)
     return name.gather(1, grids.gather(1, cell)), given.gather(1, cell)
 

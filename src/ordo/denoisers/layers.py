@@ -6,7 +6,6 @@ from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import Tensor, nn
 
 
@@ -69,11 +68,11 @@ class Block(nn.Module):
         at: Tensor | None = None,
     ) -> Tensor:
         if at is None:
-            q, k, v = rearrange(self.qkv(x), "b l (three h w) -> three b h l w", three=3, h=self.heads)
+            q, k, v = self.by_head(self.qkv(x), 3)
         else:  # queries of the slots at (batch, m) alone
             width = x.shape[-1]
-            k, v = rearrange(F.linear(x, self.qkv.weight[width:]), "b l (two h w) -> two b h l w", two=2, h=self.heads)
-            q = rearrange(F.linear(select(x, at), self.qkv.weight[:width]), "b m (h w) -> b h m w", h=self.heads)
+            k, v = self.by_head(F.linear(x, self.qkv.weight[width:]), 2)
+            (q,) = self.by_head(F.linear(select(x, at), self.qkv.weight[:width]), 1)
         if rotary is not None:
             cos, sin = rotary[0], rotary[1]
             if at is not None:
@@ -83,10 +82,15 @@ class Block(nn.Module):
             k, v = past.extend(k, v)
         drop = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=drop)
-        return self.out(rearrange(y, "b h l w -> b l (h w)"))
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def by_head(self, x: Tensor, parts: int) -> Tensor:
+        """(batch, length, parts * width) -> (parts, batch, heads, length, head_width)."""
+        return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4)
 
     def mlp(self, x: Tensor) -> Tensor:
-        return F.dropout(self.down(F.gelu(self.up(x))), self.dropout, self.training)
+        x = self.down(F.gelu(self.up(x)))
+        return F.dropout(x, self.dropout) if self.training else x
 
     def forward(
         self,

@@ -159,7 +159,8 @@ def _step(
     """One step of all rows of the state, in place. shared: what rules compute once."""
     where, how_many, revise = sampler.where, sampler.how_many, sampler.revise
     eligible = state.masked if sampler.block is None else _leftmost_block(state.masked, sampler.block)
-    state.block_size = torch.where(state.block_size < 0, eligible.sum(1), state.block_size)
+    if sampler.block is not None or step == 0:
+        state.block_size = torch.where(state.block_size < 0, eligible.sum(1), state.block_size)
 
     view = View(state, eligible, step, session, schedule, law, how_many, shared)
     if revise is not None:
@@ -175,10 +176,12 @@ def _step(
         log_prob = view.ask(positions)
         also = None if looks_at is None else log_prob[looks_at[positions]]
         log_prob = log_prob if looks_at is None else log_prob[asked[positions]]
-        u = view.uniform(TOKEN)
+        first = where.score_on == "drawn" or how_many.draws_first
+        # A position that is drawn for once has one uniform for all steps; where draws may be thrown away each step needs its own.
+        u = view.uniform(TOKEN) if first or revise is not None else view.kept("tokens", lambda: view.fixed_uniform(TOKEN))
         if not ahead:
             view.log_prob = log_prob
-            if where.score_on == "drawn" or how_many.draws_first:
+            if first:
                 view.drawn = sampler.what.draw(log_prob, u[eligible])
             view.key = where.key(view)
             chosen = how_many.choose(view)

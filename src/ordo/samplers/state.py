@@ -128,6 +128,13 @@ class View:
             self._shared[name] = compute()
         return self._shared[name]
 
+    def kept(self, name: str, compute: Callable[[], T]) -> T:
+        """What ``compute`` gave in the first step, row by row: for what depends on rows but not on steps."""
+        memory = self.state.memory
+        if name not in memory:
+            memory[name] = compute()
+        return memory[name]
+
     def ask(self, where: Tensor, as_if: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
         """One call: log mu (where.sum(), vocab) at where (n, length). Counts for the rows asked about.
 

@@ -56,9 +56,7 @@ class ByLaw:
         return self.temperature == 0
 
     def key(self, view: View) -> Tensor:
-        if "law" not in view.state.memory:
-            view.state.memory["law"] = view.law.keys(view.fixed_uniform(ORDER), self.temperature)
-        return view.state.memory["law"]
+        return view.kept("law", lambda: view.law.keys(view.fixed_uniform(ORDER), self.temperature))
 
     def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
         return law.keys(u, self.temperature)
