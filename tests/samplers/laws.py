@@ -1,4 +1,4 @@
-"""Laws small enough to be listed, with denoisers that are exactly right about them."""
+"""Laws small enough to be listed, with denoisers that are exactly right about them; small random networks, and a schedule."""
 
 import itertools
 from dataclasses import dataclass
@@ -9,7 +9,8 @@ from scipy import stats
 from torch import Tensor
 
 from ordo.data import BinaryTree
-from ordo.denoisers import ChainOracle, SetDenoiser, TableOracle
+from ordo.denoisers import BidirectionalTransformer, ChainOracle, OrderCausalTransformer, SetDenoiser, TableOracle
+from ordo.schedules import FreeTable, Power
 
 
 class Remembering(SetDenoiser):
@@ -116,3 +117,22 @@ def sudoku() -> Listed:
 
 
 LAWS = {"markov_chain": markov_chain, "hidden_markov": hidden_markov, "tree": tree, "table": table, "sudoku": sudoku}
+
+LENGTH, VOCAB = 5, 3
+KINDS = [BidirectionalTransformer, OrderCausalTransformer]
+
+
+def network(kind, length=LENGTH, std=0.8):
+    torch.manual_seed(3)
+    net = kind(VOCAB, length, width=16, heads=2, layers=2).double()
+    for parameter in net.parameters():  # far from its mild initialisation, so that orders matter
+        torch.nn.init.normal_(parameter, std=std)
+    net.head.weight.data *= 0.3  # but no sequence all but certain
+    return net.eval().requires_grad_(False)
+
+
+def power(length=LENGTH):
+    schedule = Power(length, FreeTable(length))
+    with torch.no_grad():
+        next(schedule.network.parameters()).copy_(torch.linspace(1.5, -1.5, length))
+    return schedule

@@ -128,7 +128,7 @@ class View:
             self._shared[name] = compute()
         return self._shared[name]
 
-    def kept(self, name: str, compute: Callable[[], T]) -> T:
+    def kept(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """What ``compute`` gave in the first step, row by row: for what depends on rows but not on steps."""
         memory = self.state.memory
         if name not in memory:
