@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
             raise ConfigError(f"device={device}: choose auto, cpu, or cuda where there is a GPU")
         module, trained = load(path)
         if config.data_path is not None:
-            trained.data.path = config.data_path
+            trained.data["path" if "path" in trained.data else "source"] = config.data_path
         if "limit_eval" in trained.data:
             trained.data.limit_eval = None  # here `sequences` is the only limit
         data = build_data(trained)

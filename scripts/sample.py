@@ -6,9 +6,11 @@ python scripts/sample.py checkpoint=outputs/NAME/TIME n=1000 out=table.csv
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ordo.data import DataError, SudokuData, TableCodec, TableData, TextData, Vocabulary
+from ordo.data import CorpusData, DataError, SudokuData, TableCodec, TableData, TextData, Vocabulary
 from ordo.data.columns import CategoricalColumn
+from ordo.data.corpus import decode, fingerprint, load_tokenizer
 from ordo.data.frames import read_table, typed
 from ordo.samplers import NOTABLE, Sampler, order_surprise, sample_batches
 from ordo.training.build import ConfigError, build
@@ -86,7 +89,21 @@ def with_given(frame: pd.DataFrame, cells: pd.DataFrame, known: Tensor, names: l
 def text_decoder(checkpoint: dict[str, Any], trained: DictConfig) -> Callable[[Tensor], list[str]]:
     """Tokens to strings, without the data."""
     vocabulary = characters(checkpoint)
-    return vocabulary.decode if vocabulary else instantiate(trained.data.task).decode
+    if vocabulary is not None:
+        return vocabulary.decode
+    tokenizer = saved_tokenizer(checkpoint)
+    return instantiate(trained.data.task).decode if tokenizer is None else partial(decode, tokenizer)
+
+
+def saved_tokenizer(checkpoint: dict[str, Any]) -> Any:
+    """Of a model of a corpus, found by the name it had, or None. Raises DataError where that is another one now."""
+    state = checkpoint.get(CorpusData.__qualname__)
+    if state is None:
+        return None
+    tokenizer = load_tokenizer(state["tokenizer"])
+    if fingerprint(tokenizer) != state["tokenizer_fingerprint"]:
+        raise DataError(f"the tokenizer {state['tokenizer']} is not the one that the checkpoint was trained with")
+    return tokenizer
 
 
 def characters(checkpoint: dict[str, Any]) -> Vocabulary | None:
@@ -107,6 +124,18 @@ def template_tokens(template: str, blank: str, vocabulary: Vocabulary, length: i
     shown = "".join(c if c != blank else vocabulary.symbols[0] for c in template).ljust(length, vocabulary.symbols[0])
     codes = np.array([ord(c) for c in shown], dtype=np.int64)
     tokens = vocabulary.encode(codes, "template", f"it may hold {''.join(vocabulary.symbols)!r} and blanks").long()
+    return tokens.expand(n, -1), known.expand(n, -1)
+
+
+def corpus_template(template: str, blank: str, tokenizer: Any, length: int, n: int) -> tuple[Tensor, Tensor]:
+    """As ``template_tokens``; a blank stands for one token."""
+    ids: list[int | None] = []
+    for part in re.split(f"({re.escape(blank)})", template):
+        ids += [None] if part == blank else tokenizer(part, add_special_tokens=False)["input_ids"]
+    if len(ids) > length:
+        raise ConfigError(f"template has {len(ids)} tokens, the model {length}")
+    ids += [None] * (length - len(ids))
+    tokens, known = torch.tensor([i or 0 for i in ids]), torch.tensor([i is not None for i in ids])
     return tokens.expand(n, -1), known.expand(n, -1)
 
 
@@ -156,10 +185,14 @@ def main(config: DictConfig) -> None:
             raise ConfigError("given and impute are for tables")
         n = len(given) if given is not None else config.n or 1000
         if config.template is not None:
-            vocabulary = characters(checkpoint)
-            if vocabulary is None:
+            vocabulary, length = characters(checkpoint), module.denoiser.length
+            tokenizer = saved_tokenizer(checkpoint) if vocabulary is None else None
+            if vocabulary is not None:
+                given, known = template_tokens(str(config.template), config.blank, vocabulary, length, n)
+            elif tokenizer is not None:
+                given, known = corpus_template(str(config.template), config.blank, tokenizer, length, n)
+            else:
                 raise ConfigError("template is for text and Sudokus")
-            given, known = template_tokens(str(config.template), config.blank, vocabulary, module.denoiser.length, n)
         sampler = build_sampler(config)
         if config.log_prob and sampler.revise is not None:
             raise ConfigError("log_prob=true: where tokens are masked again, what was drawn has no likelihood")

@@ -8,10 +8,30 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
+from tiny_tokenizer import tiny_tokenizer
 
 torch.set_num_threads(1)
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "data"
 LETTERS = "the quick brown fox jumps over the lazy dog " * 200
+
+
+def local_corpus(folder):
+    """Overrides that put local documents and a local tokenizer in the place of those of the hub."""
+    (folder / "text").mkdir()
+    (folder / "text" / "a.txt").write_text("\n".join(f"the fox {i} jumps over the lazy dog" for i in range(300)))
+    tiny_tokenizer(folder / "tokenizer")
+    splits = "{train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"
+    return [
+        f"data.source={folder / 'text'}",
+        "data.config=null",
+        "data.revision=null",
+        f"data.tokenizer={folder / 'tokenizer'}",
+        f"data.cache_dir={folder / 'cache'}",
+        f"data.splits={splits}",
+        "data.length=16",
+        "data.begin=null",
+        "data.end=eos",
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
@@ -21,6 +41,8 @@ def test_config(name, tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{i / 3},{'xy'[i % 2]}\n" for i in range(400)))
     files = {"file": "letters", "text8": "letters", "table": "table.csv"}
     overrides = [f"data.path={tmp_path / files[name]}"] if name in files else []
+    if "tokenizer" in (CONFIGS / f"{name}.yaml").read_text():
+        overrides = local_corpus(tmp_path)
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         config = compose("root", overrides).data
     assert set(config) - {"_target_"} == set(inspect.signature(get_class(config._target_)).parameters)

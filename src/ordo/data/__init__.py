@@ -2,6 +2,7 @@
 
 from ordo.data.bayes_net import BayesNet
 from ordo.data.codec import TableCodec
+from ordo.data.corpus import CorpusData
 from ordo.data.errors import ChecksumError, DataError, MissingDataError
 from ordo.data.law import Law
 from ordo.data.loader import StepBatchSampler, StepSampler
@@ -22,6 +23,7 @@ __all__ = [
     "BayesNet",
     "BinaryTree",
     "ChecksumError",
+    "CorpusData",
     "DataError",
     "EvenParity",
     "IndependentTokens",

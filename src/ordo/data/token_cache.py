@@ -1,0 +1,92 @@
+"""Token ids of a corpus on disk: read as memory maps, written whole or not at all, by one process at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from ordo.data.errors import DataError
+
+FORMAT = 1  # of the files; part of every key
+
+
+class TokenCache:
+    """The tokens of all documents, one after the other, and where each document ends.
+
+    tokens (total,) uint16 or uint32 and ends (documents,) uint64 are memory maps: opening costs the same whatever the size.
+
+    Raises DataError for files that do not fit each other.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            self.about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+            total, documents, dtype = self.about["tokens"], self.about["documents"], np.dtype(self.about["dtype"])
+            for name, size in (("tokens.bin", total * dtype.itemsize), ("ends.bin", documents * 8)):
+                found = (folder / name).stat().st_size
+                if found != size:
+                    raise DataError(f"{folder / name} has {found} bytes and should have {size}: delete the folder, it is built again")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{folder} is no whole token cache ({error}): delete it, it is built again") from error
+        self.tokens = np.memmap(folder / "tokens.bin", dtype, "r", shape=(total,)) if total else np.empty(0, dtype)
+        self.ends = np.memmap(folder / "ends.bin", np.uint64, "r", shape=(documents,)) if documents else np.empty(0, np.uint64)
+
+    def sequences(self, length: int) -> int:
+        """Whole sequences of this many tokens, documents joined."""
+        return len(self.tokens) // length
+
+
+def open_or_build(folder: Path, vocab_size: int, documents: Iterable[Sequence[np.ndarray]], about: dict[str, Any]) -> TokenCache:
+    """The cache in ``folder``, built first if it is not there: from batches of documents, each an array of ids below ``vocab_size``.
+
+    A second process that wants the same waits for the first. A build that is killed leaves a folder ``.NAME.partial``, which the next one
+    removes; ``documents`` is not touched where the cache is there. Raises DataError where the disk is full or not writable.
+    """
+    if not folder.exists():
+        partial = folder.with_name(f".{folder.name}.partial")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_name(f".{folder.name}.lock")):
+                if not folder.exists():  # another process was faster
+                    shutil.rmtree(partial, ignore_errors=True)
+                    partial.mkdir()
+                    _write(partial, vocab_size, documents, about)
+                    os.replace(partial, folder)
+        except OSError as error:
+            mend = "free the disk or set data.cache_dir to another folder"
+            raise DataError(f"cannot write the token cache {folder} ({error}); {mend}") from error
+        finally:
+            if partial.exists() and not folder.exists():
+                shutil.rmtree(partial, ignore_errors=True)
+    return TokenCache(folder)
+
+
+def _write(folder: Path, vocab_size: int, documents: Iterable[Sequence[np.ndarray]], about: dict[str, Any]) -> None:
+    dtype = np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
+    total = count = 0
+    with open(folder / "tokens.bin", "wb") as tokens, open(folder / "ends.bin", "wb") as ends:
+        for batch in documents:
+            if not batch:
+                continue
+            joined = np.concatenate(batch)
+            if len(joined) and not 0 <= int(joined.min()) <= int(joined.max()) < vocab_size:
+                raise DataError(f"the tokenizer gave the id {int(joined.max())}, outside of its {vocab_size} ids")
+            tokens.write(joined.astype(dtype).tobytes())
+            where = total + np.cumsum([len(document) for document in batch]).astype(np.uint64)
+            ends.write(where.astype(np.uint64).tobytes())
+            total, count = total + len(joined), count + len(batch)
+        for file in (tokens, ends):
+            file.flush()
+            os.fsync(file.fileno())
+    described = about | {"tokens": total, "documents": count, "dtype": dtype.name}
+    (folder / "about.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,60 @@
+"""A whole run on a tokenised corpus: training, resume, eval.py, sample.py with a template; a changed tokenizer is refused."""
+
+import pytest
+import torch
+from tiny_runs import QUIET, call, run
+from tiny_tokenizer import tiny_tokenizer
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+TEXT = "\n".join(f"the quick brown fox {i} jumps over the lazy dog" for i in range(200))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    (folder / "a.txt").write_text(TEXT)
+    tiny_tokenizer(folder / "tokenizer")
+    plan = [
+        "data=corpus",
+        f"data.source={folder / 'a.txt'}",
+        f"data.tokenizer={folder / 'tokenizer'}",
+        f"data.cache_dir={folder / 'cache'}",
+    ]
+    plan += ["data.length=12", "data.splits={train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"]
+    plan += ["steps=4", "checkpoint_every=2", "validate_every=2", *QUIET]
+    return folder, plan, run(folder / "run", *plan)
+
+
+def test_resume(corpus, tmp_path):
+    _, plan, result = corpus
+    run(tmp_path / "run", *plan, "steps=2", "optimizer.total_steps=4")
+    resumed = run(tmp_path / "run", *plan, f"resume={tmp_path / 'run'}")
+    for a, b in zip(result.module.parameters(), resumed.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_eval_and_samples(corpus, tmp_path, monkeypatch, capfd):
+    folder, _, _ = corpus
+    status, _, err = call("eval.py", f"checkpoint={folder / 'run'}", "sequences=8", "samples=2", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    out = tmp_path / "s.txt"
+
+    def sample(*settings):
+        shared = [f"checkpoint={folder / 'run'}", f"out={out}", "n=3", *settings]
+        return call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
+
+    status, _, err = sample("template='the quick# fox#'")
+    assert status == 0, err
+    assert out.read_text().startswith("the quick")
+    status, _, err = sample("blank='#'", "template='the quick# fox#'")
+    assert status == 0, err
+    text = out.read_text()
+    assert text.count("the quick") >= 3
+    assert text.count(" fox") >= 3
+    status, _, err = sample("template='" + "fox " * 30 + "'")
+    assert status == 1
+    assert "tokens, the model 12" in err
+    tiny_tokenizer(folder / "tokenizer", vocab_size=280)
+    status, _, err = sample()
+    assert status == 1
+    assert "is not the one that the checkpoint was trained with" in err
