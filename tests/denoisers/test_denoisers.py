@@ -91,3 +91,32 @@ def test_bad_arguments():
         BidirectionalTransformer(VOCAB, LENGTH, positions="sinusoidal")
     with pytest.raises(ValueError, match="head"):
         OrderCausalTransformer(VOCAB, LENGTH, width=10, heads=3)
+
+
+@pytest.mark.parametrize("most", [1, 7, 100, 10**6])
+def test_costs_in_parts_are_the_costs(most, monkeypatch):
+    """-log mu of targets and its gradients, with few logits at a time, against log_softmax of all logits; both denoisers."""
+    from ordo.denoisers import layers
+
+    monkeypatch.setattr(layers.head_cost, "__defaults__", (most,))
+    tokens = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(0))
+    order = torch.rand(3, 6, generator=torch.Generator().manual_seed(1)).argsort(-1)
+    where = torch.rand(3, 6, generator=torch.Generator().manual_seed(2)) < 0.6
+    weight = torch.rand(3, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    for kind in (BidirectionalTransformer, OrderCausalTransformer):
+        torch.manual_seed(0)
+        net = kind(5, 6, width=8, heads=2, layers=1).double()
+        z = tokens.masked_fill(where, 5)
+        if kind is BidirectionalTransformer:
+            log_p = net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+            want, got, w = -log_p[where], net(z, where=where, target=tokens[where]), weight[where]
+        else:
+            log_p = net(tokens, order).log_softmax(-1).gather(-1, tokens.gather(1, order)[..., None])[..., 0]
+            want, got, w = -log_p, net(tokens, order, score=True), weight
+        assert torch.allclose(got, want, atol=1e-12)
+        gradients = [torch.autograd.grad((w * cost).sum(), list(net.parameters())) for cost in (want, got)]
+        for a, b in zip(*gradients, strict=True):
+            assert torch.allclose(a, b, atol=1e-12)
+        with torch.no_grad():
+            again = net(z, where=where, target=tokens[where]) if kind is BidirectionalTransformer else -net.order_log_prob(tokens, order)
+        assert torch.allclose(again, want, atol=1e-12)

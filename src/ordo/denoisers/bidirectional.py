@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ordo.denoisers.layers import Block, init_weights, rotary_table
+from ordo.denoisers.layers import Block, head_cost, init_weights, rotary_table
 from ordo.denoisers.sets import SetDenoiser
 
 
@@ -29,6 +29,7 @@ class BidirectionalTransformer(SetDenoiser):
             posterior of x does not depend on t, and the fraction is known to every objective, likelihood and sampler.
     """
 
+    scores_targets = True
     coordinates: Tensor
     cos: Tensor
     sin: Tensor
@@ -66,14 +67,15 @@ class BidirectionalTransformer(SetDenoiser):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None, target: Tensor | None = None) -> Tensor:
         """Logits given a partly masked sequence.
 
         tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask.
         where: optional (batch, length) bool; only these positions go through the output head and, without gradients and where they are
             few, through the last block, but for its keys and values.
         present: optional (batch, length) bool; the others are padding, which nothing attends to.
-        Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``.
+        target: (where.sum(),) int64, with ``where``: return -log mu of these tokens instead, without holding all logits; see ``head_cost``.
+        Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``, or with target (where.sum(),).
         """
         x = self.embed(tokens)
         length = tokens.shape[1]
@@ -97,6 +99,8 @@ class BidirectionalTransformer(SetDenoiser):
         *front, last = self.blocks
         for block in front:
             x = block(x, rotary, mask, condition=condition)
+        if target is not None and where is not None:
+            return head_cost(self.head, self.norm(last(x, rotary, mask, condition=condition))[where], target)
         if where is not None and not torch.is_grad_enabled():
             count = where.sum(1)
             most = int(count.max()) if len(count) else 0

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def rotary_table(n_positions: int, head_width: int, base: float = 10000.0) -> tuple[Tensor, Tensor]:
@@ -113,6 +114,29 @@ class Block(nn.Module):
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, None].chunk(6, dim=-1)
         x = residual + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal, None, at)
         return x + gate_m * self.mlp(self.norm_mlp(x) * (1 + scale_m) + shift_m)
+
+
+MOST_LOGITS = 1 << 25  # held at once for the sake of a loss: 128 MiB in float32
+
+
+def head_cost(head: nn.Module, x: Tensor, target: Tensor, most: int = MOST_LOGITS) -> Tensor:
+    """-log softmax(head(x)) at the targets: x (m, width), target (m,) int64 -> (m,) float32, or float64 of float64 features.
+
+    Beyond ``most`` logits they are made a part at a time, and again in the backward pass, so that a large vocabulary never needs all.
+    """
+
+    def cost(x: Tensor, target: Tensor) -> Tensor:
+        logits = head(x)
+        return F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), target, reduction="none")
+
+    vocab = head.out_features if isinstance(head, nn.Linear) else 1
+    rows = max(1, most // int(vocab))
+    if len(x) <= rows:
+        return cost(x, target)
+    pieces = zip(x.split(rows), target.split(rows), strict=True)
+    if torch.is_grad_enabled():
+        return torch.cat([checkpoint(cost, *piece, use_reentrant=False) for piece in pieces])  # type: ignore[misc]
+    return torch.cat([cost(*piece) for piece in pieces])
 
 
 def init_weights(module: nn.Module, n_layers: int) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ordo.denoisers.layers import Block, Past, init_weights, rotary_table
+from ordo.denoisers.layers import Block, Past, head_cost, init_weights, rotary_table
 from ordo.denoisers.prefix import PrefixSession
 from ordo.denoisers.sets import OnDevice, Session
 
@@ -26,6 +26,7 @@ class OrderCausalTransformer(OnDevice):
     """
 
     order_causal = True
+    scores_targets = True  # whether ``forward`` takes ``score``
     cos: Tensor
     sin: Tensor
 
@@ -83,11 +84,12 @@ class OrderCausalTransformer(OnDevice):
         """Normed features by slot (batch, length, width), and the position that each slot predicts, a permutation, to logits by slot."""
         return self.head(x)
 
-    def forward(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None, score: bool = False) -> Tensor:
         """Logits (batch, length, vocab_size) by rank: slot i predicts x_{pi(i)} from x_{pi(<i)}.
 
         tokens (batch, length) int64 in 0..vocab_size-1, clean, by position; order (batch, length). With n_revealed (batch,) only the
         first n_revealed tokens of the order are read: every later slot predicts its position from that prefix.
+        score: return -log mu of the tokens themselves, (batch, length) by rank, without holding all logits; see ``head_cost``.
         """
         batch, length = order.shape
         slot = torch.arange(length, device=order.device)
@@ -100,7 +102,10 @@ class OrderCausalTransformer(OnDevice):
             mask = ((slot[:, None] >= slot) & (prefix | itself))[:, None]
         stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))
         carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
-        return self.read_out(self.run_slots(carried, stands, order, mask), order)
+        x = self.run_slots(carried, stands, order, mask)
+        if score:
+            return head_cost(self.head, x.flatten(0, 1), tokens.gather(1, order).flatten()).view(batch, length)
+        return self.read_out(x, order)
 
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
         """log mu(. | the first n_revealed of ``order``, revealed in that order): (batch, length, vocab) by position.
@@ -114,6 +119,8 @@ class OrderCausalTransformer(OnDevice):
 
     def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor:
         """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), in one call."""
+        if self.scores_targets:
+            return -self(tokens, order, score=True)
         target = tokens.gather(1, order)[..., None]
         return self(tokens, order).log_softmax(-1).gather(-1, target)[..., 0]
 

@@ -30,6 +30,7 @@ class SetDenoiser(OnDevice):
     """
 
     order_causal = False
+    scores_targets = False  # whether ``forward`` takes ``target`` and then returns -log mu of it, see BidirectionalTransformer
     vocab_size: int
     length: int
     mask_id: int

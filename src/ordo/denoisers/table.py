@@ -113,6 +113,8 @@ class TableTransformer(BidirectionalTransformer):
         width, heads, layers, dropout, time_conditioning: as BidirectionalTransformer.
     """
 
+    scores_targets = False
+
     def __init__(
         self,
         vocab_sizes: Sequence[int] | None,
@@ -144,6 +146,8 @@ class TableTransformer(BidirectionalTransformer):
 
 class OrderCausalTableTransformer(OrderCausalTransformer):
     """The order-causal denoiser of a table. Args as TableTransformer, without time conditioning."""
+
+    scores_targets = False
 
     def __init__(
         self,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ordo.denoisers.order_causal import OrderCausalTransformer
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out
+from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, order_cost
 from ordo.order import after_known
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
@@ -88,10 +87,7 @@ class Dense(nn.Module):
         known = None if known is None else known.repeat(self.draws, 1)
         draw = schedule.law().draw(self.draws * batch, random.own(tokens.device), known)
         x = tokens.repeat(self.draws, 1)
-        logits = denoiser(x, draw.order)
-        target = x.gather(1, draw.order)
-        cost = F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view_as(target).double()
-        cost = after_known(cost, known)
+        cost = after_known(order_cost(denoiser, x, draw.order), known)
         nelbo = cost.detach().sum(-1)
         surrogate = cost.sum(-1)
         diagnostics: dict[str, Tensor] = {}

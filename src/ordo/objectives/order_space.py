@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ordo.denoisers import Denoiser
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, scatter
+from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, set_cost
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -59,8 +58,7 @@ class OrderSpace(nn.Module):
             log_prob = denoiser.conditionals(x, draw.order, k)
             cost = -log_prob.gather(-1, x[..., None])[..., 0].double() * where
         else:
-            logits = denoiser(x.masked_fill(~revealed, denoiser.mask_id), where=where)  # type: ignore[operator]
-            cost = scatter(F.cross_entropy(logits, x[where], reduction="none").double(), where)
+            cost = set_cost(denoiser, x.masked_fill(~revealed, denoiser.mask_id), where, x[where])
         terms = (unknown.repeat(self.draws)[:, None] * p_next * cost).view(self.draws, batch, length)
         f = terms.sum(-1)
         surrogate = f

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ordo.randomness import StepRandom
@@ -40,6 +41,23 @@ class Objective(Protocol):
     def __call__(
         self, denoiser: nn.Module, schedule: nn.Module, tokens: Tensor, random: StepRandom, known: Tensor | None = None
     ) -> ObjectiveOutput: ...
+
+
+def set_cost(denoiser: Any, tokens: Tensor, where: Tensor, target: Tensor) -> Tensor:
+    """-log mu of target (where.sum(),) at the positions where (n, length), given partly masked tokens: (n, length) float64, 0 elsewhere."""
+    if getattr(denoiser, "scores_targets", False):
+        cost = denoiser(tokens, where=where, target=target)
+    else:
+        cost = F.cross_entropy(denoiser(tokens, where=where), target, reduction="none")
+    return scatter(cost.double(), where)
+
+
+def order_cost(denoiser: Any, tokens: Tensor, order: Tensor) -> Tensor:
+    """-log mu(x_{pi(i)} | x_{pi(<i)}) by rank, (n, length) float64, of an order-causal denoiser."""
+    if getattr(denoiser, "scores_targets", False):
+        return denoiser(tokens, order, score=True).double()
+    target = tokens.gather(1, order)
+    return F.cross_entropy(denoiser(tokens, order).flatten(0, 1), target.flatten(), reduction="none").view_as(target).double()
 
 
 def is_learned(schedule: nn.Module) -> bool:

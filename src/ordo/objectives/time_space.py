@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
-from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, leave_one_out, scatter
+from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, leave_one_out, set_cost
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -81,8 +80,7 @@ class TimeSpace(nn.Module):
             masked = masked & ~known
         x = tokens.expand(self.draws, -1, -1)
         z = x.masked_fill(masked, denoiser.mask_id).flatten(0, 1)
-        logits = denoiser(z, where=masked.flatten(0, 1))
-        cost = scatter(F.cross_entropy(logits, x[masked], reduction="none").double(), masked)
+        cost = set_cost(denoiser, z, masked.flatten(0, 1), x[masked]).view(masked.shape)
         return torch.where(masked, rate, 0.0), cost, masked, t
 
     @staticmethod
