@@ -5,6 +5,7 @@
     python scripts/benchmark.py structure --seeds 5      learned orders against the direction of random Bayesian networks
     python scripts/benchmark.py variance --text8 FILE    variance of the gradient in log w, three estimators, equal denoiser rows
     python scripts/benchmark.py throughput               tokens/s and memory against a plain torch.nn.TransformerEncoder step
+    python scripts/benchmark.py steps                    training steps against the MDLM step as published
     python scripts/benchmark.py tables --data FOLDER     every metric of synthetic tables on the paper's sets
     python scripts/benchmark.py oracle                   every sampler with an exact denoiser: KL to the law against calls
     python scripts/benchmark.py sampling                 sampling speed against loops as peers write them
@@ -21,10 +22,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench import nae, oracle, quality, sampling, structure, sudoku, tables, text, throughput, variance
+from bench import nae, oracle, quality, sampling, steps, structure, sudoku, tables, text, throughput, variance
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
-BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku}
+BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps}
 
 
 def main() -> None:

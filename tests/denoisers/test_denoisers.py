@@ -105,7 +105,7 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
     weight = torch.rand(3, 6, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     for kind in (BidirectionalTransformer, OrderCausalTransformer):
         torch.manual_seed(0)
-        net = kind(5, 6, width=8, heads=2, layers=1).double()
+        net = kind(5, 6, width=8, heads=2, layers=2).double()
         z = tokens.masked_fill(where, 5)
         if kind is BidirectionalTransformer:
             log_p = net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
@@ -120,3 +120,19 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
         with torch.no_grad():
             again = net(z, where=where, target=tokens[where]) if kind is BidirectionalTransformer else -net.order_log_prob(tokens, order)
         assert torch.allclose(again, want, atol=1e-12)
+
+
+def test_costs_with_time_conditioning():
+    """The last block at some positions only, modulated by each row's own noise level."""
+    torch.manual_seed(0)
+    net = BidirectionalTransformer(5, 6, width=8, heads=2, layers=2, time_conditioning=True).double()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    tokens = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(0))
+    where = torch.tensor([[1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0]]).bool()
+    z = tokens.masked_fill(where, 5)
+    want = -net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0][where]
+    got = net(z, where=where, target=tokens[where])
+    assert torch.allclose(got, want, atol=1e-12)
+    for a, b in zip(*(torch.autograd.grad(x.sum(), list(net.parameters()), allow_unused=True) for x in (want, got)), strict=True):
+        assert (a is None and b is None) or torch.allclose(a, b, atol=1e-12)

@@ -71,8 +71,8 @@ class BidirectionalTransformer(SetDenoiser):
         """Logits given a partly masked sequence.
 
         tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask.
-        where: optional (batch, length) bool; only these positions go through the output head and, without gradients and where they are
-            few, through the last block, but for its keys and values.
+        where: optional (batch, length) bool; only these positions go through the output head and, with ``target``, or without gradients and
+            where they are few, through the last block, but for its keys and values.
         present: optional (batch, length) bool; the others are padding, which nothing attends to.
         target: (where.sum(),) int64, with ``where``: return -log mu of these tokens instead, without holding all logits; see ``head_cost``.
         Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``, or with target (where.sum(),).
@@ -100,7 +100,7 @@ class BidirectionalTransformer(SetDenoiser):
         for block in front:
             x = block(x, rotary, mask, condition=condition)
         if target is not None and where is not None:
-            return head_cost(self.head, self.norm(last(x, rotary, mask, condition=condition))[where], target)
+            return head_cost(self.head, self.norm(last(x, rotary, mask, condition=condition, rows=where)), target)
         if where is not None and not torch.is_grad_enabled():
             count = where.sum(1)
             most = int(count.max()) if len(count) else 0

@@ -1,0 +1,99 @@
+"""The training step of MDLM (Sahoo et al. 2406.07524) as its repository performs it, in our own lines: what ``steps`` is measured against.
+
+AdaLN blocks with a conditioning vector even where time is not used, logits of all positions over a vocabulary that includes the mask,
+the SUBS parameterisation by in-place substitution, float32 log-probabilities, log-linear noise, AdamW, an EMA of every parameter in a loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ordo.denoisers.layers import rotary_table, rotate
+
+CONDITION = 128
+IMPOSSIBLE = -1_000_000.0
+
+
+class AdaLNBlock(nn.Module):
+    """Pre-norm attention and MLP, shifted, scaled and gated by the condition."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
+        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.modulation = nn.Linear(CONDITION, 6 * width)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor) -> Tensor:
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, dim=-1)
+        y = self.norm1(x) * (1 + scale1) + shift1
+        q, k, v = self.qkv(y).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
+        x = x + gate1 * self.out(y.transpose(1, 2).flatten(2))
+        return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
+
+
+class MDLM(nn.Module):
+    """The denoiser: logits (batch, length, vocab + 1), the mask being a class."""
+
+    def __init__(self, vocab: int, length: int, width: int, heads: int, layers: int):
+        super().__init__()
+        self.mask = vocab
+        self.token = nn.Embedding(vocab + 1, width)
+        self.time = nn.Sequential(nn.Linear(256, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION))
+        self.blocks = nn.ModuleList(AdaLNBlock(width, heads) for _ in range(layers))
+        self.norm, self.modulation = nn.LayerNorm(width, bias=False), nn.Linear(CONDITION, 2 * width)
+        self.head = nn.Linear(width, vocab + 1)
+        cos, sin = rotary_table(length, width // heads)
+        self.register_buffer("cos", cos)
+        self.register_buffer("sin", sin)
+        for block in self.blocks:
+            nn.init.normal_(block.modulation.weight, std=0.02)  # type: ignore[union-attr]  # away from zero, so that gradients flow as later
+
+    def forward(self, z: Tensor) -> Tensor:
+        sigma = torch.zeros(len(z), device=z.device)  # time_conditioning=False feeds zeros
+        angle = sigma[:, None] * torch.exp(-math.log(10_000) * torch.arange(128, device=z.device) / 128)
+        condition = F.silu(self.time(torch.cat([angle.cos(), angle.sin()], dim=-1)))
+        x = self.token(z)
+        for block in self.blocks:
+            x = block(x, self.cos, self.sin, condition)
+        shift, scale = self.modulation(condition)[:, None].chunk(2, dim=-1)
+        return self.head(self.norm(x) * (1 + scale) + shift)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """SUBS: the mask has no probability, and revealed tokens keep theirs."""
+        logits = self(z).float()
+        logits[..., self.mask] += IMPOSSIBLE
+        log_p = logits - torch.logsumexp(logits, dim=-1, keepdim=True)
+        revealed = z != self.mask
+        log_p[revealed] = IMPOSSIBLE
+        log_p[revealed, z[revealed]] = 0
+        return log_p
+
+
+def make_step(tokens: Tensor, vocab: int, width: int, heads: int, layers: int, ema: bool) -> Callable[[], None]:
+    """One step on tokens (batch, length): noise, loss, backward, AdamW, and with ``ema`` the moving average of every parameter."""
+    net = MDLM(vocab, tokens.shape[1], width, heads, layers).to(tokens.device)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-4)
+    shadow = [p.detach().clone() for p in net.parameters()]
+
+    def step() -> None:
+        optimizer.zero_grad()
+        n = len(tokens)
+        t = (torch.rand(n, device=tokens.device) / n + torch.arange(n, device=tokens.device) / n) * (1 - 1e-3) + 1e-3
+        z = torch.where(torch.rand(tokens.shape, device=tokens.device) < t[:, None], net.mask, tokens)
+        log_p = net.log_prob(z).gather(-1, tokens[..., None])[..., 0]
+        (-(log_p / t[:, None]).mean()).backward()
+        optimizer.step()
+        if ema:
+            with torch.no_grad():
+                for average, p in zip(shadow, net.parameters(), strict=True):
+                    average.sub_((1 - 0.9999) * (average - p))
+
+    return step
