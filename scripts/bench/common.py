@@ -9,19 +9,22 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from rich.console import Console
+from rich.progress import track
 
 from ordo.samplers import Sampler
 from ordo.training.provenance import git_commit, write_json
 
+T = TypeVar("T")
 Run = tuple[str, list[str]]  # experiment and overrides of ``python train.py experiment=... overrides``
 QUICK = ["steps=20", "validate_every=10", "report.sequences=32", "report.exact_sequences=8", "report.draws=2", "report.importance_draws=2"]
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
@@ -31,6 +34,15 @@ def compose_experiment(experiment: str, overrides: list[str]) -> Any:
     """The configuration of ``python train.py experiment=... overrides``."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
         return compose("train", [f"experiment={experiment}", f"name={experiment}", *overrides])
+
+
+def progress(work: Mapping[str, T], title: str) -> Iterator[tuple[str, T]]:
+    """The items, with a bar and the time left on a terminal, or a line each where standard error is none."""
+    console = Console(stderr=True)
+    for i, (name, item) in enumerate(track(work.items(), title, console=console, disable=not console.is_terminal, transient=True), 1):
+        yield name, item
+        if not console.is_terminal:
+            print(f"{title}: {i}/{len(work)} {name}", file=sys.stderr, flush=True)
 
 
 def sampler_of(choice: str, overrides: Iterable[str] = ()) -> Sampler:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.common import progress
 from ordo.denoisers import ChainOracle
 from ordo.likelihood import sampler_log_prob
 from ordo.samplers import (
@@ -121,7 +122,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     rows = draw(oracle, a.rows, a.seed)
     log_p = oracle.log_law(rows)
     out: dict[str, Any] = {}
-    for name, sampler in samplers(oracle.length, a.calls).items():
+    for name, sampler in progress(samplers(oracle.length, a.calls), a.law):
         trace = sample(oracle, sampler, a.rows, seed=a.seed + 1)
         entry: dict[str, Any] = {"calls": trace.calls.double().mean().item()}
         entry["excess"] = mean_and_error(-oracle.log_law(trace.tokens) + log_p)

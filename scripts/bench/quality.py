@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from bench import nae, text
-from bench.common import Run, run_all, sampler_of
+from bench.common import Run, progress, run_all, sampler_of
 from ordo import plots
 from ordo.data import TaskData
 from ordo.denoisers import Denoiser
@@ -135,7 +135,7 @@ def evaluate(folder: Path, a: argparse.Namespace, profile: list[float]) -> dict[
             "samples": len(fresh),
         }
     }
-    for name, sampler in samplers(data.length, a.calls, denoiser.order_causal, profile).items():
+    for name, sampler in progress(samplers(data.length, a.calls, denoiser.order_causal, profile), folder.name):
         begun = time.perf_counter()
         trace = sample_batches(denoiser, sampler, a.samples, 512, schedule=schedule, seed=1)
         entry = {

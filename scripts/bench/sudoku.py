@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from bench.common import QUICK, Run, run_all, sampler_of, seeds_of
+from bench.common import QUICK, Run, progress, run_all, sampler_of, seeds_of
 from ordo.data import SudokuData
 from ordo.samplers import Sampler, sample_batches
 from ordo.schedules import Linear
@@ -84,7 +84,7 @@ def solve(folder: Path, a: argparse.Namespace, learned: bool) -> dict[str, Any]:
     assert test.known is not None
     denoiser = module.to("cuda" if a.device == "cuda" else "cpu").denoiser
     out: dict[str, Any] = {}
-    for name, (sampler, own) in samplers(data.length, a.calls, learned).items():
+    for name, (sampler, own) in progress(samplers(data.length, a.calls, learned), folder.name):
         begun = time.perf_counter()
         schedule = module.schedule if own else Linear(data.length).to(denoiser.device)
         trace = sample_batches(denoiser, sampler, len(test), 250, schedule=schedule, seed=a.box, given=test.tokens, known=test.known)
