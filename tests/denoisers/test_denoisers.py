@@ -136,3 +136,25 @@ def test_costs_with_time_conditioning():
     assert torch.allclose(got, want, atol=1e-12)
     for a, b in zip(*(torch.autograd.grad(x.sum(), list(net.parameters()), allow_unused=True) for x in (want, got)), strict=True):
         assert (a is None and b is None) or torch.allclose(a, b, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [BidirectionalTransformer, OrderCausalTransformer])
+def test_recomputed_blocks_give_the_same_gradients(kind):
+    """With dropout too: the second computation draws what the first drew. And nothing inside a block is kept."""
+    tokens = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(0))
+    inputs = (
+        (tokens.masked_fill(torch.rand(3, 6) < 0.5, 5),) if kind is BidirectionalTransformer else (tokens, torch.rand(3, 6).argsort(-1))
+    )
+    out, kept = [], []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        net = kind(5, 6, width=8, heads=2, layers=3, dropout=0.3, recompute=recompute)
+        torch.manual_seed(1)
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x):
+            loss = net(*inputs).square().mean()
+        out.append(torch.autograd.grad(loss, list(net.parameters())))
+        kept.append(sum(sizes))
+    for a, b in zip(*out, strict=True):
+        assert torch.allclose(a, b, atol=1e-7)
+    assert kept[1] < 0.5 * kept[0]

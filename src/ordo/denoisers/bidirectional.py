@@ -27,6 +27,7 @@ class BidirectionalTransformer(SetDenoiser):
         coordinates: of positions on a grid, its axes, each a list of ``length`` whole numbers from 0; every axis gets learned embeddings.
         time_conditioning: AdaLN on the noise level. The level is the masked fraction of the input: given z the
             posterior of x does not depend on t, and the fraction is known to every objective, likelihood and sampler.
+        recompute: compute each block again in the backward pass instead of keeping what is inside: less memory, about a third more time.
     """
 
     scores_targets = True
@@ -45,6 +46,7 @@ class BidirectionalTransformer(SetDenoiser):
         positions: str = "both",
         coordinates: Sequence[Sequence[int]] | None = None,
         time_conditioning: bool = False,
+        recompute: bool = False,
     ):
         super().__init__()
         if positions not in ("rotary", "learned", "both"):
@@ -57,7 +59,7 @@ class BidirectionalTransformer(SetDenoiser):
         axes = torch.tensor([list(axis) for axis in coordinates or []], dtype=torch.int64).reshape(-1, length)
         self.register_buffer("coordinates", axes, persistent=False)
         self.axes = nn.ModuleList(nn.Embedding(int(axis.max()) + 1, width) for axis in axes)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout, time_conditioning) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, dropout, time_conditioning, recompute) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocab_size)
         self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU()) if time_conditioning else None

@@ -41,13 +41,16 @@ class Past(Protocol):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)). With ``conditioned`` the norms are modulated (AdaLN-zero, Peebles & Xie)."""
+    """x + attention(norm(x)), then x + mlp(norm(x)). With ``conditioned`` the norms are modulated (AdaLN-zero, Peebles & Xie).
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0, conditioned: bool = False):
+    recompute: what is inside is not kept for the backward pass but computed again (activation checkpointing).
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, conditioned: bool = False, recompute: bool = False):
         super().__init__()
         if width % heads or (width // heads) % 2:
             raise ValueError(f"width {width} must be heads {heads} times an even head width")
-        self.heads, self.dropout = heads, dropout
+        self.heads, self.dropout, self.recompute = heads, dropout, recompute
         self.norm_attention = nn.LayerNorm(width, elementwise_affine=not conditioned)
         self.norm_mlp = nn.LayerNorm(width, elementwise_affine=not conditioned)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
@@ -109,6 +112,21 @@ class Block(nn.Module):
         at (batch, m): only these slots are wanted, (batch, m, width); rotary tables are then (length, head_width).
         rows (batch, length) bool: only these go through the MLP and are returned, (rows.sum(), width), in row-major order.
         """
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(self._forward, x, rotary, mask, causal, condition, past, at, rows, use_reentrant=False)  # type: ignore[return-value]
+        return self._forward(x, rotary, mask, causal, condition, past, at, rows)
+
+    def _forward(
+        self,
+        x: Tensor,
+        rotary: Rotary | None,
+        mask: Tensor | None,
+        causal: bool,
+        condition: Tensor | None,
+        past: Past | None,
+        at: Tensor | None,
+        rows: Tensor | None,
+    ) -> Tensor:
         residual = x if at is None else select(x, at)
         if self.modulation is None or condition is None:
             x = residual + self.attention(self.norm_attention(x), rotary, mask, causal, past, at)

@@ -39,6 +39,7 @@ class OrderCausalTransformer(OnDevice):
         layers: int = 4,
         dropout: float = 0.0,
         positions: str = "both",
+        recompute: bool = False,
     ):
         super().__init__()
         if positions not in ("rotary", "learned", "both"):
@@ -48,7 +49,7 @@ class OrderCausalTransformer(OnDevice):
         learned = positions != "rotary"
         self.stands_at = nn.Embedding(length + 1, width) if learned else None
         self.predicts = nn.Embedding(length + 1, width) if learned else None
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, dropout, recompute=recompute) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocab_size)
         init_weights(self, layers)
