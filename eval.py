@@ -35,9 +35,12 @@ def main(config: DictConfig) -> None:
             raise ConfigError(f"device={device}: choose auto, cpu, or cuda where there is a GPU")
         module, trained = load(path)
         if config.data_path is not None:
-            trained.data["path" if "path" in trained.data else "source"] = config.data_path
-        if "limit_eval" in trained.data:
-            trained.data.limit_eval = None  # here `sequences` is the only limit
+            key = next((key for key in ("path", "source") if key in trained.data), None)
+            if key is None:
+                raise ConfigError(f"data_path={config.data_path}: the data of {path} are made, not read from a file")
+            trained.data[key] = config.data_path
+        if "limit_eval" in trained.data:  # here `sequences` is the only limit; a corpus may be too large to be held whole
+            trained.data.limit_eval = config.sequences if "tokenizer" in trained.data else None
         data = build_data(trained)
         check_data(path, module, data)
         module = module.to(device)

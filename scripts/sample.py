@@ -28,7 +28,7 @@ from ordo.data import CorpusData, DataError, SudokuData, TableCodec, TableData, 
 from ordo.data.columns import CategoricalColumn
 from ordo.data.corpus import decode, fingerprint, load_tokenizer
 from ordo.data.frames import read_table, typed
-from ordo.samplers import NOTABLE, Sampler, order_surprise, sample_batches
+from ordo.samplers import NOTABLE_SURPRISE, Sampler, order_surprise, sample_batches
 from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find, load, read
 from ordo.training.errors import USER_ERRORS, fail
@@ -114,8 +114,6 @@ def characters(checkpoint: dict[str, Any]) -> Vocabulary | None:
 
 def template_tokens(template: str, blank: str, vocabulary: Vocabulary, length: int, n: int) -> tuple[Tensor, Tensor]:
     """Tokens and which are known, (n, length), of a text with blanks; what it is too short for is blank. Raises ConfigError, DataError."""
-    if len(blank) != 1:
-        raise ConfigError(f"blank={blank!r} must be one character")
     if blank in vocabulary.symbols:
         raise ConfigError(f"blank={blank!r} is a character of the model's vocabulary; choose another, such as blank='#'")
     if len(template) > length:
@@ -128,7 +126,7 @@ def template_tokens(template: str, blank: str, vocabulary: Vocabulary, length: i
 
 
 def corpus_template(template: str, blank: str, tokenizer: Any, length: int, n: int) -> tuple[Tensor, Tensor]:
-    """As ``template_tokens``; a blank stands for one token."""
+    """As ``template_tokens``; a blank stands for one token, and usually brings its own space: 'the____ of'."""
     ids: list[int | None] = []
     for part in re.split(f"({re.escape(blank)})", template):
         ids += [None] if part == blank else tokenizer(part, add_special_tokens=False)["input_ids"]
@@ -185,12 +183,16 @@ def main(config: DictConfig) -> None:
             raise ConfigError("given and impute are for tables")
         n = len(given) if given is not None else config.n or 1000
         if config.template is not None:
+            if not isinstance(config.template, str):  # Hydra reads 1_3 as the number 13
+                raise ConfigError(f"template={config.template} was read as a number: quote it twice, template=\"'1_3'\"")
+            if len(str(config.blank)) != 1:
+                raise ConfigError(f"blank={config.blank!r} must be one character")
             vocabulary, length = characters(checkpoint), module.denoiser.length
             tokenizer = saved_tokenizer(checkpoint) if vocabulary is None else None
             if vocabulary is not None:
-                given, known = template_tokens(str(config.template), config.blank, vocabulary, length, n)
+                given, known = template_tokens(config.template, str(config.blank), vocabulary, length, n)
             elif tokenizer is not None:
-                given, known = corpus_template(str(config.template), config.blank, tokenizer, length, n)
+                given, known = corpus_template(config.template, str(config.blank), tokenizer, length, n)
             else:
                 raise ConfigError("template is for text and Sudokus")
         sampler = build_sampler(config)
@@ -213,6 +215,7 @@ def main(config: DictConfig) -> None:
         if state is None:
             texts = text_decoder(checkpoint, trained)(tokens)
             logs = [f"{value:.6f}\t" for value in log_prob.tolist()] if config.log_prob else [""] * n
+            texts = [text.replace("\n", "\\n") for text in texts]  # one sequence a line
             lines = [f"{log}{text}\n" for log, text in zip(logs, texts, strict=True)]
             write_whole(out, lambda path: path.write_text("".join(lines), encoding="utf-8"))
         else:
@@ -223,13 +226,13 @@ def main(config: DictConfig) -> None:
             if config.log_prob:
                 frame["log_prob"] = log_prob.numpy()
             write_whole(out, lambda path: frame.to_parquet(path) if parquet else frame.to_csv(path, index=False))
-        surprise = order_surprise(trace, module.schedule.cpu().law(), None if known is None else known.cpu())
+        surprise = order_surprise(trace, module.schedule.cpu().law())
         if trace_path is not None:
             arrays = {name: getattr(trace, name).numpy() for name in ("tokens", "rank", "step", "log_prob", "remasked", "calls")}
             write_whole(trace_path, lambda path: np.savez_compressed(path, **arrays))
     except USER_ERRORS as error:
         fail(error)
-    if surprise is not None and surprise > NOTABLE:
+    if surprise is not None and surprise > NOTABLE_SURPRISE:
         print(
             f"warning: under the law that the model was trained on, these orders are {surprise:.2f} nats a token less probable than its "
             "own; far from their law such models are much worse: sampler=first_hitting or mode_order decode by it",

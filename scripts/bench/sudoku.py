@@ -16,7 +16,7 @@ import torch
 
 from bench.common import QUICK, Run, progress, run_all, sampler_of, seeds_of
 from ordo.data import SudokuData
-from ordo.samplers import Sampler, sample_batches
+from ordo.samplers import ByScore, Sampler, sample_batches
 from ordo.schedules import Linear
 from ordo.training.build import build_data
 from ordo.training.checkpoint import load
@@ -35,13 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
 
 
-def samplers(cells: int, calls: list[int], learned: bool) -> dict[str, tuple[Sampler, bool]]:
+def samplers(calls: list[int], learned: bool) -> dict[str, tuple[Sampler, bool]]:
     """Name -> sampler, and whether it decodes by the model's own law rather than by random orders."""
-    one = [f"sampler.how_many.calls={cells}"]
     out = {"random": (sampler_of("first_hitting"), False), "left to right": (sampler_of("left_to_right"), False)}
     if learned:
         out |= {"own law": (sampler_of("first_hitting"), True), "mode of own law": (sampler_of("mode_order"), True)}
-    out |= {score: (sampler_of(f"top_k_{score}", one), False) for score in ("confidence", "margin", "entropy")}
+    out |= {score: (Sampler(ByScore(score)), False) for score in ("confidence", "margin", "entropy")}  # one cell a call
     for k in calls:
         out |= {
             f"{score}, {k} calls": (sampler_of(f"top_k_{score}", [f"sampler.how_many.calls={k}"]), False) for score in ("margin", "entropy")
@@ -87,7 +86,7 @@ def solve(folder: Path, a: argparse.Namespace, learned: bool) -> dict[str, Any]:
     tokens, known = test.tokens[some], test.known[some]
     denoiser = module.to("cuda" if a.device == "cuda" else "cpu").denoiser
     out: dict[str, Any] = {}
-    for name, (sampler, own) in progress(samplers(data.length, a.calls, learned), folder.name):
+    for name, (sampler, own) in progress(samplers(a.calls, learned), folder.name):
         begun = time.perf_counter()
         schedule = module.schedule if own else Linear(data.length).to(denoiser.device)
         trace = sample_batches(denoiser, sampler, len(tokens), 250, schedule=schedule, seed=a.box, given=tokens, known=known)

@@ -6,15 +6,20 @@ import os
 import resource
 import signal
 import time
+from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import CorpusData, DataError, MissingDataError
 from ordo.data.token_cache import TokenCache, open_or_build
 
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DOCUMENTS = [f"the quick fox {i} jumps over {'the lazy dog ' * (i % 4)}" for i in range(120)] + ["", "   ", "last one é ☃"]
 SPLITS = {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train[90%:]"}
 
@@ -82,6 +87,59 @@ def test_tokens_are_those_of_the_tokenizer(corpus):
     assert data.decode(masked[None]) == [" fox__ dog"]
 
 
+def test_what_a_tokenizer_file_says_of_cutting_and_padding_is_not_done(corpus, tmp_path):
+    make, tokenizer = corpus
+    tokenizer.backend_tokenizer.enable_truncation(4)
+    tokenizer.backend_tokenizer.enable_padding(length=10)
+    tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer" / "tokenizer.json"))
+    data = make(end=None)
+    data.setup()
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    assert data.caches["test"].tokens.tolist() == by_hand(tokenizer, DOCUMENTS[round(0.9 * len(DOCUMENTS)) :])
+
+
+def test_text_files_are_kept_as_they_are(corpus, tmp_path):
+    make, tokenizer = corpus
+    text = "a line\n\n  another line\nthe last\n" * 40
+    (tmp_path / "book.txt").write_text(text)
+    data = make(source=str(tmp_path / "book.txt"), splits=dict.fromkeys(SPLITS, "train"))
+    data.setup()
+    assert data.caches["train"].tokens.tolist() == by_hand(tokenizer, [text], end=[tokenizer.eos_token_id])
+    assert len(data.caches["train"].ends) == 1
+
+
+@pytest.mark.parametrize("name", ["wikitext2", "wikitext103", "lm1b", "openwebtext", "fineweb_edu"])
+def test_the_named_data_sets(name, tmp_path, monkeypatch):
+    """Their own begin, end and splits; what the hub is asked for is looked at, and answered from here."""
+    tiny_tokenizer(tmp_path / "tokenizer")
+    asked = []
+
+    def load_dataset(source, config, revision, split):
+        asked.append((source, config, revision, split))
+        return datasets.Dataset.from_dict({"text": DOCUMENTS})
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose(
+            overrides=[
+                "+seed=0",
+                f"+data={name}",
+                f"data.tokenizer={tmp_path / 'tokenizer'}",
+                f"data.cache_dir={tmp_path / 'c'}",
+                "data.length=16",
+            ]
+        ).data
+    data = instantiate(config)
+    data.setup()
+    assert [split for *_, split in asked] == list(config.splits.values())
+    assert {question[:3] for question in asked} == {(config.source, config.config, config.revision)}
+    assert config.revision is None or config.config is None, "the branch of converted files has no names of configurations"
+    ids = data.caches["train"].tokens.tolist()
+    for token, at in ((config.begin, 0), (config.end, int(data.caches["train"].ends[0]) - 1)):
+        assert token is None or ids[at] == getattr(data.tokenizer, f"{token}_token_id")
+
+
 def test_begin_and_end_and_what_a_cache_depends_on(corpus, tmp_path):
     make, tokenizer = corpus
     first = make()
@@ -119,7 +177,7 @@ def test_errors(corpus, tmp_path):
         ({"column": "body"}, "no column 'body'; it has text, n"),
         ({"splits": SPLITS | {"test": "dev"}}, "dev"),
         ({"splits": {"train": "train"}}, "splits must name"),
-        ({"begin": "cls"}, "begin=cls: the tokenizer has no such token"),
+        ({"begin": "<x>"}, "begin=<x>: the tokenizer has no such token"),
         ({"length": 100_000}, "fewer than one sequence"),
         ({"source": str(tmp_path / "mixed")}, "files of one kind"),
         ({"source": str(tmp_path / "broken.jsonl")}, "broken.jsonl"),
@@ -169,6 +227,30 @@ def build(folder, queue):
     seen = []
     open_or_build(folder, 100, batches(30, 0.003, seen), {})
     queue.put(len(seen))
+
+
+def wait_and_be_interrupted(folder):
+    try:
+        open_or_build(folder, 100, batches(1), {})
+    except KeyboardInterrupt:
+        os._exit(5)
+
+
+def test_an_interrupted_waiter_harms_nobody(tmp_path):
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    builder = context.Process(target=build, args=(tmp_path / "c", queue))
+    builder.start()
+    while not list(tmp_path.glob("*.partial")):
+        time.sleep(0.001)
+    waiter = context.Process(target=wait_and_be_interrupted, args=(tmp_path / "c",))
+    waiter.start()
+    time.sleep(0.03)
+    os.kill(waiter.pid, signal.SIGINT)
+    waiter.join()
+    builder.join()
+    assert builder.exitcode == 0
+    check_whole(TokenCache(tmp_path / "c"), 30)
 
 
 def test_two_builders_at_once(tmp_path):

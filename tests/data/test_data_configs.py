@@ -18,7 +18,7 @@ LETTERS = "the quick brown fox jumps over the lazy dog " * 200
 def local_corpus(folder):
     """Overrides that put local documents and a local tokenizer in the place of those of the hub."""
     (folder / "text").mkdir()
-    (folder / "text" / "a.txt").write_text("\n".join(f"the fox {i} jumps over the lazy dog" for i in range(300)))
+    (folder / "text" / "a.jsonl").write_text("".join(f'{{"text": "the fox {i} jumps over the lazy dog"}}\n' for i in range(300)))
     tiny_tokenizer(folder / "tokenizer")
     splits = "{train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"
     return [

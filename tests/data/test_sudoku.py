@@ -123,6 +123,9 @@ def test_files(tmp_path):
         path.write_text("\n".join([*lines[:2], bad, *lines[3:]]))
         with pytest.raises(DataError, match=told):
             tiny(path=str(path))
+    path.write_text("\n".join(lines[1:]))
+    with pytest.raises(DataError, match="line 1: needs a heading"):
+        tiny(path=str(path))
     path.write_text("puzzle,solution\n")
     with pytest.raises(DataError, match="no puzzles"):
         tiny(path=str(path))

@@ -1,5 +1,7 @@
 """Likelihoods against enumeration, the subset DP, and each other, on random denoisers in float64."""
 
+import math
+
 import pytest
 import torch
 
@@ -69,6 +71,13 @@ def test_likelihoods_given_positions(kind):
     assert report.length == 4
     curve = report.loss_by_revealed["own"]["nats"]
     assert curve == pytest.approx(losses.nanmean(0).tolist())
+    always = likelihood_report(net, fixed, TOKENS, known=torch.tensor([0, 1, 0, 0, 0]).bool().expand(3, -1), exact_sequences=2)
+    positions = always.loss_by_position["own"]["nats"]
+    assert [math.isnan(value) for value in positions] == [False, True, False, False, False], "a place keeps its number"
+    assert len(always.loss_by_revealed["own"]["nats"]) == 4
+    assert {name: estimate.length for name, estimate in always.estimates.items()} == dict.fromkeys(always.estimates, 4.0)
+    with pytest.raises(ValueError, match="every position is given"):
+        likelihood_report(net, fixed, TOKENS, known=torch.ones_like(known))
     law, whole = PlackettLuce(LAW.log_w), torch.ones_like(known)
     assert (nelbo(net, law, TOKENS, known=whole) == 0).all()
 

@@ -48,11 +48,17 @@ def test_with_given_positions():
     known = torch.tensor([False, True, False, False]).expand(n, -1)
     trace = sample(ORACLE, Sampler(ByOrder([3, 2, 1, 0])), given=torch.zeros(n, LENGTH, dtype=torch.int64), known=known)
     exact = expected_log_prob([0, 2, 3]) - PlackettLuce(LOG_W[[0, 2, 3]]).log_prob(torch.tensor([[2, 1, 0]]))[0]
-    assert order_surprise(trace, schedule().law(), known) == pytest.approx(exact.item() / 3, abs=0.02)
+    assert order_surprise(trace, schedule().law()) == pytest.approx(exact.item() / 3, abs=0.02)
 
 
 def test_other_laws():
     trace = sample(ORACLE, Sampler(ByOrder()), 5)
     assert order_surprise(trace, FixedOrder(torch.arange(LENGTH))) == 0
     assert order_surprise(trace, FixedOrder(torch.tensor([1, 0, 2, 3]))) == float("inf")
+    known = torch.tensor([False, True, False, False]).expand(5, -1)
+    given = sample(ORACLE, Sampler(ByOrder()), given=torch.zeros(5, LENGTH, dtype=torch.int64), known=known)
+    assert order_surprise(given, FixedOrder(torch.tensor([0, 2, 3, 1]))) == 0, "given positions do not count"
+    assert order_surprise(given, FixedOrder(torch.tensor([2, 0, 3, 1]))) == float("inf")
+    short = sample(ORACLE, Sampler(ByOrder()), 5, lengths=torch.tensor([2] * 5))
+    assert order_surprise(short, FixedOrder(torch.tensor([3, 0, 2, 1]))) == 0, "nor absent ones"
     assert order_surprise(trace, Kumaraswamy(LENGTH, FreeTable(LENGTH), FreeTable(LENGTH)).law()) is None

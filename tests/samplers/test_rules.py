@@ -183,6 +183,16 @@ def measured_kl(oracle, rows, log_law, sizes):
     return torch.cat(losses).mean().item()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_without_positions_is_no_step(kind):
+    """More calls than positions to decode: one each."""
+    known = torch.rand(20, LENGTH, generator=torch.Generator().manual_seed(0)) < 0.5
+    given = torch.zeros(20, LENGTH, dtype=torch.int64)
+    for where in (ByScore("margin"), ByLaw()):
+        trace = sample(network(kind), Sampler(where, InSteps(3 * LENGTH)), given=given, known=known)
+        assert torch.equal(trace.calls, (~known).sum(1))
+
+
 def test_best_sizes_against_all_compositions():
     profile = torch.tensor([2.0, 1.9, 1.0, 0.7, 0.65, 0.1, 0.05], dtype=torch.float64)
 

@@ -6,17 +6,17 @@ from tiny_runs import QUIET, call, run
 from tiny_tokenizer import tiny_tokenizer
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
-TEXT = "\n".join(f"the quick brown fox {i} jumps over the lazy dog" for i in range(200))
+TEXT = "".join(f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200))
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
-    (folder / "a.txt").write_text(TEXT)
+    (folder / "a.jsonl").write_text(TEXT)
     tiny_tokenizer(folder / "tokenizer")
     plan = [
         "data=corpus",
-        f"data.source={folder / 'a.txt'}",
+        f"data.source={folder / 'a.jsonl'}",
         f"data.tokenizer={folder / 'tokenizer'}",
         f"data.cache_dir={folder / 'cache'}",
     ]

@@ -56,8 +56,11 @@ def test_samples_keep_the_clues(trained, monkeypatch, capfd):
 def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
     folder, _, _ = trained
     puzzle, out = "1000020000300004", tmp_path / "s.txt"
-    settings = [f"checkpoint={folder}", f"out={out}", "n=5", f"template='{puzzle}'", "blank='0'", "sampler=top_k_margin"]
-    status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+    settings = [f"checkpoint={folder}", f"out={out}", "n=5", "sampler=top_k_margin", "blank=0"]
+    status, _, err = call("scripts/sample.py", *settings, "template=1000020000300004", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 1
+    assert "was read as a number: quote it twice" in err
+    status, _, err = call("scripts/sample.py", *settings, f"template='{puzzle}'", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     lines = out.read_text().splitlines()
     assert len(lines) == 5

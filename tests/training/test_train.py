@@ -49,6 +49,11 @@ def test_benchmarks_run(tmp_path):
         "throughput": ([], {"ordo", "reference", "peak_mib", "device"}),
         "tables": (["--data", tmp_path, "--sets", "news", "--draws", "2", "--override", *small], {"news"}),
         "variance": ([], {"time", "order", "dense", "rows", "on"}),
+        "oracle": ([], {"samplers", "profile"}),
+        "sampling": ([], {"grid", "throughput", "cache", "memory_mib"}),
+        "quality": (["--task", "nae", "--models", "learned", "--picture", tmp_path / "q.png"], {"models", "entropy"}),
+        "sudoku": (["--box", "2", "--calls", "4", "--kinds", "learned"], {"learned", "box"}),
+        "steps": (["--variants", "mdlm", "order"], {"ratio", "memory_ratio"}),
     }
     for name, (arguments, keys) in commands.items():
         command = [sys.executable, ROOT / "scripts" / "benchmark.py", name, "--quick", "--work", tmp_path / "work", *arguments]

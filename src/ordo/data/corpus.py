@@ -36,16 +36,20 @@ class PackedRows(Dataset[Tensor]):
 
     def __getitems__(self, indices: list[int]) -> Tensor:
         """(batch, length) int64."""
-        rows = [self.cache.tokens[(i % len(self)) * self.length : (i % len(self) + 1) * self.length] for i in indices]
-        return torch.from_numpy(np.stack(rows).astype(np.int64))
+        return torch.from_numpy(self.rows(indices).astype(np.int64))
+
+    def rows(self, indices: list[int]) -> np.ndarray:
+        """(batch, length), as they are on the disk."""
+        return np.stack([self.cache.tokens[(i % len(self)) * self.length : (i % len(self) + 1) * self.length] for i in indices])
 
 
 class CorpusData(SequenceData):
     """Documents joined and cut into sequences of equal length ("packed" or "wrapped" in the literature): no padding anywhere.
 
-    Every document is tokenised once, with all cores for fast tokenizers, into a memory-mapped cache in ``cache_dir``, keyed by content: the
-    data set and its revision, split, tokenizer, text column, begin and end. It does not depend on ``length``. Documents that are empty
-    or all white space are left out.
+    Every document is tokenised once, with all cores for fast tokenizers, into a memory-mapped cache in ``cache_dir``. Its key is made of
+    the data set (on the hub its revision, of local files their paths, sizes and times), split, tokenizer, text column, begin and end; not
+    of ``length``. A document is a row of the data set, and of .txt files a whole file. Those that are empty or all white space are left
+    out.
 
     The mask is an id of its own, V = the number of the tokenizer's ids, whatever mask token the tokenizer has; it is never a class. Where a
     document begins and ends is as ``begin`` and ``end`` say, and is kept in checkpoints.
@@ -121,7 +125,7 @@ class CorpusData(SequenceData):
         """Evaluation sequences (n, length), in memory."""
         n = cache.sequences(self.length)
         chosen = np.arange(n) if self.limit_eval is None or n <= self.limit_eval else np.arange(self.limit_eval) * n // self.limit_eval
-        return PackedRows(cache, self.length).__getitems__(chosen.tolist())
+        return torch.from_numpy(PackedRows(cache, self.length).rows(chosen.tolist()).astype(np.int32))
 
     def _open(self) -> None:
         if self.caches:
@@ -234,6 +238,10 @@ def encoder(tokenizer: Any, begin: int | None, end: int | None) -> Callable[[lis
     before = [] if begin is None else [begin]
     after = [] if end is None else [end]
     backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend = type(backend).from_str(backend.to_str())  # a copy, which cuts and pads nothing whatever its file says
+        backend.no_truncation()
+        backend.no_padding()
 
     def encode(texts: list[str]) -> list[np.ndarray]:
         if backend is not None:  # in parallel, without what transformers wraps around it
@@ -256,13 +264,20 @@ def load_split(source: str, config: str | None, revision: str | None, split: str
             kinds = {LOADERS.get(p.suffix) for p in files}
             if len(kinds) != 1 or None in kinds:
                 raise DataError(f"{source} must hold files of one kind, one of {', '.join(LOADERS)}")
-            dataset = datasets.load_dataset(str(kinds.pop()), data_files={"train": [str(p) for p in files]}, split=split)
+            kind, named = str(kinds.pop()), {"train": [str(p) for p in files]}
+            if kind == "text":  # line by line would lose where lines end
+                dataset = datasets.load_dataset(kind, data_files=named, split=split, sample_by="document")
+            else:
+                dataset = datasets.load_dataset(kind, data_files=named, split=split)
         else:
             dataset = datasets.load_dataset(source, config, revision=revision, split=split)
     except DataError:
         raise
     except ValueError as error:
-        raise DataError(f"{source}, split {split!r}: {str(error).strip().splitlines()[0]}") from error
+        mend = (
+            "local files have one split, train; set data.splits={train: 'train[:98%]', validation: 'train[98%:99%]', test: 'train[99%:]'}"
+        )
+        raise DataError(f"{source}, split {split!r}: {str(error).strip().splitlines()[0]}; {mend}") from error
     except Exception as error:  # the hub and the file readers raise errors of many libraries
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MissingDataError(

@@ -109,7 +109,8 @@ def transformed(grids: Tensor, given: Tensor, box: int, generator: torch.Generat
 
 
 def read_puzzles(path: str | Path, box: int) -> Rows:
-    """A CSV file with a heading and two columns, puzzle and solution, each a line of digits, 0 for an empty cell.
+    """A CSV file with a heading and two columns, puzzle and solution, each a line of digits, 0 for an empty cell. Whether a puzzle has a
+    second solution is not checked.
 
     Raises MissingDataError; DataError naming the first line that is not a puzzle with its solution.
     """
@@ -118,7 +119,8 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
         raise MissingDataError(f"no puzzles at {file}; give data.path another file, or null for puzzles that are made here")
     cells, side = box**4, box**2
     _, units = geometry(box)
-    rows = list(csv.reader(file.read_text(encoding="utf-8").splitlines()))[1:]
+    heading, *rows = list(csv.reader(file.read_text(encoding="utf-8").splitlines())) or [[]]
+    require(not "".join(heading).isdigit(), f"{file}, line 1: needs a heading, such as puzzle,solution, before the first puzzle")
     require(bool(rows), f"{file} holds no puzzles")
     for number, row in enumerate(rows, 2):
         fits = len(row) == 2 and all(len(x) == cells and x.isascii() and x.isdigit() and int(max(x)) <= side for x in row)

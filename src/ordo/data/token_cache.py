@@ -59,15 +59,15 @@ def open_or_build(folder: Path, vocab_size: int, documents: Iterable[Sequence[np
             with FileLock(folder.with_name(f".{folder.name}.lock")):
                 if not folder.exists():  # another process was faster
                     shutil.rmtree(partial, ignore_errors=True)
-                    partial.mkdir()
-                    _write(partial, vocab_size, documents, about)
-                    os.replace(partial, folder)
+                    try:
+                        partial.mkdir()
+                        _write(partial, vocab_size, documents, about)
+                        os.replace(partial, folder)
+                    finally:  # under the lock: the folder is nobody else's
+                        shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             mend = "free the disk or set data.cache_dir to another folder"
             raise DataError(f"cannot write the token cache {folder} ({error}); {mend}") from error
-        finally:
-            if partial.exists() and not folder.exists():
-                shutil.rmtree(partial, ignore_errors=True)
     return TokenCache(folder)
 
 

@@ -121,7 +121,9 @@ class BidirectionalTransformer(SetDenoiser):
         return self.token(tokens)
 
     def read_out(self, x: Tensor, where: Tensor | None) -> Tensor:
-        """Normed features (batch, length, width) to the logits that ``forward`` returns."""
+        """Normed features (batch, length, width) to the logits that ``forward`` returns. A subclass with a read-out of its own must set
+        ``scores_targets = False``, or losses go through ``head``.
+        """
         return self.head(x if where is None else x[where])
 
     def read_out_at(self, x: Tensor, position: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ class Block(nn.Module):
 MOST_LOGITS = 1 << 25  # held at once for the sake of a loss: 128 MiB in float32
 
 
-def head_cost(head: nn.Module, x: Tensor, target: Tensor, most: int = MOST_LOGITS) -> Tensor:
+def head_cost(head: nn.Linear, x: Tensor, target: Tensor, most: int = MOST_LOGITS) -> Tensor:
     """-log softmax(head(x)) at the targets: x (m, width), target (m,) int64 -> (m,) float32, or float64 of float64 features.
 
     Beyond ``most`` logits they are made a part at a time, and again in the backward pass, so that a large vocabulary never needs all.
@@ -152,8 +152,7 @@ def head_cost(head: nn.Module, x: Tensor, target: Tensor, most: int = MOST_LOGIT
         logits = head(x)
         return F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), target, reduction="none")
 
-    vocab = head.out_features if isinstance(head, nn.Linear) else 1
-    rows = max(1, most // int(vocab))
+    rows = max(1, most // head.out_features)
     if len(x) <= rows:
         return cost(x, target)
     pieces = zip(x.split(rows), target.split(rows), strict=True)

@@ -26,7 +26,7 @@ class OrderCausalTransformer(OnDevice):
     """
 
     order_causal = True
-    scores_targets = True  # whether ``forward`` takes ``score``
+    scores_targets = True  # whether ``forward`` takes ``score``; False for subclasses with a read-out of their own
     cos: Tensor
     sin: Tensor
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ordo.denoisers import Denoiser
 from ordo.objectives import TimeSpace
+from ordo.objectives.output import set_cost
 from ordo.order import OrderLaw, after_known, known_first
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
@@ -51,8 +52,12 @@ def nelbo(
     rank = order.argsort(-1)
     revealed = rank < k[:, None]
     p_next = law.next_log_prob(revealed).exp() if hasattr(law, "next_log_prob") else (rank == k[:, None]).double()  # type: ignore[attr-defined]
-    log_prob = denoiser.conditionals(x, order, k).gather(-1, x[..., None])[..., 0].double()
-    cost = torch.where(p_next > 0, -p_next * log_prob, 0.0).sum(-1)
+    where = p_next > 0
+    if getattr(denoiser, "scores_targets", False):  # without all logits
+        cost = set_cost(denoiser, x.masked_fill(~revealed, denoiser.mask_id), where, x[where])
+    else:
+        cost = -denoiser.conditionals(x, order, k).gather(-1, x[..., None])[..., 0].double()
+    cost = torch.where(where, p_next * cost, 0.0).sum(-1)
     return ((length - n_known) * cost).view(draws, batch).mean(0)
 
 

@@ -26,18 +26,19 @@ from ordo.randomness import StepRandom, seeded_generator
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean over sequences in nats per sequence, its standard error, and the number of sequences."""
+    """Mean over sequences in nats per sequence, its standard error, the number of sequences, and their mean length in decoded tokens."""
 
     nats: float
     standard_error: float
     sequences: int
+    length: float
 
     @classmethod
-    def over(cls, values: Tensor) -> Estimate:
+    def over(cls, values: Tensor, length: float) -> Estimate:
         """values (sequences,) nats."""
         n = values.numel()
         error = values.std().item() / math.sqrt(n) if n > 1 else math.nan
-        return cls(values.mean().item(), error, n)
+        return cls(values.mean().item(), error, n, length)
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,16 @@ class LikelihoodReport:
     values: dict[str, Tensor] = field(default_factory=dict)
 
     def bits_per_token(self, name: str) -> float:
-        return self.estimates[name].nats / (self.length * math.log(2))
+        return self.estimates[name].nats / (self.estimates[name].length * math.log(2))
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-serialisable, without the values per sequence."""
         out = asdict(replace(self, values={}))
         del out["values"]
         for name, estimate in self.estimates.items():
-            scale = 1 / (self.length * math.log(2))
+            scale = 1 / (estimate.length * math.log(2))
             out["estimates"][name] |= {
-                "nats_per_token": estimate.nats / self.length,
+                "nats_per_token": estimate.nats / estimate.length,
                 "bits_per_token": estimate.nats * scale,
                 "bits_per_token_standard_error": estimate.standard_error * scale,
             }
@@ -84,12 +85,11 @@ def batches(tokens: Tensor, known: Tensor | None, size: int) -> list[tuple[Tenso
 
 
 def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
-    """curve (sequences, ...), NaN where a sequence has no value: mean and standard error of every column that has any."""
+    """curve (sequences, ...), NaN where a sequence has no value: mean and standard error of every column; NaN where there is none."""
     there = ~curve.isnan()
     count = there.sum(0)
-    curve, there, count = curve[:, count > 0], there[:, count > 0], count[count > 0]
     mean = curve.nansum(0) / count
-    variance = torch.where(there, (curve - mean) ** 2, 0.0).sum(0) / (count - 1)  # NaN of one sequence
+    variance = torch.where(there, (curve - mean) ** 2, 0.0).sum(0) / (count - 1)  # NaN of one sequence, as 0 / 0
     return {"nats": mean.tolist(), "standard_error": (variance / count).sqrt().tolist()}
 
 
@@ -117,8 +117,8 @@ def likelihood_report(
     known (n, length) bool: positions that are given; every likelihood is of the others given these.
     """
     n, length = tokens.shape
-    if n == 0:
-        raise ValueError("no sequences to evaluate")
+    if n == 0 or (known is not None and bool(known.all())):
+        raise ValueError("no sequences to evaluate" if n == 0 else "known says that every position is given: nothing is left to score")
     if min(draws, importance_draws, batch_size) < 1 or (exact_sequences is not None and exact_sequences < 1):
         raise ValueError("draws, importance_draws, batch_size and exact_sequences must be positive")
     some = n if exact_sequences is None and denoiser.order_causal else min(n, exact_sequences or 64)
@@ -140,16 +140,18 @@ def likelihood_report(
         values.setdefault("importance", []).append(-bound[:, -1])
         for name, each in laws.items():
             losses.setdefault(name, []).append(loss_by_rank(denoiser, each, batch, generator, given))
-    by_revealed, by_position = (
-        {name: mean_and_error(torch.cat([pair[i] for pair in parts])) for name, parts in losses.items()} for i in (0, 1)
-    )
+    by_revealed, by_position = ({name: mean_and_error(torch.cat([p[i] for p in parts])) for name, parts in losses.items()} for i in (0, 1))
+    for curve in by_revealed.values():  # numbers that no sequence reaches
+        reached = sum(not math.isnan(value) for value in curve["nats"])
+        curve.update({key: values[:reached] for key, values in curve.items()})
     joined = {name: torch.cat(parts).cpu() for name, parts in values.items()}
+    whole, part = (float(length) if x is None else length - x.double().sum(1).mean().item() for x in (known, subset_known))
     return LikelihoodReport(
-        length=length if known is None else length - known.double().sum(1).mean().item(),
+        length=whole,
         vocab_size=denoiser.vocab_size,
         unit=unit,
         entropy=entropy,
-        estimates={name: Estimate.over(each) for name, each in joined.items()},
+        estimates={name: Estimate.over(each, whole if name.endswith("nelbo") else part) for name, each in joined.items()},
         loss_by_revealed=by_revealed,
         loss_by_position=by_position,
         settings={"draws": draws, "importance_draws": importance_draws, "exact_sequences": some, "seed": seed},

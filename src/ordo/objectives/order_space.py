@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers import Denoiser
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, set_cost
+from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, order_cost, set_cost
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -55,8 +55,8 @@ class OrderSpace(nn.Module):
         p_next = law.next_log_prob(revealed).exp()  # type: ignore[attr-defined]
         where = p_next.detach() > 0
         if denoiser.order_causal:
-            log_prob = denoiser.conditionals(x, draw.order, k)
-            cost = -log_prob.gather(-1, x[..., None])[..., 0].double() * where
+            by_rank = order_cost(denoiser, x, draw.order, k)
+            cost = torch.zeros_like(by_rank).scatter(1, draw.order, by_rank) * where
         else:
             cost = set_cost(denoiser, x.masked_fill(~revealed, denoiser.mask_id), where, x[where])
         terms = (unknown.repeat(self.draws)[:, None] * p_next * cost).view(self.draws, batch, length)

@@ -52,12 +52,15 @@ def set_cost(denoiser: Any, tokens: Tensor, where: Tensor, target: Tensor) -> Te
     return scatter(cost.double(), where)
 
 
-def order_cost(denoiser: Any, tokens: Tensor, order: Tensor) -> Tensor:
-    """-log mu(x_{pi(i)} | x_{pi(<i)}) by rank, (n, length) float64, of an order-causal denoiser."""
+def order_cost(denoiser: Any, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
+    """-log mu(x_{pi(i)} | x_{pi(<i)}) by rank, (n, length) float64, of an order-causal denoiser; n_revealed (n,): given only so many of
+    the order.
+    """
     if getattr(denoiser, "scores_targets", False):
-        return denoiser(tokens, order, score=True).double()
+        return denoiser(tokens, order, n_revealed, score=True).double()
     target = tokens.gather(1, order)
-    return F.cross_entropy(denoiser(tokens, order).flatten(0, 1), target.flatten(), reduction="none").view_as(target).double()
+    logits = denoiser(tokens, order, n_revealed)
+    return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view_as(target).double()
 
 
 def is_learned(schedule: nn.Module) -> bool:

@@ -16,14 +16,14 @@ from ordo.samplers.how_many import (
 )
 from ordo.samplers.information import best_sizes, factorisation_kl
 from ordo.samplers.loop import Sampler, sample, sample_batches
-from ordo.samplers.off_law import NOTABLE, order_surprise
+from ordo.samplers.off_law import NOTABLE_SURPRISE, order_surprise
 from ordo.samplers.revise import ForwardBackward, PathPlanning, ReMDM, Revise
 from ordo.samplers.trace import Trace
 from ordo.samplers.what import TokenRule
 from ordo.samplers.where import ByLaw, ByOrder, ByScore, Stable, Where
 
 __all__ = [
-    "NOTABLE",
+    "NOTABLE_SURPRISE",
     "All",
     "ByGroups",
     "ByLaw",

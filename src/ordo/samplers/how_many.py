@@ -99,9 +99,10 @@ class InSteps:
     def choose(self, view: View) -> Tensor:
         state = view.state
         shares = view.once("shares", lambda: torch.tensor(self.shares(), dtype=torch.float64, device=view.eligible.device))
-        share = shares[state.step_in_block.clamp(max=len(shares) - 1)]
-        target = (share * state.block_size - 1e-9).ceil().long()
+        targets = (shares * state.block_size[:, None] - 1e-9).ceil().long()
         done = state.block_size - view.eligible.sum(1)
+        # The next larger number, not that of this step: a step that would decode nothing is no step.
+        target = torch.where(targets > done[:, None], targets, state.block_size[:, None]).min(1).values
         return view.first((target - done).clamp(min=0))
 
 

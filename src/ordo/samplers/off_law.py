@@ -5,30 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ordo.order import OrderLaw
+from ordo.order import FixedOrder, OrderLaw, known_first
 from ordo.samplers.trace import Trace
 
-NOTABLE = 0.25  # nats per decoded token
+NOTABLE_SURPRISE = 0.25  # nats per decoded token
 
 
 @torch.no_grad()
-def order_surprise(trace: Trace, law: OrderLaw, known: Tensor | None = None, seed: int = 0) -> float | None:
+def order_surprise(trace: Trace, law: OrderLaw, seed: int = 0) -> float | None:
     """By how much less probable the trace's orders are under the law than the law's own orders are, mean over rows, nats per decoded token.
 
-    About 0 for orders of the law, below 0 for more typical ones, such as its mode. A denoiser trained on a sharp law is far off on orders
-    that are improbable under it, also on those that margin or confidence choose: above ``NOTABLE`` expect worse samples. known: what was
-    given to ``sample``. None: the law's probabilities have no closed form.
+    About 0 for orders of the law, below 0 for more typical ones, such as its mode; infinite where a given order is left. A denoiser trained
+    on a sharp law is far off on orders that are improbable under it, also on those that margin or confidence choose: above
+    ``NOTABLE_SURPRISE`` expect worse samples. Positions that were given or absent do not count. None: the law's probabilities have no
+    closed form.
     """
     if not hasattr(law, "step_log_prob"):
         return None
-    n, length = trace.tokens.shape
-    known = torch.zeros(n, length, dtype=torch.bool, device=trace.tokens.device) if known is None else known.to(trace.tokens.device)
+    known = trace.rank < 0
     decoded = (~known).sum(1)
-    ranks = torch.arange(length, device=known.device) >= known.sum(1, keepdim=True)
-    own = law.draw(n, torch.Generator(known.device).manual_seed(seed), known).order
+    if not bool((decoded > 0).any()):
+        return 0.0
+    ranks = torch.arange(known.shape[1], device=known.device) >= known.sum(1, keepdim=True)
+    if isinstance(law, FixedOrder):
+        wanted = known_first(law.order.to(known.device).expand(known.shape), known)
+        return float("inf") if bool((ranks & (trace.order != wanted)).any()) else 0.0
 
     def log_prob(order: Tensor) -> Tensor:
         return torch.where(ranks, law.step_log_prob(order), 0.0).sum(1)  # type: ignore[attr-defined]
 
+    own = law.draw(len(known), torch.Generator(known.device).manual_seed(seed), known).order
     gap = (log_prob(own) - log_prob(trace.order)) / decoded.clamp(min=1)
-    return float(gap[decoded > 0].mean()) if bool((decoded > 0).any()) else 0.0
+    return float(gap[decoded > 0].mean())

@@ -130,10 +130,10 @@ class View:
 
     def kept(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         """What ``compute`` gave in the first step, row by row: for what depends on rows but not on steps."""
-        memory = self.state.memory
-        if name not in memory:
-            memory[name] = compute()
-        return memory[name]
+        memory, key = self.state.memory, f"kept {name}"
+        if key not in memory:
+            memory[key] = compute()
+        return memory[key]
 
     def ask(self, where: Tensor, as_if: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
         """One call: log mu (where.sum(), vocab) at where (n, length). Counts for the rows asked about.

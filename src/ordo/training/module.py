@@ -31,7 +31,7 @@ def split_batch(batch: Batch) -> tuple[Tensor, Tensor | None]:
 
 def decoded(tokens: Tensor, known: Tensor | None) -> Tensor | int:
     """Tokens of a sequence that are decoded, on average."""
-    return tokens.shape[1] if known is None else tokens.shape[1] - known.sum(1, dtype=torch.float32).mean()
+    return tokens.shape[1] if known is None else (tokens.shape[1] - known.sum(1, dtype=torch.float32).mean()).clamp(min=1.0)
 
 
 class TrainingDiverged(RuntimeError):

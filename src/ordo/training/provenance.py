@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -65,9 +66,18 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         partial.unlink(missing_ok=True)
 
 
+def finite(content: Any) -> Any:
+    """The same with None for numbers that are not finite."""
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all."""
-    write_whole(path, lambda partial: partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
+    """Whole or not at all; NaN and infinities as null, which JSON has not."""
+    write_whole(path, lambda partial: partial.write_text(json.dumps(finite(content), indent=2, allow_nan=False) + "\n", encoding="utf-8"))
 
 
 def save_run_record(folder: Path, config: DictConfig, data: dict[str, Any], device: torch.device | str, devices: int = 1) -> None:
