@@ -4,7 +4,8 @@ A Markov chain of 64 bits with flip 0.1, or a hidden Markov model of 32 symbols,
 E_law[log p(x) - log q(x)], exact in q for deterministic rules; for orders drawn at random the mean over orders of the KL given the order,
 an upper bound. ``excess``: E_q[-log p(x)] - entropy over drawn sequences, defined for every sampler: below 0 where samples are too
 probable. ``calls``: mean denoiser calls a sequence. ``profile``: KL of random orders predicted by the information profile against measured,
-for uniform, cosine and best step sizes.
+for uniform, cosine and best step sizes. ``orders``: KL of random orders in as many steps as bisection, of equal and of bisection's sizes, with
+the standard deviation between orders.
 """
 
 from __future__ import annotations
@@ -143,4 +144,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 | mean_and_error(log_p - given_orders(oracle, rows, sizes, a.orders, a.seed))
                 for shape, sizes in shapes.items()
             }
-    return {"law": a.law, "entropy": -log_p.mean().item(), "samplers": out, "profile": predicted, "rows": a.rows, "seed": a.seed}
+    groups = [len(group) for group in ByOrder("bisection").groups(oracle.length)]
+    spread = {}
+    for shape, sizes in (("uniform", InSteps(len(groups)).sizes(oracle.length)), ("bisection", groups)):
+        values = log_p - given_orders(oracle, rows, sizes, a.orders, a.seed)
+        between = torch.stack([part.mean() for part in values.chunk(a.orders)]).std().item()
+        spread[shape] = mean_and_error(values) | {"sizes": sizes, "between_orders": between}
+    return {
+        "orders": spread,
+        "law": a.law,
+        "entropy": -log_p.mean().item(),
+        "samplers": out,
+        "profile": predicted,
+        "rows": a.rows,
+        "seed": a.seed,
+    }
