@@ -4,8 +4,8 @@ A Markov chain of 64 bits with flip 0.1, or a hidden Markov model of 32 symbols,
 E_law[log p(x) - log q(x)], exact in q for deterministic rules; for orders drawn at random the mean over orders of the KL given the order,
 an upper bound. ``excess``: E_q[-log p(x)] - entropy over drawn sequences, defined for every sampler: below 0 where samples are too
 probable. ``calls``: mean denoiser calls a sequence. ``profile``: KL of random orders predicted by the information profile against measured,
-for uniform, cosine and best step sizes. ``orders``: KL of random orders in as many steps as bisection, of equal and of bisection's sizes, with
-the standard deviation between orders.
+for uniform, cosine and best step sizes. ``orders``: KL of random orders in as many steps as bisection, of equal and of bisection's
+sizes, with the standard deviation between orders.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def time_space_nelbo(
     """The third estimator, of Eq. 8 of 2511.19152: (batch,) float64, ``draws`` low-discrepancy times a sequence; see ``TimeSpace``.
 
     Its expectation is above that of ``nelbo`` by what decoding at once all that is still masked at t_min costs, and its variance is larger:
-    for comparison with published figures, and for schedules without an order law. Raises ValueError for an order-causal denoiser;
+    for comparison with published figures. Raises ValueError for an order-causal denoiser;
     LawTooSharp where the law is so sharp that too small a value would be likely.
     """
     x, given = tokens.repeat(draws, 1), None if known is None else known.repeat(draws, 1)
