@@ -6,7 +6,7 @@ from ordo.data.corpus import CorpusData
 from ordo.data.errors import ChecksumError, DataError, MissingDataError
 from ordo.data.law import Law
 from ordo.data.loader import StepBatchSampler, StepSampler
-from ordo.data.module import Rows, SequenceData
+from ordo.data.module import Batch, Rows, SequenceData
 from ordo.data.processes import BinaryTree, EvenParity, IndependentTokens, MarkovChain
 from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
@@ -20,6 +20,7 @@ __all__ = [
     "TABLE_SETS",
     "TEXT8_ALPHABET",
     "Addition",
+    "Batch",
     "BayesNet",
     "BinaryTree",
     "ChecksumError",

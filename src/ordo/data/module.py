@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -16,30 +16,59 @@ from ordo.data.errors import DataError
 from ordo.data.loader import StepSampler
 
 
+class Batch(NamedTuple):
+    """Sequences of a step or an evaluation.
+
+    tokens: (batch, length) int64. known: positions (batch, length) bool that are given, and only the others decoded; None: none is.
+    lengths: (batch,) int64, at least 1: later positions are padding, never masked, seen or counted, whatever they hold; None: there is none.
+    """
+
+    tokens: Tensor
+    known: Tensor | None = None
+    lengths: Tensor | None = None
+
+    @classmethod
+    def of(cls, batch: Any) -> Batch:
+        """A batch as it is, or bare tokens, or a pair of tokens and known positions."""
+        return cls(batch) if isinstance(batch, Tensor) else cls(*batch)
+
+    @property
+    def given(self) -> dict[str, Tensor]:
+        """known and lengths, those that there are, for objectives and likelihoods."""
+        return {name: value for name in ("known", "lengths") if (value := getattr(self, name)) is not None}
+
+    def decoded(self) -> Tensor:
+        """Tokens to decode in every sequence, (batch,) int64."""
+        n, length = self.tokens.shape
+        there = torch.full((n,), length, device=self.tokens.device) if self.lengths is None else self.lengths
+        return there if self.known is None else there - self.known.sum(1)
+
+
 class Rows(Dataset[Any]):
     """A fixed table of sequences; rows are fetched a batch at a time.
 
-    tokens: (n, length), any integer dtype. known: positions (n, length) bool that are given, or None.
+    tokens: (n, length), any integer dtype. known, lengths: as of ``Batch``, for all rows.
     """
 
-    def __init__(self, tokens: Tensor, known: Tensor | None = None) -> None:
-        self.tokens, self.known = tokens, known
+    def __init__(self, tokens: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> None:
+        self.tokens, self.known, self.lengths = tokens, known, lengths
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitems__(self, indices: list[int]) -> Tensor | tuple[Tensor, Tensor]:
-        """(batch, length) int64, and known (batch, length) bool where there are any."""
-        rows = torch.tensor(indices) % len(self.tokens)
-        tokens = self.tokens[rows].long()
-        return tokens if self.known is None else (tokens, self.known[rows])
+    def __getitems__(self, indices: list[int]) -> Batch:
+        return self.batch(torch.tensor(indices) % len(self.tokens))
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The rows (batch,) int64."""
+        known, lengths = (None if x is None else x[rows] for x in (self.known, self.lengths))
+        return Batch(self.tokens[rows].long(), known, lengths)
 
     def given(self, n: int, device: torch.device) -> dict[str, Any]:
-        """What to give ``ordo.samplers.sample`` for n sequences: tokens and known of the first rows, in turn; nothing where none is."""
-        if self.known is None:
-            return {}
-        rows = torch.arange(n) % len(self.tokens)
-        return {"given": self.tokens[rows].long().to(device), "known": self.known[rows].to(device)}
+        """What to give ``ordo.samplers.sample`` for n sequences: of the first rows, in turn, their lengths and the positions given."""
+        batch = self.batch(torch.arange(n) % len(self.tokens))
+        given = {name: value.to(device) for name, value in batch.given.items()}
+        return given if self.known is None else given | {"given": batch.tokens.to(device)}
 
 
 def _as_is(batch: Any) -> Any:
@@ -47,8 +76,7 @@ def _as_is(batch: Any) -> Any:
 
 
 class SequenceData(L.LightningDataModule, ABC):
-    """Base of the data modules. Batches are int64 tensors (batch, length) with tokens in 0..vocab_size-1; where some of them are given and
-    only the others to be decoded, pairs of these and known (batch, length) bool.
+    """Base of the data modules. Batches are ``Batch``, or just its tokens: (batch, length) int64 in 0..vocab_size-1.
 
     Subclasses fill the attributes below and ``val_set``, ``test_set`` in ``setup``, which is cheap to call twice; they say
     what the training rows are (``train_rows``) and in which order they come (``train_sampler``).
