@@ -9,17 +9,38 @@ from ordo.randomness import StepRandom, seeded_generator
 
 
 def draw(random):
-    return torch.rand(8, generator=random.own("cpu"))
+    return random.uniform(1, 1, 8, "cpu")
 
 
 @pytest.mark.parametrize(("shards", "n"), [(1, 8), (2, 4), (8, 1), (3, 5)])
 def test_shards_give_together_the_set_of_one(shards, n):
     parts = [StepRandom(seed=3, step=7, shard=shard, shards=shards).stratified(n, "cpu") for shard in range(shards)]
     whole = StepRandom(seed=3, step=7).stratified(n * shards, "cpu")
-    assert torch.equal(torch.cat(parts), whole)
-    gaps = whole.sort().values.diff()
-    assert torch.allclose(gaps, torch.full_like(gaps, 1 / (n * shards)), atol=1e-12), "evenly spread"
-    assert ((whole >= 0) & (whole < 1)).all()
+    assert torch.equal(torch.stack(parts, 1).flatten(), whole), "dealt out in turn, as the rows are"
+    for part in (whole, *parts):
+        gaps = part.sort().values.diff()
+        assert torch.allclose(gaps, torch.full_like(gaps, 1 / len(part)), atol=1e-12), "evenly spread"
+        assert ((part >= 0) & (part < 1)).all()
+
+
+@pytest.mark.parametrize(("shards", "n"), [(2, 4), (8, 1), (3, 5)])
+def test_shards_draw_together_what_one_draws(shards, n):
+    whole = StepRandom(seed=3, step=7).uniform(3, n * shards, 6, "cpu")
+    for shard in range(shards):
+        part = StepRandom(seed=3, step=7, shard=shard, shards=shards).uniform(3, n, 6, "cpu")
+        assert torch.equal(part, whole[:, shard::shards])
+
+
+def test_uniforms_are_uniform_and_independent():
+    """Over steps, sequences, draws and positions: moments, correlations of neighbours in each direction, 4 standard errors."""
+    u = torch.stack([StepRandom(seed=2, step=step).uniform(4, 16, 32, "cpu") for step in range(400)]) - 0.5
+    n = u.numel()
+    assert abs(u.mean()) < 4 * (1 / 12 / n) ** 0.5
+    assert abs(u.square().mean() - 1 / 12) < 4 * (1 / 180 / n) ** 0.5
+    for dim in range(4):
+        product = u.narrow(dim, 0, u.shape[dim] - 1) * u.narrow(dim, 1, u.shape[dim] - 1)
+        assert abs(product.mean()) < 4 / 12 / product.numel() ** 0.5
+    assert len(u.flatten().unique()) == n
 
 
 @pytest.mark.parametrize("position", [0, 3])
@@ -45,7 +66,7 @@ def test_keys_make_the_generator():
 def test_own_draws_are_not_the_shared_ones():
     random = StepRandom(seed=5, step=6)
     shared = random.stratified(1, "cpu")
-    assert shared != torch.rand(1, dtype=torch.float64, generator=random.own("cpu"))
+    assert not torch.isclose(shared, random.uniform(2, 1, 8, "cpu")).any()
 
 
 def test_seeds_do_not_collide():

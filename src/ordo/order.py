@@ -9,6 +9,7 @@ Source: Garg, Kohli & Sarawagi, arXiv 2511.19152, Prop. 3.1 and 3.2; Plackett (1
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +26,7 @@ class OrderDraw:
     order: (n, length) int64. score: (n, length) float64, differentiable; its sum over ranks is the
     log-density whose gradient is the score. ``causal``: term i is the log-probability of the choice
     at rank i given the choices before it, so costs before rank i may be dropped from its advantage.
-    Known positions, where there are any, come first, in the law's order; no choice leads to them: their score is 0.
+    Known positions, where there are any, come first, and absent ones last, in the law's order; no choice leads to them: their score is 0.
     """
 
     order: Tensor
@@ -38,7 +39,9 @@ class OrderLaw(Protocol):
 
     length: int
 
-    def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw: ...
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
+
+    def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw: ...
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor: ...
 
@@ -53,18 +56,58 @@ class NextStepLaw(OrderLaw, Protocol):
     def next_log_prob(self, revealed: Tensor) -> Tensor: ...
 
 
-def known_first(order: Tensor, known: Tensor | None) -> Tensor:
-    """Orders (n, length) with the positions known (n, length) bool moved to the front; both parts keep their order."""
-    if known is None:
+def sort_by(keys: Tensor) -> Tensor:
+    """Keys (n, length) to orders (n, length): the largest is decoded first."""
+    return keys.argsort(dim=-1, descending=True)
+
+
+def absent(lengths: Tensor, length: int) -> Tensor:
+    """Positions beyond the lengths (n,): (n, length) bool."""
+    return torch.arange(length, device=lengths.device) >= lengths[:, None]
+
+
+def not_decoded(known: Tensor | None, lengths: Tensor | None, length: int) -> Tensor | None:
+    """Positions (n, length) bool that are given or absent; None: all are decoded."""
+    if lengths is None:
+        return known
+    return absent(lengths, length) if known is None else known | absent(lengths, length)
+
+
+def arrange(order: Tensor, known: Tensor | None, lengths: Tensor | None = None) -> Tensor:
+    """Orders (n, length) with known (n, length) bool positions moved to the front and those beyond lengths (n,) to the end; each part keeps
+    its order.
+    """
+    if known is None and lengths is None:
         return order
-    return order.gather(1, (~known.gather(1, order)).to(torch.int8).argsort(dim=1, stable=True))
+    place = torch.ones_like(order, dtype=torch.int8)
+    if known is not None:
+        place = place - known.gather(1, order).to(torch.int8)
+    if lengths is not None:
+        place = torch.where(order >= lengths[:, None], 2, place)
+    return order.gather(1, place.argsort(dim=1, stable=True))
 
 
-def after_known(by_rank: Tensor, known: Tensor | None) -> Tensor:
-    """by_rank (n, length), and 0 at the ranks of known (n, length) positions."""
-    if known is None:
-        return by_rank
-    return torch.where(torch.arange(by_rank.shape[1], device=by_rank.device) >= known.sum(1, keepdim=True), by_rank, 0.0)
+def only_decoded(by_rank: Tensor, known: Tensor | None, lengths: Tensor | None = None) -> Tensor:
+    """by_rank (n, length) of arranged orders, and 0 at the ranks of known (n, length) and of absent positions."""
+    rank = torch.arange(by_rank.shape[1], device=by_rank.device)
+    if known is not None:
+        by_rank = torch.where(rank >= known.sum(1, keepdim=True), by_rank, 0.0)
+    return by_rank if lengths is None else torch.where(rank < lengths[:, None], by_rank, 0.0)
+
+
+def arranged_draw(
+    order: Tensor, score: Callable[[Tensor], Tensor], causal: bool, known: Tensor | None, lengths: Tensor | None
+) -> OrderDraw:
+    """The draw of an order (n, length) of all positions. ``score`` gives terms by rank of an order in which those that are not decoded come
+    first, so that no choice is among them.
+    """
+    fixed = not_decoded(known, lengths, order.shape[1])
+    order = arrange(order, fixed)
+    terms = only_decoded(score(order), fixed)
+    if lengths is not None:
+        last = (order >= lengths[:, None]).to(torch.int8).argsort(dim=1, stable=True)
+        order, terms = order.gather(1, last), terms.gather(1, last)
+    return OrderDraw(order, terms, causal)
 
 
 class PlackettLuce:
@@ -77,7 +120,8 @@ class PlackettLuce:
     def __init__(self, log_w: Tensor):
         if log_w.ndim != 1 or log_w.numel() == 0:
             raise ValueError(f"log_w must have shape (length,), got {tuple(log_w.shape)}")
-        if log_w.device.type == "cpu" and not torch.isfinite(log_w).all():  # elsewhere a look would wait for the device
+        # Elsewhere a look would wait for the device, and in a graph that is compiled it cannot be.
+        if log_w.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.isfinite(log_w).all():
             raise ValueError("log_w holds NaN or infinity; lower the schedule's learning rate or bound log w")
         self.log_w = log_w.double()
         self.length = log_w.numel()
@@ -102,9 +146,9 @@ class PlackettLuce:
             return -self.mode().argsort().double().expand(u.shape)
         return log_w / temperature - (-u.double().log()).log()
 
-    def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
-        order = known_first(self.sample(n, generator), known)
-        return OrderDraw(order, after_known(self.step_log_prob(order), known), causal=True)
+    def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw:
+        """Uniforms (n, length) in (0, 1) to orders of the positions that are neither known (n, length) nor beyond lengths (n,)."""
+        return arranged_draw(sort_by(self.keys(u)), self.step_log_prob, True, known, lengths)
 
     def step_log_prob(self, order: Tensor) -> Tensor:
         """log P(pi(i) | pi(<i)) for every rank: order (n, length) -> (n, length) nats."""
@@ -181,7 +225,8 @@ class FixedOrder:
     def __init__(self, order: Tensor):
         self.length = order.numel()
         self.order = order.long()
-        known = order.device.type != "cpu"  # GivenOrder has looked before it moved to a device; looking there would wait for it
+        # GivenOrder has looked before it moved to a device; looking there would wait for it.
+        known = order.device.type != "cpu" or torch.compiler.is_compiling()
         if order.ndim != 1 or not (known or torch.equal(self.order.sort().values, torch.arange(self.length))):
             raise ValueError(f"order must be a permutation of 0..{self.length - 1}, got {order.tolist()}")
 
@@ -192,9 +237,10 @@ class FixedOrder:
         """Minus the rank of every position, whatever u (n, length) and the temperature."""
         return -self.order.argsort().double().expand(u.shape)
 
-    def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
-        order = known_first(self.sample(n), known)
-        return OrderDraw(order, torch.zeros(n, self.length, dtype=torch.float64, device=order.device), causal=True)
+    def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw:
+        """This order for every row of u (n, length), those known and absent set apart; the score is 0."""
+        order = arrange(self.order.expand(u.shape), known, lengths)
+        return OrderDraw(order, torch.zeros(u.shape, dtype=torch.float64, device=order.device), causal=True)
 
     def step_log_prob(self, order: Tensor) -> Tensor:
         """0 for the choices of this order, -inf from the first other choice on: (n, length) -> (n, length)."""
@@ -207,10 +253,8 @@ class FixedOrder:
     def next_log_prob(self, revealed: Tensor) -> Tensor:
         """0 at the first masked position of this order, -inf elsewhere: (n, length) bool -> (n, length)."""
         masked = ~revealed[:, self.order]
-        first = (masked & (masked.cumsum(-1) == 1)).nonzero()
-        out = torch.full(revealed.shape, -torch.inf, dtype=torch.float64, device=revealed.device)
-        out[first[:, 0], self.order[first[:, 1]]] = 0.0
-        return out
+        first = masked & (masked.cumsum(-1) == 1)
+        return torch.where(first, 0.0, -torch.inf).double()[:, self.order.argsort()]
 
     def mode(self) -> Tensor:
         return self.order
@@ -238,7 +282,7 @@ def entropy_surrogate(law: NextStepLaw, n: int, generator: torch.Generator | Non
     Score function on -log P(pi) with a leave-one-out baseline over n orders (Kool et al. 2019) and
     entropy-to-go; needs no denoiser. Its value is meaningless.
     """
-    steps = law.step_log_prob(law.draw(n, generator).order)
+    steps = law.step_log_prob(law.sample(n, generator))
     to_go = -steps.detach().flip(-1).cumsum(-1).flip(-1)
     advantage = (to_go - to_go.mean(0)) * (n / (n - 1))
     return (advantage * steps).sum(-1).mean()

@@ -24,35 +24,9 @@ def seeded_generator(device: torch.device | str, *keys: int) -> torch.Generator:
     return generator
 
 
-@dataclass(frozen=True)
-class StepRandom:
-    """Randomness of optimiser step ``step`` for micro-batch ``shard`` of ``shards``.
-
-    ``shards`` counts ranks times accumulated micro-batches; every shard must hold as many sequences.
-    """
-
-    seed: int = 0
-    step: int = 0
-    shard: int = 0
-    shards: int = 1
-
-    def own(self, device: torch.device | str) -> torch.Generator:
-        """A generator that differs between shards: masks and orders."""
-        return seeded_generator(device, self.seed, self.step, self.shard + 1)
-
-    def stratified(self, n: int, device: torch.device | str) -> Tensor:
-        """n uniforms in [0, 1), float64, evenly spread over all shards of the step together.
-
-        One draw u shared by all shards, then frac(u + i / N) for the N sequences of the step
-        (Kingma et al. 2021, low-discrepancy times). Each value alone is uniform.
-        """
-        shared = torch.rand((), dtype=torch.float64, generator=seeded_generator("cpu", self.seed, self.step, 0)).item()
-        index = torch.arange(self.shard * n, (self.shard + 1) * n, dtype=torch.float64, device=device)
-        return (shared + index / (n * self.shards)).remainder(1.0)
-
-
 _GOLDEN, _MIX_1, _MIX_2 = -7046029254386353131, -4658895280553007687, -7723592293110705685  # SplitMix64's constants as int64
 _ALL = (1 << 64) - 1
+_MOST_DRAWS = 1 << 16  # of one sequence in a step
 
 
 def _mix(state: Tensor) -> Tensor:
@@ -90,3 +64,37 @@ class RowRandom:
         start = _mix(self.rows ^ _mix_number((step * 64 + use + 1) * _GOLDEN))
         bits = _mix(start[:, None] + torch.arange(1, length + 1, device=self.rows.device) * _GOLDEN)
         return (((bits >> 12) & 0xFFFFFFFFFFFFF).double() + 0.5) * 2.0**-52
+
+
+@dataclass(frozen=True)
+class StepRandom:
+    """Randomness of optimiser step ``step`` for micro-batch ``shard`` of ``shards``.
+
+    ``shards`` counts ranks times accumulated micro-batches; every shard must hold as many sequences. What is drawn for a sequence is a
+    function of (seed, step, its number in the step) alone: sequence i of a shard is number i * shards + shard, as ranks take strided
+    slices of a batch, so that W processes draw what one process with W times the batch draws.
+    """
+
+    seed: int = 0
+    step: int = 0
+    shard: int = 0
+    shards: int = 1
+
+    def numbers(self, n: int, device: torch.device | str) -> Tensor:
+        """Of the n sequences of this shard among those of the step, (n,) int64."""
+        return torch.arange(self.shard, n * self.shards, self.shards, device=device)
+
+    def uniform(self, draws: int, n: int, length: int, device: torch.device | str) -> Tensor:
+        """(draws, n, length) float64 in (0, 1), independent: masks and orders."""
+        step = seeded_generator("cpu", self.seed, self.step, 1).initial_seed()
+        rows = self.numbers(n, device) * _MOST_DRAWS + torch.arange(draws, device=device)[:, None]
+        return RowRandom(_mix(rows * _GOLDEN + step).flatten()).uniform(0, 0, length).view(draws, n, length)
+
+    def stratified(self, n: int, device: torch.device | str) -> Tensor:
+        """n uniforms in [0, 1), float64, evenly spread within this shard and over all shards of the step together.
+
+        One draw u shared by all shards, then frac(u + i / N) for the N sequences of the step
+        (Kingma et al. 2021, low-discrepancy times). Each value alone is uniform.
+        """
+        shared = torch.rand((), dtype=torch.float64, generator=seeded_generator("cpu", self.seed, self.step, 0)).item()
+        return (shared + self.numbers(n, device).double() / (n * self.shards)).remainder(1.0)

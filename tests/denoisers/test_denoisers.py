@@ -109,7 +109,8 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
         z = tokens.masked_fill(where, 5)
         if kind is BidirectionalTransformer:
             log_p = net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
-            want, got, w = -log_p[where], net(z, where=where, target=tokens[where]), weight[where]
+            at = where.flatten().nonzero()[:, 0]
+            want, got, w = -log_p[where], net(z, at=at, target=tokens[where]), weight[where]
         else:
             log_p = net(tokens, order).log_softmax(-1).gather(-1, tokens.gather(1, order)[..., None])[..., 0]
             want, got, w = -log_p, net(tokens, order, score=True), weight
@@ -118,7 +119,7 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
         for a, b in zip(*gradients, strict=True):
             assert torch.allclose(a, b, atol=1e-12)
         with torch.no_grad():
-            again = net(z, where=where, target=tokens[where]) if kind is BidirectionalTransformer else -net.order_log_prob(tokens, order)
+            again = net(z, at=at, target=tokens[where]) if kind is BidirectionalTransformer else -net.order_log_prob(tokens, order)
         assert torch.allclose(again, want, atol=1e-12)
 
 
@@ -132,7 +133,7 @@ def test_costs_with_time_conditioning():
     where = torch.tensor([[1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0]]).bool()
     z = tokens.masked_fill(where, 5)
     want = -net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0][where]
-    got = net(z, where=where, target=tokens[where])
+    got = net(z, at=where.flatten().nonzero()[:, 0], target=tokens[where])
     assert torch.allclose(got, want, atol=1e-12)
     for a, b in zip(*(torch.autograd.grad(x.sum(), list(net.parameters()), allow_unused=True) for x in (want, got)), strict=True):
         assert (a is None and b is None) or torch.allclose(a, b, atol=1e-12)

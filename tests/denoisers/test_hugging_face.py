@@ -7,6 +7,7 @@ from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBe
 from ordo.denoisers import MaskedLM
 from ordo.likelihood import enumerate_orders, nelbo, order_log_prob, sampler_log_prob, subset_likelihood
 from ordo.order import uniform_law
+from ordo.randomness import StepRandom
 from ordo.samplers import ByScore, InSteps, PathPlanning, Sampler, Threshold, sample
 from ordo.samplers.how_many import All
 
@@ -65,7 +66,8 @@ def test_samplers_and_likelihoods(denoiser):
     assert torch.allclose(listed.log_mixture, exact.log_mixture, atol=1e-9)
     assert torch.allclose(listed.nelbo, exact.nelbo, atol=1e-9)
     assert (exact.log_mixture > -exact.nelbo).all()
-    assert torch.allclose(nelbo(denoiser, law, rows, draws=60), exact.nelbo, rtol=0.1)
+    values = torch.stack([nelbo(denoiser, law, rows, draws=60, random=StepRandom(step=step)) for step in range(20)])
+    assert ((values.mean(0) - exact.nelbo).abs() < 4 * values.std(0) / 20**0.5).all()
     assert torch.isfinite(order_log_prob(denoiser, rows, torch.arange(LENGTH))).all()
 
 

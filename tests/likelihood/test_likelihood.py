@@ -7,7 +7,7 @@ import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.likelihood import enumerate_orders, importance_bound, likelihood_report, loss_by_rank, nelbo, order_log_prob, subset_likelihood
-from ordo.order import FixedOrder, PlackettLuce
+from ordo.order import FixedOrder, PlackettLuce, uniform_law
 from ordo.randomness import StepRandom
 from ordo.schedules import ArrivalTimes, FreeTable, Power
 
@@ -125,3 +125,48 @@ def test_impossible_requests():
         enumerate_orders(denoiser(BidirectionalTransformer), LAW, torch.zeros(1, 9, dtype=torch.long))
     with pytest.raises(ValueError, match="subset"):
         subset_likelihood(denoiser(BidirectionalTransformer), LAW, torch.zeros(1, 15, dtype=torch.long))
+
+
+@pytest.mark.parametrize("kind", [BidirectionalTransformer, OrderCausalTransformer])
+def test_padded_sequences_have_the_likelihoods_of_shorter_ones(kind):
+    """Each row against the same row cut to its length; what the padding holds does not matter."""
+    length = 6
+    torch.manual_seed(0)
+    denoiser = kind(3, length, width=8, heads=2, layers=2).double().eval()
+    for parameter in denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.8)
+    log_w = torch.randn(length, dtype=torch.float64)
+    tokens = torch.randint(3, (3, length))
+    known = torch.tensor([[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]]).bool()
+    lengths = torch.tensor([4, 6, 1])
+    law, order = PlackettLuce(log_w), torch.randperm(length)
+    got = order_log_prob(denoiser, tokens, order, known, lengths)
+    filled = tokens.masked_fill(torch.arange(length) >= lengths[:, None], 2)
+    assert torch.equal(got, order_log_prob(denoiser, filled, order, known, lengths))
+    by_rank, by_position = loss_by_rank(denoiser, law, tokens, torch.Generator().manual_seed(1), known, lengths)
+    draws = 3000
+    mean = torch.stack([nelbo(denoiser, law, tokens, draws // 10, StepRandom(step=step), known, lengths) for step in range(10)])
+    bound = importance_bound(denoiser, law, tokens, draws, torch.Generator().manual_seed(2), known, lengths)[:, -1]
+    for i, n in enumerate(lengths.tolist()):
+        x, given, part = tokens[None, i, :n], known[None, i, :n], PlackettLuce(log_w[:n])
+        assert torch.allclose(got[i], order_log_prob(denoiser, x, order[order < n], given)[0], atol=1e-12)
+        assert (~by_rank[i].isnan()).sum() == (~by_position[i].isnan()).sum() == n - given.sum()
+        assert by_position[i, n:].isnan().all()
+        assert torch.allclose(by_rank[i].nansum(), by_position[i].nansum(), atol=1e-12)
+        want = nelbo(denoiser, part, x, draws, StepRandom(seed=1), given)[0]
+        assert abs(mean[:, i].mean() - want) < 4 * 2**0.5 * mean[:, i].std() / 10**0.5 + 1e-12
+        cut = importance_bound(denoiser, part, x, draws, torch.Generator().manual_seed(3), given)[0, -1]
+        assert abs(bound[i] - cut) < 0.05
+    assert torch.allclose(by_rank[2].nansum(), -order_log_prob(denoiser, tokens[2:, :1], torch.tensor([0])), atol=1e-12)
+
+
+def test_report_of_padded_sequences():
+    """Bits per token are of the tokens there are."""
+    torch.manual_seed(0)
+    denoiser = OrderCausalTransformer(3, 6, width=8, heads=2, layers=1).double().eval()
+    tokens, lengths = torch.randint(3, (8, 6)), torch.tensor([6, 1, 2, 3, 3, 4, 5, 6])
+    report = likelihood_report(denoiser, uniform_law(6), tokens, lengths=lengths, importance_draws=2, batch_size=3)
+    assert report.length == lengths.double().mean()
+    mode = -order_log_prob(denoiser, tokens, torch.arange(6), lengths=lengths)
+    assert report.estimates["mode_exact"].nats == pytest.approx(mode.mean().item(), abs=1e-9)
+    assert report.bits_per_token("mode_exact") == pytest.approx((mode.sum() / lengths.sum() / math.log(2)).item(), abs=1e-9)

@@ -37,22 +37,24 @@ def exact_nelbo(objective, denoiser, schedule, tokens):
     return enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean()
 
 
-def time_space_by_quadrature(denoiser, schedule, tokens, t_min, known=None):
-    """Eq. 8 on [t_min, 1] plus the reconstruction term at t_min: all 2^L masks, Gauss-Legendre in log t."""
-    masks = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))
+def time_space_by_quadrature(denoiser, schedule, tokens, t_min, known=None, lengths=None):
+    """Eq. 8 on [t_min, 1] plus the reconstruction term at t_min: all 2^L masks, Gauss-Legendre in log t. A padded sequence is cut."""
     node, weight = (torch.tensor(a) for a in numpy.polynomial.legendre.leggauss(400))
     log_t = (node - 1) / 2 * -math.log(t_min)
     t, dt = log_t.exp(), weight / 2 * -math.log(t_min) * log_t.exp()
     total = 0.0
     for i, x in enumerate(tokens):
-        hidden = masks if known is None else masks & ~known[i]
+        length = LENGTH if lengths is None else int(lengths[i])
+        masks = torch.tensor(list(itertools.product([False, True], repeat=length)))
+        x = x[:length]
+        hidden = masks if known is None else masks & ~known[i, :length]
         order = hidden.to(torch.int8).argsort(dim=-1, stable=True)
         rows = x.expand(len(masks), -1)
         log_mu = denoiser.conditionals(rows, order, (~hidden).sum(-1)).gather(-1, rows[..., None])[..., 0]
         cost = torch.where(hidden, -log_mu, 0.0)  # (masks, length)
-        masked = (1 - schedule.alpha(torch.cat([t, torch.tensor([t_min])])))[:, None]
+        masked = (1 - schedule.alpha(torch.cat([t, torch.tensor([t_min])])))[:, None, :length]
         q = torch.where(masks, masked, 1 - masked).prod(-1)  # (times, masks)
-        total = total + (dt[:, None] * schedule.rate(t) * (q[:-1] @ cost)).sum() + (q[-1] @ cost).sum()
+        total = total + (dt[:, None] * schedule.rate(t)[:, :length] * (q[:-1] @ cost)).sum() + (q[-1] @ cost).sum()
     return total / len(tokens)
 
 
@@ -62,12 +64,13 @@ def exact_gradient(objective, denoiser, schedule, tokens):
     return gradient.double()
 
 
-def estimates(objective, denoiser, schedule, tokens, repeats, copies, known=None):
+def estimates(objective, denoiser, schedule, tokens, repeats, copies, known=None, lengths=None):
     """nelbo (repeats, batch) and table gradients (repeats, length), ``copies`` independent rows averaged in each."""
     x, known = tokens.repeat(copies, 1), None if known is None else known.repeat(copies, 1)
+    lengths = None if lengths is None else lengths.repeat(copies)
     values, gradients = [], []
     for step in range(repeats):
-        out = objective(denoiser, schedule, x, StepRandom(seed=7, step=step), known)
+        out = objective(denoiser, schedule, x, StepRandom(seed=7, step=step), known, lengths)
         (gradient,) = torch.autograd.grad(out.loss * LENGTH, schedule.network.table)
         values.append(out.nelbo.mean())
         gradients.append(gradient.double())
@@ -126,26 +129,27 @@ def test_time_space_as_a_likelihood():
         time_space_nelbo(random_denoiser(OrderCausalTransformer), Linear(LENGTH), tokens)
 
 
-def given_by_enumeration(denoiser, log_w, tokens, known):
+def given_by_enumeration(denoiser, log_w, tokens, known, lengths=(LENGTH,) * 3):
     """Mean NELBO of the positions that are not known given the others: every order of both, by the definition of Plackett-Luce. The order
-    of known positions, which an order-causal denoiser sees, is no choice: its probability has no gradient."""
+    of known positions, which an order-causal denoiser sees, is no choice: its probability has no gradient. A padded sequence is cut."""
 
     def log_p(order):
         return sum((log_w[i] - log_w[list(order[k:])].logsumexp(0) for k, i in enumerate(order)), torch.zeros((), dtype=torch.float64))
 
     total = 0.0
-    for x, given in zip(tokens, known, strict=True):
-        first, rest = ([i for i in range(LENGTH) if given[i] == flag] for flag in (True, False))
+    for x, given, length in zip(tokens, known, map(int, lengths), strict=True):
+        first, rest = ([i for i in range(length) if given[i] == flag] for flag in (True, False))
         for before in itertools.permutations(first):
             for after in itertools.permutations(rest):
-                cost = -denoiser.order_log_prob(x[None], torch.tensor([[*before, *after]]))[0, len(first) :].sum()
+                cost = -denoiser.order_log_prob(x[None, :length], torch.tensor([[*before, *after]]))[0, len(first) :].sum()
                 total = total + log_p(before).detach().exp() * log_p(after).exp() * cost
     return total / len(tokens)
 
 
-@pytest.mark.parametrize("name", ["time", "order", "order_causal", "dense", "dense_ema"])
-def test_given_positions(name):
-    """With known positions: the mean and the gradient of the NELBO of the others, given these."""
+@pytest.mark.parametrize("lengths", [None, torch.tensor([4, 5, 3])], ids=["whole", "padded"])
+@pytest.mark.parametrize("name", ["time", "order", "order_causal", "dense", "dense_ema", "dense_unigram"])
+def test_given_and_absent_positions(name, lengths):
+    """With known positions: the mean and the gradient of the NELBO of the others, given these. With padding: those of shorter sequences."""
     make, kind = CASES[name]
     time = name == "time"
     denoiser, schedule, objective = random_denoiser(kind), power(0.3 if time else 0.8), make()
@@ -153,18 +157,41 @@ def test_given_positions(name):
     known = torch.tensor([[1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]).bool()
     log_w = schedule.law().log_w
     if time:
-        exact = time_space_by_quadrature(denoiser, schedule, tokens, objective.t_min, known)
+        exact = time_space_by_quadrature(denoiser, schedule, tokens, objective.t_min, known, lengths)
     else:
-        exact = given_by_enumeration(denoiser, log_w, tokens, known)
+        exact = given_by_enumeration(denoiser, log_w, tokens, known, (LENGTH,) * 3 if lengths is None else lengths)
     (want,) = torch.autograd.grad(exact, schedule.network.table)
     denoiser.requires_grad_(False)
-    values, gradients = estimates(objective, denoiser, schedule, tokens, 1000 if time else 250, 96, known)
+    values, gradients = estimates(objective, denoiser, schedule, tokens, 1000 if time else 250, 96, known, lengths)
     error = values.std() / len(values) ** 0.5
     assert abs(values.mean() - exact.detach()) < 4 * error + 1e-9
     assert error < 0.02 * exact
     gradient_error = gradients.std(0) / len(gradients) ** 0.5
     assert ((gradients.mean(0) - want).abs() < 4 * gradient_error).all()
     assert gradient_error.max() < 0.2 * want.abs().max(), "too noisy to test anything"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_padding_holds_does_not_matter(name):
+    """Not a bit, in value or gradient; nor is any of it counted."""
+    make, kind = CASES[name]
+    denoiser, schedule = random_denoiser(kind), power(0.3)
+    tokens = torch.randint(VOCAB, (3, LENGTH), generator=torch.Generator().manual_seed(0))
+    lengths = torch.tensor([3, 5, 1])
+    gone = torch.arange(LENGTH) >= lengths[:, None]
+    known = torch.tensor([[0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]).bool()
+    found = []
+    for filling in (0, VOCAB - 1):
+        torch.manual_seed(0)
+        objective = make()
+        for step in range(3):  # running statistics too
+            out = objective(denoiser, schedule, tokens.masked_fill(gone, filling), StepRandom(step=step), known, lengths)
+        gradients = torch.autograd.grad(out.loss, [*denoiser.parameters(), *schedule.parameters()], allow_unused=True)
+        found.append([out.nelbo, out.by_position, *(g for g in gradients if g is not None), *objective.buffers()])
+    assert (out.by_position[gone | known] == 0).all()
+    assert len(found[0]) > 10
+    for a, b in zip(*found, strict=True):
+        assert torch.equal(a, b)
 
 
 def test_everything_given_costs_nothing():

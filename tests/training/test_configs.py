@@ -11,6 +11,7 @@ import torch
 from hydra.utils import get_object
 from tiny_runs import CONFIGS, NAE, configuration, run, text_overrides
 
+from ordo.data import Batch
 from ordo.denoisers import BidirectionalTransformer
 from ordo.likelihood import nelbo
 from ordo.objectives import Dense
@@ -18,7 +19,6 @@ from ordo.order import FixedOrder, PlackettLuce
 from ordo.randomness import StepRandom
 from ordo.training import load
 from ordo.training.build import best_precision, build_data, build_module
-from ordo.training.module import split_batch
 from ordo.training.optimisation import build_optimizer
 from ordo.training.run import build_trainer
 
@@ -107,7 +107,7 @@ def test_overfits_one_batch(experiment, changes, tmp_path):
             text_overrides(tmp_path)
             overrides += [f"data.path={tmp_path / 'letters'}"]
     config = configuration(tmp_path / "run", *overrides, "steps=150", experiment=experiment)
-    batch, known = split_batch(next(iter(build_data(config).train_dataloader())))
+    batch, known, _ = Batch.of(next(iter(build_data(config).train_dataloader())))
     module = build_module(config)
     optimizer, scheduler = build_optimizer(module.denoiser, module.schedule, module.settings)
 

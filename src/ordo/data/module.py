@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     """Sequences of a step or an evaluation.
 
     tokens: (batch, length) int64. known: positions (batch, length) bool that are given, and only the others decoded; None: none is.
-    lengths: (batch,) int64, at least 1: later positions are padding, never masked, seen or counted, whatever they hold; None: there is none.
+    lengths: (batch,) int64, at least 1: later positions are padding, never masked, seen or counted, whatever they hold; None: no padding.
     """
 
     tokens: Tensor

@@ -69,15 +69,23 @@ class BidirectionalTransformer(SetDenoiser):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None, target: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        where: Tensor | None = None,
+        present: Tensor | None = None,
+        at: Tensor | None = None,
+        target: Tensor | None = None,
+    ) -> Tensor:
         """Logits given a partly masked sequence.
 
         tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask.
-        where: optional (batch, length) bool; only these positions go through the output head and, with ``target``, or without gradients and
-            where they are few, through the last block, but for its keys and values.
+        where: optional (batch, length) bool; only these positions go through the output head and, without gradients and where they are few,
+            through the last block, but for its keys and values.
         present: optional (batch, length) bool; the others are padding, which nothing attends to.
-        target: (where.sum(),) int64, with ``where``: return -log mu of these tokens instead, without holding all logits; see ``head_cost``.
-        Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``, or with target (where.sum(),).
+        at, target: (m,) int64 instead of ``where``: places in the flattened tokens, and the token of each; returns -log mu of these without
+            holding all logits (see ``head_cost``). The last block's MLP runs at these places alone.
+        Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``, or with target (m,).
         """
         x = self.embed(tokens)
         length = tokens.shape[1]
@@ -101,8 +109,8 @@ class BidirectionalTransformer(SetDenoiser):
         *front, last = self.blocks
         for block in front:
             x = block(x, rotary, mask, condition=condition)
-        if target is not None and where is not None:
-            return head_cost(self.head, self.norm(last(x, rotary, mask, condition=condition, rows=where)), target)
+        if target is not None:
+            return head_cost(self.head, self.norm(last(x, rotary, mask, condition=condition, rows=at)), target)
         if where is not None and not torch.is_grad_enabled():
             count = where.sum(1)
             most = int(count.max()) if len(count) else 0

@@ -110,7 +110,7 @@ class Block(nn.Module):
         """x (batch, length, width) -> same. mask: bool, True where a query may attend. condition: (batch, width). past: slots before x.
 
         at (batch, m): only these slots are wanted, (batch, m, width); rotary tables are then (length, head_width).
-        rows (batch, length) bool: only these go through the MLP and are returned, (rows.sum(), width), in row-major order.
+        rows (m,): only these places of the flattened (batch, length) go through the MLP and are returned, (m, width).
         """
         if self.recompute and torch.is_grad_enabled():
             return checkpoint(self._forward, x, rotary, mask, causal, condition, past, at, rows, use_reentrant=False)  # type: ignore[return-value]
@@ -130,12 +130,12 @@ class Block(nn.Module):
         residual = x if at is None else select(x, at)
         if self.modulation is None or condition is None:
             x = residual + self.attention(self.norm_attention(x), rotary, mask, causal, past, at)
-            x = x if rows is None else x[rows]
+            x = x if rows is None else x.flatten(0, 1)[rows]
             return x + self.mlp(self.norm_mlp(x))
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, None].chunk(6, dim=-1)
         x = residual + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal, None, at)
         if rows is not None:
-            x, shift_m, scale_m, gate_m = (y.expand_as(x)[rows] for y in (x, shift_m, scale_m, gate_m))
+            x, shift_m, scale_m, gate_m = (y.expand_as(x).flatten(0, 1)[rows] for y in (x, shift_m, scale_m, gate_m))
         return x + gate_m * self.mlp(self.norm_mlp(x) * (1 + scale_m) + shift_m)
 
 

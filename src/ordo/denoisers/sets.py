@@ -23,6 +23,11 @@ class OnDevice(nn.Module):
         return torch.device("cpu")
 
 
+def _seen(present: Tensor | None) -> dict[str, Tensor]:
+    """For a denoiser of one's own, which may do without."""
+    return {} if present is None else {"present": present}
+
+
 class SetDenoiser(OnDevice):
     """A denoiser that is ``forward(tokens, where=None, present=None)``: logits of one revealed set, see BidirectionalTransformer.
 
@@ -30,25 +35,27 @@ class SetDenoiser(OnDevice):
     """
 
     order_causal = False
-    scores_targets = False  # whether ``forward`` takes ``target`` and then returns -log mu of it, see BidirectionalTransformer
+    scores_targets = False  # whether ``forward`` takes ``at`` and ``target``, see BidirectionalTransformer
     vocab_size: int
     length: int
     mask_id: int
 
-    def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
+    def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor, present: Tensor | None = None) -> Tensor:
         """log mu(. | first n_revealed of ``order``): (batch, length, vocab) float, meaningful at masked positions.
 
-        tokens (batch, length) clean; order (batch, length); n_revealed (batch,).
+        tokens (batch, length) clean; order (batch, length); n_revealed (batch,). present (batch, length) bool: the others are not seen.
         """
         masked = order.argsort(-1) >= n_revealed[:, None]
-        return self(tokens.masked_fill(masked, self.mask_id)).log_softmax(-1)
+        return self(tokens.masked_fill(masked, self.mask_id), **_seen(present)).log_softmax(-1)
 
-    def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor:
-        """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), by ``length`` calls."""
+    def order_log_prob(self, tokens: Tensor, order: Tensor, present: Tensor | None = None) -> Tensor:
+        """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), by ``length`` calls; absent positions, if any, come last in the
+        order and mean nothing.
+        """
         rank = order.argsort(-1)
         out = []
         for i in range(tokens.shape[1]):
-            logits = self(tokens.masked_fill(rank >= i, self.mask_id), where=rank == i)
+            logits = self(tokens.masked_fill(rank >= i, self.mask_id), where=rank == i, **_seen(present))
             out.append(logits.log_softmax(-1).gather(-1, tokens.gather(1, order[:, i : i + 1])))
         return torch.cat(out, dim=-1)
 
@@ -57,7 +64,6 @@ class SetDenoiser(OnDevice):
 
         @torch.no_grad()
         def log_prob(rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor) -> Tensor:
-            here = {} if present is None else {"present": present[rows]}
-            return self(tokens, where, **here).log_softmax(-1)
+            return self(tokens, where, **_seen(None if present is None else present[rows])).log_softmax(-1)
 
         return log_prob

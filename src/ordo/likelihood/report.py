@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ordo.denoisers import Denoiser
 from ordo.likelihood.orders import importance_bound, loss_by_rank, nelbo, order_log_prob
-from ordo.order import OrderLaw, uniform_law
+from ordo.order import OrderLaw, not_decoded, uniform_law
 from ordo.randomness import StepRandom, seeded_generator
 
 
@@ -45,7 +45,7 @@ class Estimate:
 class LikelihoodReport:
     """estimates by name, and by law the loss of a token by the number revealed before it and by its position: mean, standard error, nats.
 
-    length: tokens of a sequence that are decoded; a mean, where given positions differ between sequences.
+    length: tokens of a sequence that are decoded; a mean, where given positions or padding differ between sequences.
     values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all sequences, the others of ``values["exact_rows"]``.
     """
 
@@ -78,10 +78,11 @@ class LikelihoodReport:
         return out
 
 
-def batches(tokens: Tensor, known: Tensor | None, size: int) -> list[tuple[Tensor, Tensor | None]]:
-    """tokens, and known where there are any, in batches."""
-    parts = tokens.split(size)
-    return [*zip(parts, [None] * len(parts) if known is None else known.split(size), strict=True)]
+def batches(size: int, *tensors: Tensor | None) -> list[tuple[Tensor | None, ...]]:
+    """Batches of rows of all tensors, the first of which is there."""
+    assert tensors[0] is not None
+    n = len(tensors[0])
+    return [tuple(None if x is None else x[start : start + size] for x in tensors) for start in range(0, n, size)]
 
 
 def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
@@ -108,44 +109,47 @@ def likelihood_report(
     entropy: float | None = None,
     progress: Any = None,
     known: Tensor | None = None,
+    lengths: Tensor | None = None,
 ) -> LikelihoodReport:
     """All four likelihoods, and the loss by the number revealed and by position.
 
     tokens (n, length) on the denoiser's device. ``draws``: denoiser rows per sequence of each NELBO. ``exact_sequences``: evenly spaced
     sequences for what scores whole orders (mode, importance, curve); None: all for an order-causal denoiser, 64 for a bidirectional
     one, which needs ``length`` calls an order. ``progress``: callable(iterable, description) -> iterable, such as rich's track.
-    known (n, length) bool: positions that are given; every likelihood is of the others given these.
+    known (n, length) bool: positions that are given; every likelihood is of the others given these. lengths (n,) int64: later positions
+    are padding.
     """
     n, length = tokens.shape
-    if n == 0 or (known is not None and bool(known.all())):
+    fixed = not_decoded(known, lengths, length)
+    if n == 0 or (fixed is not None and bool(fixed.all())):
         raise ValueError("no sequences to evaluate" if n == 0 else "known says that every position is given: nothing is left to score")
     if min(draws, importance_draws, batch_size) < 1 or (exact_sequences is not None and exact_sequences < 1):
         raise ValueError("draws, importance_draws, batch_size and exact_sequences must be positive")
     some = n if exact_sequences is None and denoiser.order_causal else min(n, exact_sequences or 64)
     exact_rows = torch.linspace(0, n - 1, some).round().long()
-    subset, subset_known = (None if x is None else x[exact_rows.to(tokens.device)] for x in (tokens, known))
-    assert subset is not None
+    subset = [None if x is None else x[exact_rows.to(tokens.device)] for x in (tokens, known, lengths)]
     uniform = uniform_law(length, tokens.device)
     laws = {"uniform": uniform, "own": law}
     watch = progress or (lambda batches, description: batches)
     values: dict[str, list[Tensor]] = {}
     losses: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    for i, (batch, given) in enumerate(watch(batches(tokens, known, batch_size), "NELBO")):
+    for i, (batch, *given) in enumerate(watch(batches(batch_size, tokens, known, lengths), "NELBO")):
         for name, each in laws.items():
-            values.setdefault(f"{name}_nelbo", []).append(nelbo(denoiser, each, batch, draws, StepRandom(seed, i), given))
-    for i, (batch, given) in enumerate(watch(batches(subset, subset_known, batch_size), "exact and importance")):
+            values.setdefault(f"{name}_nelbo", []).append(nelbo(denoiser, each, batch, draws, StepRandom(seed, i), *given))
+    for i, (batch, *given) in enumerate(watch(batches(batch_size, *subset), "exact and importance")):
         generator = seeded_generator(tokens.device, seed, i, -7)  # not the orders of the NELBO
-        values.setdefault("mode_exact", []).append(-order_log_prob(denoiser, batch, law.mode(), given))
-        bound = importance_bound(denoiser, law, batch, importance_draws, generator, given)
+        values.setdefault("mode_exact", []).append(-order_log_prob(denoiser, batch, law.mode(), *given))
+        bound = importance_bound(denoiser, law, batch, importance_draws, generator, *given)
         values.setdefault("importance", []).append(-bound[:, -1])
         for name, each in laws.items():
-            losses.setdefault(name, []).append(loss_by_rank(denoiser, each, batch, generator, given))
+            losses.setdefault(name, []).append(loss_by_rank(denoiser, each, batch, generator, *given))
     by_revealed, by_position = ({name: mean_and_error(torch.cat([p[i] for p in parts])) for name, parts in losses.items()} for i in (0, 1))
     for curve in by_revealed.values():  # numbers that no sequence reaches
         reached = sum(not math.isnan(value) for value in curve["nats"])
         curve.update({key: values[:reached] for key, values in curve.items()})
     joined = {name: torch.cat(parts).cpu() for name, parts in values.items()}
-    whole, part = (float(length) if x is None else length - x.double().sum(1).mean().item() for x in (known, subset_known))
+    parts = (fixed, None if fixed is None else fixed[exact_rows.to(tokens.device)])
+    whole, part = (float(length) if x is None else length - x.double().sum(1).mean().item() for x in parts)
     return LikelihoodReport(
         length=whole,
         vocab_size=denoiser.vocab_size,

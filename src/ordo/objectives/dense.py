@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ordo.denoisers.order_causal import OrderCausalTransformer
 from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, order_cost
-from ordo.order import after_known
+from ordo.order import absent, only_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -69,10 +69,12 @@ class Dense(nn.Module):
         tokens: Tensor,
         random: StepRandom,
         known: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> ObjectiveOutput:
         """tokens (batch, length) int64, clean.
 
         known (batch, length) bool: given positions, which are revealed from the start; the NELBO is that of the others given these.
+        lengths (batch,) int64: later positions are padding.
 
         Raises ValueError for a bidirectional denoiser, or RLOO with draws < 2 and a learned schedule.
         """
@@ -80,21 +82,35 @@ class Dense(nn.Module):
             raise ValueError(
                 "objective dense needs an order-causal denoiser (denoiser=order_causal); a bidirectional one trains with time or order"
             )
-        learned = is_learned(schedule)
-        if learned and self.baseline == "rloo":
+        if is_learned(schedule) and self.baseline == "rloo":
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
         batch, length = tokens.shape
+        return self.estimate(denoiser, schedule, tokens, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+
+    def estimate(
+        self,
+        denoiser: OrderCausalTransformer,
+        schedule: Schedule,
+        tokens: Tensor,
+        u: Tensor,
+        known: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> ObjectiveOutput:
+        """A function of tensors alone: u (draws, batch, length) in (0, 1) says the orders."""
+        learned = is_learned(schedule)
+        batch, length = tokens.shape
         known = None if known is None else known.repeat(self.draws, 1)
-        draw = schedule.law().draw(self.draws * batch, random.own(tokens.device), known)
+        many = None if lengths is None else lengths.repeat(self.draws)
+        draw = schedule.law().draw(u.flatten(0, 1), known, many)
         x = tokens.repeat(self.draws, 1)
-        cost = after_known(order_cost(denoiser, x, draw.order), known)
+        cost = only_decoded(order_cost(denoiser, x, draw.order), known, many)
         nelbo = cost.detach().sum(-1)
         surrogate = cost.sum(-1)
         diagnostics: dict[str, Tensor] = {}
         if learned:
-            rare = (
-                self._surprise(tokens).repeat(self.draws, 1).gather(1, draw.order).view(self.draws, batch, length) if self.unigram else None
-            )
+            rare = None
+            if self.unigram:
+                rare = self._surprise(tokens, lengths).repeat(self.draws, 1).gather(1, draw.order).view(self.draws, batch, length)
             advantage = self.advantage(cost.detach().view(self.draws, batch, length), draw.causal, rare)
             surrogate = surrogate + (advantage.flatten(0, 1) * draw.score).sum(-1)
             diagnostics["advantage_rms"] = advantage.square().mean().sqrt()
@@ -128,7 +144,7 @@ class Dense(nn.Module):
         else:
             own, other = to_go - self.mean_to_go, z - self.mean_control
         ridge = 1e-9 * self.second.diagonal(dim1=-2, dim2=-1) + 1e-12
-        beta = torch.linalg.solve(self.second + torch.diag_embed(ridge), self.cross)
+        beta = torch.linalg.solve_ex(self.second + torch.diag_embed(ridge), self.cross)[0]  # _ex: no look at the result
         advantage = own - (other * beta).sum(-1)
         if self.baseline == "ema":
             advantage = advantage * (self.seen > 0)  # no mean yet at the first step: no step of the schedule either
@@ -148,9 +164,12 @@ class Dense(nn.Module):
         self.seen += 1
 
     @torch.no_grad()
-    def _surprise(self, tokens: Tensor) -> Tensor:
-        """-log of the running frequency of each token at its position (batch, length), nats; counts the tokens in training mode."""
+    def _surprise(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """-log of the running frequency of each token at its position (batch, length), nats, 0 beyond lengths (batch,); counts the tokens
+        in training mode.
+        """
+        there = torch.ones_like(tokens, dtype=torch.float64) if lengths is None else (~absent(lengths, tokens.shape[1])).double()
         if self.training:
-            self.counts.scatter_add_(1, tokens.T, torch.ones_like(tokens.T, dtype=torch.float64))
+            self.counts.scatter_add_(1, tokens.T, there.T)
         p = (self.counts + 1) / (self.counts.sum(-1, keepdim=True) + self.counts.shape[1])
-        return -p.log().gather(1, tokens.T).T
+        return -p.log().gather(1, tokens.T).T * there

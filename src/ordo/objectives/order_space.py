@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ordo.denoisers import Denoiser
 from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, order_cost, set_cost
+from ordo.order import not_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -26,43 +29,72 @@ class OrderSpace(nn.Module):
         self.draws = draws
 
     def forward(
-        self, denoiser: Denoiser, schedule: Schedule, tokens: Tensor, random: StepRandom, known: Tensor | None = None
+        self,
+        denoiser: Denoiser,
+        schedule: Schedule,
+        tokens: Tensor,
+        random: StepRandom,
+        known: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> ObjectiveOutput:
         """tokens (batch, length) int64, clean.
 
         known (batch, length) bool: given positions, which are revealed from the start; the NELBO is that of the others given these.
+        lengths (batch,) int64: later positions are padding.
 
         Raises ValueError for a law without known next-choice probabilities, or draws < 2 with a learned schedule.
         """
-        law = schedule.law()
-        if not hasattr(law, "next_log_prob"):
+        if not hasattr(schedule.law(), "next_log_prob"):
             raise ValueError(
                 f"objective order needs P(next | revealed), which {type(schedule).__name__} has not in closed form; "
                 "use objective time or dense"
             )
-        learned = is_learned(schedule)
-        if learned:
+        if is_learned(schedule):
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
         batch, length = tokens.shape
-        n_known = torch.zeros(batch, dtype=torch.int64, device=tokens.device) if known is None else known.sum(1)
-        unknown = length - n_known
-        n_revealed = (n_known + (random.stratified(batch, tokens.device) * unknown).long()).clamp(max=length - 1)
-        draw = law.draw(self.draws * batch, random.own(tokens.device), None if known is None else known.repeat(self.draws, 1))
+        spread = random.stratified(batch, tokens.device)
+        return self.estimate(denoiser, schedule, tokens, spread, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+
+    def estimate(
+        self,
+        denoiser: Denoiser,
+        schedule: Schedule,
+        tokens: Tensor,
+        spread: Tensor,
+        u: Tensor,
+        known: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> ObjectiveOutput:
+        """A function of tensors alone: spread (batch,) in [0, 1) says how many are revealed, u (draws, batch, length) in (0, 1) in which
+        order.
+        """
+        batch, length = tokens.shape
+        law: Any = schedule.law()
+        fixed = not_decoded(known, lengths, length)
+        n_known = spread.new_zeros(batch, dtype=torch.int64) if known is None else known.sum(1)
+        unknown = length - (torch.zeros_like(n_known) if fixed is None else fixed.sum(1))
+        n_revealed = n_known + torch.minimum((spread * unknown).long(), (unknown - 1).clamp(min=0))
+        known, fixed = (None if mask is None else mask.repeat(self.draws, 1) for mask in (known, fixed))
+        lengths = None if lengths is None else lengths.repeat(self.draws)
+        draw = law.draw(u.flatten(0, 1), known, lengths)
         rank = draw.order.argsort(-1)
         k = n_revealed.repeat(self.draws)
         x = tokens.repeat(self.draws, 1)
         revealed = rank < k[:, None]
-        p_next = law.next_log_prob(revealed).exp()  # type: ignore[attr-defined]
+        settled = revealed if fixed is None else revealed | fixed
+        p_next = law.next_log_prob(settled).exp()
         where = p_next.detach() > 0
         if denoiser.order_causal:
             by_rank = order_cost(denoiser, x, draw.order, k)
             cost = torch.zeros_like(by_rank).scatter(1, draw.order, by_rank) * where
         else:
-            cost = set_cost(denoiser, x.masked_fill(~revealed, denoiser.mask_id), where, x[where])
+            # Numbers revealed are evenly spread, so that in any batch at most this many positions are masked.
+            most = self.draws * (length * (batch + 1) // 2 + batch)
+            cost = set_cost(denoiser, x.masked_fill(~settled, denoiser.mask_id), x, where, lengths, most)
         terms = (unknown.repeat(self.draws)[:, None] * p_next * cost).view(self.draws, batch, length)
         f = terms.sum(-1)
         surrogate = f
-        if learned:
+        if is_learned(schedule):
             before = torch.arange(length, device=k.device) < k[:, None]
             log_q = torch.where(before, draw.score, 0.0).sum(-1).view(self.draws, batch)
             surrogate = f + leave_one_out(f) * log_q

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
 from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, leave_one_out, set_cost
+from ordo.order import not_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -32,25 +33,48 @@ class TimeSpace(nn.Module):
         self.draws, self.t_min = draws, t_min
 
     def forward(
-        self, denoiser: BidirectionalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom, known: Tensor | None = None
+        self,
+        denoiser: BidirectionalTransformer,
+        schedule: Schedule,
+        tokens: Tensor,
+        random: StepRandom,
+        known: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> ObjectiveOutput:
         """tokens (batch, length) int64, clean.
 
         known (batch, length) bool: given positions, which are revealed from the start; the NELBO is that of the others given these.
+        lengths (batch,) int64: later positions are padding.
 
         Raises ValueError for an order-causal denoiser, or a learned schedule with draws < 2; LawTooSharp (looked for on the CPU) if a
         position is masked with a probability below 1e-3 even at t = 1 - 1e-6.
         """
-        learned = is_learned(schedule)
-        if learned:
+        if is_learned(schedule):
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
-        weight, cost, masked, t = self.draw(denoiser, schedule, tokens, random, known)
+        self.check(denoiser, schedule, tokens.device)
+        batch, length = tokens.shape
+        spread = random.stratified(batch, tokens.device)
+        return self.estimate(denoiser, schedule, tokens, spread, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+
+    def estimate(
+        self,
+        denoiser: BidirectionalTransformer,
+        schedule: Schedule,
+        tokens: Tensor,
+        spread: Tensor,
+        u: Tensor,
+        known: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> ObjectiveOutput:
+        """A function of tensors alone: spread (batch,) in [0, 1) says the time, u (draws, batch, length) in (0, 1) what is masked."""
+        weight, cost, masked, t = self.terms(denoiser, schedule, tokens, spread, u, known, lengths)
         terms = weight * cost
         f = terms.sum(-1)
         surrogate = f
-        if learned:
+        if is_learned(schedule):
+            fixed = not_decoded(known, lengths, tokens.shape[1])
             log_masked, log_clean = schedule.log_mask_prob(t)
-            log_q = torch.where(masked, log_masked, log_clean if known is None else torch.where(known, 0.0, log_clean)).sum(-1)
+            log_q = torch.where(masked, log_masked, log_clean if fixed is None else torch.where(fixed, 0.0, log_clean)).sum(-1)
             surrogate = f + leave_one_out(f) * log_q
         return ObjectiveOutput(
             loss=surrogate.mean() / tokens.shape[1],
@@ -60,28 +84,37 @@ class TimeSpace(nn.Module):
             diagnostics={"weight_max": weight.detach().max()},
         )
 
-    def draw(
-        self, denoiser: BidirectionalTransformer, schedule: Schedule, tokens: Tensor, random: StepRandom, known: Tensor | None = None
+    def terms(
+        self,
+        denoiser: BidirectionalTransformer,
+        schedule: Schedule,
+        tokens: Tensor,
+        spread: Tensor,
+        u: Tensor,
+        known: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Weight and -log mu of every position, which multiply to the terms of the NELBO, both 0 where it is clean, and where it is masked,
-        (draws, batch, length) each; the times (batch,). Arguments and errors as ``forward``.
+        (draws, batch, length) each; the times (batch,). Arguments as ``estimate``.
         """
+        fixed = not_decoded(known, lengths, tokens.shape[1])
+        t = spread.clamp(min=self.t_min) if self.t_min else spread.clamp(min=torch.finfo(torch.float64).tiny)
+        rate = torch.where((spread < self.t_min)[:, None], 1.0 / max(self.t_min, 1e-300), schedule.rate(t))
+        masked = u < 1.0 - schedule.alpha(t).detach()
+        if fixed is not None:
+            masked = masked & ~fixed
+        x = tokens.repeat(len(u), 1)
+        z = x.masked_fill(masked.flatten(0, 1), denoiser.mask_id)
+        cost = set_cost(denoiser, z, x, masked.flatten(0, 1), None if lengths is None else lengths.repeat(len(u))).view(masked.shape)
+        return torch.where(masked, rate, 0.0), cost, masked, t
+
+    @classmethod
+    def check(cls, denoiser: BidirectionalTransformer, schedule: Schedule, device: torch.device) -> None:
+        """Raises ValueError, LawTooSharp as ``forward`` says."""
         if denoiser.order_causal:
             raise ValueError("objective time needs a bidirectional denoiser; use objective order or dense with an order-causal one")
         if is_learned(schedule):
-            self._check_sharpness(schedule, tokens.device)
-        batch, length = tokens.shape
-        u = random.stratified(batch, tokens.device)
-        t = u.clamp(min=self.t_min) if self.t_min else u.clamp(min=torch.finfo(torch.float64).tiny)
-        rate = torch.where((u < self.t_min)[:, None], 1.0 / max(self.t_min, 1e-300), schedule.rate(t))
-        noise = torch.rand(self.draws, batch, length, dtype=torch.float64, device=tokens.device, generator=random.own(tokens.device))
-        masked = noise < 1.0 - schedule.alpha(t).detach()
-        if known is not None:
-            masked = masked & ~known
-        x = tokens.expand(self.draws, -1, -1)
-        z = x.masked_fill(masked, denoiser.mask_id).flatten(0, 1)
-        cost = set_cost(denoiser, z, masked.flatten(0, 1), x[masked]).view(masked.shape)
-        return torch.where(masked, rate, 0.0), cost, masked, t
+            cls._check_sharpness(schedule, device)
 
     @staticmethod
     @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ordo.order import FixedOrder, OrderLaw, known_first
+from ordo.order import FixedOrder, OrderLaw, arrange
 from ordo.samplers.trace import Trace
 
 NOTABLE_SURPRISE = 0.25  # nats per decoded token
@@ -28,12 +28,12 @@ def order_surprise(trace: Trace, law: OrderLaw, seed: int = 0) -> float | None:
         return 0.0
     ranks = torch.arange(known.shape[1], device=known.device) >= known.sum(1, keepdim=True)
     if isinstance(law, FixedOrder):
-        wanted = known_first(law.order.to(known.device).expand(known.shape), known)
+        wanted = arrange(law.order.to(known.device).expand(known.shape), known)
         return float("inf") if bool((ranks & (trace.order != wanted)).any()) else 0.0
 
     def log_prob(order: Tensor) -> Tensor:
         return torch.where(ranks, law.step_log_prob(order), 0.0).sum(1)  # type: ignore[attr-defined]
 
-    own = law.draw(len(known), torch.Generator(known.device).manual_seed(seed), known).order
+    own = arrange(law.sample(len(known), torch.Generator(known.device).manual_seed(seed)), known)
     gap = (log_prob(own) - log_prob(trace.order)) / decoded.clamp(min=1)
     return float(gap[decoded > 0].mean())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ordo.order import OrderDraw, OrderLaw, after_known, known_first
+from ordo.order import OrderDraw, OrderLaw, arranged_draw
 
 INSIDE = (1e-300, 1 - 2**-53)  # of (0, 1) as far as float64 can tell: keeps quotients and logarithms finite
 
@@ -81,14 +81,9 @@ class ArrivalTimes:
     def __init__(self, schedule: Schedule):
         self.schedule, self.length = schedule, schedule.length
 
-    def times(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        device = self.schedule._where.device
-        u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=device)
-        # Times that round to 0 or 1 would have an infinite score.
-        return self.schedule.inverse(u).detach().clamp(*INSIDE)
-
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        return (-self.times(n, generator)).argsort(-1)
+        u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=self.schedule._where.device)
+        return (-self.schedule.inverse(u).detach()).argsort(-1)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
         """Uniforms (n, length) to arrival times, which are decoded in descending order; temperature 0: to minus the ranks of the mode.
@@ -103,11 +98,11 @@ class ArrivalTimes:
             )
         return self.schedule.inverse(u).detach()
 
-    def draw(self, n: int, generator: torch.Generator | None = None, known: Tensor | None = None) -> OrderDraw:
-        tau = self.times(n, generator)
-        order = known_first((-tau).argsort(-1), known)
+    def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw:
+        """Uniforms (n, length) in (0, 1) to orders, see ``PlackettLuce.draw``."""
+        tau = self.schedule.inverse(u).detach().clamp(*INSIDE)  # times that round to 0 or 1 would have an infinite score
         log_density = (-self.schedule.alpha_prime(tau)).log()
-        return OrderDraw(order, after_known(log_density.gather(1, order), known), causal=False)
+        return arranged_draw((-tau).argsort(-1), lambda order: log_density.gather(1, order), False, known, lengths)
 
     def expected_rank(self, samples: int = 4096) -> Tensor:
         """Mean rank of each position (length,), from 1, over orders drawn with a fixed seed."""

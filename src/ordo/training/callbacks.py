@@ -101,7 +101,7 @@ class OrderHistory(L.Callback):
 
     def _heatmap(self, module: Any):
         with torch.no_grad():
-            orders = module.schedule.law().draw(2000, seeded_generator(module.device, module.seed, 0, -3)).order
+            orders = module.schedule.law().sample(2000, seeded_generator(module.device, module.seed, 0, -3))
         return plots.order_heatmap(plots.rank_probability(orders.cpu().numpy()), None)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

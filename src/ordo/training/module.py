@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
+from ordo.data.module import Batch
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.objectives import Objective
 from ordo.objectives.output import is_learned
@@ -19,19 +20,6 @@ from ordo.schedules import Schedule
 from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer
 
 VALIDATION = 1 << 40  # a step no training run reaches: validation draws never coincide with training draws
-
-
-Batch = Tensor | tuple[Tensor, Tensor] | list[Tensor]  # tokens, or tokens and known positions
-
-
-def split_batch(batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Tokens (batch, length) int64 and, where some are given, known (batch, length) bool."""
-    return (batch, None) if isinstance(batch, Tensor) else (batch[0], batch[1])
-
-
-def decoded(tokens: Tensor, known: Tensor | None) -> Tensor | int:
-    """Tokens of a sequence that are decoded, on average."""
-    return tokens.shape[1] if known is None else (tokens.shape[1] - known.sum(1, dtype=torch.float32).mean()).clamp(min=1.0)
 
 
 class TrainingDiverged(RuntimeError):
@@ -72,8 +60,9 @@ class OrderDiffusion(L.LightningModule):
             scheduler: Any = self.lr_schedulers()
             apply_settings(scheduler.optimizer, scheduler, build_optimizer(self.denoiser, self.schedule, self.settings))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        tokens, known = split_batch(batch)
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        batch = Batch.of(batch)
+        tokens = batch.tokens
         trainer = self.trainer
         random = StepRandom(
             self.seed,
@@ -83,15 +72,15 @@ class OrderDiffusion(L.LightningModule):
         )
         # Dropout draws from the global generator, which no checkpoint holds.
         torch.manual_seed(seeded_generator("cpu", self.seed, trainer.global_step, random.shard + 1, -6).initial_seed())
-        given = {} if known is None else {"known": known}  # an objective of your own may do without, on data where nothing is given
-        out = self.objective(self.denoiser, self.schedule, tokens, random, **given)
+        # An objective of your own may do without known and lengths, on data where nothing is given or padded.
+        out = self.objective(self.denoiser, self.schedule, tokens, random, **batch.given)
         loss = out.loss
         weight = self.settings.entropy_weight(trainer.global_step)
         if weight and is_learned(self.schedule):
             generator = seeded_generator(tokens.device, self.seed, trainer.global_step, -1)
             loss = loss - weight / tokens.shape[1] * entropy_surrogate(self.schedule.law(), 64, generator)  # type: ignore[arg-type]
         self._watch(loss)
-        bits = out.nelbo.mean() / (decoded(tokens, known) * math.log(2))
+        bits = self._bits(out.nelbo, batch)
         self.log("train/bits_per_token", bits, prog_bar=True, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)
         for name, value in out.diagnostics.items():
             self.log(f"train/{name}", value, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)
@@ -136,19 +125,24 @@ class OrderDiffusion(L.LightningModule):
         optimizer, scheduler = build_optimizer(self.denoiser, self.schedule, self.settings)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        tokens, known = split_batch(batch)
+    @staticmethod
+    def _bits(nats: Tensor, batch: Batch) -> Tensor:
+        """nats (batch,) of sequences as bits per decoded token."""
+        return nats.mean() / (batch.decoded().double().mean().clamp(min=1.0) * math.log(2))
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        batch = Batch.of(batch)
+        tokens, uniform_orders = batch.tokens, uniform_law(batch.tokens.shape[1], batch.tokens.device)
         random = StepRandom(self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size)
         law = self.schedule.law()
-        own = nelbo(self.denoiser, law, tokens, self.validation_draws, random, known).mean()
-        uniform = nelbo(self.denoiser, uniform_law(tokens.shape[1], tokens.device), tokens, self.validation_draws, random, known).mean()
-        values = {"nelbo": own, "nelbo_uniform": uniform}
+        own = nelbo(self.denoiser, law, tokens, self.validation_draws, random, **batch.given)
+        uniform = nelbo(self.denoiser, uniform_orders, tokens, self.validation_draws, random, **batch.given)
+        values = {"nelbo": own.mean(), "nelbo_uniform": uniform.mean(), "bits_per_token": self._bits(own, batch)}
         if self.denoiser.order_causal:
-            values["mode"] = -order_log_prob(self.denoiser, tokens, law.mode(), known).mean()
+            values["mode"] = -order_log_prob(self.denoiser, tokens, law.mode(), **batch.given).mean()
         for name, value in values.items():
-            self.log(f"val/{name}", value.float(), batch_size=tokens.shape[0], sync_dist=True)
-        bits = (own / (decoded(tokens, known) * math.log(2))).float()
-        self.log("val/bits_per_token", bits, prog_bar=True, batch_size=tokens.shape[0], sync_dist=True)
+            show = name == "bits_per_token"
+            self.log(f"val/{name}", value.float(), prog_bar=show, batch_size=tokens.shape[0], sync_dist=True)
 
     def on_validation_start(self) -> None:
         self.check_finite()

@@ -161,10 +161,8 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
     """The likelihood report of a module on ``settings.split`` of its data. Raises ConfigError for unusable settings."""
     check_report(settings)
     rows = data.val_set if settings.split == "val" else data.test_set  # all of them, also where ranks share the loader
-    tokens, known = rows.tokens, rows.known
-    if settings.sequences is not None and settings.sequences < len(tokens):
-        some = torch.linspace(0, len(tokens) - 1, settings.sequences).round().long()
-        tokens, known = tokens[some], None if known is None else known[some]
+    n = len(rows) if settings.sequences is None else min(settings.sequences, len(rows))
+    batch = rows.batch(torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).round().long())
     module.eval()
 
     def watch(batches: Iterable[Any], description: str) -> Iterable[Any]:
@@ -174,7 +172,7 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
     return likelihood_report(
         module.denoiser,
         module.schedule.law(),
-        tokens.long().to(module.device),
+        batch.tokens.to(module.device),
         draws=settings.draws,
         importance_draws=settings.importance_draws,
         exact_sequences=settings.exact_sequences,
@@ -183,7 +181,7 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
         unit=data.unit,
         entropy=data.entropy,
         progress=watch,
-        known=None if known is None else known.to(module.device),
+        **{name: value.to(module.device) for name, value in batch.given.items()},
     )
 
 
