@@ -56,8 +56,10 @@ class Rows(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def __getitems__(self, indices: list[int]) -> Batch:
-        return self.batch(torch.tensor(indices) % len(self.tokens))
+    def __getitems__(self, indices: list[int]) -> Batch | Tensor:
+        """A batch, or just its tokens where that is all."""
+        batch = self.batch(torch.tensor(indices) % len(self.tokens))
+        return batch if batch.given else batch.tokens
 
     def batch(self, rows: Tensor) -> Batch:
         """The rows (batch,) int64."""
