@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py nae --seeds 5            order found on latents-and-observations, nats above the exact entropy
     python scripts/benchmark.py text --text8 FILE        bits/char of random, learned and left-to-right orders
+    python scripts/benchmark.py pace --text8 FILE        time to quality: rows and seconds until time-space training's final bits/char
     python scripts/benchmark.py structure --seeds 5      learned orders against the direction of random Bayesian networks
     python scripts/benchmark.py variance --text8 FILE    variance of the gradient in log w, three estimators, equal denoiser rows
     python scripts/benchmark.py throughput               tokens/s and memory against a plain torch.nn.TransformerEncoder step
@@ -22,10 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench import nae, oracle, quality, sampling, steps, structure, sudoku, tables, text, throughput, variance
+from bench import nae, oracle, pace, quality, sampling, steps, structure, sudoku, tables, text, throughput, variance
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
-BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps}
+BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
 
 
 def main() -> None:

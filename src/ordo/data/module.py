@@ -152,7 +152,12 @@ class SequenceData(L.LightningDataModule, ABC):
     def train_dataloader(self) -> StatefulDataLoader:
         """Shuffled full batches; its ``state_dict`` holds the position (see ``ordo.data.loader``)."""
         dataset, sampler = self.train_rows(*self.ranks()), self.train_sampler(*self.ranks())
-        return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=_as_is, num_workers=self.num_workers)
+        workers = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=_as_is, pin_memory=self._to_gpu(), **workers)
+
+    def _to_gpu(self) -> bool:
+        """Whether batches are copied to a GPU: from pinned memory the copy does not wait, nor is waited for."""
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Validation sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
@@ -168,4 +173,4 @@ class SequenceData(L.LightningDataModule, ABC):
         share = max(1, len(dataset) // world_size)
         rows = [(rank + i * world_size) % len(dataset) for i in range(share)]
         batches = BatchSampler(rows, self.eval_batch_size, drop_last=False)
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_is, num_workers=self.num_workers)
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_is, num_workers=self.num_workers, pin_memory=self._to_gpu())

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.order_causal import OrderCausalTransformer
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, order_cost
+from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, mean_over_ranks, n_ranks, order_cost
 from ordo.order import absent, only_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
@@ -156,11 +156,12 @@ class Dense(nn.Module):
         rate = (1 - self.decay) / (1 - self.decay ** (self.seen + 1))  # bias-corrected running means
         # Before the first step there is no mean to take deviations from: moments start at the second.
         moment_rate = rate if self.baseline == "rloo" else (self.seen > 0) * (1 - self.decay) / (1 - self.decay ** self.seen.clamp(min=1))
-        over = (0, 1)
-        self.mean_to_go += rate * (to_go.mean(over) - self.mean_to_go)
-        self.mean_control += rate * (z.mean(over) - self.mean_control)
-        self.cross += moment_rate * ((own[..., None] * other).mean(over) - self.cross)
-        self.second += moment_rate * ((other[..., None] * other[..., None, :]).mean(over) - self.second)
+        moments = (to_go, z, own[..., None] * other, other[..., None] * other[..., None, :])
+        to_go, z, cross, second = mean_over_ranks(*(x.mean((0, 1)) for x in moments))
+        self.mean_to_go += rate * (to_go - self.mean_to_go)
+        self.mean_control += rate * (z - self.mean_control)
+        self.cross += moment_rate * (cross - self.cross)
+        self.second += moment_rate * (second - self.second)
         self.seen += 1
 
     @torch.no_grad()
@@ -170,6 +171,7 @@ class Dense(nn.Module):
         """
         there = torch.ones_like(tokens, dtype=torch.float64) if lengths is None else (~absent(lengths, tokens.shape[1])).double()
         if self.training:
-            self.counts.scatter_add_(1, tokens.T, there.T)
+            (counts,) = mean_over_ranks(torch.zeros_like(self.counts).scatter_add_(1, tokens.T, there.T))
+            self.counts += counts * n_ranks()
         p = (self.counts + 1) / (self.counts.sum(-1, keepdim=True) + self.counts.shape[1])
         return -p.log().gather(1, tokens.T).T * there

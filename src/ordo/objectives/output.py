@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -100,6 +101,21 @@ def leave_one_out(f: Tensor) -> Tensor:
     f = f.detach()
     k = f.shape[0]
     return (f - f.mean(0)) * (k / (k - 1))
+
+
+def n_ranks() -> int:
+    """Processes that train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def mean_over_ranks(*tensors: Tensor) -> list[Tensor]:
+    """Tensors of one dtype averaged over the processes that train together, in one call."""
+    if n_ranks() == 1:
+        return list(tensors)
+    joined = torch.cat([x.flatten() for x in tensors])
+    dist.all_reduce(joined)
+    parts = (joined / n_ranks()).split([x.numel() for x in tensors])
+    return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)]
 
 
 def check_draws(draws: int, least: int, what: str) -> None:

@@ -84,7 +84,7 @@ def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: Optimize
     if learned:
         groups.append({"params": learned, "lr": settings.schedule_lr, "weight_decay": 0.0, "betas": tuple(settings.schedule_betas)})
         factors.append(settings.schedule_factor)
-    optimizer = torch.optim.AdamW(groups)
+    optimizer = torch.optim.AdamW(groups, fused=True)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
 
 
