@@ -57,6 +57,9 @@ def differing(runs: list[dict[str, Any]]) -> list[str]:
         for run in runs:
             by_part.setdefault(tuple(run.get(name) for name in brought), set()).add(key in run)
         values = {repr(run[key]) for run in runs if key in run}
+        whole = key.rpartition(".")[2]  # data.seed is ${seed}, unless it has been set apart
+        if whole != key and all(whole in run and run[key] == run[whole] for run in runs if key in run):
+            continue
         if len(values) > 1 or any(len(present) > 1 for present in by_part.values()):
             found.append(key)
     return found

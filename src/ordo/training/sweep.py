@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -37,7 +38,9 @@ def job_folder() -> Path:
     if folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
     record = folder / "multirun.yaml"  # absent where jobs differ in what names the folder, such as the experiment
-    common = OmegaConf.load(record).hydra.overrides.task if record.is_file() else []
-    own = ",".join(override for override in hydra.overrides.task if override not in common and not override.startswith("output="))
+    given = OverridesParser.create().parse_overrides(OmegaConf.load(record).hydra.overrides.task if record.is_file() else [])
+    swept = {override.get_key_element() for override in given if override.is_sweep_override()}
+    overrides = {override.partition("=")[0]: override for override in hydra.overrides.task if not override.startswith("output=")}
+    own = ",".join(override for key, override in overrides.items() if key in swept or not given)
     readable = re.sub(r"[^\w=.,+~-]+", "-", own)[:NAME_CHARACTERS]
     return folder / (f"{hydra.job.num}_{readable}" if readable else str(hydra.job.num))
