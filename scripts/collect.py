@@ -44,7 +44,7 @@ def flat(node: Any, output: str, path: str = "") -> dict[str, Any]:
         return {k: v for key, value in node.items() for k, v in flat(value, output, f"{path}.{key}" if path else str(key)).items()}
     if isinstance(node, str):
         return {path: node.replace(output, "OUTPUT")}
-    return {path: node if node is None or isinstance(node, bool | int | float) else json.dumps(node)}
+    return {path: node if isinstance(node, bool | int | float) else json.dumps(node)}  # None as null: a setting that is absent is None
 
 
 def differing(runs: list[dict[str, Any]]) -> list[str]:
@@ -55,7 +55,7 @@ def differing(runs: list[dict[str, Any]]) -> list[str]:
         brought = [name for p in parents for name in (p, f"{p}._target_") if name != key]  # a part that is null, or another class
         by_part: dict[tuple[Any, ...], set[bool]] = {}
         for run in runs:
-            by_part.setdefault(tuple(run.get(name) for name in brought), set()).add(key in run)
+            by_part.setdefault(tuple(run.get(name, "absent") for name in brought), set()).add(key in run)
         values = {repr(run[key]) for run in runs if key in run}
         whole = key.rpartition(".")[2]  # data.seed is ${seed}, unless it has been set apart
         if whole != key and all(whole in run and run[key] == run[whole] for run in runs if key in run):

@@ -26,7 +26,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
@@ -52,7 +52,9 @@ CONFIGS = str(Path(__file__).resolve().parents[1] / "configs")
 def distribution(override: Override) -> BaseDistribution:
     """What a sweep of Hydra's grammar is to Optuna. Raises ConfigError."""
     value: Any = override.value()
-    if value.tags - {"log"} or (value.tags and not override.is_interval_sweep()):
+    if not isinstance(value, IntervalSweep | RangeSweep | ChoiceSweep):
+        raise ConfigError(f"{override.input_line}: give choice(...), range(...) or interval(...)")
+    if value.tags - {"log"} or (value.tags and not isinstance(value, IntervalSweep)):
         raise ConfigError(f"{override.input_line}: the only tag is log, of an interval: tag(log, interval(a,b))")
     try:
         if isinstance(value, IntervalSweep):
@@ -62,17 +64,20 @@ def distribution(override: Override) -> BaseDistribution:
             points = sorted(value.range())
             whole = all(isinstance(point, int) for point in points)
             return (IntDistribution if whole else FloatDistribution)(points[0], points[-1], step=abs(value.step))  # type: ignore[arg-type]
-        if override.is_choice_sweep():
-            return CategoricalDistribution([str(choice) for choice in override.sweep_string_iterator()])
+        return CategoricalDistribution([str(choice) for choice in override.sweep_string_iterator()])
     except (ValueError, IndexError) as error:
         raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
-    raise ConfigError(f"{override.input_line}: give choice(...), range(...) or interval(...)")
 
 
 def read_space(overrides: list[str]) -> tuple[list[str], dict[str, BaseDistribution]]:
-    """The overrides that all trials share, and the distribution of every other key. Raises ConfigError, HydraException."""
+    """The overrides that all trials share, and the distribution of every other key. Raises ConfigError."""
     fixed, space = [], {}
-    for override in OverridesParser.create().parse_overrides(overrides):
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            raise ConfigError(f"{text}: {first_line(error)}") from error
         key = override.get_key_element()
         if key.lstrip("+~") in ("output", "resume", "compare"):
             raise ConfigError(f"{override.input_line}: a search sets {key} itself; its folder is --output")
@@ -210,12 +215,13 @@ class Search:
             line = {
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
-                "own_nelbo": trial.value,
+                "own_nelbo": None,
                 "standard_error": None,
                 "seconds": None,
             }
             if trial.state == TrialState.COMPLETE:
                 report = json.loads((self.folder / "trials" / str(trial.number) / "report.json").read_text(encoding="utf-8"))
+                line["own_nelbo"] = trial.value  # of a pruned trial it is the last validation, which scores fewer sequences
                 line |= {"standard_error": report["estimates"]["own_nelbo"]["standard_error"], "seconds": report["fit_seconds"]}
             lines.append(line | trial.params)
         return pd.DataFrame(lines)
