@@ -4,6 +4,7 @@
     python train.py experiment=nae_learned_order      any configs/experiment/*.yaml
     python train.py experiment=text8_learned_order_cpu data.path=FILE seed=1 steps=1200
     python train.py resume=outputs/NAME/TIME          go on after a kill, with the same settings
+    python train.py -m seed=0,1,2 output=outputs/A    a sweep, a folder a job; its table: python scripts/collect.py outputs/A
 
 Every setting is in configs/; `python train.py --help` lists the choices, `--cfg job` prints what would run.
 """

@@ -231,8 +231,11 @@ class Search:
         with self.lock:
             table = self.table()
             write_whole(self.folder / "trials.csv", lambda path: table.to_csv(path, index=False))
-            values = table.loc[table["state"].isin(["complete", "pruned"]), "own_nelbo"].astype(float)
-            plots.save(plots.search_history(values.to_numpy(), "validation NELBO, own law (nats/sequence)"), self.folder / "history.png")
+            done = table[table["state"].isin(["complete", "pruned"])].astype({"own_nelbo": float})
+            picture = plots.search_history(
+                done["trial"].to_numpy(), done["own_nelbo"].to_numpy(), "validation NELBO, own law (nats/sequence)"
+            )
+            plots.save(picture, self.folder / "history.png")
             if self.trials(TrialState.COMPLETE):
                 write_whole(self.folder / "best.txt", lambda path: path.write_text(self.command() + "\n", encoding="utf-8"))
 

@@ -156,13 +156,13 @@ def test_compare_settings_shows_runs_means_and_deviations():
 
 
 def test_search_history_shows_trials_and_the_least_so_far():
-    axes = search_history([3.0, np.nan, 4.0, 2.0, np.nan], "nats").axes[0]
+    axes = search_history([0, 1, 2, 5, 6], [3.0, np.nan, 4.0, 2.0, np.nan], "nats").axes[0]
     trials, least, stopped = axes.lines
-    assert trials.get_xdata().tolist() == least.get_xdata().tolist() == [0, 2, 3]
+    assert trials.get_xdata().tolist() == least.get_xdata().tolist() == [0, 2, 5]
     assert trials.get_ydata().tolist() == [3, 4, 2]
     assert least.get_ydata().tolist() == [3, 3, 2]
-    assert stopped.get_xdata().tolist() == [1, 4]
-    assert search_history([np.nan], "nats").axes[0].lines[0].get_xdata().size == 0
+    assert stopped.get_xdata().tolist() == [1, 6]
+    assert search_history([0], [np.nan], "nats").axes[0].lines[0].get_xdata().size == 0
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_search_history_shows_trials_and_the_least_so_far():
         (lambda: against_calls({"m": {"x": (np.zeros(3), np.zeros(2))}}), r"x: .*got \(3,\) and \(2,\)"),
         (lambda: compare_settings([[1], [2]], ["a"], ""), "2 settings, got 1"),
         (lambda: compare_settings([1.0], ["a"], ""), r"a: .*\(runs,\), got \(\)"),
-        (lambda: search_history([[1]], ""), r"\(trials,\), got \(1, 1\)"),
+        (lambda: search_history([0, 1], [1], ""), r"\(trials,\), got \(2,\) and \(1,\)"),
         (lambda: training_curves({"x": (np.zeros(3), np.zeros(2))}, "", ""), r"x: .*got \(3,\) and \(2,\)"),
     ],
 )
@@ -224,7 +224,7 @@ def test_nothing_is_clipped(tmp_path):
         schedule_curves(t, np.repeat(1 - t[:, None], LENGTH, 1), NAMES),
         loss_by_revealed({f"a rather long law name {i}": (np.ones(8), np.ones(8)) for i in range(3)}),
         compare_settings([[1, 2, 3], []], ["short", "a rather long name of settings, " * 3], "bits per character"),
-        search_history([3, np.nan, 1], "nats"),
+        search_history([0, 1, 2], [3, np.nan, 1], "nats"),
     ]
     for i, figure in enumerate(figures):
         save(figure, tmp_path / f"{i}.png")

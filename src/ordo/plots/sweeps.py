@@ -52,22 +52,22 @@ def compare_settings(values: Sequence[ArrayLike | Tensor], labels: Sequence[str]
     return figure
 
 
-def search_history(values: ArrayLike | Tensor, ylabel: str) -> Figure:
-    """What the trials of a search reached, by number from 0, and the least so far.
+def search_history(number: ArrayLike | Tensor, values: ArrayLike | Tensor, ylabel: str) -> Figure:
+    """What the trials of a search reached, and the least so far.
 
-    values: (trials,), NaN for trials that were stopped early, which are ticks on the upper edge.
+    number: (trials,), increasing. values: (trials,), NaN for trials that were stopped early, which are ticks on the upper edge.
     """
-    y = array(values)
-    if y.ndim != 1:
-        raise ValueError(f"values must have shape (trials,), got {y.shape}")
+    x, y = array(number), array(values)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"number and values must have shape (trials,), got {x.shape} and {y.shape}")
     figure = new_figure()
     axes = figure.add_subplot()
-    number, there = np.arange(len(y)), ~np.isnan(y)
-    axes.plot(number[there], y[there], "o", color=COLOURS[4], markersize=5, label="trial")
-    axes.step(number[there], np.minimum.accumulate(y[there]), where="post", color=COLOURS[0], label="least so far")
+    there = ~np.isnan(y)
+    axes.plot(x[there], y[there], "o", color=COLOURS[4], markersize=5, label="trial")
+    axes.step(x[there], np.minimum.accumulate(y[there]), where="post", color=COLOURS[0], label="least so far")
     if not there.all():
         top = axes.get_xaxis_transform()
-        stopped = number[~there]
+        stopped = x[~there]
         axes.plot(stopped, np.ones(len(stopped)), "|", color=COLOURS[1], markersize=12, transform=top, label="stopped early")
     axes.set_xlabel("trial")
     axes.set_ylabel(ylabel)

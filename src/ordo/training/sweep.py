@@ -27,7 +27,7 @@ class SweepFolder(Callback):
 def check_launcher(arguments: Sequence[str]) -> None:
     """Exits with the mend if the command line asks for a launcher that is not installed; Hydra would only say that it finds no YAML."""
     for argument in arguments:
-        if re.fullmatch(r"hydra/launcher=(slurm|submitit_\w+)", argument) and find_spec("hydra_plugins.hydra_submitit_launcher") is None:
+        if re.fullmatch(r"hydra/launcher=(slurm|submitit_\w+)", argument) and find_spec("submitit") is None:
             sys.exit(f"error: {argument} needs the submitit launcher: pip install -c constraints.txt -e '.[slurm]'")
 
 
