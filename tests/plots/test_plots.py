@@ -11,12 +11,14 @@ from matplotlib.image import imread
 from ordo.order import PlackettLuce
 from ordo.plots import (
     against_calls,
+    compare_settings,
     loss_by_revealed,
     order_heatmap,
     order_over_training,
     rank_probability,
     save,
     schedule_curves,
+    search_history,
     training_curves,
 )
 
@@ -136,6 +138,33 @@ def test_a_series_looks_alike_in_all_panels():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
+def test_compare_settings_shows_runs_means_and_deviations():
+    figure = compare_settings([[1.0, 3.0, 8.0], [], torch.tensor([2.5])], ["lr 1", "lr 2", "lr 3"], "bits")
+    axes = figure.axes[0]
+    rings = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
+    assert [(line.get_xdata().tolist(), set(line.get_ydata())) for line in rings] == [([1.0, 3.0, 8.0], {0}), ([2.5], {2})]
+    (mean, _, (bar,)), (single, _, _) = axes.containers
+    assert mean.get_xdata() == pytest.approx([4.0])
+    assert bar.get_segments()[0][:, 0] == pytest.approx([4 - 13**0.5, 4 + 13**0.5])  # (9 + 1 + 16) / 2
+    assert single.get_xdata() == pytest.approx([2.5])
+    assert axes.yaxis_inverted()
+    assert texts(axes.yaxis) == ["lr 1", "lr 2", "lr 3"]
+    assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [("no run finished", 1)]
+    many = compare_settings([[float(i)] for i in range(70)], [str(i) for i in range(70)], "bits").axes[0]
+    assert texts(many.yaxis) == [str(i) for i in range(60)]
+    assert many.get_ylabel() == "the first 60 of 70"
+
+
+def test_search_history_shows_trials_and_the_least_so_far():
+    axes = search_history([0, 1, 2, 5, 6], [3.0, np.nan, 4.0, 2.0, np.nan], "nats").axes[0]
+    trials, least, stopped = axes.lines
+    assert trials.get_xdata().tolist() == least.get_xdata().tolist() == [0, 2, 5]
+    assert trials.get_ydata().tolist() == [3, 4, 2]
+    assert least.get_ydata().tolist() == [3, 3, 2]
+    assert stopped.get_xdata().tolist() == [1, 6]
+    assert search_history([0], [np.nan], "nats").axes[0].lines[0].get_xdata().size == 0
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
@@ -149,6 +178,9 @@ def test_a_series_looks_alike_in_all_panels():
         (lambda: schedule_curves(np.zeros(3), np.zeros((4, 2))), r"got \(3,\) and \(4, 2\)"),
         (lambda: loss_by_revealed({"x": (np.zeros(3), np.zeros(2))}), r"x: .*got \(3,\) and \(2,\)"),
         (lambda: against_calls({"m": {"x": (np.zeros(3), np.zeros(2))}}), r"x: .*got \(3,\) and \(2,\)"),
+        (lambda: compare_settings([[1], [2]], ["a"], ""), "2 settings, got 1"),
+        (lambda: compare_settings([1.0], ["a"], ""), r"a: .*\(runs,\), got \(\)"),
+        (lambda: search_history([0, 1], [1], ""), r"\(trials,\), got \(2,\) and \(1,\)"),
         (lambda: training_curves({"x": (np.zeros(3), np.zeros(2))}, "", ""), r"x: .*got \(3,\) and \(2,\)"),
     ],
 )
@@ -191,6 +223,8 @@ def test_nothing_is_clipped(tmp_path):
         order_over_training(np.arange(3) * 1000, np.ones((3, LENGTH)), np.ones(3), NAMES),
         schedule_curves(t, np.repeat(1 - t[:, None], LENGTH, 1), NAMES),
         loss_by_revealed({f"a rather long law name {i}": (np.ones(8), np.ones(8)) for i in range(3)}),
+        compare_settings([[1, 2, 3], []], ["short", "a rather long name of settings, " * 3], "bits per character"),
+        search_history([0, 1, 2], [3, np.nan, 1], "nats"),
     ]
     for i, figure in enumerate(figures):
         save(figure, tmp_path / f"{i}.png")

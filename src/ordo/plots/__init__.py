@@ -4,8 +4,9 @@ from ordo.plots.curves import against_calls, loss_by_revealed, training_curves
 from ordo.plots.figure import save
 from ordo.plots.order import order_heatmap, order_over_training, rank_probability
 from ordo.plots.schedules import schedule_curves
+from ordo.plots.sweeps import compare_settings, search_history
 
 __all__ = [
-    "against_calls", "loss_by_revealed", "order_heatmap", "order_over_training", "rank_probability", "save", "schedule_curves",
-    "training_curves",
+    "against_calls", "compare_settings", "loss_by_revealed", "order_heatmap", "order_over_training", "rank_probability", "save",
+    "schedule_curves", "search_history", "training_curves",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from hydra.utils import get_object
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ordo.data import Law, SequenceData, TextData
 from ordo.training.build import build_module
@@ -141,6 +141,17 @@ def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> 
             f"{find(path)}: the model has length {module.denoiser.length} and {module.denoiser.vocab_size} symbols, the data have "
             f"length {data.length} and {data.vocab_size}; use data of the same alphabet"
         )
+
+
+def started_before(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether ``folder`` has a checkpoint to go on from, of a run of these (resolved) settings. Raises CheckpointError if of others."""
+    if not (folder / "checkpoints" / "last.ckpt").is_file():
+        return False
+    record = folder / "config.yaml"
+    old: Any = OmegaConf.to_container(OmegaConf.load(record)) if record.is_file() else {}
+    if old | {"resume": None} != settings | {"resume": None}:
+        raise CheckpointError(f"{folder} holds a run of other settings; choose another output folder, or delete that one")
+    return True
 
 
 def check_resume(path: str | Path, module: OrderDiffusion, data: SequenceData | None = None, world_size: int = 1) -> Path:

@@ -84,5 +84,6 @@ def save_run_record(folder: Path, config: DictConfig, data: dict[str, Any], devi
     """``config.yaml`` (resolved) and ``provenance.json`` in the run folder. Raises OSError if it cannot be written."""
     plain = OmegaConf.to_container(config, resolve=True)
     plain.pop("hydra", None)  # type: ignore[union-attr]
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plain)), encoding="utf-8")
+    text = OmegaConf.to_yaml(OmegaConf.create(plain))
+    write_whole(folder / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
     write_json(folder / "provenance.json", provenance(device) | {"devices": devices, "data": data})

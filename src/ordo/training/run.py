@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from rich.table import Table
 from ordo import plots
 from ordo.data import SequenceData
 from ordo.likelihood import LikelihoodReport, likelihood_report
+from ordo.objectives import LawTooSharp
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
-from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read
-from ordo.training.module import OrderDiffusion
+from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read, started_before
+from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.provenance import save_run_record, write_json
 
 LABELS = {
@@ -119,24 +120,27 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
         raise ConfigError(f"configuration part 'trainer': {first_line(error)}") from error
 
 
-def keep_old_metrics(trainer: L.Trainer) -> None:
-    """Renames a metrics.csv of an earlier run in the same folder, which Lightning's CSVLogger would delete."""
-    for logger in trainer.loggers:
-        if isinstance(logger, CSVLogger) and (Path(logger.log_dir) / "metrics.csv").is_file():
-            old = Path(logger.log_dir) / "metrics.csv"
-            number = next(i for i in itertools.count(1) if not old.with_name(f"metrics_{i}.csv").exists())
-            old.rename(old.with_name(f"metrics_{number}.csv"))
+def keep_old(trainer: L.Trainer, folder: Path) -> None:
+    """Renames what an earlier run in the same folder left: a metrics.csv, which Lightning's CSVLogger would delete, and how it ended."""
+    logs = [Path(logger.log_dir) / "metrics.csv" for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+    for old in (*logs, folder / "report.json", folder / "diverged.json"):
+        if old.is_file():
+            numbered = (old.with_name(f"{old.stem}_{i}{old.suffix}") for i in itertools.count(1))
+            old.rename(next(path for path in numbered if not path.exists()))
 
 
-def fit(config: DictConfig, folder: Path) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
+def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
     """Builds everything, checks a ``resume`` path, trains."""
     data = build_data(config)
     module = build_module(config)
     trainer = build_trainer(config, folder)
+    trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
+    if config.resume == "auto":
+        config.resume = str(folder) if started_before(folder, module.config) else None
     resume = check_resume(config.resume, module, data, trainer.world_size) if config.resume else None
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
-        keep_old_metrics(trainer)
+        keep_old(trainer, folder)
         save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
     start = time.perf_counter()
     try:
@@ -217,8 +221,11 @@ def save_report(report: LikelihoodReport, folder: Path, **extra: Any) -> None:
     plots.save(plots.loss_by_revealed(curves), folder / "loss_by_revealed.png")
 
 
-def train(config: DictConfig) -> Result:
-    """The whole main job of one model, into ``config.output``. Prints nothing but progress; ``train.py`` shows the tables."""
+def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
+    """The whole main job of one model, into ``config.output``. Prints nothing but progress; ``train.py`` shows the tables.
+
+    callbacks: beside those of the configuration. Raises what ``ordo.training.errors.USER_ERRORS`` lists.
+    """
     quiet()
     folder = Path(config.output)
     check_writable(folder)
@@ -227,14 +234,19 @@ def train(config: DictConfig) -> Result:
         check_report(config.report)
         if config.report.get("weights") == "best" and (config.callbacks or {}).get("best") is None:
             raise ConfigError("report.weights=best needs callbacks.best, which keeps them")
-    module, data, trainer, seconds = fit(config, folder)
+    try:
+        module, data, trainer, seconds = fit(config, folder, callbacks)
+    except (TrainingDiverged, LawTooSharp) as error:
+        write_json(folder / "diverged.json", {"error": first_line(error)})
+        raise
     report = None
     if config.report is not None and config.report.get("weights") == "best":
         best = next(c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
         load_weights(module, read(best)["state_dict"], best)
     if config.report is not None and trainer.is_global_zero:
         report = evaluate(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
-        save_report(report, folder, fit_seconds=seconds, parameters=sum(p.numel() for p in module.parameters()))
+        size = sum(p.numel() for p in module.parameters())
+        save_report(report, folder, fit_seconds=seconds, parameters=size, steps=trainer.global_step)
     return Result(module, data, report, seconds)
 
 
@@ -246,6 +258,6 @@ def comparison(config: DictConfig) -> DictConfig:
             # A part that names its own _target_ replaces; settings merge.
             other[key] = change if "_target_" in change else OmegaConf.merge(other[key], change)
         other.compare = None
-        other.resume = None
+        other.resume = "auto" if config.resume == "auto" else None
         other.output = str(Path(config.output) / "compared_with")
     return other

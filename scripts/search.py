@@ -1,0 +1,283 @@
+"""A search for settings of train.py with Optuna: the least NELBO on the validation split, under the model's own order law.
+
+    python scripts/search.py experiment=nae_learned_order steps=500 'optimizer.lr=tag(log, interval(1e-4, 1e-2))' \\
+        'denoiser.width=choice(64,128)' 'optimizer.warmup_steps=range(50,401,50)' --trials 20 --output outputs/search
+
+What is searched is written as Hydra's sweeps: choice(a,b) or a,b; range(start,stop,step) without stop; interval(a,b), of whole numbers
+int(interval(a,b)); on a log scale tag(log, interval(a,b)). Every other override holds for all trials. The same command started again goes
+on, also with more --trials; started several times at once, also on machines that share the folder, all work on one study. A trial is
+the run OUTPUT/trials/NUMBER; one that diverges counts as pruned. OUTPUT has trials.csv, history.png and best.txt, a command for train.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from ordo import plots
+from ordo.objectives import LawTooSharp
+from ordo.training.build import ConfigError
+from ordo.training.errors import USER_ERRORS, fail, first_line
+from ordo.training.module import TrainingDiverged
+from ordo.training.provenance import write_whole
+from ordo.training.run import check_report, check_writable, train
+
+try:
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.storages.journal import JournalFileBackend, JournalStorage
+    from optuna.trial import FrozenTrial, Trial, TrialState
+except ImportError:
+    sys.exit("error: scripts/search.py needs Optuna 4 or newer: pip install -c constraints.txt -e '.[search]'")
+
+CONFIGS = str(Path(__file__).resolve().parents[1] / "configs")
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """What a sweep of Hydra's grammar is to Optuna. Raises ConfigError."""
+    value: Any = override.value()
+    if not isinstance(value, IntervalSweep | RangeSweep | ChoiceSweep):
+        raise ConfigError(f"{override.input_line}: give choice(...), range(...) or interval(...)")
+    if value.tags - {"log"} or (value.tags and not isinstance(value, IntervalSweep)):
+        raise ConfigError(f"{override.input_line}: the only tag is log, of an interval: tag(log, interval(a,b))")
+    try:
+        if isinstance(value, IntervalSweep):
+            whole = isinstance(value.start, int) and isinstance(value.end, int)
+            return (IntDistribution if whole else FloatDistribution)(value.start, value.end, log="log" in value.tags)  # type: ignore[arg-type]
+        if isinstance(value, RangeSweep):
+            points = sorted(value.range())
+            whole = all(isinstance(point, int) for point in points)
+            return (IntDistribution if whole else FloatDistribution)(points[0], points[-1], step=abs(value.step))  # type: ignore[arg-type]
+        return CategoricalDistribution([str(choice) for choice in override.sweep_string_iterator()])
+    except (ValueError, IndexError) as error:
+        raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
+
+
+def read_space(overrides: list[str]) -> tuple[list[str], dict[str, BaseDistribution]]:
+    """The overrides that all trials share, and the distribution of every other key. Raises ConfigError."""
+    fixed, space = [], {}
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            raise ConfigError(f"{text}: {first_line(error)}") from error
+        key = override.get_key_element()
+        if key.lstrip("+~") in ("output", "resume", "compare"):
+            raise ConfigError(f"{override.input_line}: a search sets {key} itself; its folder is --output")
+        if key.startswith(("hydra/", "hydra.")) and key != "hydra.searchpath":
+            raise ConfigError(f"{override.input_line}: settings of Hydra have no effect here, where trials are run one by one")
+        if override.is_sweep_override():
+            space[key] = distribution(override)
+        else:
+            fixed.append(str(override.input_line))
+    if not space:
+        raise ConfigError("nothing to search: give at least one key=choice(...), key=range(...) or key=interval(...)")
+    return fixed, space
+
+
+def configuration(overrides: list[str], folder: Path) -> DictConfig:
+    """Of one trial, which goes on where it was if it had been killed. Raises ConfigError, HydraException."""
+    name = [] if any(override.startswith("name=") for override in overrides) else ["name=search"]
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        config = compose("train", [*overrides, *name, f"output={folder}", "resume=auto"])
+    config.compare = None
+    if config.report is None:
+        raise ConfigError("report=null: a search needs the report on the validation split")
+    check_report(config.report)
+    if config.report.split != "val":
+        raise ConfigError(
+            "report.split=test: settings are chosen on validation data; evaluate the chosen ones once with eval.py split=test"
+        )
+    return config
+
+
+def check_space(fixed: list[str], space: dict[str, BaseDistribution], folder: Path) -> None:
+    """Composes every choice once, the other keys at their first value. Raises ConfigError, HydraException."""
+    choices = {key: list(d.choices) if isinstance(d, CategoricalDistribution) else [d.low] for key, d in space.items()}  # type: ignore[attr-defined]
+    first = {key: values[0] for key, values in choices.items()}
+    for key, values in choices.items():
+        for value in values:
+            configuration([*fixed, *assignments(first | {key: value})], folder)
+
+
+def assignments(parameters: dict[str, Any]) -> list[str]:
+    return [f"{key}={value}" for key, value in parameters.items()]
+
+
+class Pruning(L.Callback):
+    """Reports the validation NELBO to the trial, and stops a run that is behind the median of earlier trials at the same step."""
+
+    def __init__(self, trial: Trial):
+        self.trial = trial
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.trial.report(float(trainer.callback_metrics["val/nelbo"]), trainer.global_step)
+        if self.trial.should_prune():
+            raise optuna.TrialPruned(f"behind the median at step {trainer.global_step}")
+
+
+class Search:
+    """One worker on a study that lives in ``folder``; a lock held by the living worker tells a running trial from one that was killed."""
+
+    def __init__(self, folder: Path, fixed: list[str], space: dict[str, BaseDistribution], seed: int, prune: bool):
+        self.folder, self.fixed, self.space, self.seed, self.prune = folder, fixed, space, seed, prune
+        (folder / "locks").mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(folder / "locks" / "study")
+        with self.lock:
+            self.study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(folder / "study.log"))),
+                study_name="search",
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner(),
+            )
+            identity = {"fixed": sorted(fixed), "space": {k: repr(d) for k, d in sorted(space.items())}, "seed": seed, "prune": prune}
+            if self.study.user_attrs.setdefault("identity", identity) != identity:
+                raise ConfigError(f"{folder} has a search with other settings; repeat its command, or choose another --output")
+            self.study.set_user_attr("identity", identity)
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def life(self, number: int) -> FileLock | None:
+        """The lock of a trial, taken; None if another worker lives on it."""
+        lock = FileLock(self.folder / "locks" / str(number), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        return lock
+
+    def next(self, trials: int) -> tuple[FrozenTrial, Trial | None, FileLock] | None:
+        """A trial that was killed, to go on with, or else a new one; None if there are enough."""
+        with self.lock:
+            for killed in self.trials(TrialState.RUNNING):
+                if lock := self.life(killed.number):
+                    return killed, None, lock
+            if len(self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)) >= trials:
+                return None
+            # Seeded by the trial's number: a study that was interrupted proposes what it would have, and two workers never the same.
+            seed = int(np.random.SeedSequence([self.seed, len(self.trials())]).generate_state(1)[0])
+            self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+            trial = self.study.ask(self.space)
+            lock = self.life(trial.number)
+            assert lock is not None
+            return self.trials()[trial.number], trial, lock
+
+    def run(self, frozen: FrozenTrial, trial: Trial | None) -> str:
+        """Trains one trial and tells the study. Returns a line on it; raises USER_ERRORS other than divergence."""
+        number = frozen.number
+        config = configuration([*self.fixed, *assignments(frozen.params)], self.folder / "trials" / str(number))
+        try:
+            # A trial that goes on is not pruned any more: it has no Trial to report to.
+            result = train(config, [Pruning(trial)] if self.prune and trial is not None else [])
+            assert result.report is not None
+            own = result.report.estimates["own_nelbo"]
+            scored = {"sequences": own.sequences, "length": own.length, "symbols": result.report.vocab_size, "unit": result.report.unit}
+            with self.lock:
+                if self.study.user_attrs.get("scored", scored) != scored:
+                    raise ConfigError(
+                        f"trial {number} scores other data ({scored}) than those before: search no settings of the data's form"
+                    )
+                self.study.set_user_attr("scored", scored)
+            if not math.isfinite(own.nats):
+                raise TrainingDiverged("the validation NELBO is not finite")
+        except (TrainingDiverged, LawTooSharp, optuna.TrialPruned) as error:
+            self.study.tell(number, state=TrialState.PRUNED)
+            return f"trial {number}: stopped, {first_line(error)}"
+        except USER_ERRORS:
+            self.study.tell(number, state=TrialState.FAIL)
+            raise
+        self.study.tell(number, own.nats)
+        best = self.study.best_trial
+        return f"trial {number}: {own.nats:.4f} nats (least so far {best.value:.4f}, trial {best.number})"
+
+    def table(self) -> pd.DataFrame:
+        """A line per trial; NELBO in nats a sequence."""
+        lines = []
+        for trial in self.trials():
+            line = {
+                "trial": trial.number,
+                "state": trial.state.name.lower(),
+                "own_nelbo": None,
+                "standard_error": None,
+                "seconds": None,
+            }
+            if trial.state == TrialState.COMPLETE:
+                report = json.loads((self.folder / "trials" / str(trial.number) / "report.json").read_text(encoding="utf-8"))
+                line["own_nelbo"] = trial.value  # of a pruned trial it is the last validation, which scores fewer sequences
+                line |= {"standard_error": report["estimates"]["own_nelbo"]["standard_error"], "seconds": report["fit_seconds"]}
+            lines.append(line | trial.params)
+        return pd.DataFrame(lines)
+
+    def save(self) -> None:
+        """trials.csv, history.png and, once a trial has finished, best.txt."""
+        with self.lock:
+            table = self.table()
+            write_whole(self.folder / "trials.csv", lambda path: table.to_csv(path, index=False))
+            done = table[table["state"].isin(["complete", "pruned"])].astype({"own_nelbo": float})
+            picture = plots.search_history(
+                done["trial"].to_numpy(), done["own_nelbo"].to_numpy(), "validation NELBO, own law (nats/sequence)"
+            )
+            plots.save(picture, self.folder / "history.png")
+            if self.trials(TrialState.COMPLETE):
+                write_whole(self.folder / "best.txt", lambda path: path.write_text(self.command() + "\n", encoding="utf-8"))
+
+    def command(self) -> str:
+        """Trains the best trial again."""
+        return shlex.join(["python", "train.py", *self.fixed, *assignments(self.study.best_params)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="of train.py; those with choice, range or interval are searched")
+    parser.add_argument("--trials", type=int, default=20, help="of the whole study, not counting failed ones")
+    parser.add_argument("--output", default="outputs/search", help="folder of the study")
+    parser.add_argument("--seed", type=int, default=0, help="of the proposals; that of training is seed=...")
+    parser.add_argument("--prune", action="store_true", help="stop trials whose validation NELBO is behind the median at the same step")
+    a = parser.parse_intermixed_args()
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        if a.trials < 1 or a.seed < 0:
+            raise ConfigError(f"--trials {a.trials} --seed {a.seed}: trials must be positive, the seed not negative")
+        folder = Path(a.output)
+        check_writable(folder)
+        fixed, space = read_space(a.overrides)
+        check_space(fixed, space, folder)
+        search = Search(folder, fixed, space, a.seed, a.prune)
+        while (work := search.next(a.trials)) is not None:
+            frozen, trial, lock = work
+            print(f"trial {frozen.number}: {' '.join(assignments(frozen.params))}", file=sys.stderr, flush=True)
+            try:
+                print(search.run(frozen, trial), file=sys.stderr, flush=True)
+            finally:
+                lock.release()
+                search.save()
+    except (*USER_ERRORS, HydraException) as error:
+        fail(error)
+    search.save()
+    running = search.trials(TrialState.RUNNING)
+    if running:
+        print(f"{len(running)} trials still run in other processes", file=sys.stderr)
+    print(search.command() if search.trials(TrialState.COMPLETE) else f"no trial finished; see {folder / 'trials.csv'}")
+
+
+if __name__ == "__main__":
+    main()
