@@ -36,7 +36,7 @@ class StepSampler(Sampler[list[int]]):
         identity: what must be equal for a saved position to mean the same batches (seed, batch size over all ranks...).
     """
 
-    def __init__(self, steps: int, identity: Mapping[str, int] | None = None) -> None:
+    def __init__(self, steps: int, identity: Mapping[str, int | str] | None = None) -> None:
         if steps < 1:
             raise DataError(f"a pass needs at least one batch, got steps={steps}")
         self.steps = steps
