@@ -161,6 +161,7 @@ class StreamRows(Dataset[Any]):
     def _begin(self) -> None:
         self._step, self._epoch, self._shard, self._found = 0, 0, 0, 0
         self._reading: tuple[Any, Iterator[Any]] | None = None
+        self._documents: dict[str, Any] | None = None  # the position in the shard; a data set that has just been told one does not know it
         self._buffer: tuple[np.ndarray, np.ndarray] | None = None
         self.cutter.left = self.cutter.left[:0]
         self._next = self.cutter(np.empty(0, np.uint32), np.empty(0, np.int64))  # sequences that are not in the buffer yet
@@ -212,10 +213,11 @@ class StreamRows(Dataset[Any]):
         table = next(self._reading[1], None)
         texts = []
         if table is not None:
+            self._documents = self._reading[0].state_dict()
             check_column(shard.name, self.column, table.column_names)
             texts = with_text(table, self.column)
         else:
-            self._reading, self._shard = None, self._shard + 1
+            self._reading, self._documents, self._shard = None, None, self._shard + 1
             if self._shard == len(self.shards):
                 if not self._found:
                     raise StreamError(f"{shard.name}: not one document with text that fits length={self.cutter.length}")
@@ -232,7 +234,7 @@ class StreamRows(Dataset[Any]):
             "epoch": self._epoch,
             "shard": self._shard,
             "found": self._found,
-            "documents": None if self._reading is None else self._reading[0].state_dict(),
+            "documents": self._documents,
             "left": to_tensor(self.cutter.left),
             "next": [to_tensor(x) for x in self._next],
             "buffer": None if self._buffer is None else [to_tensor(x) for x in self._buffer],
@@ -246,9 +248,8 @@ class StreamRows(Dataset[Any]):
         self._next = to_array(state["next"][0], dtype), to_array(state["next"][1], np.dtype(np.int64))
         buffer = state["buffer"]
         self._buffer = None if buffer is None else (to_array(buffer[0], dtype), to_array(buffer[1], np.dtype(np.int64)))
-        self._reading = None
-        if state["documents"] is not None:
-            self._reading = self._current().open(state["documents"])
+        self._documents = state["documents"]
+        self._reading = None if self._documents is None else self._current().open(self._documents)
 
 
 def stream_sampler(rows: int, shards: int, shuffle_buffer: int, seed: int, fingerprint: str) -> StepSampler:
