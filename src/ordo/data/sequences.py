@@ -19,10 +19,10 @@ CHUNK = 1 << 20  # documents looked at at once
 
 def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: int) -> np.ndarray:
     """Rows (n, length): ``sizes`` tokens from ``starts`` on, at most ``length`` each, then zeros. starts, sizes: (n,) int64."""
-    inside = np.arange(length) < sizes[:, None]
-    rows = np.zeros((len(starts), length), tokens.dtype)
-    rows[inside] = tokens[(starts[:, None] + np.arange(length))[inside]]
-    return rows
+    if not len(tokens):
+        return np.zeros((len(starts), length), tokens.dtype)
+    rows = tokens.take(starts[:, None] + np.arange(length), mode="clip")  # what follows, where a row is shorter
+    return rows * (np.arange(length) < sizes[:, None])
 
 
 class PackedRows(Dataset[Tensor]):
