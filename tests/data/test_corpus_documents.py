@@ -1,6 +1,7 @@
 """One document a sequence: every token against the tokenizer's own, from the cache that packed sequences come from."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_a_document_is_a_sequence(corpus, longer):
 
 
 def test_the_cache_is_that_of_packed_sequences(corpus, tmp_path):
-    make, tokenizer = corpus
+    make, _ = corpus
     make(layout="packed")
     folders = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("c-*")}
     make()
@@ -88,9 +89,9 @@ def test_checkpoints_say_what_a_sequence_is(corpus):
     old = {name: value for name, value in packed.state_dict().items() if name not in ("layout", "longer")}
     packed.load_state_dict(old)
     packed.load_state_dict(packed.state_dict() | {"longer": "drop"})  # means nothing there
-    with pytest.raises(DataError, match="layout=packed.*layout=documents.*: layout differ"):
+    with pytest.raises(DataError, match=r"layout=packed.*layout=documents.*: layout differ"):
         cut.load_state_dict(old)
-    with pytest.raises(DataError, match="longer=cut.*longer=drop.*: longer differ"):
+    with pytest.raises(DataError, match=r"longer=cut.*longer=drop.*: longer differ"):
         drop.load_state_dict(cut.state_dict())
 
 
@@ -127,3 +128,14 @@ def test_batches_of_documents_give_the_sequences_of_the_cache(layout, longer, le
     flat = [int(t) for d in documents for t in d]
     want = [flat[i : i + length] for i in range(0, len(flat) - length + 1, length)] if layout == "packed" else [d[:length] for d in kept]
     assert [row[:n].tolist() for row, n in zip(tokens, lengths, strict=True)] == [list(map(int, d)) for d in want]
+
+
+def test_other_processes_open_the_files(tmp_path):
+    """Pickled, rows are the name of their folder, not the tokens in it."""
+    cache = open_or_build(tmp_path / "c", 100, [(np.arange(100_000) % 100, np.full(1000, 100))], {})
+    for rows in (PackedRows(cache, 64), DocumentRows(cache, 64, "cut"), DocumentRows(cache, 100, "drop")):
+        told = pickle.dumps(rows)
+        assert len(told) < 1000
+        again = pickle.loads(told)
+        assert len(again) == len(rows)
+        assert torch.equal(again.batch(np.array([7, 3])).tokens, rows.batch(np.array([7, 3])).tokens)

@@ -52,7 +52,7 @@ HUB = [
     (ConnectionError("Couldn't reach 'a/b' on the Hub (ConnectTimeout)"), ["'a/b'", "cannot be reached", "try again on a network"]),
     (OfflineModeIsEnabled("Cannot reach a/b: offline mode is enabled."), ["'a/b'", "cannot be reached", "HF_HUB_OFFLINE"]),
     (ValueError("Config name is missing.\nPlease pick one among: ['x', 'y']"), ["a/b", "['x', 'y']", "set data.config"]),
-    (ValueError('Unknown split "train". Should be one of [\'dev\'].'), ["a/b", "one of ['dev']", "data.splits="]),
+    (ValueError("Unknown split \"train\". Should be one of ['dev']."), ["a/b", "one of ['dev']", "data.splits="]),
     (RuntimeError(""), ["'a/b'", "RuntimeError"]),
 ]
 

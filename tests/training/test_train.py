@@ -54,6 +54,7 @@ def test_benchmarks_run(tmp_path):
         "quality": (["--task", "nae", "--models", "learned", "--picture", tmp_path / "q.png"], {"models", "entropy"}),
         "sudoku": (["--box", "2", "--calls", "4", "--kinds", "learned"], {"learned", "box"}),
         "steps": (["--variants", "mdlm", "order"], {"ratio", "memory_ratio"}),
+        "tokenise": (["--text", text, "--batch", "2"], {"ordo", "map_processes", "stream", "faster_than_map_processes"}),
     }
     for name, (arguments, keys) in commands.items():
         command = [sys.executable, ROOT / "scripts" / "benchmark.py", name, "--quick", "--work", tmp_path / "work", *arguments]

@@ -19,7 +19,6 @@ from ordo.data.errors import DataError
 from ordo.data.permutation import LargePermutation
 from ordo.randomness import seeded_generator
 
-
 LARGE = 1 << 22  # rows from which on no table of the permutation is made
 
 

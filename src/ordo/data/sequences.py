@@ -32,7 +32,11 @@ class PackedRows(Dataset[Tensor]):
 
     def __init__(self, cache: TokenCache, length: int) -> None:
         n = len(cache.tokens) // length
+        self.cache, self.length = cache, length
         self.table = np.asarray(cache.tokens[: n * length]).reshape(n, length)  # a view: nothing is read
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedRows, (self.cache, self.length)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -54,6 +58,7 @@ class DocumentRows(Dataset[Batch]):
     """
 
     def __init__(self, cache: TokenCache, length: int, longer: str = "cut") -> None:
+        self.cache, self.policy = cache, longer
         self.tokens, self.ends, self.length = np.asarray(cache.tokens), np.asarray(cache.ends), length
         self.longer, kept, last = 0, [], 0
         for first in range(0, len(self.ends), CHUNK):
@@ -64,6 +69,9 @@ class DocumentRows(Dataset[Batch]):
         keep = np.concatenate(kept) if kept else np.zeros(0, bool)
         self.kept = None if keep.all() else np.flatnonzero(keep)  # 8 bytes a document only where some are left out
         self.n = len(keep) if self.kept is None else len(self.kept)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DocumentRows, (self.cache, self.length, self.policy)
 
     def __len__(self) -> int:
         return self.n

@@ -87,8 +87,7 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
     if isinstance(error, ValueError) and ("split" in told.lower() or "instruction" in told.lower()):
         return DataError(f"{source}, split {split!r}: {told}; local files have one split, train: set {slices}")
     if isinstance(error, ValueError) and "config" in told.lower():
-        names = " ".join(str(error).split())
-        return DataError(f"{source}: {names}: set data.config")
+        return DataError(f"{source}: {' '.join(str(error).split())}: set data.config")
     return MissingDataError(
         f"no data set {source!r} ({told}); give data.source the name of one on the hub (hf auth login for private ones), "
         "or a local file or folder"

@@ -41,6 +41,9 @@ class TokenCache:
         self.tokens = np.memmap(folder / "tokens.bin", dtype, "r", shape=(total,)) if total else np.empty(0, dtype)
         self.ends = np.memmap(folder / "ends.bin", np.uint64, "r", shape=(documents,)) if documents else np.empty(0, np.uint64)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenCache, (self.folder,)  # a copy in another process opens the files; a pickled memory map would be all they hold
+
 
 def check_ids(ids: np.ndarray, vocab_size: int) -> None:
     """Raises DataError for an id outside of the vocabulary."""
