@@ -4,14 +4,14 @@
 num_proc=THREADS)``, ``map_threads`` the same in one process with as many threads of the tokenizer; both write the ids to datasets' own
 cache. ``first_batch`` goes on to a shuffled batch of packed sequences: of the maps by a second map that joins and cuts (the recipe of the
 run_clm examples) and a torch DataLoader. ``stream`` reads a whole epoch of sequences without any cache, and its first batch has the buffer
-of shuffling filled. The tokenizer is a byte-level BPE trained on the text itself. All take turns in one process.
+of shuffling filled. The tokenizer is a byte-level BPE trained on the text itself. All take turns, each in a fresh process, whose
+start is not counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import tempfile
 import time
@@ -22,7 +22,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from bench.common import progress
+from bench.common import progress, workers
 from ordo.data import StepBatchSampler
 from ordo.data.sequences import Cutter, PackedRows
 from ordo.data.source import batches, load_split
@@ -133,39 +133,41 @@ def summary(turns: list[Turn], documents_per_token: float) -> dict[str, Any]:
     }
 
 
-def run(a: argparse.Namespace) -> dict[str, Any]:
-    """Times every variant in turn."""
-    os.environ["RAYON_NUM_THREADS"] = str(a.threads)  # before the tokenizers' threads start
+def turn(a: argparse.Namespace, name: str, folder: str, tokens: int) -> Turn:
+    """One variant, in a process of its own: datasets.map leaves the threads of tokenizers switched off behind it."""
     import datasets
     from datasets import config
 
-    if a.quick:
-        a.copies, a.vocab, a.length, a.buffer, a.rounds = 1, 300, 16, 4, 1
     datasets.disable_progress_bars()
     datasets.utils.logging.set_verbosity_error()
+    config.HF_DATASETS_CACHE = Path(folder) / "datasets"
+    text, tokenizer = Path(folder) / "text", load_tokenizer(f"{folder}/tokenizer")
+    if name == "stream":
+        return streamed(a, text, tokenizer, tokens)
+    dataset = load_split(str(text), None, None, "train", "text")
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        if name == "ordo":
+            return ours(a, dataset, tokenizer, Path(place))
+        return mapped(a, dataset, tokenizer, Path(place), a.threads if name == "map_processes" else None)
+
+
+def run(a: argparse.Namespace) -> dict[str, Any]:
+    """Times every variant in turn."""
+    os.environ["RAYON_NUM_THREADS"] = str(a.threads)  # of the tokenizers, in the processes that are started below
+    if a.quick:
+        a.copies, a.vocab, a.length, a.buffer, a.rounds = 1, 300, 16, 4, 1
     work = Path(a.work)
     work.mkdir(parents=True, exist_ok=True)
     turns: dict[str, list[Turn]] = {name: [] for name in NAMES}
-    with tempfile.TemporaryDirectory(dir=work) as folder_name:
-        folder = Path(folder_name)
-        config.HF_DATASETS_CACHE = folder / "datasets"
-        documents, characters = prepare(a, folder)
-        tokenizer = load_tokenizer(str(folder / "tokenizer"))
-        dataset = load_split(str(folder / "text"), None, None, "train", "text")
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        documents, characters = prepare(a, Path(folder))
         tokens = 0
-        for turn, _ in progress({str(i + 1): None for i in range(a.rounds)}, "rounds"):
-            for i, name in enumerate(NAMES):
-                place = folder / f"{turn}_{i}"
-                place.mkdir()
-                if name == "ordo":
-                    turns[name].append(ours(a, dataset, tokenizer, place))
-                    tokens = turns[name][-1][2]
-                elif name == "stream":
-                    turns[name].append(streamed(a, folder / "text", tokenizer, tokens))
-                else:
-                    turns[name].append(mapped(a, dataset, tokenizer, place, a.threads if name == "map_processes" else None))
-                    assert turns[name][-1][2] == tokens, "the same tokens"
-                shutil.rmtree(place)
+        for _ in progress({str(i + 1): None for i in range(a.rounds)}, "rounds"):
+            for name in NAMES:
+                with workers(1) as pool:
+                    turns[name].append(pool.submit(turn, a, name, folder, tokens).result())
+                tokens = tokens or turns[name][-1][2]
+                assert name == "stream" or turns[name][-1][2] == tokens, "the same tokens"
     out: dict[str, Any] = {name: summary(found, documents / tokens) for name, found in turns.items()}
     for name in ("map_processes", "map_threads"):
         pairs = [(y[0] / x[0], y[1] / x[1]) for x, y in zip(turns["ordo"], turns[name], strict=True)]
