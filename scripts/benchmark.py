@@ -12,6 +12,7 @@
     python scripts/benchmark.py sampling                 sampling speed against loops as peers write them
     python scripts/benchmark.py quality --text8 FILE     quality against calls of every sampler on trained models
     python scripts/benchmark.py sudoku --puzzles FILE    share of Sudokus solved by every sampler
+    python scripts/benchmark.py tokenise --text FILE     building a token cache against datasets.map, and streaming
 
 The last line on standard output is one JSON object. Finished runs below --work are reused, so a killed benchmark goes on.
 """
@@ -23,10 +24,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench import nae, oracle, pace, quality, sampling, steps, structure, sudoku, tables, text, throughput, variance
+from bench import nae, oracle, pace, quality, sampling, steps, structure, sudoku, tables, text, throughput, tokenise, variance
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
+BENCHMARKS |= {"tokenise": tokenise}
 
 
 def main() -> None:

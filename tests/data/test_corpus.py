@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import CorpusData, DataError, MissingDataError
+from ordo.data.sequences import DocumentRows, PackedRows
 from ordo.data.token_cache import TokenCache, open_or_build
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -26,7 +27,7 @@ SPLITS = {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read when it is imported
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
 
 
@@ -109,7 +110,7 @@ def test_text_files_are_kept_as_they_are(corpus, tmp_path):
     assert len(data.caches["train"].ends) == 1
 
 
-@pytest.mark.parametrize("name", ["wikitext2", "wikitext103", "lm1b", "openwebtext", "fineweb_edu"])
+@pytest.mark.parametrize("name", ["wikitext2", "wikitext103", "lm1b", "lm1b_sentences", "openwebtext", "fineweb_edu"])
 def test_the_named_data_sets(name, tmp_path, monkeypatch):
     """Their own begin, end and splits; what the hub is asked for is looked at, and answered from here."""
     tiny_tokenizer(tmp_path / "tokenizer")
@@ -198,7 +199,8 @@ def batches(n, pause=0.0, seen=None):
         if seen is not None:
             seen.append(start)
         time.sleep(pause)
-        yield [np.full(1 + i % 5, i % 100) for i in range(start, start + 50)]
+        documents = [np.full(1 + i % 5, i % 100) for i in range(start, start + 50)]
+        yield np.concatenate(documents), np.array([len(document) for document in documents])
 
 
 def check_whole(cache, n):
@@ -297,18 +299,22 @@ def test_full_disk(tmp_path):
 
 
 def test_ten_million_documents_open_at_once(tmp_path):
-    """Sizes only: sparse files of 10 billion tokens."""
+    """10 billion tokens in a sparse file; every document a sequence too."""
     folder = tmp_path / "c"
     folder.mkdir()
     documents, tokens = 10_000_000, 10_000_000_000
     (folder / "about.json").write_text(json.dumps({"tokens": tokens, "documents": documents, "dtype": "uint16"}))
-    for name, size in (("tokens.bin", 2 * tokens), ("ends.bin", 8 * documents)):
-        with open(folder / name, "wb") as file:
-            file.truncate(size)
+    with open(folder / "tokens.bin", "wb") as file:
+        file.truncate(2 * tokens)
+    with open(folder / "ends.bin", "wb") as file:
+        for first in range(1, documents, 1_000_000):
+            (np.arange(first, first + 1_000_000, dtype=np.uint64) * 1000).tofile(file)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     cache = TokenCache(folder)
-    assert cache.sequences(1024) == tokens // 1024
-    assert cache.tokens[tokens - 1] == 0
+    packed, single = PackedRows(cache, 1024), DocumentRows(cache, 1024)
+    assert (len(packed), len(single)) == (tokens // 1024, documents)
+    assert packed.__getitems__([len(packed) - 1]).sum() == 0
+    assert single.__getitems__([documents - 1]).lengths.tolist() == [1000]
     assert time.perf_counter() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024, "KiB"

@@ -15,12 +15,14 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "data"
 LETTERS = "the quick brown fox jumps over the lazy dog " * 200
 
 
-def local_corpus(folder):
+def local_corpus(folder, streaming):
     """Overrides that put local documents and a local tokenizer in the place of those of the hub."""
     (folder / "text").mkdir()
     (folder / "text" / "a.jsonl").write_text("".join(f'{{"text": "the fox {i} jumps over the lazy dog"}}\n' for i in range(300)))
     tiny_tokenizer(folder / "tokenizer")
     splits = "{train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"
+    if streaming:
+        splits = "{train: 'train[60:]', validation: 'train[:30]', test: 'train[30:60]'}"
     return [
         f"data.source={folder / 'text'}",
         "data.config=null",
@@ -41,8 +43,9 @@ def test_config(name, tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{i / 3},{'xy'[i % 2]}\n" for i in range(400)))
     files = {"file": "letters", "text8": "letters", "table": "table.csv"}
     overrides = [f"data.path={tmp_path / files[name]}"] if name in files else []
-    if "tokenizer" in (CONFIGS / f"{name}.yaml").read_text():
-        overrides = local_corpus(tmp_path)
+    content = (CONFIGS / f"{name}.yaml").read_text()
+    if "tokenizer" in content:
+        overrides = [*local_corpus(tmp_path, "streaming: true" in content), "data.num_workers=0"]
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         config = compose("root", overrides).data
     assert set(config) - {"_target_"} == set(inspect.signature(get_class(config._target_)).parameters)

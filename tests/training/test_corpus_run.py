@@ -5,6 +5,8 @@ import torch
 from tiny_runs import QUIET, call, run
 from tiny_tokenizer import tiny_tokenizer
 
+from ordo.data import DataError
+
 pytestmark = pytest.mark.usefixtures("no_pictures")
 TEXT = "".join(f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200))
 
@@ -58,3 +60,46 @@ def test_eval_and_samples(corpus, tmp_path, monkeypatch, capfd):
     status, _, err = sample()
     assert status == 1
     assert "is not the one that the checkpoint was trained with" in err
+
+
+STREAM = ["data.streaming=true", "data.shuffle_buffer=20"]
+STREAM += ["data.splits={train: 'train[40:]', validation: 'train[:20]', test: 'train[20:40]'}"]
+
+
+def test_a_stream_resumes_and_is_scored(corpus, tmp_path, monkeypatch, capfd):
+    """Killed in the middle of an epoch; another buffer is refused, as are other files."""
+    _, plan, _ = corpus
+    plan = [*plan, *STREAM]
+    whole = run(tmp_path / "whole", *plan)
+    run(tmp_path / "run", *plan, "steps=2", "optimizer.total_steps=4")
+    with pytest.raises(DataError, match="cannot resume the training batches"):
+        run(tmp_path / "run", *plan, "data.shuffle_buffer=21", f"resume={tmp_path / 'run'}")
+    resumed = run(tmp_path / "run", *plan, f"resume={tmp_path / 'run'}")
+    for a, b in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+    status, _, err = call("eval.py", f"checkpoint={tmp_path / 'run'}", "sequences=8", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    status, _, err = call("eval.py", f"checkpoint={tmp_path / 'run'}", "sequences=null", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 1
+    assert "streaming needs limit_eval (of eval.py sequences) as a number" in err
+
+
+@pytest.mark.parametrize("streaming", [[], STREAM], ids=["cache", "stream"])
+def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
+    """One document a sequence, from end to end: training, resume, eval.py, samples without what pads them."""
+    _, plan, _ = corpus
+    plan = [*plan, *streaming, "data.layout=documents", "data.length=24"]
+    whole = run(tmp_path / "whole", *plan)
+    run(tmp_path / "run", *plan, "steps=2", "optimizer.total_steps=4")
+    resumed = run(tmp_path / "run", *plan, f"resume={tmp_path / 'run'}")
+    for a, b in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(DataError, match="layout differ"):
+        run(tmp_path / "run", *plan, "data.layout=packed", f"resume={tmp_path / 'run'}")
+    status, _, err = call("eval.py", f"checkpoint={tmp_path / 'run'}", "sequences=8", "samples=2", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    out = tmp_path / "s.txt"
+    shared = [f"checkpoint={tmp_path / 'run'}", f"out={out}", "n=3"]
+    status, _, err = call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    assert "_" not in out.read_text()

@@ -55,6 +55,7 @@ def test_benchmarks_run(tmp_path):
         "sudoku": (["--box", "2", "--calls", "4", "--kinds", "learned"], {"learned", "box"}),
         "steps": (["--variants", "mdlm", "order"], {"ratio", "memory_ratio"}),
         "pace": (["--text8", text, "--seeds", "1", "--length", "16"], {"target", "runs"}),
+        "tokenise": (["--text", text, "--batch", "2"], {"ordo", "map_processes", "stream", "faster_than_map_processes"}),
     }
     for name, (arguments, keys) in commands.items():
         command = [sys.executable, ROOT / "scripts" / "benchmark.py", name, "--quick", "--work", tmp_path / "work", *arguments]

@@ -1,50 +1,36 @@
-"""Text corpora through ``datasets`` and ``transformers``: any hub data set or local files, any tokenizer, tokenised once."""
+"""Text corpora through ``datasets`` and ``transformers``: any hub data set or local files, any tokenizer, tokenised once or streamed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchdata.stateful_dataloader import StatefulDataLoader
 
-from ordo.data.errors import DataError, MissingDataError
-from ordo.data.loader import StepBatchSampler
+from ordo.data.errors import DataError
+from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import Rows, SequenceData
+from ordo.data.sequences import Cutter, DocumentRows, PackedRows, check_layout, rows_of
+from ordo.data.source import batches, load_split
+from ordo.data.stream import Shard, StreamRows, Streams, stream_loader, stream_sampler
 from ordo.data.token_cache import FORMAT, TokenCache, open_or_build
+from ordo.data.tokenizer import Encoder, decode, fingerprint, load_tokenizer, token_id
 
-LOADERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
-BATCH = 1000  # documents tokenised at once
 SPLITS = ("train", "validation", "test")
 
 
-class PackedRows(Dataset[Tensor]):
-    """Sequence i of a cache: its tokens i * length to (i + 1) * length, from the disk."""
-
-    def __init__(self, cache: TokenCache, length: int) -> None:
-        self.cache, self.length = cache, length
-
-    def __len__(self) -> int:
-        return self.cache.sequences(self.length)
-
-    def __getitems__(self, indices: list[int]) -> Tensor:
-        """(batch, length) int64."""
-        return torch.from_numpy(self.rows(indices).astype(np.int64))
-
-    def rows(self, indices: list[int]) -> np.ndarray:
-        """(batch, length), as they are on the disk."""
-        return np.stack([self.cache.tokens[(i % len(self)) * self.length : (i % len(self) + 1) * self.length] for i in indices])
-
-
 class CorpusData(SequenceData):
-    """Documents joined and cut into sequences of equal length ("packed" or "wrapped" in the literature): no padding anywhere.
+    """Documents joined and cut into sequences of equal length, or one document a sequence.
+
+    ``layout="packed"`` ("wrapped"): no padding anywhere. ``layout="documents"`` ("per sentence"): a document is a sequence, padded on the
+    right to ``length`` with id 0, and batches say how long each is; those that are longer are cut or left out, as ``longer`` says, and
+    counted in ``describe``. Both come from the same cache.
 
     Every document is tokenised once, with all cores for fast tokenizers, into a memory-mapped cache in ``cache_dir``. Its key is made of
     the data set (on the hub its revision, of local files their paths, sizes and times), split, tokenizer, text column, begin and end; not
@@ -54,6 +40,11 @@ class CorpusData(SequenceData):
     The mask is an id of its own, V = the number of the tokenizer's ids, whatever mask token the tokenizer has; it is never a class. Where a
     document begins and ends is as ``begin`` and ``end`` say, and is kept in checkpoints.
 
+    ``streaming=True`` is for data sets too large to tokenise first: nothing is written; documents are read, tokenised and shuffled while
+    training (``ordo.data.stream``), and a resumed run goes on with the same batches, on another number of ranks too if batch_size times
+    ranks is the same. The price: every rank reads and tokenises everything, in every run; for many ranks build the cache. Validation and
+    test are the first ``limit_eval`` sequences of their splits.
+
     Args:
         source: name of a data set on the Hugging Face hub, or a local file or folder (.txt, .jsonl, .json, .parquet, .csv).
         tokenizer: name on the hub, or folder, of any ``AutoTokenizer``.
@@ -61,15 +52,20 @@ class CorpusData(SequenceData):
         revision: of the hub data set: branch, tag or commit.
         column: that holds the text.
         length: tokens per sequence.
-        splits: names of the data set's train, validation and test splits. A slice such as "train[:99%]" makes a split of another's part.
+        layout: "packed" or "documents".
+        longer: documents longer than ``length``, where they are sequences: "cut" to it or "drop".
+        streaming: read while training instead of from a cache.
+        shuffle_buffer: sequences of a stream among which the next one is drawn; 1: none.
+        splits: names of the data set's train, validation and test splits. A slice such as "train[:99%]" makes a split of another's part;
+            of a stream only parts in documents, "train[2000:]".
         begin, end: token put before and after every document: "bos", "eos", "cls", "sep", the token itself, or None.
-        limit_eval: use only this many validation and test sequences, evenly spaced; None: all.
+        limit_eval: use only this many validation and test sequences, evenly spaced, of streams the first; None: all, not for streams.
         cache_dir: folder of token caches.
-        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
+        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``. Of a stream at most one worker.
 
     Raises:
-        DataError: an argument out of range; a data set without the column or split; a tokenizer without the token that begin or end name;
-            fewer tokens than one sequence. MissingDataError: what cannot be found or fetched.
+        DataError: an argument out of range; a damaged file; a data set without the column or split; a tokenizer without the token that
+            begin or end name; fewer tokens than one sequence. MissingDataError: what cannot be found or fetched.
     """
 
     unit, entropy, precedence = "token", None, None
@@ -82,6 +78,10 @@ class CorpusData(SequenceData):
         revision: str | None = None,
         column: str = "text",
         length: int = 1024,
+        layout: str = "packed",
+        longer: str = "cut",
+        streaming: bool = False,
+        shuffle_buffer: int = 10_000,
         splits: Mapping[str, str] | None = None,
         begin: str | None = None,
         end: str | None = "eos",
@@ -98,43 +98,62 @@ class CorpusData(SequenceData):
             raise DataError(f"splits must name {', '.join(SPLITS)}, got {', '.join(splits)}")
         if length < 1 or (limit_eval is not None and limit_eval < 1):
             raise DataError(f"length and limit_eval must be at least 1, got length={length}, limit_eval={limit_eval}")
+        check_layout(layout, longer)
+        if streaming and (limit_eval is None or num_workers > 1 or shuffle_buffer < 1):
+            raise DataError(
+                "streaming needs limit_eval (of eval.py sequences) as a number, at most num_workers=1, and shuffle_buffer at least 1, got "
+                f"limit_eval={limit_eval}, num_workers={num_workers}, shuffle_buffer={shuffle_buffer}; streaming=false has no such limits"
+            )
         self.source, self.tokenizer_name, self.config, self.revision, self.column = source, tokenizer, config, revision, column
         self.length, self.splits, self.begin, self.end, self.limit_eval = length, splits, begin, end, limit_eval
+        self.layout, self.longer, self.streaming, self.shuffle_buffer = layout, longer, streaming, shuffle_buffer
         self.cache_dir = Path(cache_dir)
         self.caches: dict[str, TokenCache] = {}
 
     def prepare_data(self) -> None:
         """Fetches and tokenises what is not there yet, with a progress bar."""
-        self._open()
+        if not self.streaming:
+            self._open()
 
     def setup(self, stage: str | None = None) -> None:
-        """Opens the caches; a second call does nothing."""
+        """Opens the caches, or reads a stream's evaluation sequences; a second call does nothing."""
         if hasattr(self, "test_set"):
             return
+        if self.streaming:
+            self._stream()
+            return
         self._open()
+        rows = {name: rows_of(cache, self.length, self.layout, self.longer) for name, cache in self.caches.items()}
         for name, cache in self.caches.items():
-            if not cache.sequences(self.length):
-                raise DataError(
-                    f"{self.source}, split {self.splits[name]}: {len(cache.tokens)} tokens, fewer than one sequence of "
-                    f"length={self.length}; use less length or more text"
-                )
-        self._train = PackedRows(self.caches["train"], self.length)
-        self.val_set, self.test_set = (Rows(self._some(self.caches[name])) for name in SPLITS[1:])
+            where = f"{self.source}, split {self.splits[name]}"
+            if not len(cache.tokens):
+                raise DataError(f"{where}: none of its documents has text in column {self.column!r}; set data.column or data.splits")
+            if not len(rows[name]):
+                what = f"{len(cache.tokens)} tokens" if self.layout == "packed" else f"none of {len(cache.ends)} documents fits"
+                raise DataError(f"{where}: {what}, fewer than one sequence of length={self.length}; use another length or more text")
+        self._rows = rows
+        self.val_set, self.test_set = (self._some(rows[name]) for name in SPLITS[1:])
 
-    def _some(self, cache: TokenCache) -> Tensor:
-        """Evaluation sequences (n, length), in memory."""
-        n = cache.sequences(self.length)
+    def _some(self, rows: PackedRows | DocumentRows) -> Rows:
+        """Evaluation sequences, in memory."""
+        n = len(rows)
         chosen = np.arange(n) if self.limit_eval is None or n <= self.limit_eval else np.arange(self.limit_eval) * n // self.limit_eval
-        return torch.from_numpy(PackedRows(cache, self.length).rows(chosen.tolist()).astype(np.int32))
+        batch = rows.batch(chosen)
+        return Rows(batch.tokens.int(), lengths=batch.lengths)
+
+    def _tokenizer(self) -> Encoder:
+        self.tokenizer = load_tokenizer(self.tokenizer_name)
+        self.vocab_size = len(self.tokenizer)
+        begin, end = (token_id(self.tokenizer, token, name) for name, token in (("begin", self.begin), ("end", self.end)))
+        return Encoder(self.tokenizer, begin, end)
 
     def _open(self) -> None:
         if self.caches:
             return
-        self.tokenizer = load_tokenizer(self.tokenizer_name)
-        self.vocab_size = len(self.tokenizer)
+        encode = self._tokenizer()
         ends = {name: token_id(self.tokenizer, token, name) for name, token in (("begin", self.begin), ("end", self.end))}
-        encode = encoder(self.tokenizer, ends["begin"], ends["end"])
         meaning = {"format": FORMAT, "tokenizer": fingerprint(self.tokenizer), "column": self.column, **ends}
+        caches = {}
         for name in SPLITS:
             dataset = load_split(self.source, self.config, self.revision, self.splits[name], self.column)
             about = meaning | {"dataset": dataset._fingerprint, "split": self.splits[name]}
@@ -142,39 +161,69 @@ class CorpusData(SequenceData):
             folder = self.cache_dir / f"{Path(self.source).stem}-{name}-{key}"
             about |= {"source": self.source, "tokenizer_name": self.tokenizer_name}
             documents = batches(dataset, self.column, encode, f"tokenising {self.splits[name]}")
-            self.caches[name] = open_or_build(folder, self.vocab_size, documents, about)
+            caches[name] = open_or_build(folder, self.vocab_size, documents, about)
+        self.caches = caches
 
-    def train_rows(self, rank: int, world_size: int) -> PackedRows:
-        return self._train
+    def _stream(self) -> None:
+        self._encode = self._tokenizer()
+        streams = Streams(self.source, self.config, self.revision, self.column)
+        self._fingerprint = streams.fingerprint
+        limit = self.limit_eval or 1
+        sets = [streams.first(self.splits[name], limit, self._encode, self._cutter()) for name in SPLITS[1:]]
+        self._shards: list[Shard] = streams.shards(self.splits["train"])
+        self.val_set, self.test_set = sets
 
-    def train_sampler(self, rank: int, world_size: int) -> StepBatchSampler:
-        return StepBatchSampler(len(self._train), self.batch_size, self.seed, rank, world_size)
+    def _cutter(self) -> Cutter:
+        return Cutter(self.length, self.layout, self.longer, self.vocab_size)
+
+    def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
+        if not self.streaming:
+            return self._rows["train"]
+        plan = self.batch_size, self.shuffle_buffer, self.seed, rank, world_size
+        return StreamRows(self._shards, self.column, self._encode, self._cutter(), *plan)
+
+    def train_sampler(self, rank: int, world_size: int) -> StepSampler:
+        if not self.streaming:
+            return StepBatchSampler(len(self._rows["train"]), self.batch_size, self.seed, rank, world_size)
+        return stream_sampler(self.batch_size * world_size, len(self._shards), self.shuffle_buffer, self.seed, self._fingerprint)
+
+    def train_dataloader(self) -> StatefulDataLoader:
+        """Shuffled full batches; its ``state_dict`` holds the position, of a stream the buffer too."""
+        if not self.streaming:
+            return super().train_dataloader()
+        return stream_loader(self.train_rows(*self.ranks()), self.train_sampler(*self.ranks()), self.num_workers)
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """Sequences (n, length) as text; the mask is shown as ``_``."""
+        """Sequences (n, length) as text; the mask is shown as ``_``, and as nothing at the end, where samples have no token."""
         return decode(self.tokenizer, tokens)
 
     def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: what token ids mean, and how documents begin and end."""
+        """Goes into Lightning's checkpoints: what token ids mean, how documents begin and end, and what a sequence is."""
         return {
             "tokenizer": self.tokenizer_name,
             "tokenizer_fingerprint": fingerprint(self.tokenizer),
             "begin": self.begin,
             "end": self.end,
+            "layout": self.layout,
+            "longer": self.longer,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks that the checkpoint's ids mean the same here. Raises DataError."""
+        """Checks that the checkpoint's ids mean the same here, and that its sequences are cut alike. Raises DataError."""
         mine = self.state_dict()
-        different = [name for name in ("tokenizer_fingerprint", "begin", "end") if state_dict[name] != mine[name]]
+        saved = {"layout": "packed", "longer": "cut"} | state_dict  # what checkpoints were that say nothing of it
+        different = [name for name in ("tokenizer_fingerprint", "begin", "end", "layout") if saved[name] != mine[name]]
+        if self.layout == "documents" and saved["longer"] != self.longer:
+            different.append("longer")
         if different:
+            told = [f"{name}={values[name]}" for values in (saved, mine) for name in ("begin", "end", "layout", "longer")]
             raise DataError(
-                f"the checkpoint was trained with the tokenizer {state_dict['tokenizer']}, begin={state_dict['begin']} and "
-                f"end={state_dict['end']}; these data have {self.tokenizer_name}, {self.begin}, {self.end}: {', '.join(different)} differ"
+                f"the checkpoint was trained with the tokenizer {saved['tokenizer']}, {', '.join(told[:4])}; "
+                f"these data have {self.tokenizer_name}, {', '.join(told[4:])}: {', '.join(different)} differ"
             )
 
     def describe(self) -> dict[str, Any]:
-        return {
+        out = {
             "name": self.source,
             "config": self.config,
             "revision": self.revision,
@@ -182,118 +231,16 @@ class CorpusData(SequenceData):
             "length": self.length,
             "vocab_size": self.vocab_size,
             **self.state_dict(),
-            "tokens": {name: len(cache.tokens) for name, cache in self.caches.items()},
-            "documents": {name: len(cache.ends) for name, cache in self.caches.items()},
-            "caches": {name: cache.folder.name for name, cache in self.caches.items()},
-            "sequences": {"train": len(self._train), "validation": len(self.val_set), "test": len(self.test_set)},
             "seed": self.seed,
         }
-
-
-def load_tokenizer(name: str) -> Any:
-    """Raises MissingDataError."""
-    from transformers import AutoTokenizer  # seconds to import, and only corpora need it
-
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise MissingDataError(
-            f"no tokenizer {name!r} ({str(error).strip().splitlines()[0]}); give data.tokenizer the name of one on the hub, or a folder"
-        ) from error
-
-
-def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
-    """Sequences (n, length) as text; the mask, id len(tokenizer), is shown as ``_``."""
-    texts = []
-    for row in tokens.tolist():
-        parts: list[list[int]] = [[]]
-        for token in row:
-            if token == len(tokenizer):
-                parts.append([])
-            else:
-                parts[-1].append(token)
-        texts.append("_".join(str(tokenizer.decode(part)) for part in parts))
-    return texts
-
-
-def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
-    """Of bos, eos, cls, sep or a token itself. Raises DataError where the tokenizer has none."""
-    if token is None:
-        return None
-    value = getattr(tokenizer, f"{token}_token_id", None) if token in ("bos", "eos", "cls", "sep") else tokenizer.get_vocab().get(token)
-    if value is None:
-        raise DataError(f"{where}={token}: the tokenizer has no such token; choose bos, eos, cls, sep, one of its tokens, or null")
-    return int(value)
-
-
-def fingerprint(tokenizer: Any) -> str:
-    """Of what a tokenizer does: its rules and vocabulary, not its name."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def encoder(tokenizer: Any, begin: int | None, end: int | None) -> Callable[[list[str]], list[np.ndarray]]:
-    """Documents to arrays of ids, without the tokenizer's own special tokens."""
-    before = [] if begin is None else [begin]
-    after = [] if end is None else [end]
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        backend = type(backend).from_str(backend.to_str())  # a copy, which cuts and pads nothing whatever its file says
-        backend.no_truncation()
-        backend.no_padding()
-
-    def encode(texts: list[str]) -> list[np.ndarray]:
-        if backend is not None:  # in parallel, without what transformers wraps around it
-            ids = [found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)]
-        else:
-            ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return [np.array([*before, *found, *after], dtype=np.int64) for found in ids]
-
-    return encode
-
-
-def load_split(source: str, config: str | None, revision: str | None, split: str, column: str) -> Any:
-    """A split of a hub data set or of local files. Raises DataError, MissingDataError."""
-    import datasets  # seconds to import, and only corpora need it
-
-    path = Path(source)
-    try:
-        if path.exists():
-            files = sorted(p for p in path.rglob("*") if p.suffix in LOADERS) if path.is_dir() else [path]
-            kinds = {LOADERS.get(p.suffix) for p in files}
-            if len(kinds) != 1 or None in kinds:
-                raise DataError(f"{source} must hold files of one kind, one of {', '.join(LOADERS)}")
-            kind, named = str(kinds.pop()), {"train": [str(p) for p in files]}
-            if kind == "text":  # line by line would lose where lines end
-                dataset = datasets.load_dataset(kind, data_files=named, split=split, sample_by="document")
-            else:
-                dataset = datasets.load_dataset(kind, data_files=named, split=split)
-        else:
-            dataset = datasets.load_dataset(source, config, revision=revision, split=split)
-    except DataError:
-        raise
-    except ValueError as error:
-        mend = (
-            "local files have one split, train; set data.splits={train: 'train[:98%]', validation: 'train[98%:99%]', test: 'train[99%:]'}"
-        )
-        raise DataError(f"{source}, split {split!r}: {str(error).strip().splitlines()[0]}; {mend}") from error
-    except Exception as error:  # the hub and the file readers raise errors of many libraries
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MissingDataError(
-            f"no data set {source!r} ({reason}); give data.source the name of one on the hub (huggingface-cli login for gated ones), "
-            "or a local file or folder"
-        ) from error
-    if column not in dataset.column_names:
-        raise DataError(f"{source} has no column {column!r}; it has {', '.join(dataset.column_names)}: set data.column")
-    return dataset
-
-
-def batches(dataset: Any, column: str, encode: Callable[[list[str]], list[np.ndarray]], description: str) -> Iterator[list[np.ndarray]]:
-    """All documents that are not empty, tokenised, a batch at a time."""
-    console = Console(stderr=True)
-    starts: Iterable[int] = range(0, len(dataset), BATCH)
-    for start in track(starts, description, console=console, disable=not console.is_terminal, transient=True):
-        texts = [text for text in dataset[start : start + BATCH][column] if isinstance(text, str) and text.strip()]
-        if texts:
-            yield encode(texts)
+        evaluation = {"validation": len(self.val_set), "test": len(self.test_set)}
+        if self.streaming:
+            stream = {"files": len(self._shards), "fingerprint": self._fingerprint, "shuffle_buffer": self.shuffle_buffer}
+            return out | {"stream": stream, "sequences": {"train": None, **evaluation}}  # None: nobody has counted them
+        return out | {
+            "tokens": {name: len(cache.tokens) for name, cache in self.caches.items()},
+            "documents": {name: len(cache.ends) for name, cache in self.caches.items()},
+            "longer_documents": {name: rows.longer for name, rows in self._rows.items()},
+            "caches": {name: cache.folder.name for name, cache in self.caches.items()},
+            "sequences": {"train": len(self._rows["train"]), **evaluation},
+        }

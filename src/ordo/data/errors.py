@@ -11,3 +11,11 @@ class MissingDataError(DataError, FileNotFoundError):
 
 class ChecksumError(DataError):
     """A file's md5 differs from the expected one."""
+
+
+class StreamError(DataError):
+    """A stream of documents broke off."""
+
+    def __init__(self, message: str) -> None:
+        # A loader's worker makes its error anew from the whole traceback, whose last line is what it said.
+        super().__init__(message.strip().splitlines()[-1].rpartition("StreamError: ")[2])

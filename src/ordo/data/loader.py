@@ -8,7 +8,7 @@ the number of ranks, and the saved state holds no rank, because Lightning writes
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -16,7 +16,10 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from ordo.data.errors import DataError
+from ordo.data.permutation import LargePermutation
 from ordo.randomness import seeded_generator
+
+LARGE = 1 << 22  # rows from which on no table of the permutation is made
 
 
 def data_generator(*keys: int) -> torch.Generator:
@@ -36,7 +39,7 @@ class StepSampler(Sampler[list[int]]):
         identity: what must be equal for a saved position to mean the same batches (seed, batch size over all ranks...).
     """
 
-    def __init__(self, steps: int, identity: Mapping[str, int] | None = None) -> None:
+    def __init__(self, steps: int, identity: Mapping[str, int | str] | None = None) -> None:
         if steps < 1:
             raise DataError(f"a pass needs at least one batch, got steps={steps}")
         self.steps = steps
@@ -91,6 +94,8 @@ class StepBatchSampler(StepSampler):
     ``e' * n + i`` with an ``e'`` never used twice, so that a dataset may draw a random crop from that number alone;
     one without randomness takes it modulo ``n``.
 
+    The permutation is torch.randperm's, a table of 8 n bytes; of more than ``LARGE`` rows it is ``LargePermutation``, which needs none.
+
     Args:
         n: rows in the data set.
         batch_size: rows per batch and rank.
@@ -115,12 +120,19 @@ class StepBatchSampler(StepSampler):
         super().__init__(steps, {"rows": n, "global_batch_size": total, "seed": seed})
         self.n, self.batch_size, self.seed, self.rank, self.world_size = n, batch_size, seed, rank, world_size
         self._rounds = math.ceil(steps * total / n)  # times an epoch goes through (a part of) the permutation
-        self._permutation: tuple[int, Tensor] | None = None
+        self._permutation: tuple[int, Callable[[Tensor], Tensor]] | None = None
 
     def rows(self, step: int) -> list[int]:
         epoch, batch = divmod(step, self.steps)
         if self._permutation is None or self._permutation[0] != epoch:
-            self._permutation = (epoch, torch.randperm(self.n, generator=data_generator(self.seed, epoch)))
+            self._permutation = (epoch, permutation(self.n, data_generator(self.seed, epoch)))
         slots = (batch * self.batch_size + torch.arange(self.batch_size)) * self.world_size + self.rank
         rounds = epoch * self._rounds + slots.div(self.n, rounding_mode="floor")
-        return (rounds * self.n + self._permutation[1][slots % self.n]).tolist()
+        return (rounds * self.n + self._permutation[1](slots % self.n)).tolist()
+
+
+def permutation(n: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """Indices (any shape) int64 in 0..n-1 to where a permutation of them takes them; it depends on the generator's state only."""
+    if n > LARGE:
+        return LargePermutation(n, generator)
+    return torch.randperm(n, generator=generator).__getitem__

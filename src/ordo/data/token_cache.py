@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,26 @@ class TokenCache:
         self.tokens = np.memmap(folder / "tokens.bin", dtype, "r", shape=(total,)) if total else np.empty(0, dtype)
         self.ends = np.memmap(folder / "ends.bin", np.uint64, "r", shape=(documents,)) if documents else np.empty(0, np.uint64)
 
-    def sequences(self, length: int) -> int:
-        """Whole sequences of this many tokens, documents joined."""
-        return len(self.tokens) // length
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenCache, (self.folder,)  # a copy in another process opens the files; a pickled memory map would be all they hold
 
 
-def open_or_build(folder: Path, vocab_size: int, documents: Iterable[Sequence[np.ndarray]], about: dict[str, Any]) -> TokenCache:
-    """The cache in ``folder``, built first if it is not there: from batches of documents, each an array of ids below ``vocab_size``.
+def check_ids(ids: np.ndarray, vocab_size: int) -> None:
+    """Raises DataError for an id outside of the vocabulary."""
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
+        raise DataError(f"the tokenizer gave the id {int(ids.max())}, outside of its {vocab_size} ids")
+
+
+def smallest(vocab_size: int) -> np.dtype:
+    """uint16 or uint32, whichever holds all ids."""
+    return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
+
+
+Encoded = tuple[np.ndarray, np.ndarray]  # documents: their ids below the vocabulary's size, one after the other, and how many each has
+
+
+def open_or_build(folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]) -> TokenCache:
+    """The cache in ``folder``, built first if it is not there, from batches of documents.
 
     A second process that wants the same waits for the first. A build that is killed leaves a folder ``.NAME.partial``, which the next one
     removes; ``documents`` is not touched where the cache is there. Raises DataError where the disk is full or not writable.
@@ -71,20 +84,15 @@ def open_or_build(folder: Path, vocab_size: int, documents: Iterable[Sequence[np
     return TokenCache(folder)
 
 
-def _write(folder: Path, vocab_size: int, documents: Iterable[Sequence[np.ndarray]], about: dict[str, Any]) -> None:
-    dtype = np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
+def _write(folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]) -> None:
+    dtype = smallest(vocab_size)
     total = count = 0
     with open(folder / "tokens.bin", "wb") as tokens, open(folder / "ends.bin", "wb") as ends:
-        for batch in documents:
-            if not batch:
-                continue
-            joined = np.concatenate(batch)
-            if len(joined) and not 0 <= int(joined.min()) <= int(joined.max()) < vocab_size:
-                raise DataError(f"the tokenizer gave the id {int(joined.max())}, outside of its {vocab_size} ids")
-            tokens.write(joined.astype(dtype).tobytes())
-            where = total + np.cumsum([len(document) for document in batch]).astype(np.uint64)
-            ends.write(where.astype(np.uint64).tobytes())
-            total, count = total + len(joined), count + len(batch)
+        for ids, sizes in documents:
+            check_ids(ids, vocab_size)
+            tokens.write(ids.astype(dtype).tobytes())
+            ends.write((total + np.cumsum(sizes)).astype(np.uint64).tobytes())
+            total, count = total + len(ids), count + len(sizes)
         for file in (tokens, ends):
             file.flush()
             os.fsync(file.fileno())

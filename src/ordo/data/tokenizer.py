@@ -1,0 +1,82 @@
+"""Any ``AutoTokenizer``, and what ordo wants of it: ids of whole batches of documents, and text of ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ordo.data.errors import DataError, MissingDataError
+
+
+def load_tokenizer(name: str) -> Any:
+    """Raises MissingDataError."""
+    from transformers import AutoTokenizer  # seconds to import, and only corpora need it
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise MissingDataError(
+            f"no tokenizer {name!r} ({str(error).strip().splitlines()[0]}); give data.tokenizer the name of one on the hub, or a folder"
+        ) from error
+
+
+def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
+    """Sequences (n, length) as text; the mask, id len(tokenizer), is shown as ``_``, and at the end, where no token is, as nothing."""
+    texts = []
+    for row in tokens.tolist():
+        parts: list[list[int]] = [[]]
+        while row and row[-1] == len(tokenizer):
+            row.pop()
+        for token in row:
+            if token == len(tokenizer):
+                parts.append([])
+            else:
+                parts[-1].append(token)
+        texts.append("_".join(str(tokenizer.decode(part)) for part in parts))
+    return texts
+
+
+def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
+    """Of bos, eos, cls, sep or a token itself. Raises DataError where the tokenizer has none."""
+    if token is None:
+        return None
+    value = getattr(tokenizer, f"{token}_token_id", None) if token in ("bos", "eos", "cls", "sep") else tokenizer.get_vocab().get(token)
+    if value is None:
+        raise DataError(f"{where}={token}: the tokenizer has no such token; choose bos, eos, cls, sep, one of its tokens, or null")
+    return int(value)
+
+
+def fingerprint(tokenizer: Any) -> str:
+    """Of what a tokenizer does: its rules and vocabulary, not its name."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    content = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+class Encoder:
+    """Documents to ids, without the tokenizer's own special tokens, between the ids ``begin`` and ``end``. Can be pickled."""
+
+    def __init__(self, tokenizer: Any, begin: int | None, end: int | None) -> None:
+        self.tokenizer, self.backend = tokenizer, getattr(tokenizer, "backend_tokenizer", None)
+        self.before, self.after = ([] if token is None else [token] for token in (begin, end))
+        if self.backend is not None:
+            self.backend = type(self.backend).from_str(self.backend.to_str())  # a copy, which cuts and pads nothing whatever its file says
+            self.backend.no_truncation()
+            self.backend.no_padding()
+
+    def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of all documents, one after the other, (tokens,) uint32, and how many each has, (documents,) int64."""
+        if self.backend is not None:  # in parallel, without what transformers wraps around it
+            found = (x.ids for x in self.backend.encode_batch_fast(texts, add_special_tokens=False))
+        else:
+            found = iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"])
+        ids, sizes = array("I"), []
+        for document in found:
+            ids.extend([*self.before, *document, *self.after])
+            sizes.append(len(self.before) + len(document) + len(self.after))
+        return np.frombuffer(ids, dtype=np.uint32), np.array(sizes, dtype=np.int64)
