@@ -57,7 +57,7 @@ class Clock(L.Callback):
         self.seconds, self.at = state_dict["seconds"], state_dict["at"]
 
 
-def curve(folder: Path) -> dict[str, list[float]]:
+def curve(folder: Path) -> dict[str, list[Any]]:
     """Steps, bits per token and CPU seconds of every validation of a run."""
     clock = json.loads((folder / "clock.json").read_text())
     values: dict[int, float] = {}
