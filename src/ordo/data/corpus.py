@@ -135,6 +135,8 @@ class CorpusData(SequenceData):
         ends = {name: token_id(self.tokenizer, token, name) for name, token in (("begin", self.begin), ("end", self.end))}
         encode = encoder(self.tokenizer, ends["begin"], ends["end"])
         meaning = {"format": FORMAT, "tokenizer": fingerprint(self.tokenizer), "column": self.column, **ends}
+        if self.tokenizer.mask_token_id is not None:
+            meaning["mask"] = "as text"
         for name in SPLITS:
             dataset = load_split(self.source, self.config, self.revision, self.splits[name], self.column)
             about = meaning | {"dataset": dataset._fingerprint, "split": self.splits[name]}
@@ -234,21 +236,33 @@ def fingerprint(tokenizer: Any) -> str:
 
 
 def encoder(tokenizer: Any, begin: int | None, end: int | None) -> Callable[[list[str]], list[np.ndarray]]:
-    """Documents to arrays of ids, without the tokenizer's own special tokens."""
+    """Documents to arrays of ids, without the tokenizer's own special tokens. A text that has its mask token written out has it as text."""
     before = [] if begin is None else [begin]
     after = [] if end is None else [end]
+    mask = tokenizer.mask_token_id
     backend = getattr(tokenizer, "backend_tokenizer", None)
+    plain = None  # the same, to which a special token written out is text
     if backend is not None:
         backend = type(backend).from_str(backend.to_str())  # a copy, which cuts and pads nothing whatever its file says
         backend.no_truncation()
         backend.no_padding()
+        plain = type(backend).from_str(backend.to_str())
+        plain.encode_special_tokens = True
+
+    def without_mask(text: str, found: list[int]) -> list[int]:
+        if mask is None or mask not in found:
+            return found
+        if plain is not None:
+            return plain.encode(text, add_special_tokens=False).ids
+        return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def encode(texts: list[str]) -> list[np.ndarray]:
         if backend is not None:  # in parallel, without what transformers wraps around it
             ids = [found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)]
         else:
             ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return [np.array([*before, *found, *after], dtype=np.int64) for found in ids]
+        pairs = zip(texts, ids, strict=True)
+        return [np.array([*before, *without_mask(text, found), *after], dtype=np.int64) for text, found in pairs]
 
     return encode
 

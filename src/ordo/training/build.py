@@ -78,6 +78,9 @@ def build_module(config: DictConfig) -> OrderDiffusion:
         raise ConfigError(f"the schedule has {schedule.length} positions, the denoiser {denoiser.length}")
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     plain.pop("hydra", None)  # type: ignore[union-attr]
+    if hasattr(denoiser, "arguments"):  # made from what lies elsewhere: a checkpoint must not need it
+        kind = type(denoiser)
+        plain["denoiser"] = {"_target_": f"{kind.__module__}.{kind.__qualname__}", "_convert_": "all", **denoiser.arguments}  # type: ignore[index]
     try:
         module = OrderDiffusion(denoiser, schedule, objective, settings, config.seed, config.validation_draws, plain)  # type: ignore[arg-type]
     except ValueError as error:
