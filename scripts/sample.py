@@ -1,4 +1,4 @@
-"""Samples of a checkpoint as a table or text, by any sampler, also conditional ones. Needs the checkpoint alone, not the data.
+"""Samples of a checkpoint or exported model as a table or text, by any sampler, also conditional. Needs it alone, not the data.
 
 python scripts/sample.py checkpoint=outputs/NAME/TIME n=1000 out=table.csv
 """
@@ -9,8 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +17,18 @@ import hydra
 import numpy as np
 import pandas as pd
 import torch
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ordo.data import CorpusData, DataError, SudokuData, TableCodec, TableData, TextData, Vocabulary
+from ordo.data import DataError, TableCodec, Vocabulary
 from ordo.data.columns import CategoricalColumn
-from ordo.data.corpus import decode, fingerprint, load_tokenizer
 from ordo.data.frames import read_table, typed
+from ordo.pretrained import open_model
 from ordo.samplers import NOTABLE_SURPRISE, Sampler, order_surprise, sample_batches
 from ordo.training.build import ConfigError, build
-from ordo.training.checkpoint import find, load, read
+from ordo.training.checkpoint import find
 from ordo.training.errors import USER_ERRORS, fail
 from ordo.training.provenance import write_whole
 from ordo.training.run import check_writable, quiet, set_threads
@@ -86,32 +84,6 @@ def with_given(frame: pd.DataFrame, cells: pd.DataFrame, known: Tensor, names: l
     return frame
 
 
-def text_decoder(checkpoint: dict[str, Any], trained: DictConfig) -> Callable[[Tensor], list[str]]:
-    """Tokens to strings, without the data."""
-    vocabulary = characters(checkpoint)
-    if vocabulary is not None:
-        return vocabulary.decode
-    tokenizer = saved_tokenizer(checkpoint)
-    return instantiate(trained.data.task).decode if tokenizer is None else partial(decode, tokenizer)
-
-
-def saved_tokenizer(checkpoint: dict[str, Any]) -> Any:
-    """Of a model of a corpus, found by the name it had, or None. Raises DataError where that is another one now."""
-    state = checkpoint.get(CorpusData.__qualname__)
-    if state is None:
-        return None
-    tokenizer = load_tokenizer(state["tokenizer"])
-    if fingerprint(tokenizer) != state["tokenizer_fingerprint"]:
-        raise DataError(f"the tokenizer {state['tokenizer']} is not the one that the checkpoint was trained with")
-    return tokenizer
-
-
-def characters(checkpoint: dict[str, Any]) -> Vocabulary | None:
-    """Of the model, if its tokens are single characters: text, or the digits of a Sudoku."""
-    states = [checkpoint[kind.__qualname__] for kind in (TextData, SudokuData) if kind.__qualname__ in checkpoint]
-    return Vocabulary(tuple(states[0]["vocabulary"])) if states else None
-
-
 def template_tokens(template: str, blank: str, vocabulary: Vocabulary, length: int, n: int) -> tuple[Tensor, Tensor]:
     """Tokens and which are known, (n, length), of a text with blanks; what it is too short for is blank. Raises ConfigError, DataError."""
     if blank in vocabulary.symbols:
@@ -140,7 +112,8 @@ def corpus_template(template: str, blank: str, tokenizer: Any, length: int, n: i
 def build_sampler(config: DictConfig) -> Sampler:
     """The sampler of the configuration; ``best_steps`` gets the information profile of the report beside the checkpoint."""
     if OmegaConf.select(config, "sampler.how_many.profile", default="none") is None:
-        path = find(config.checkpoint).parent.parent / "report.json"
+        folder = Path(config.checkpoint)  # of an exported model, which has none
+        path = (folder if (folder / "config.json").is_file() else find(folder).parent.parent) / "report.json"
         if not path.is_file():
             raise ConfigError(f"no {path}: give sampler.how_many.profile=[nats of the next token by number revealed]")
         config.sampler.how_many.profile = json.loads(path.read_text())["loss_by_revealed"]["own"]["nats"]
@@ -168,9 +141,9 @@ def main(config: DictConfig) -> None:
         for path in (out, *([trace_path] if trace_path else [])):
             check_writable(path.parent)
         set_threads(config.threads)
-        module, trained = load(config.checkpoint)
-        checkpoint = read(find(config.checkpoint))
-        state = checkpoint.get(TableData.__qualname__)
+        model = open_model(config.checkpoint)
+        decoding = model.decoding
+        state = decoding.table
         if (state is None) != (out.suffix == ".txt"):
             raise ConfigError(f"out={out}: the model is of {'text, choose .txt' if state is None else 'a table, choose .csv or .parquet'}")
         cells, values, given, known = pd.DataFrame(), pd.DataFrame(), None, None
@@ -187,8 +160,7 @@ def main(config: DictConfig) -> None:
                 raise ConfigError(f"template={config.template} was read as a number: quote it twice, template=\"'1_3'\"")
             if len(str(config.blank)) != 1:
                 raise ConfigError(f"blank={config.blank!r} must be one character")
-            vocabulary, length = characters(checkpoint), module.denoiser.length
-            tokenizer = saved_tokenizer(checkpoint) if vocabulary is None else None
+            vocabulary, tokenizer, length = decoding.vocabulary, decoding.tokenizer, model.denoiser.length
             if vocabulary is not None:
                 given, known = template_tokens(config.template, str(config.blank), vocabulary, length, n)
             elif tokenizer is not None:
@@ -198,22 +170,22 @@ def main(config: DictConfig) -> None:
         sampler = build_sampler(config)
         if config.log_prob and sampler.revise is not None:
             raise ConfigError("log_prob=true: where tokens are masked again, what was drawn has no likelihood")
-        module = module.to(device)
+        model = model.to(device)
         console = Console(stderr=True)
 
         def watch(batches: Iterable[int]) -> Iterable[int]:
             return track(list(batches), "sampling", console=console, transient=True) if console.is_terminal else batches
 
         begun = time.perf_counter()
-        settings = {"schedule": module.schedule, "seed": config.seed, "given": given, "known": known}
+        settings = {"schedule": model.schedule, "seed": config.seed, "given": given, "known": known}
         try:
-            trace = sample_batches(module.denoiser, sampler, n, config.batch_size, watch, **settings)
+            trace = sample_batches(model.denoiser, sampler, n, config.batch_size, watch, **settings)
         except ValueError as error:
             raise ConfigError(f"the sampler does not fit the model: {error}") from error
         seconds = time.perf_counter() - begun
         tokens, log_prob = trace.tokens, trace.total_log_prob
         if state is None:
-            texts = text_decoder(checkpoint, trained)(tokens)
+            texts: list[str] = decoding(tokens)  # type: ignore[assignment]
             logs = [f"{value:.6f}\t" for value in log_prob.tolist()] if config.log_prob else [""] * n
             texts = [text.replace("\n", "\\n") for text in texts]  # one sequence a line
             lines = [f"{log}{text}\n" for log, text in zip(logs, texts, strict=True)]
@@ -226,7 +198,7 @@ def main(config: DictConfig) -> None:
             if config.log_prob:
                 frame["log_prob"] = log_prob.numpy()
             write_whole(out, lambda path: frame.to_parquet(path) if parquet else frame.to_csv(path, index=False))
-        surprise = order_surprise(trace, module.schedule.cpu().law())
+        surprise = order_surprise(trace, model.schedule.cpu().law())
         if trace_path is not None:
             arrays = {name: getattr(trace, name).numpy() for name in ("tokens", "rank", "step", "log_prob", "remasked", "calls")}
             write_whole(trace_path, lambda path: np.savez_compressed(path, **arrays))

@@ -100,6 +100,20 @@ def test_what_a_tokenizer_file_says_of_cutting_and_padding_is_not_done(corpus, t
     assert data.caches["test"].tokens.tolist() == by_hand(tokenizer, DOCUMENTS[round(0.9 * len(DOCUMENTS)) :])
 
 
+def test_a_mask_token_written_out_is_text(corpus, tmp_path):
+    """A model whose mask it is could not tell it from a masked position; other special tokens written out stay what they are."""
+    make, _ = corpus
+    tokenizer = tiny_tokenizer(tmp_path / "tokenizer", mask=True)
+    text = ["a <mask> in a text", "an <eos> in a text", "both: <mask> <eos>"] * 20
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in text))
+    data = make(source=str(tmp_path / "m.jsonl"), splits=dict.fromkeys(SPLITS, "train"), end=None)
+    data.setup()
+    ids = data.caches["train"].tokens.tolist()
+    assert tokenizer.mask_token_id not in ids
+    assert tokenizer.decode(ids) == "".join(text)
+    assert ids.count(tokenizer.eos_token_id) == 20, "of the second; the third is text throughout"
+
+
 def test_text_files_are_kept_as_they_are(corpus, tmp_path):
     make, tokenizer = corpus
     text = "a line\n\n  another line\nthe last\n" * 40

@@ -40,7 +40,7 @@ def parts(config, path=""):
 @pytest.mark.parametrize("group", ["schedule", "objective", "denoiser", "optimizer"])
 def test_every_argument_is_shown(group, tmp_path):
     for name in names(group):
-        for path, node in parts(configuration(tmp_path, *NAE, f"{group}={name}")[group]):
+        for path, node in parts(configuration(tmp_path, *NAE, f"{group}={name}", small=[])[group]):
             wanted = set(inspect.signature(get_object(node._target_)).parameters)
             assert set(node) - {"_target_"} == wanted, f"{group}/{name}{path}"
 
@@ -56,7 +56,7 @@ def fits(schedule, objective, denoiser):
 def test_schedules_with_objectives(schedule, tmp_path):
     """Every combination that fits has finite gradients in all its parameters; the others are refused."""
     for objective in names("objective"):
-        for denoiser in names("denoiser"):
+        for denoiser in set(names("denoiser")) - {"masked_lm", "causal_lm"}:  # these want a corpus: test_pretrained_run.py
             config = configuration(tmp_path, *NAE, f"schedule={schedule}", f"objective={objective}", f"denoiser={denoiser}")
             tokens = next(iter(build_data(config).train_dataloader()))
             if not fits(schedule, objective, denoiser):

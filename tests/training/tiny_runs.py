@@ -24,10 +24,10 @@ QUIET += ["report=null", "compare=null"]
 NAE = ["data=nae", "data.task.n_latents=3", "data.task.n_observations=3", "data.eval_size=16"]
 
 
-def configuration(output, *overrides, experiment="custom"):
+def configuration(output, *overrides, experiment="custom", small=SMALL):
     """What ``python train.py experiment=... overrides`` would compose."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        return compose("train", [f"experiment={experiment}", f"name={experiment}", f"output={output}", *SMALL, *QUIET, *overrides])
+        return compose("train", [f"experiment={experiment}", f"name={experiment}", f"output={output}", *small, *QUIET, *overrides])
 
 
 def text_overrides(folder):

@@ -153,6 +153,8 @@ class CorpusData(SequenceData):
         encode = self._tokenizer()
         ends = {name: token_id(self.tokenizer, token, name) for name, token in (("begin", self.begin), ("end", self.end))}
         meaning = {"format": FORMAT, "tokenizer": fingerprint(self.tokenizer), "column": self.column, **ends}
+        if self.tokenizer.mask_token_id is not None:
+            meaning["mask"] = "as text"
         caches = {}
         for name in SPLITS:
             dataset = load_split(self.source, self.config, self.revision, self.splits[name], self.column)

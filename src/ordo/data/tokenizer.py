@@ -59,7 +59,10 @@ def fingerprint(tokenizer: Any) -> str:
 
 
 class Encoder:
-    """Documents to ids, without the tokenizer's own special tokens, between the ids ``begin`` and ``end``. Can be pickled."""
+    """Documents to ids, without the tokenizer's own special tokens, between the ids ``begin`` and ``end``. Can be pickled.
+
+    A document that has the tokenizer's mask written out has it as text: a model whose mask it is could not tell it from a masked position.
+    """
 
     def __init__(self, tokenizer: Any, begin: int | None, end: int | None) -> None:
         self.tokenizer, self.backend = tokenizer, getattr(tokenizer, "backend_tokenizer", None)
@@ -68,6 +71,15 @@ class Encoder:
             self.backend = type(self.backend).from_str(self.backend.to_str())  # a copy, which cuts and pads nothing whatever its file says
             self.backend.no_truncation()
             self.backend.no_padding()
+            self.plain = type(self.backend).from_str(self.backend.to_str())  # to which special tokens written out are text
+            self.plain.encode_special_tokens = True
+
+    def without_mask(self, text: str, ids: list[int]) -> list[int]:
+        if self.tokenizer.mask_token_id is None or self.tokenizer.mask_token_id not in ids:
+            return ids
+        if self.backend is not None:
+            return self.plain.encode(text, add_special_tokens=False).ids
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
     def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of all documents, one after the other, (tokens,) uint32, and how many each has, (documents,) int64."""
@@ -76,7 +88,8 @@ class Encoder:
         else:
             found = iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"])
         ids, sizes = array("I"), []
-        for document in found:
+        for text, document in zip(texts, found, strict=True):
+            document = self.without_mask(text, document)
             ids.extend([*self.before, *document, *self.after])
             sizes.append(len(self.before) + len(document) + len(self.after))
         return np.frombuffer(ids, dtype=np.uint32), np.array(sizes, dtype=np.int64)

@@ -9,6 +9,7 @@ from ordo.denoisers.bidirectional import BidirectionalTransformer
 from ordo.denoisers.hugging_face import MaskedLM
 from ordo.denoisers.oracle import ChainOracle, TableOracle
 from ordo.denoisers.order_causal import OrderCausalTransformer
+from ordo.denoisers.pretrained import PretrainedDenoiser
 from ordo.denoisers.sets import Session, SetDenoiser
 from ordo.denoisers.table import OrderCausalTableTransformer, TableTransformer
 
@@ -43,6 +44,7 @@ __all__ = [
     "MaskedLM",
     "OrderCausalTableTransformer",
     "OrderCausalTransformer",
+    "PretrainedDenoiser",
     "Session",
     "SetDenoiser",
     "TableOracle",

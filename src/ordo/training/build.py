@@ -57,6 +57,17 @@ def build_data(config: DictConfig) -> SequenceData:
     return data
 
 
+def self_contained(part: Any, node: dict[str, Any]) -> dict[str, Any]:
+    """The node itself or, of a part made from what lies elsewhere, such as a model of the hub, one that needs it no more.
+
+    Such a part has ``arguments``, plain values, from which and a state dict its class makes it again.
+    """
+    if not hasattr(part, "arguments"):
+        return node
+    kind = type(part)
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", "_convert_": "all", **part.arguments}
+
+
 def build_module(config: DictConfig) -> OrderDiffusion:
     """Denoiser, schedule, objective and optimiser settings in one LightningModule; initial weights are a function of ``config.seed``.
 
@@ -78,6 +89,7 @@ def build_module(config: DictConfig) -> OrderDiffusion:
         raise ConfigError(f"the schedule has {schedule.length} positions, the denoiser {denoiser.length}")
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     plain.pop("hydra", None)  # type: ignore[union-attr]
+    plain["denoiser"] = self_contained(denoiser, plain["denoiser"])  # type: ignore[index,call-overload]
     try:
         module = OrderDiffusion(denoiser, schedule, objective, settings, config.seed, config.validation_draws, plain)  # type: ignore[arg-type]
     except ValueError as error:

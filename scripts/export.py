@@ -1,0 +1,47 @@
+"""A training checkpoint as a folder to give away or push to the Hugging Face hub, for ``OrderedModel.from_pretrained``.
+
+python scripts/export.py checkpoint=outputs/NAME/TIME out=my_model
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from ordo.pretrained import OrderedModel
+from ordo.training.build import ConfigError
+from ordo.training.errors import USER_ERRORS, fail
+from ordo.training.run import check_writable, quiet
+
+
+@hydra.main(config_path="../configs", config_name="export", version_base="1.3")
+def main(config: DictConfig) -> None:
+    quiet()
+    try:
+        for key in ("checkpoint", "out"):
+            if OmegaConf.is_missing(config, key):
+                raise ConfigError(f"no {key} given; python scripts/export.py checkpoint=RUN_FOLDER out=FOLDER")
+        out = Path(config.out)
+        if out.exists():
+            raise ConfigError(f"out={out} is there already; name a new folder")
+        check_writable(out.parent)
+        model = OrderedModel.of_checkpoint(config.checkpoint)
+        partial = out.with_name(f".partial-{out.name}")
+        try:
+            model.save_pretrained(partial)
+            os.replace(partial, out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except USER_ERRORS as error:
+        fail(error)
+    size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
+    print(f"{sum(p.numel() for p in model.parameters())} parameters, {size:.1f} MB: {out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

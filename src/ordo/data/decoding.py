@@ -1,0 +1,96 @@
+"""Tokens to text or a table without the data: from the states that data modules leave in checkpoints and saved models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ordo.data.codec import TableCodec
+from ordo.data.corpus import CorpusData
+from ordo.data.errors import DataError
+from ordo.data.law import Law
+from ordo.data.sudoku import SudokuData
+from ordo.data.table import TableData
+from ordo.data.text import TextData
+from ordo.data.tokenizer import decode, fingerprint, load_tokenizer
+from ordo.data.vocabulary import Vocabulary
+
+KINDS = (TextData, SudokuData, CorpusData, TableData)  # whose state says what tokens mean
+DTYPES = {"float64": torch.float64, "int64": torch.int64}
+
+
+class Decoding:
+    """What tokens of a model mean.
+
+    Args:
+        states: name of a data module's class -> its ``state_dict``, of which those of ``KINDS`` are used.
+        task: the law of a synthetic task, or None.
+    """
+
+    def __init__(self, states: Mapping[str, Any], task: Law | None = None):
+        self.states = {kind.__qualname__: states[kind.__qualname__] for kind in KINDS if kind.__qualname__ in states}
+        self.task = task
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Of single characters: text, or the digits of a Sudoku."""
+        state = self.states.get(TextData.__qualname__) or self.states.get(SudokuData.__qualname__)
+        return None if state is None else Vocabulary(tuple(state["vocabulary"]))
+
+    @property
+    def table(self) -> dict[str, Any] | None:
+        """State of a table's data module: how its files are read, and its codec."""
+        return self.states.get(TableData.__qualname__)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Of a corpus, found by the name it had, or None. Raises DataError where that is another one now."""
+        state = self.states.get(CorpusData.__qualname__)
+        if state is None:
+            return None
+        tokenizer = load_tokenizer(state["tokenizer"])
+        if fingerprint(tokenizer) != state["tokenizer_fingerprint"]:
+            raise DataError(f"the tokenizer {state['tokenizer']} is not the one that the checkpoint was trained with")
+        return tokenizer
+
+    def __call__(self, tokens: Tensor, seed: int = 0) -> list[str] | pd.DataFrame:
+        """Sequences (n, length) as n strings, or the rows of a table, whose numbers are redrawn within their bins, a function of ``seed``.
+
+        Raises DataError where nothing is known of the tokens.
+        """
+        if self.table is not None:
+            return TableCodec.from_state_dict(self.table["codec"]).decode(tokens, seed)
+        if self.vocabulary is not None:
+            return self.vocabulary.decode(tokens.cpu())
+        if self.tokenizer is not None:
+            return decode(self.tokenizer, tokens)
+        if self.task is not None:
+            return self.task.decode(tokens.cpu())
+        raise DataError("the model was saved without a word on its data: decode its tokens by hand")
+
+
+def to_plain(state: Any) -> Any:
+    """Values and tensors of a state as JSON has them, exactly."""
+    if isinstance(state, Tensor):
+        return {"tensor": state.tolist(), "dtype": str(state.dtype).removeprefix("torch.")}
+    if isinstance(state, Mapping):
+        return {name: to_plain(value) for name, value in state.items()}
+    return [to_plain(value) for value in state] if isinstance(state, list | tuple) else state
+
+
+def from_plain(state: Any) -> Any:
+    """The values that ``to_plain`` was given. Raises DataError for a tensor of a dtype that no state has."""
+    if isinstance(state, list):
+        return [from_plain(value) for value in state]
+    if not isinstance(state, dict):
+        return state
+    if state.keys() != {"tensor", "dtype"}:
+        return {name: from_plain(value) for name, value in state.items()}
+    if state["dtype"] not in DTYPES:
+        raise DataError(f"a saved tensor has dtype {state['dtype']!r}, not one of {', '.join(DTYPES)}")
+    return torch.tensor(state["tensor"], dtype=DTYPES[state["dtype"]])
