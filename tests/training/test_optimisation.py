@@ -1,15 +1,10 @@
 """Rates by step, the delay of the order law, separate clipping, the entropy bonus, several processes."""
 
-import csv
-import json
 import math
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
-from tiny_runs import BARE, NAE, QUIET, ROOT, SMALL, configuration, last, run
+from tiny_runs import BARE, NAE, configuration, last, run
 
 from ordo.denoisers import OrderCausalTransformer
 from ordo.objectives import Dense
@@ -100,44 +95,3 @@ def test_entropy_bonus_keeps_orders_random(tmp_path):
     uniform = math.log(math.factorial(6))
     assert entropy[0.0] == pytest.approx(math.log(36), abs=0.1), "Adam pulls one half of the positions before the other"
     assert entropy[3.0] > 0.85 * uniform, "with it the law stays broad"
-
-
-@pytest.mark.slow  # two more interpreters: about 15 s
-def test_two_processes_are_one_with_twice_the_batch(tmp_path):
-    """A dense objective in a given order is deterministic: equal losses and weights, whatever the number of processes."""
-    plan = [*NAE, "schedule=left_to_right", "steps=3", "validate_every=2", "checkpoint_every=2", "trainer=ddp"]
-    plan += ["trainer.log_every_n_steps=1"]
-    report = "report={split: val, sequences: null, draws: 1, importance_draws: 1, exact_sequences: null, batch_size: 8, seed: 0}"
-    command = [sys.executable, str(ROOT / "train.py"), "experiment=custom", f"output={tmp_path / 'two'}", *SMALL, *QUIET, *plan]
-    command += ["data.batch_size=4", "trainer.devices=2", report]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr
-    one = run(tmp_path / "one", *plan, "trainer=default", "data.batch_size=8", report)
-    logs = []
-    for name in ("one", "two"):
-        with open(tmp_path / name / "csv" / "metrics.csv") as file:
-            logs.append([float(row["train/bits_per_token"]) for row in csv.DictReader(file) if row["train/bits_per_token"]])
-    assert len(logs[0]) == 3
-    assert logs[0] == pytest.approx(logs[1], abs=1e-5)
-    a, b = (last(tmp_path / name)["state_dict"] for name in ("one", "two"))
-    assert all(torch.allclose(a[name], b[name], atol=1e-5) for name in a)
-    two = json.loads((tmp_path / "two" / "report.json").read_text())["estimates"]["mode_exact"]
-    assert two["sequences"] == 16, "the report is of all sequences, not of one process's share"
-    assert two["nats"] == pytest.approx(one.report.estimates["mode_exact"].nats, abs=1e-4)
-
-
-@pytest.mark.slow  # two more interpreters: about 10 s
-def test_two_processes_with_a_learned_law(tmp_path):
-    """Every parameter has its gradient on every rank from the first step, delay and running baseline included, and the law moves."""
-    plan = [*NAE, "schedule=power_table", "optimizer.schedule_delay=2", "steps=6", "validate_every=3", "checkpoint_every=6"]
-    for objective in (["objective=dense"], ["objective=time", "denoiser=bidirectional"]):
-        output = tmp_path / objective[0]
-        command = [sys.executable, str(ROOT / "train.py"), "experiment=custom", f"output='{output}'", *SMALL, *QUIET, *plan, *objective]
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        command += ["trainer=ddp", "trainer.devices=2"]
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180)
-        assert done.returncode == 0, done.stderr
-        table = last(output)["state_dict"]["schedule.network.table"]
-        assert torch.isfinite(table).all()
-        assert table.abs().max() > 0

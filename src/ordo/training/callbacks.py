@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,25 @@ class LastCheckpoint(Checkpoint):
         self._step = 0  # the last one seen
 
     def _save(self, trainer: L.Trainer) -> None:
-        trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt", weights_only=False)
+        path = Path(self.dirpath) / "last.ckpt"
+        in_parts = getattr(trainer.strategy, "sharded_checkpoints", False)
+        if not in_parts and not path.is_dir():
+            trainer.save_checkpoint(path, weights_only=False)  # whole or not at all, see WholeFiles
+            return
+        new, old = path.with_name(".last.partial"), path.with_name(".last.old")
+        trainer.save_checkpoint(new, weights_only=False)
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:  # a folder is not replaced in one go: a kill in between leaves both beside each other
+            shutil.rmtree(old, ignore_errors=True)
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        trainer.strategy.barrier()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = trainer.global_step
+        self.dirpath = trainer.strategy.broadcast(self.dirpath)  # of a folder named by the time of day every rank has its own
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
@@ -118,7 +134,7 @@ class OrderHistory(L.Callback):
 class SampleWriter(L.Callback):
     """At every validation draws ``n`` sequences in orders of the model's own law, and appends them to ``folder/samples.txt``.
 
-    Where positions are given, they are those of the first validation sequences.
+    Where positions are given, they are those of the first validation sequences. Does nothing where the denoiser is divided among ranks.
     """
 
     def __init__(self, folder: str, n: int = 4):
@@ -127,7 +143,7 @@ class SampleWriter(L.Callback):
         self.path, self.n = Path(folder) / "samples.txt", n
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking or not trainer.is_global_zero or pl_module.sharded:
             return
         seed, first = pl_module.seed, self.n * trainer.global_step
         data: Any = trainer.datamodule  # type: ignore[attr-defined]

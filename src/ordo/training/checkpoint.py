@@ -18,6 +18,8 @@ from ordo.training.build import build_module
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
+PARTS_FILE = "meta.pt"  # Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state
+IN_PARTS = "{} is in parts, from which only trainer=fsdp can go on; with trainer.strategy.sharded_checkpoints=false it then makes one file"
 PARTS = (torch.nn.Module, SequenceData, Law, OptimizerSettings)  # what a checkpoint's configuration may name
 
 
@@ -46,11 +48,16 @@ class WholeFiles(TorchCheckpointIO):
 
 
 def find(path: str | Path) -> Path:
-    """The file itself, or ``checkpoints/last.ckpt`` of a run folder. Raises CheckpointError naming what was looked for."""
+    """The file itself, or ``checkpoints/last.ckpt`` of a run folder; a folder where it is in parts (FSDP).
+
+    Raises CheckpointError naming what was looked for.
+    """
     path = Path(path)
+    if (path / PARTS_FILE).is_file():
+        return path
     candidates = [path / "checkpoints" / "last.ckpt", path / "last.ckpt"] if path.is_dir() else [path]
     for candidate in candidates:
-        if candidate.is_file():
+        if candidate.is_file() or (candidate / PARTS_FILE).is_file():
             return candidate
     raise CheckpointError(f"no checkpoint at {' or '.join(map(str, candidates))}; name a .ckpt file or the folder of a run")
 
@@ -61,7 +68,7 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on the pickle protocol of a foreign file
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(path / PARTS_FILE if path.is_dir() else path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is no checkpoint of ordo: it is damaged, or holds other objects than tensors and plain values; "
@@ -114,6 +121,8 @@ def load(path: str | Path) -> tuple[OrderDiffusion, DictConfig]:
     Modules, data sets and laws that the configuration names are imported and constructed; anything else is refused.
     """
     checkpoint = read(path)
+    if "state_dict" not in checkpoint:
+        raise CheckpointError(IN_PARTS.format(find(path)))
     if not checkpoint["ordo"]["config"]:
         raise CheckpointError(f"{find(path)} holds weights but no configuration: rebuild the model by hand and use its 'state_dict'")
     config = DictConfig(checkpoint["ordo"]["config"])
@@ -154,7 +163,9 @@ def started_before(folder: Path, settings: dict[str, Any]) -> bool:
     return True
 
 
-def check_resume(path: str | Path, module: OrderDiffusion, data: SequenceData | None = None, world_size: int = 1) -> Path:
+def check_resume(
+    path: str | Path, module: OrderDiffusion, data: SequenceData | None = None, world_size: int = 1, sharded: bool = False
+) -> Path:
     """The file to resume from, after checking that it fits the model, the data and the batches of the run about to begin.
 
     Raises CheckpointError, DataError.
@@ -162,8 +173,10 @@ def check_resume(path: str | Path, module: OrderDiffusion, data: SequenceData | 
     checkpoint = read(path)
     if data is not None:
         check_data(path, module, data)  # first: it knows better than the tensors' shapes what is wrong
-    state = checkpoint.get("current_model_state", checkpoint["state_dict"])
-    load_weights(module, state, find(path))
+    if "state_dict" in checkpoint:
+        load_weights(module, checkpoint.get("current_model_state", checkpoint["state_dict"]), find(path))
+    elif not sharded:  # else it is for torch.distributed.checkpoint to say what does not fit
+        raise CheckpointError(IN_PARTS.format(find(path)))
     if data is not None:
         identity = checkpoint["ordo"].get("batches")
         if identity is not None:

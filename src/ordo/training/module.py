@@ -18,6 +18,7 @@ from ordo.order import entropy_surrogate, uniform_law
 from ordo.randomness import StepRandom, seeded_generator
 from ordo.schedules import Schedule
 from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer
+from ordo.training.sharding import shard
 
 VALIDATION = 1 << 40  # a step no training run reaches: validation draws never coincide with training draws
 
@@ -51,9 +52,15 @@ class OrderDiffusion(L.LightningModule):
         self.settings, self.seed, self.validation_draws = optimizer, seed, validation_draws
         self.config = config or {}
         self._bad: Tensor | None = None
+        self.sharded = False  # the denoiser, among ranks: then it is called by all of them or by none
         if optimizer.entropy_bonus and not hasattr(schedule.law(), "step_log_prob"):
             name = type(schedule).__name__
             raise ValueError(f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set it to 0")
+
+    def configure_model(self) -> None:
+        if self.device_mesh is not None and not self.sharded:
+            shard(self.denoiser, self.schedule, self.device_mesh["data_parallel"])
+            self.sharded = True
 
     def on_train_start(self) -> None:
         if self.trainer.global_step > 0:
@@ -67,7 +74,8 @@ class OrderDiffusion(L.LightningModule):
         random = StepRandom(
             self.seed,
             trainer.global_step,
-            batch_idx % trainer.accumulate_grad_batches * trainer.world_size + trainer.global_rank,
+            # Ranks share out the rows of each micro-batch: so numbered, a row has the same number whatever their number.
+            trainer.global_rank * trainer.accumulate_grad_batches + batch_idx % trainer.accumulate_grad_batches,
             trainer.accumulate_grad_batches * trainer.world_size,
         )
         # Dropout draws from the global generator, which no checkpoint holds.

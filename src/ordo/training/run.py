@@ -16,7 +16,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console, Group
@@ -31,6 +31,7 @@ from ordo.training.build import ConfigError, best_precision, build, build_data, 
 from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read, started_before
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.provenance import save_run_record, write_json
+from ordo.training.sharding import ShardedStrategy, gathered
 
 LABELS = {
     "uniform_nelbo": "NELBO, uniform orders",
@@ -64,6 +65,7 @@ def quiet() -> None:
         ".*`weights_only` was not set.*",
         ".*The dirpath has changed from.*",
         ".*IterableDataset.*__len__.*",
+        ".*FSDP2-wrapped module.*returned a view.*",  # nothing is changed in place
     ):
         warnings.filterwarnings("ignore", pattern)
 
@@ -102,6 +104,13 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
     callbacks = [build(c, f"callbacks.{name}") for name, c in (config.callbacks or {}).items() if c is not None]
     loggers = [build(c, f"logger.{name}") for name, c in (config.logger or {}).items() if c is not None]
     options: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
+    if isinstance(options.get("strategy"), dict):
+        options["strategy"] = build(config.trainer.strategy, "trainer.strategy")
+    if isinstance(options.get("strategy"), ShardedStrategy):
+        if any(isinstance(c, WeightAveraging) for c in callbacks):
+            raise ConfigError("callbacks=ema keeps a whole copy of the weights on every rank, which trainer=fsdp is there to avoid")
+        if options["strategy"].sharded_checkpoints and config.report is not None and config.report.get("weights") == "best":
+            raise ConfigError("report.weights=best needs checkpoints in one file: set trainer.strategy.sharded_checkpoints=false")
     if options.get("gradient_clip_val") is not None:
         raise ConfigError("trainer.gradient_clip_val is not used; set optimizer.clip and optimizer.schedule_clip")
     if options.get("accelerator") == "auto":  # Lightning would choose MPS, which has no float64
@@ -137,7 +146,9 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
     trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
     if config.resume == "auto":
         config.resume = str(folder) if started_before(folder, module.config) else None
-    resume = check_resume(config.resume, module, data, trainer.world_size) if config.resume else None
+    resume = None
+    if config.resume:
+        resume = check_resume(config.resume, module, data, trainer.world_size, isinstance(trainer.strategy, ShardedStrategy))
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         keep_old(trainer, folder)
@@ -153,7 +164,12 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             import wandb
 
             wandb.finish()
-    if resume is not None and read(resume)["global_step"] >= trainer.max_steps:
+    if module.sharded:
+        state = gathered(module)
+        module = build_module(config)
+        if trainer.is_global_zero:
+            load_weights(module, state, folder)
+    elif resume is not None and read(resume)["global_step"] >= trainer.max_steps:
         # Nothing was left to train, so no callback has put averaged weights (EMA) in place.
         load_weights(module, read(resume)["state_dict"], resume)
     seconds = time.perf_counter() - start

@@ -1,0 +1,61 @@
+"""Weights, gradients and optimiser state divided among devices (FSDP2), for denoisers that one device does not hold."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import fully_shard
+
+
+class ShardedStrategy(ModelParallelStrategy):
+    """Lightning's FSDP2 strategy over all devices, nothing else in parallel.
+
+    Args:
+        sharded_checkpoints: every rank writes its own part, into a folder that only such a run can resume from, on any number of devices;
+            False: rank 0 gathers one ordinary checkpoint, which everything can read.
+        backend: of torch.distributed; None: nccl on GPUs, gloo elsewhere.
+    """
+
+    def __init__(self, sharded_checkpoints: bool = False, backend: str | None = None):
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=sharded_checkpoints, process_group_backend=backend)
+        self.sharded_checkpoints = sharded_checkpoints
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
+        if not self.sharded_checkpoints and Path(filepath).is_dir():  # of a run before that wrote parts; Lightning removes it on all ranks
+            self.barrier()
+            if self.is_global_zero:
+                shutil.rmtree(filepath)
+            self.barrier()
+        super().save_checkpoint(checkpoint, filepath, storage_options)
+
+
+def shard(denoiser: nn.Module, schedule: nn.Module, mesh: Any) -> None:
+    """Divides the denoiser's blocks, then what is left of it. The schedule, a few numbers, stays whole on every rank; its gradients are
+    averaged as they come.
+    """
+    for block in getattr(denoiser, "blocks", ()):
+        fully_shard(block, mesh=mesh)
+    fully_shard(denoiser, mesh=mesh)
+    for parameter in schedule.parameters():
+        parameter.register_post_accumulate_grad_hook(_average)
+
+
+def _average(parameter: Tensor) -> None:
+    assert parameter.grad is not None
+    dist.all_reduce(parameter.grad)
+    parameter.grad /= dist.get_world_size()
+
+
+def gathered(module: nn.Module) -> dict[str, Any]:
+    """The whole state on rank 0, nothing on the others. All ranks must call it."""
+    return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))

@@ -1,0 +1,112 @@
+"""Two processes train as one with twice the batch, whichever way they share the work; killed, they go on as two or as one. gloo, CPU."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_runs
+import torch
+from tiny_runs import NAE, QUIET, ROOT, SMALL, last, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]  # pairs of interpreters: two minutes in all
+
+PLAN = [*NAE, "schedule=power_table", "optimizer.schedule_delay=2", "steps=20", "validate_every=10", "checkpoint_every=5"]
+PLAN += ["trainer.log_every_n_steps=1", "callbacks.order.every=4"]
+ONE, TWO = ["data.batch_size=8"], ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
+SHARDED = ["data.batch_size=4", "trainer=fsdp", "trainer.devices=2"]
+OBJECTIVES = {
+    "dense": ["objective=dense", "objective.unigram=true", "denoiser.layers=2"],
+    "order": ["objective=order", "denoiser=bidirectional"],
+    "time": ["objective=time", "denoiser=bidirectional", "schedule.bound=4", "trainer.accumulate_grad_batches=2"],
+}
+
+
+def start(output, *plan, launcher=(), killed_at=None):
+    """train.py in processes of its own; returns its exit status and standard error."""
+    command = [sys.executable, *launcher, str(ROOT / "train.py"), "experiment=custom", f"output='{output}'", *SMALL, *QUIET, *plan]
+    if killed_at is not None:
+        command += ["+callbacks.kill._target_=tiny_runs.KillAt", f"+callbacks.kill.batch={killed_at}"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(tiny_runs.__file__).parent)}
+    done = subprocess.run(command, env=environment, cwd=output.parent, capture_output=True, text=True, timeout=180)
+    return done.returncode, done.stderr
+
+
+def losses(folder):
+    with open(folder / "csv" / "metrics.csv") as file:
+        return {int(row["step"]): float(row["train/bits_per_token"]) for row in csv.DictReader(file) if row["train/bits_per_token"]}
+
+
+def close(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.allclose(a[name], b[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_two_are_one(name, tmp_path):
+    """20 steps with a learned law: equal losses, weights and running statistics. Killed after 13, two go on to the bit, and one to 1e-5."""
+    plan = [*PLAN, *OBJECTIVES[name]]
+    run(tmp_path / "one", *plan, *ONE)
+    status, error = start(tmp_path / "two", *plan, *TWO)
+    assert status == 0, error
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 20
+    assert one == pytest.approx(two, abs=1e-5)
+    want = last(tmp_path / "two")["state_dict"]
+    close(last(tmp_path / "one")["state_dict"], want)
+    assert want["schedule.network.table"].abs().max() > 0, "the law has moved"
+    status, _ = start(tmp_path / "killed", *plan, *TWO, killed_at=13 * (1 + (name == "time")))
+    assert status != 0
+    assert last(tmp_path / "killed")["global_step"] == 10
+    run(tmp_path / "by_one", *plan, *ONE, f"resume={tmp_path / 'killed'}")
+    close(last(tmp_path / "by_one")["state_dict"], want)
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29611"] if name == "order" else []
+    status, error = start(tmp_path / "by_two", *plan, *TWO, f"resume={tmp_path / 'killed'}", launcher=launcher)
+    assert status == 0, error
+    resumed = last(tmp_path / "by_two")["state_dict"]
+    assert all(torch.equal(resumed[key], want[key]) for key in want)
+
+
+def test_sharded(tmp_path):
+    """FSDP2: the numbers of one process, a report of the gathered weights; parts that only such a run goes on from, and then one file."""
+    plan = [*PLAN, *OBJECTIVES["dense"]]
+    report = (
+        "report={split: val, sequences: null, draws: 2, importance_draws: 2, exact_sequences: null, batch_size: 8, seed: 0, weights: last}"
+    )
+    one = run(tmp_path / "one", *plan, *ONE, report)
+    want = last(tmp_path / "one")["state_dict"]
+    status, error = start(tmp_path / "sharded", *plan, *SHARDED, report)
+    assert status == 0, error
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "sharded"), abs=1e-5)
+    close(last(tmp_path / "sharded")["state_dict"], want)
+    found = json.loads((tmp_path / "sharded" / "report.json").read_text())["estimates"]
+    for key, estimate in one.report.estimates.items():
+        assert found[key]["nats"] == pytest.approx(estimate.nats, abs=1e-4)
+        assert found[key]["sequences"] == 16, "of all sequences, not of one process's share"
+    parts = ["trainer.strategy.sharded_checkpoints=true", "steps=10", "optimizer.total_steps=20"]
+    status, error = start(tmp_path / "parts", *plan, *SHARDED, *parts)
+    assert status == 0, error
+    assert (tmp_path / "parts" / "checkpoints" / "last.ckpt" / ".metadata").is_file()
+    status, error = start(tmp_path / "parts", *plan, *ONE, f"resume={tmp_path / 'parts'}")
+    assert status == 1
+    assert "is in parts, from which only trainer=fsdp can go on" in error
+    status, error = start(tmp_path / "parts", *plan, *SHARDED, f"resume={tmp_path / 'parts'}")
+    assert status == 0, error
+    close(last(tmp_path / "parts")["state_dict"], want)
+    assert sorted(path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    status, error = start(tmp_path / "averages", *plan, *SHARDED, "callbacks=ema")
+    assert status == 1
+    assert "callbacks=ema keeps a whole copy" in error
+
+
+def test_a_given_order(tmp_path):
+    """Nothing random, nothing learned about the order."""
+    plan = [*PLAN, "schedule=left_to_right", "steps=3"]
+    run(tmp_path / "one", *plan, *ONE)
+    status, error = start(tmp_path / "two", *plan, *TWO)
+    assert status == 0, error
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), abs=1e-5)
