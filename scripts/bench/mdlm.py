@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -77,9 +78,16 @@ class MDLM(nn.Module):
         return log_p
 
 
-def make_step(tokens: Tensor, vocab: int, width: int, heads: int, layers: int, ema: bool) -> Callable[[], None]:
-    """One step on tokens (batch, length): noise, loss, backward, AdamW, and with ``ema`` the moving average of every parameter."""
+def make_step(
+    tokens: Tensor, vocab: int, width: int, heads: int, layers: int, ema: bool, autocast: Callable[[], Any], compiled: bool
+) -> Callable[[], None]:
+    """One step on tokens (batch, length): noise, loss, backward, AdamW, and with ``ema`` the moving average of every parameter.
+
+    compiled: the denoiser by torch.compile, which the published code leaves to the user.
+    """
     net = MDLM(vocab, tokens.shape[1], width, heads, layers).to(tokens.device)
+    if compiled:
+        net.compile()
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-4)
     shadow = [p.detach().clone() for p in net.parameters()]
 
@@ -88,7 +96,8 @@ def make_step(tokens: Tensor, vocab: int, width: int, heads: int, layers: int, e
         n = len(tokens)
         t = (torch.rand(n, device=tokens.device) / n + torch.arange(n, device=tokens.device) / n) * (1 - 1e-3) + 1e-3
         z = torch.where(torch.rand(tokens.shape, device=tokens.device) < t[:, None], net.mask, tokens)
-        log_p = net.log_prob(z).gather(-1, tokens[..., None])[..., 0]
+        with autocast():
+            log_p = net.log_prob(z).gather(-1, tokens[..., None])[..., 0]
         (-(log_p / t[:, None]).mean()).backward()
         optimizer.step()
         if ema:

@@ -3,6 +3,9 @@
 All variants take turns in one process; memory is the growth of the peak of a process of its own over what it had before its first step
 (parameters and optimizer state come with the step). ``order``: order space on random orders, bidirectional; ``time``: the same by Eq. 8;
 ``dense``: whole random orders, order-causal; ``*_learned``: the same with a learned table of log w. Rows are denoiser rows.
+
+Of ordo's variants also where a step's time goes, the arithmetic it does (matrix products, recomputed ones included) and the share of the
+rate at which the device multiplies large matrices.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Any
 import torch
 
 from bench import mdlm
+from bench.breakdown import breakdown, flops, peak_flops
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.objectives import Dense, OrderSpace, TimeSpace
 from ordo.randomness import StepRandom
@@ -38,15 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of every variant; medians are reported")
     parser.add_argument("--steps", type=int, default=3, help="steps a turn")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="float32", choices=["float32", "bf16"], help="bf16: autocast, all variants")
+    parser.add_argument("--compile", action="store_true", help="torch.compile: the reference's denoiser, ordo's whole step")
     parser.add_argument("--variants", nargs="+", default=list(NAMES), choices=NAMES)
 
 
-def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
-    """One whole training step of a variant."""
+def autocast(a: argparse.Namespace) -> Any:
+    """A context, new at each call."""
+    return torch.autocast(a.device, dtype=torch.bfloat16, enabled=a.precision == "bf16")
+
+
+def make_parts(name: str, a: argparse.Namespace) -> tuple[Any, Any, Any, Any, int]:
+    """Denoiser, schedule, objective, optimizer and sequences a step of a variant of ordo."""
     torch.manual_seed(0)
-    tokens = torch.randint(a.vocab, (a.rows, a.length), device=a.device)
-    if name.startswith("mdlm"):
-        return mdlm.make_step(tokens, a.vocab, a.width, a.heads, a.layers, ema=name == "mdlm")
     kind, _, mode = name.partition("_")
     transformer = OrderCausalTransformer if kind == "dense" else BidirectionalTransformer
     net = transformer(a.vocab, a.length, width=a.width, heads=a.heads, layers=a.layers, positions="rotary").to(a.device)
@@ -54,12 +62,26 @@ def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
     objective: Any = Dense(a.length) if kind == "dense" else {"time": TimeSpace, "order": OrderSpace}[kind](draws=draws)
     objective = objective.to(a.device)
     schedule = (Power(a.length, FreeTable(a.length)) if mode else Linear(a.length)).to(a.device)
+    if a.compile:
+        objective.estimate = torch.compile(objective.estimate, dynamic=False)
     optimizer = torch.optim.AdamW([*net.parameters(), *schedule.parameters()], lr=3e-4, fused=True)
-    x, count = tokens[: a.rows // draws], iter(range(10**9))
+    return net, schedule, objective, optimizer, a.rows // draws
+
+
+def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
+    """One whole training step of a variant."""
+    torch.manual_seed(0)
+    tokens = torch.randint(a.vocab, (a.rows, a.length), device=a.device)
+    if name.startswith("mdlm"):
+        return mdlm.make_step(tokens, a.vocab, a.width, a.heads, a.layers, name == "mdlm", lambda: autocast(a), a.compile)
+    net, schedule, objective, optimizer, batch = make_parts(name, a)
+    x, count = tokens[:batch], iter(range(10**9))
 
     def step() -> None:
         optimizer.zero_grad()
-        objective(net, schedule, x, StepRandom(0, next(count))).loss.backward()
+        with autocast(a):
+            loss = objective(net, schedule, x, StepRandom(0, next(count))).loss
+        loss.backward()
         optimizer.step()
 
     return step
@@ -107,10 +129,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "spread": {name: [tokens / max(v), tokens / min(v)] for name, v in seconds.items()},
         "clock": "CPU seconds of the process" if cpu else "seconds",
         "peak_mib": peak,
-        "shape": {k: getattr(a, k) for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads")},
+        "shape": {k: getattr(a, k) for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads", "precision", "compile")},
         "torch": torch.__version__,
         "device": describe_device(a.device),
     }
+    peak_rate = peak_flops(a.device, torch.float32 if a.precision == "float32" else torch.bfloat16)
+    out |= {"peak_flops": peak_rate, "flops_a_step": {}, "utilisation": {}, "parts": {}}
+    eager = argparse.Namespace(**vars(a) | {"compile": False})  # a graph that is compiled has no parts to be told apart
+    for name in (name for name in a.variants if not name.startswith("mdlm")):
+        net, schedule, objective, optimizer, batch = make_parts(name, eager)
+        shape = (batch, a.length, a.vocab)
+        out["parts"][name] = breakdown(net, schedule, objective, optimizer, shape, a.device, a.rounds * a.steps, lambda: autocast(a))
+        out["flops_a_step"][name] = flops(make_step(name, eager))
+        out["utilisation"][name] = out["flops_a_step"][name] / statistics.median(seconds[name]) / peak_rate
     if "mdlm" in rate:
         out["ratio"] = {name: rate[name] / rate["mdlm"] for name in a.variants}
         out["memory_ratio"] = {name: peak[name] / peak["mdlm"] for name in a.variants}
