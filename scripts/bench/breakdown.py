@@ -45,7 +45,7 @@ def breakdown(
     copies to the device; ``objective`` is what the loss takes besides the denoiser's forward. Each part is waited for.
     """
     batch, length, vocab = shape
-    seconds = dict.fromkeys(PARTS, 0.0)
+    seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
     inside = {"begun": 0.0, "sum": 0.0}
 
     def enter(*_: Any) -> None:
@@ -103,6 +103,6 @@ def peak_flops(device: str, dtype: torch.dtype) -> float:
     for _ in range(6):
         start = clock(device)
         for _ in range(turns):
-            a @ a
+            torch.mm(a, a)
         best = max(best, 2 * n**3 * turns / (clock(device) - start))
     return best

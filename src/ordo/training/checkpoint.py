@@ -154,7 +154,7 @@ def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> 
 
 def started_before(folder: Path, settings: dict[str, Any]) -> bool:
     """Whether ``folder`` has a checkpoint to go on from, of a run of these (resolved) settings. Raises CheckpointError if of others."""
-    if not (folder / "checkpoints" / "last.ckpt").is_file():
+    if not (folder / "checkpoints" / "last.ckpt").exists():
         return False
     record = folder / "config.yaml"
     old: Any = OmegaConf.to_container(OmegaConf.load(record)) if record.is_file() else {}
