@@ -1,5 +1,6 @@
-"""Rates by step, the delay of the order law, separate clipping, the entropy bonus, several processes."""
+"""Rates by step, the delay of the order law, separate clipping, the entropy bonus, compilation and bfloat16."""
 
+import csv
 import math
 
 import pytest
@@ -95,3 +96,21 @@ def test_entropy_bonus_keeps_orders_random(tmp_path):
     uniform = math.log(math.factorial(6))
     assert entropy[0.0] == pytest.approx(math.log(36), abs=0.1), "Adam pulls one half of the positions before the other"
     assert entropy[3.0] > 0.85 * uniform, "with it the law stays broad"
+
+
+@pytest.mark.slow  # half a minute of compilation
+@pytest.mark.parametrize("objective", ["dense", "order"])
+def test_a_compiled_step_and_one_in_bf16(objective, tmp_path):
+    """The losses of a plain run: to rounding where it is compiled, to a percent with bfloat16 inside."""
+    plan = [*NAE, f"objective={objective}", "schedule=power_table", "optimizer.schedule_delay=1", "steps=4", "trainer.log_every_n_steps=1"]
+    plan += ["validate_every=4", *(["denoiser=bidirectional"] * (objective == "order"))]
+    losses = []
+    for name, change in (("plain", "compile=false"), ("compiled", "compile=true"), ("half", "trainer.precision=bf16-mixed")):
+        run(tmp_path / name, *plan, change)
+        with open(tmp_path / name / "csv" / "metrics.csv") as file:
+            losses.append([float(row["train/bits_per_token"]) for row in csv.DictReader(file) if row["train/bits_per_token"]])
+    plain, compiled, half = losses
+    assert len(plain) == 4
+    assert compiled == pytest.approx(plain, rel=1e-4)
+    assert half == pytest.approx(plain, rel=1e-2)
+    assert half != plain
