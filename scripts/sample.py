@@ -26,6 +26,7 @@ from ordo.data import DataError, TableCodec, Vocabulary
 from ordo.data.columns import CategoricalColumn
 from ordo.data.frames import read_table, typed
 from ordo.pretrained import open_model
+from ordo.randomness import RowRandom, row_seeds
 from ordo.samplers import NOTABLE_SURPRISE, Sampler, order_surprise, sample_batches
 from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find
@@ -109,6 +110,27 @@ def corpus_template(template: str, blank: str, tokenizer: Any, length: int, n: i
     return tokens.expand(n, -1), known.expand(n, -1)
 
 
+def drawn_lengths(lengths: Tensor | None, known: Tensor | None, config: DictConfig, n: int, most: int) -> Tensor | None:
+    """Tokens of every sequence (n,), a function of the seed and its number, never fewer than are given; None: all. Raises ConfigError."""
+    if lengths is None:
+        if config.length is not None:
+            raise ConfigError(f"length={config.length}: sequences of this model are whole; length is for models of documents")
+        return None
+    if config.length is not None and not 1 <= config.length <= most:
+        raise ConfigError(f"length={config.length}: must be in 1..{most}, the model's length")
+    if config.length is not None:
+        drawn = torch.full((n,), config.length)
+    else:
+        u = RowRandom(row_seeds(config.seed, n)).uniform(-2, 0, 1)[:, 0]  # no step of a sampler
+        drawn = lengths[(u * len(lengths)).long()]
+    if known is None:
+        return drawn
+    given = (known * torch.arange(1, most + 1)).amax(1)
+    if config.length is not None and int(given.max()) > config.length:
+        raise ConfigError(f"length={config.length}: the template alone has {int(given.max())} tokens")
+    return torch.maximum(drawn, given)
+
+
 def build_sampler(config: DictConfig) -> Sampler:
     """The sampler of the configuration; ``best_steps`` gets the information profile of the report beside the checkpoint."""
     if OmegaConf.select(config, "sampler.how_many.profile", default="none") is None:
@@ -177,7 +199,8 @@ def main(config: DictConfig) -> None:
             return track(list(batches), "sampling", console=console, transient=True) if console.is_terminal else batches
 
         begun = time.perf_counter()
-        settings = {"schedule": model.schedule, "seed": config.seed, "given": given, "known": known}
+        lengths = drawn_lengths(decoding.lengths, known, config, n, model.denoiser.length)
+        settings = {"schedule": model.schedule, "seed": config.seed, "given": given, "known": known, "lengths": lengths}
         try:
             trace = sample_batches(model.denoiser, sampler, n, config.batch_size, watch, **settings)
         except ValueError as error:

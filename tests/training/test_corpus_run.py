@@ -1,5 +1,6 @@
 """A whole run on a tokenised corpus: training, resume, eval.py, sample.py with a template; a changed tokenizer is refused."""
 
+import numpy as np
 import pytest
 import torch
 from tiny_runs import QUIET, call, run
@@ -103,3 +104,17 @@ def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
     status, _, err = call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     assert "_" not in out.read_text()
+    trace = tmp_path / "t.npz"
+    shared = [f"checkpoint={tmp_path / 'run'}", f"out={out}", "n=400", f"trace={trace}"]
+    status, _, err = call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    drawn = (np.load(trace)["rank"] >= 0).sum(1)
+    own = whole.data.val_set.lengths.double()
+    assert set(drawn) == set(own.int().tolist()), "as long as documents are"
+    assert abs(drawn.mean() - own.mean()) < 4 * own.std() / 20 + 1e-9
+    status, _, err = call("scripts/sample.py", *shared, "length=3", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    assert ((np.load(trace)["rank"] >= 0).sum(1) == 3).all()
+    status, _, err = call("scripts/sample.py", *shared, "length=30", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 1
+    assert "length=30: must be in 1..24" in err

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -200,7 +201,13 @@ class CorpusData(SequenceData):
         return decode(self.tokenizer, tokens)
 
     def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: what token ids mean, how documents begin and end, and what a sequence is."""
+        """Goes into Lightning's checkpoints: what ids mean, how documents begin and end, what a sequence is. And lengths of validation
+        documents (at most 1000, sorted), for samples.
+        """
+        lengths = self.val_set.lengths
+        if lengths is not None:
+            lengths = lengths.sort().values
+            lengths = lengths[torch.linspace(0, len(lengths) - 1, min(1000, len(lengths))).long()].tolist()
         return {
             "tokenizer": self.tokenizer_name,
             "tokenizer_fingerprint": fingerprint(self.tokenizer),
@@ -208,6 +215,7 @@ class CorpusData(SequenceData):
             "end": self.end,
             "layout": self.layout,
             "longer": self.longer,
+            "lengths": lengths,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

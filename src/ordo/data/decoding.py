@@ -47,6 +47,12 @@ class Decoding:
         """State of a table's data module: how its files are read, and its codec."""
         return self.states.get(TableData.__qualname__)
 
+    @property
+    def lengths(self) -> Tensor | None:
+        """Of documents that the model was trained on, (m,) int64, as many of each as there should be; None: all sequences are whole."""
+        lengths = (self.states.get(CorpusData.__qualname__) or {}).get("lengths")
+        return None if lengths is None else torch.tensor(lengths)
+
     @cached_property
     def tokenizer(self) -> Any:
         """Of a corpus, found by the name it had, or None. Raises DataError where that is another one now."""

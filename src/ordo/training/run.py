@@ -65,6 +65,7 @@ def quiet() -> None:
         ".*`weights_only` was not set.*",
         ".*The dirpath has changed from.*",
         ".*IterableDataset.*__len__.*",
+        ".*WeightAveraging doesn't support sharding.*",  # refused with trainer=fsdp
         ".*FSDP2-wrapped module.*returned a view.*",  # nothing is changed in place
     ):
         warnings.filterwarnings("ignore", pattern)
