@@ -94,7 +94,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
 
 def unit_of(reports: list[dict[str, Any]]) -> str:
     """As train.py prints it: above the entropy where that is known, nats for tables, else bits per token."""
-    if all(report["entropy"] is not None for report in reports):
+    if reports and all(report["entropy"] is not None for report in reports):
         return "nats_above_entropy"
     return "nats" if any(report["unit"] == "column" for report in reports) else "bits_per_token"
 

@@ -73,6 +73,11 @@ def not_decoded(known: Tensor | None, lengths: Tensor | None, length: int) -> Te
     return absent(lengths, length) if known is None else known | absent(lengths, length)
 
 
+def there(known: Tensor | None, lengths: Tensor | None) -> Tensor | None:
+    """The known (n, length) positions that lie within the lengths (n,)."""
+    return known if known is None or lengths is None else known & ~absent(lengths, known.shape[1])
+
+
 def arrange(order: Tensor, known: Tensor | None, lengths: Tensor | None = None) -> Tensor:
     """Orders (n, length) with known (n, length) bool positions moved to the front and those beyond lengths (n,) to the end; each part keeps
     its order.
@@ -90,6 +95,7 @@ def arrange(order: Tensor, known: Tensor | None, lengths: Tensor | None = None) 
 def only_decoded(by_rank: Tensor, known: Tensor | None, lengths: Tensor | None = None) -> Tensor:
     """by_rank (n, length) of arranged orders, and 0 at the ranks of known (n, length) and of absent positions."""
     rank = torch.arange(by_rank.shape[1], device=by_rank.device)
+    known = there(known, lengths)
     if known is not None:
         by_rank = torch.where(rank >= known.sum(1, keepdim=True), by_rank, 0.0)
     return by_rank if lengths is None else torch.where(rank < lengths[:, None], by_rank, 0.0)

@@ -85,7 +85,9 @@ class StepRandom:
         return torch.arange(self.shard, n * self.shards, self.shards, device=device)
 
     def uniform(self, draws: int, n: int, length: int, device: torch.device | str) -> Tensor:
-        """(draws, n, length) float64 in (0, 1), independent: masks and orders."""
+        """(draws, n, length) float64 in (0, 1), independent: masks and orders. Raises ValueError for 2^16 draws or more."""
+        if draws >= _MOST_DRAWS:
+            raise ValueError(f"at most {_MOST_DRAWS - 1} draws of one sequence, got {draws}")
         step = seeded_generator("cpu", self.seed, self.step, 1).initial_seed()
         rows = self.numbers(n, device) * _MOST_DRAWS + torch.arange(draws, device=device)[:, None]
         return RowRandom(_mix(rows * _GOLDEN + step).flatten()).uniform(0, 0, length).view(draws, n, length)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from ordo.data import Batch
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.likelihood import enumerate_orders, importance_bound, likelihood_report, loss_by_rank, nelbo, order_log_prob, subset_likelihood
 from ordo.order import FixedOrder, PlackettLuce, uniform_law
@@ -141,8 +142,18 @@ def test_padded_sequences_have_the_likelihoods_of_shorter_ones(kind):
     lengths = torch.tensor([4, 6, 1])
     law, order = PlackettLuce(log_w), torch.randperm(length)
     got = order_log_prob(denoiser, tokens, order, known, lengths)
-    filled = tokens.masked_fill(torch.arange(length) >= lengths[:, None], 2)
-    assert torch.equal(got, order_log_prob(denoiser, filled, order, known, lengths))
+    gone = torch.arange(length) >= lengths[:, None]
+    filled, said = tokens.masked_fill(gone, 2), known | gone
+    assert torch.equal(got, order_log_prob(denoiser, filled, order, said, lengths))
+    value = nelbo(denoiser, law, tokens, 8, StepRandom(), known, lengths)
+    assert torch.equal(value, nelbo(denoiser, law, filled, 8, StepRandom(), said, lengths))
+    for a, b in zip(
+        loss_by_rank(denoiser, law, tokens, torch.Generator().manual_seed(1), known, lengths),
+        loss_by_rank(denoiser, law, filled, torch.Generator().manual_seed(1), said, lengths),
+        strict=True,
+    ):
+        assert torch.equal(a.nan_to_num(-1.0), b.nan_to_num(-1.0))
+    assert Batch(tokens, known, lengths).decoded().tolist() == Batch(tokens, said, lengths).decoded().tolist() == [3, 5, 1]
     by_rank, by_position = loss_by_rank(denoiser, law, tokens, torch.Generator().manual_seed(1), known, lengths)
     draws = 3000
     mean = torch.stack([nelbo(denoiser, law, tokens, draws // 10, StepRandom(step=step), known, lengths) for step in range(10)])

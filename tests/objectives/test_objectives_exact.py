@@ -173,7 +173,7 @@ def test_given_and_absent_positions(name, lengths):
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_padding_holds_does_not_matter(name):
-    """Not a bit, in value or gradient; nor is any of it counted."""
+    """Not a bit, in value or gradient, nor that it is said to be given; nor is any of it counted."""
     make, kind = CASES[name]
     denoiser, schedule = random_denoiser(kind), power(0.3)
     tokens = torch.randint(VOCAB, (3, LENGTH), generator=torch.Generator().manual_seed(0))
@@ -181,11 +181,11 @@ def test_what_padding_holds_does_not_matter(name):
     gone = torch.arange(LENGTH) >= lengths[:, None]
     known = torch.tensor([[0, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]).bool()
     found = []
-    for filling in (0, VOCAB - 1):
+    for filling, more in ((0, False), (VOCAB - 1, True)):
         torch.manual_seed(0)
         objective = make()
         for step in range(3):  # running statistics too
-            out = objective(denoiser, schedule, tokens.masked_fill(gone, filling), StepRandom(step=step), known, lengths)
+            out = objective(denoiser, schedule, tokens.masked_fill(gone, filling), StepRandom(step=step), known | (gone & more), lengths)
         gradients = torch.autograd.grad(out.loss, [*denoiser.parameters(), *schedule.parameters()], allow_unused=True)
         found.append([out.nelbo, out.by_position, *(g for g in gradients if g is not None), *objective.buffers()])
     assert (out.by_position[gone | known] == 0).all()

@@ -58,6 +58,9 @@ def test_a_run(kind, tmp_path, monkeypatch, capfd):
     resumed = train(compose(tmp_path / "resumed", folder, kind, *settings))
     for (name, a), b in zip(result.module.named_parameters(), resumed.module.parameters(), strict=True):
         assert torch.equal(a, b), name
+    again = train(compose(tmp_path / "run", folder, kind, "callbacks=ema", "callbacks.samples=null", "resume=auto"))
+    for a, b in zip(result.module.parameters(), again.module.parameters(), strict=True):
+        assert torch.equal(a, b), "taken up by the settings as they were given, not as the checkpoint keeps them"
 
     shutil.move(folder / kind, tmp_path / "moved")
     module, config = load(tmp_path / "run")

@@ -97,6 +97,9 @@ def test_sharded(tmp_path):
     status, error = start(tmp_path / "parts", *plan, *SHARDED, f"resume={tmp_path / 'parts'}")
     assert status == 0, error
     close(last(tmp_path / "parts")["state_dict"], want)
+    more = [*SHARDED, "trainer.strategy.sharded_checkpoints=true", "steps=30", f"resume={tmp_path / 'parts'}"]
+    status, error = start(tmp_path / "parts", *plan, *more)
+    assert status == 0, f"from one file to parts, which are saved twice: {error}"
     assert sorted(path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     status, error = start(tmp_path / "averages", *plan, *SHARDED, "callbacks=ema")
     assert status == 1

@@ -110,6 +110,16 @@ def test_more_steps(callbacks, tmp_path):
     assert before == {path: hashlib.md5(path.read_bytes()).digest() for path in (tmp_path / "short").rglob("*") if path.is_file()}
 
 
+def test_by_epochs(tmp_path):
+    """Without a number of steps: what is returned after a resume is what was trained."""
+    plan = [*EPOCHS, *PLAN, "trainer.max_steps=-1", "optimizer.total_steps=40", "trainer.max_epochs=3", "validate_every=7"]
+    whole = run(tmp_path / "whole", *plan)
+    run(tmp_path / "run", *plan, "trainer.max_epochs=1")
+    resumed = run(tmp_path / "run", *plan, f"resume={tmp_path / 'run'}")
+    for a, b in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_into_the_same_folder(tmp_path):
     plan = [*EPOCHS, *PLAN, "optimizer.total_steps=40", "trainer.log_every_n_steps=1"]
     run(tmp_path / "whole", *plan)

@@ -194,7 +194,7 @@ class CorpusData(SequenceData):
         """Shuffled full batches; its ``state_dict`` holds the position, of a stream the buffer too."""
         if not self.streaming:
             return super().train_dataloader()
-        return stream_loader(self.train_rows(*self.ranks()), self.train_sampler(*self.ranks()), self.num_workers)
+        return stream_loader(self.train_rows(*self.ranks()), self.train_sampler(*self.ranks()), self.num_workers, self._to_gpu())
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Sequences (n, length) as text; the mask is shown as ``_``, and as nothing at the end, where samples have no token."""
@@ -240,7 +240,7 @@ class CorpusData(SequenceData):
             "unit": self.unit,
             "length": self.length,
             "vocab_size": self.vocab_size,
-            **self.state_dict(),
+            **{name: value for name, value in self.state_dict().items() if name != "lengths"},
             "seed": self.seed,
         }
         evaluation = {"validation": len(self.val_set), "test": len(self.test_set)}

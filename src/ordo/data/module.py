@@ -20,7 +20,7 @@ class Batch(NamedTuple):
     """Sequences of a step or an evaluation.
 
     tokens: (batch, length) int64. known: positions (batch, length) bool that are given, and only the others decoded; None: none is.
-    lengths: (batch,) int64, at least 1: later positions are padding, never masked, seen or counted, whatever they hold; None: no padding.
+    lengths: (batch,) int64, at least 1: later positions are padding, never masked, seen or counted, whatever token they hold; None: none.
     """
 
     tokens: Tensor
@@ -41,7 +41,7 @@ class Batch(NamedTuple):
         """Tokens to decode in every sequence, (batch,) int64."""
         n, length = self.tokens.shape
         there = torch.full((n,), length, device=self.tokens.device) if self.lengths is None else self.lengths
-        return there if self.known is None else there - self.known.sum(1)
+        return there if self.known is None else there - (self.known & (torch.arange(length, device=there.device) < there[:, None])).sum(1)
 
 
 class Rows(Dataset[Any]):

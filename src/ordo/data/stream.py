@@ -258,15 +258,14 @@ def stream_sampler(rows: int, shards: int, shuffle_buffer: int, seed: int, finge
     return StepSampler(ENDLESS, identity)
 
 
-def stream_loader(rows: Dataset[Any], sampler: StepSampler, num_workers: int) -> StatefulDataLoader:
+def stream_loader(rows: Dataset[Any], sampler: StepSampler, num_workers: int, pin_memory: bool = False) -> StatefulDataLoader:
     """Batches of ``StreamRows``, in this process or read ahead in another."""
     if num_workers == 0:
-        return StatefulDataLoader(rows, batch_sampler=sampler, collate_fn=_as_is)
+        return StatefulDataLoader(rows, batch_sampler=sampler, collate_fn=_as_is, pin_memory=pin_memory)
     # Spawned: threads of tokenizers and of the network do not survive a fork. The worker tells its state, whose buffer is large, only
     # every so often; on resume the loader goes through the batches since.
-    return StatefulDataLoader(
-        rows, batch_sampler=sampler, collate_fn=_as_is, num_workers=num_workers, multiprocessing_context="spawn", snapshot_every_n_steps=50
-    )
+    workers = {"num_workers": num_workers, "multiprocessing_context": "spawn", "snapshot_every_n_steps": 50}
+    return StatefulDataLoader(rows, batch_sampler=sampler, collate_fn=_as_is, pin_memory=pin_memory, **workers)
 
 
 def to_tensor(values: np.ndarray) -> torch.Tensor:

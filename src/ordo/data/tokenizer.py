@@ -18,7 +18,7 @@ def load_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer  # seconds to import, and only corpora need it
 
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise MissingDataError(
             f"no tokenizer {name!r} ({str(error).strip().splitlines()[0]}); give data.tokenizer the name of one on the hub, or a folder"

@@ -19,7 +19,8 @@ class Denoiser(Protocol):
 
     ``order_causal`` says what one call gives, and with it the call's signature. False: ``denoiser(tokens, where=None)``, the logits of
     one revealed set. True: ``denoiser(tokens, order)``, the logits of every rank of a whole order, so that ``order_log_prob`` is one
-    call. See the two classes for shapes. Likelihoods and samplers need the three methods only.
+    call. See the two classes for shapes. Likelihoods and samplers need the three methods only; where sequences are padded, the first two
+    of a denoiser of sets get ``present`` (batch, length) bool too.
     """
 
     vocab_size: int

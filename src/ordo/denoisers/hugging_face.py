@@ -56,10 +56,10 @@ class MaskedLM(SetDenoiser):
         """
         from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         if tokenizer.mask_token_id is None:
             raise ValueError(f"the tokenizer of {name} has no mask token; use MaskedLM.of_model with the id the model was trained with")
-        model = AutoModelForMaskedLM.from_pretrained(name).eval()
+        model = AutoModelForMaskedLM.from_pretrained(name, trust_remote_code=False).eval()
         return cls.of_model(model, tokenizer.mask_token_id, length, tokenizer.all_special_ids)
 
     def forward(self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ordo.denoisers import Denoiser
 from ordo.objectives import TimeSpace
 from ordo.objectives.output import set_cost
-from ordo.order import OrderLaw, absent, arrange, not_decoded, only_decoded, sort_by
+from ordo.order import OrderLaw, absent, arrange, not_decoded, only_decoded, sort_by, there
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -53,6 +53,7 @@ def nelbo(
     """
     random = random or StepRandom()
     batch, length = tokens.shape
+    known = there(known, lengths)
     known = None if known is None else known.repeat(draws, 1)
     lengths = None if lengths is None else lengths.repeat(draws)
     fixed = not_decoded(known, lengths, length)
@@ -92,7 +93,7 @@ def time_space_nelbo(
 
     Its expectation is above that of ``nelbo`` by what decoding at once all that is still masked at t_min costs, and its variance is larger:
     for comparison with published figures. known, lengths: as of ``nelbo``. Raises ValueError for an order-causal denoiser;
-    LawTooSharp where the law is so sharp that too small a value would be likely.
+    LawTooSharp (looked for on the CPU) where the law is so sharp that too small a value would be likely.
     """
     TimeSpace.check(denoiser, schedule, tokens.device)  # type: ignore[arg-type]
     random, x = random or StepRandom(), tokens.repeat(draws, 1)
@@ -139,7 +140,7 @@ def loss_by_rank(
     known (batch, length) bool: positions given from the start, which do not count as others. lengths (batch,): later positions are padding.
     NaN beyond a row's last, and where nothing is decoded.
     """
-    length = tokens.shape[1]
+    length, known = tokens.shape[1], there(known, lengths)
     order = arrange(law.sample(tokens.shape[0], generator), known, lengths)
     loss = -denoiser.order_log_prob(tokens, order, **seen(denoiser, tokens, lengths)).double()
     by_position = torch.empty_like(loss).scatter_(1, order, loss)

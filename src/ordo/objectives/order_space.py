@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ordo.denoisers import Denoiser
 from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, order_cost, set_cost
-from ordo.order import not_decoded
+from ordo.order import not_decoded, there
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -65,12 +65,12 @@ class OrderSpace(nn.Module):
         known: Tensor | None = None,
         lengths: Tensor | None = None,
     ) -> ObjectiveOutput:
-        """A function of tensors alone: spread (batch,) in [0, 1) says how many are revealed, u (draws, batch, length) in (0, 1) in which
-        order.
+        """A function of tensors alone: spread (batch,), evenly spaced in [0, 1) as ``StepRandom.stratified`` gives it, says how many are
+        revealed, u (draws, batch, length) in (0, 1) in which order.
         """
         batch, length = tokens.shape
         law: Any = schedule.law()
-        fixed = not_decoded(known, lengths, length)
+        known, fixed = there(known, lengths), not_decoded(known, lengths, length)
         n_known = spread.new_zeros(batch, dtype=torch.int64) if known is None else known.sum(1)
         unknown = length - (torch.zeros_like(n_known) if fixed is None else fixed.sum(1))
         n_revealed = n_known + torch.minimum((spread * unknown).long(), (unknown - 1).clamp(min=0))

@@ -16,6 +16,14 @@ from ordo.randomness import seeded_generator
 from ordo.samplers import Sampler, sample
 
 
+def _remove(path: Path) -> None:
+    """A file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 class LastCheckpoint(Checkpoint):
     """``folder/last.ckpt``, from which a killed run goes on: every ``every`` optimiser steps and after the last one.
 
@@ -36,14 +44,17 @@ class LastCheckpoint(Checkpoint):
             trainer.save_checkpoint(path, weights_only=False)  # whole or not at all, see WholeFiles
             return
         new, old = path.with_name(".last.partial"), path.with_name(".last.old")
+        if trainer.is_global_zero:
+            _remove(new)  # of a run that was killed
+        trainer.strategy.barrier()
         trainer.save_checkpoint(new, weights_only=False)
         trainer.strategy.barrier()
-        if trainer.is_global_zero:  # a folder is not replaced in one go: a kill in between leaves both beside each other
-            shutil.rmtree(old, ignore_errors=True)
+        if trainer.is_global_zero:  # a folder is not replaced in one go: at every moment one of the two is there, see checkpoint.LAST
             if path.exists():
+                _remove(old)
                 path.rename(old)
             new.rename(path)
-            shutil.rmtree(old, ignore_errors=True)
+            _remove(old)
         trainer.strategy.barrier()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

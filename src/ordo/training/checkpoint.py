@@ -18,6 +18,7 @@ from ordo.training.build import build_module
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
+LAST = ("last.ckpt", ".last.old")  # the latter where a kill hit the moment at which one folder takes another's place
 PARTS_FILE = "meta.pt"  # Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state
 IN_PARTS = "{} is in parts, from which only trainer=fsdp can go on; with trainer.strategy.sharded_checkpoints=false it then makes one file"
 PARTS = (torch.nn.Module, SequenceData, Law, OptimizerSettings)  # what a checkpoint's configuration may name
@@ -55,11 +56,11 @@ def find(path: str | Path) -> Path:
     path = Path(path)
     if (path / PARTS_FILE).is_file():
         return path
-    candidates = [path / "checkpoints" / "last.ckpt", path / "last.ckpt"] if path.is_dir() else [path]
+    candidates = [part / name for name in LAST for part in (path / "checkpoints", path)] if path.is_dir() else [path]
     for candidate in candidates:
         if candidate.is_file() or (candidate / PARTS_FILE).is_file():
             return candidate
-    raise CheckpointError(f"no checkpoint at {' or '.join(map(str, candidates))}; name a .ckpt file or the folder of a run")
+    raise CheckpointError(f"no checkpoint at {' or '.join(map(str, candidates[:2]))}; name a .ckpt file or the folder of a run")
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -152,12 +153,14 @@ def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> 
         )
 
 
-def started_before(folder: Path, settings: dict[str, Any]) -> bool:
-    """Whether ``folder`` has a checkpoint to go on from, of a run of these (resolved) settings. Raises CheckpointError if of others."""
-    if not (folder / "checkpoints" / "last.ckpt").exists():
+def started_before(folder: Path, config: DictConfig) -> bool:
+    """Whether ``folder`` has a checkpoint to go on from, of a run of these settings. Raises CheckpointError if of others."""
+    if not any((folder / "checkpoints" / name).exists() for name in LAST):
         return False
     record = folder / "config.yaml"
     old: Any = OmegaConf.to_container(OmegaConf.load(record)) if record.is_file() else {}
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    settings.pop("hydra", None)
     if old | {"resume": None} != settings | {"resume": None}:
         raise CheckpointError(f"{folder} holds a run of other settings; choose another output folder, or delete that one")
     return True

@@ -130,7 +130,9 @@ class OrderDiffusion(L.LightningModule):
                 nn.utils.clip_grad_norm_(parameters, limit)
 
     def configure_optimizers(self) -> Any:
-        optimizer, scheduler = build_optimizer(self.denoiser, self.schedule, self.settings)
+        # With float16 a fused step takes gradients that are still scaled, and they would be clipped so.
+        fused = self.trainer.precision != "16-mixed"
+        optimizer, scheduler = build_optimizer(self.denoiser, self.schedule, self.settings, fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     @staticmethod

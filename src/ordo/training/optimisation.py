@@ -66,7 +66,7 @@ class OptimizerSettings:
         return self.entropy_bonus * max(0.0, 1 - step / self.entropy_steps) if self.entropy_bonus else 0.0
 
 
-def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings):
+def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings, fused: bool = True):
     """(AdamW, LambdaLR stepped once an optimiser step).
 
     Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns.
@@ -84,7 +84,7 @@ def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: Optimize
     if learned:
         groups.append({"params": learned, "lr": settings.schedule_lr, "weight_decay": 0.0, "betas": tuple(settings.schedule_betas)})
         factors.append(settings.schedule_factor)
-    optimizer = torch.optim.AdamW(groups, fused=True)
+    optimizer = torch.optim.AdamW(groups, fused=fused)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
 
 

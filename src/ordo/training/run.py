@@ -18,6 +18,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console, Group
 from rich.progress import track
@@ -43,7 +44,9 @@ LABELS = {
 
 @dataclass
 class Result:
-    """What a run leaves in memory: the trained module, its data, the report on ``report.split``, and seconds of fitting."""
+    """What a run leaves in memory: the trained module (after trainer=fsdp on rank 0 alone), its data, the report on ``report.split``, and
+    seconds of fitting.
+    """
 
     module: OrderDiffusion
     data: SequenceData
@@ -146,7 +149,7 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
     trainer = build_trainer(config, folder)
     trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
     if config.resume == "auto":
-        config.resume = str(folder) if started_before(folder, module.config) else None
+        config.resume = str(folder) if started_before(folder, config) else None
     resume = None
     if config.resume:
         resume = check_resume(config.resume, module, data, trainer.world_size, isinstance(trainer.strategy, ShardedStrategy))
@@ -170,7 +173,7 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         module = build_module(config)
         if trainer.is_global_zero:
             load_weights(module, state, folder)
-    elif resume is not None and read(resume)["global_step"] >= trainer.max_steps:
+    elif resume is not None and read(resume)["global_step"] == trainer.global_step:
         # Nothing was left to train, so no callback has put averaged weights (EMA) in place.
         load_weights(module, read(resume)["state_dict"], resume)
     seconds = time.perf_counter() - start
@@ -254,7 +257,8 @@ def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
     try:
         module, data, trainer, seconds = fit(config, folder, callbacks)
     except (TrainingDiverged, LawTooSharp) as error:
-        write_json(folder / "diverged.json", {"error": first_line(error)})
+        if rank_zero_only.rank == 0:
+            write_json(folder / "diverged.json", {"error": first_line(error)})
         raise
     report = None
     if config.report is not None and config.report.get("weights") == "best":

@@ -46,7 +46,7 @@ def shard(denoiser: nn.Module, schedule: nn.Module, mesh: Any) -> None:
     for block in getattr(denoiser, "blocks", ()):
         fully_shard(block, mesh=mesh)
     fully_shard(denoiser, mesh=mesh)
-    for parameter in schedule.parameters():
+    for parameter in (p for p in schedule.parameters() if p.requires_grad):
         parameter.register_post_accumulate_grad_hook(_average)
 
 
