@@ -72,8 +72,10 @@ def test_two_are_one(name, tmp_path):
 
 
 def test_sharded(tmp_path):
-    """FSDP2: the numbers of one process, a report of the gathered weights; parts that only such a run goes on from, and then one file."""
-    plan = [*PLAN, *OBJECTIVES["dense"]]
+    """FSDP2 with accumulation: the numbers of one process, a report of the gathered weights; parts that only such a run goes on from, and
+    then one file.
+    """
+    plan = [*PLAN, *OBJECTIVES["dense"], "trainer.accumulate_grad_batches=2"]
     report = (
         "report={split: val, sequences: null, draws: 2, importance_draws: 2, exact_sequences: null, batch_size: 8, seed: 0, weights: last}"
     )
@@ -104,6 +106,14 @@ def test_sharded(tmp_path):
     status, error = start(tmp_path / "averages", *plan, *SHARDED, "callbacks=ema")
     assert status == 1
     assert "callbacks=ema keeps a whole copy" in error
+
+
+def test_compiled(tmp_path):
+    plan = [*PLAN, *OBJECTIVES["dense"], "steps=4"]
+    run(tmp_path / "one", *plan, *ONE)
+    status, error = start(tmp_path / "two", *plan, *TWO, "compile=true")
+    assert status == 0, error
+    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), abs=1e-4)
 
 
 def test_a_given_order(tmp_path):
