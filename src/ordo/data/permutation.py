@@ -37,7 +37,7 @@ class LargePermutation:
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser (Steele et al. 2014) of uint64 numbers."""
+    """SplitMix64's finaliser (Steele et al. 2014) of uint64 numbers. NumPy, which is faster than tensors on the few numbers of a batch."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

@@ -18,6 +18,7 @@ from ordo.data.download import TEXT8_MD5, TEXT8_URL, by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
 from ordo.data.loader import StepBatchSampler, data_generator
 from ordo.data.module import Rows, SequenceData
+from ordo.data.permutation import mix
 from ordo.data.vocabulary import TEXT8_ALPHABET, Vocabulary, codepoints, normalise
 
 SOURCES = ("embedded", "text8", "file")
@@ -56,10 +57,7 @@ class RandomCrops(Dataset[Tensor]):
     def offsets(self, indices: Sequence[int]) -> np.ndarray:
         """Offsets (n,) int64 in characters: SplitMix64 (Steele, Lea, Flood 2014) of the row numbers."""
         with np.errstate(over="ignore"):
-            z = self.key + np.asarray(indices, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            z = z ^ (z >> np.uint64(31))
+            z = mix(self.key + np.asarray(indices, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
         return (z % np.uint64(len(self.tokens) - self.length + 1)).astype(np.int64)
 
     def __getitems__(self, indices: list[int]) -> Tensor:
