@@ -22,47 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from ordo import plots
+from ordo.report import LABELS, UNITS, unit_of
+from ordo.report.numbers import DECIMALS, standard_error
+from ordo.report.settings import differing, flat, shown
 from ordo.training.build import ConfigError
 from ordo.training.errors import USER_ERRORS, fail
 from ordo.training.provenance import write_whole
-from ordo.training.run import LABELS, check_writable
+from ordo.training.run import check_writable
 
-UNITS = {"nats_above_entropy": "nats above the entropy", "nats": "nats per sequence", "bits_per_token": "bits per token"}
 FIGURES = ("seconds", "parameters", "steps_done")
-# What a run is called, where it lives and what is read off its data say nothing about how it was trained, ...
-LEFT_OUT = ("output", "resume", "shape", "compare", "callbacks.progress")
-# ... and these repeat other settings (${...} in configs/).
-REPEATED = ("optimizer.total_steps", "trainer.max_steps", "trainer.val_check_interval", "callbacks.last.every", "logger.wandb.name")
-READ_OFF = ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates")
-
-
-def flat(node: Any, output: str, path: str = "") -> dict[str, Any]:
-    """Settings by dotted name, without those that repeat others; ``output``: the run's own folder, which is no setting."""
-    if path in LEFT_OUT or path in REPEATED or (path.split(".")[0] not in ("", "data") and path.rpartition(".")[2] in READ_OFF):
-        return {}
-    if isinstance(node, dict) and node:
-        return {k: v for key, value in node.items() for k, v in flat(value, output, f"{path}.{key}" if path else str(key)).items()}
-    if isinstance(node, str):
-        return {path: node.replace(output, "OUTPUT")}
-    return {path: node if isinstance(node, bool | int | float) else json.dumps(node)}  # None as null: a setting that is absent is None
-
-
-def differing(runs: list[dict[str, Any]]) -> list[str]:
-    """Names of the settings in which runs differ. What only some runs have, because another setting has brought it, is not one of them."""
-    found = []
-    for key in dict.fromkeys(key for run in runs for key in run):
-        parents = [key[:i] for i, character in enumerate(key) if character == "."]
-        brought = [name for p in parents for name in (p, f"{p}._target_") if name != key]  # a part that is null, or another class
-        by_part: dict[tuple[Any, ...], set[bool]] = {}
-        for run in runs:
-            by_part.setdefault(tuple(run.get(name, "absent") for name in brought), set()).add(key in run)
-        values = {repr(run[key]) for run in runs if key in run}
-        whole = key.rpartition(".")[2]  # data.seed is ${seed}, unless it has been set apart
-        if whole != key and all(whole in run and run[key] == run[whole] for run in runs if key in run):
-            continue
-        if len(values) > 1 or any(len(present) > 1 for present in by_part.values()):
-            found.append(key)
-    return found
 
 
 def status_of(folder: Path, config: Any) -> tuple[str, str]:
@@ -92,13 +60,6 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
     return about, flat(OmegaConf.to_container(config), str(config.output)), report
 
 
-def unit_of(reports: list[dict[str, Any]]) -> str:
-    """As train.py prints it: above the entropy where that is known, nats for tables, else bits per token."""
-    if reports and all(report["entropy"] is not None for report in reports):
-        return "nats_above_entropy"
-    return "nats" if any(report["unit"] == "column" for report in reports) else "bits_per_token"
-
-
 def collect(folders: list[Path]) -> tuple[pd.DataFrame, list[str], str]:
     """A line per run, the names of the settings in which runs differ, and the unit of the likelihoods. Raises ConfigError."""
     found = []
@@ -110,7 +71,7 @@ def collect(folders: list[Path]) -> tuple[pd.DataFrame, list[str], str]:
     abouts, settings, reports = zip(*map(read_run, found), strict=True)
     names = differing(list(settings))
     unit = unit_of([report for report in reports if report])
-    error = "bits_per_token_standard_error" if unit == "bits_per_token" else "standard_error"
+    error = standard_error(unit)
     lines = []
     for about, setting, report in zip(abouts, settings, reports, strict=True):
         line = {name: setting.get(name) for name in names} | {"status": about["status"]}
@@ -142,14 +103,6 @@ def sortable(column: pd.Series) -> pd.Series:
     return numbers if (numbers.isna() == column.isna()).all() else column.map(str)
 
 
-def shown(name: str, value: Any) -> str:
-    """A setting in a table: a class by its name alone."""
-    if value is None or value != value:
-        return "-"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text.rpartition(".")[2] if name.endswith("_target_") else text
-
-
 def print_table(table: pd.DataFrame, runs: pd.DataFrame, names: list[str], unit: str, console: Console) -> None:
     """Settings, runs, four likelihoods, cost; then what did not finish."""
     grid = Table()
@@ -157,7 +110,7 @@ def print_table(table: pd.DataFrame, runs: pd.DataFrame, names: list[str], unit:
         grid.add_column(name.removesuffix("._target_"), overflow="fold")
     for title in ("runs", *LABELS.values(), *FIGURES):
         grid.add_column(title, justify="right", overflow="fold")
-    digits = 4 if unit == "bits_per_token" else 3
+    digits = DECIMALS[unit]
     for _, line in table.iterrows():
         likelihoods = []
         for key in LABELS:

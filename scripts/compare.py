@@ -1,0 +1,81 @@
+"""Runs side by side in one HTML file: likelihoods with paired differences, overlaid curves, schedules, orders, samples.
+
+    python scripts/compare.py outputs/A/TIME outputs/B/TIME            # runs, or outputs of eval.py
+    python scripts/compare.py outputs/SWEEP --output outputs/SWEEP     # every finished run below a folder
+
+Into --output: compare.html, compare.csv and the pictures. The first run is what the others are compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from ordo.files import write_whole
+from ordo.report import LABELS, Record, read_record, save_page
+from ordo.report.comparison import comparison_page, labels, paired
+from ordo.training.build import ConfigError
+from ordo.training.errors import USER_ERRORS, fail
+from ordo.training.run import check_writable
+
+
+def find_records(folders: list[Path]) -> list[Record]:
+    """Of every report in or below the folders, each once. Raises ConfigError."""
+    found: list[Path] = []
+    for folder in folders:
+        here = [folder] if (folder / "report.json").is_file() else sorted(path.parent for path in folder.rglob("report.json"))
+        if not here:
+            raise ConfigError(f"no report.json in or below {folder}: name finished runs, folders that hold some, or outputs of eval.py")
+        found += [path for path in here if path not in found]
+    if len(found) < 2:
+        raise ConfigError(f"only one run, {found[0]}: name at least two, or a folder that holds several")
+    return [read_record(path, run_of(path)) for path in found]
+
+
+def run_of(folder: Path) -> Path:
+    """The run folder of an output of eval.py that lies beside the checkpoint; else the folder itself."""
+    run = folder.parent.parent
+    return run if not (folder / "config.yaml").is_file() and (run / "config.yaml").is_file() else folder
+
+
+def table(runs: dict[str, Record]) -> pd.DataFrame:
+    """A line a run: likelihoods in nats and paired differences to the first, with standard errors."""
+    first = next(iter(runs.values()))
+    lines = []
+    for label, record in runs.items():
+        line: dict[str, object] = {"run": label, "folder": str(record.folder)}
+        for key in LABELS:
+            entry = record.report["estimates"][key]
+            difference = paired(first, record, key)
+            line |= {key: entry["nats"], f"{key}_standard_error": entry["standard_error"]}
+            line |= {f"{key}_difference": difference and difference[0], f"{key}_difference_standard_error": difference and difference[1]}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="+", type=Path, help="of runs or of eval.py, or folders that have them anywhere below")
+    parser.add_argument("--output", type=Path, default=Path("outputs/compared"), help="folder to write into; default: outputs/compared")
+    parser.add_argument(
+        "--labels", nargs="+", metavar="NAME", help="of the runs, in their order; default: the settings in which they differ"
+    )
+    a = parser.parse_args()
+    try:
+        check_writable(a.output)
+        records = find_records(a.folders)
+        if a.labels and (len(a.labels) != len(records) or len(set(a.labels)) < len(a.labels)):
+            raise ConfigError(f"--labels: there are {len(records)} runs, which need as many names, each another")
+        runs = dict(zip(a.labels or labels(records), records, strict=True))
+        page, pictures = comparison_page(runs)
+        write_whole(a.output / "compare.csv", lambda path: table(runs).to_csv(path, index=False))
+        save_page(page, pictures, a.output, "compare.html")
+    except USER_ERRORS as error:
+        fail(error)
+    print(f"{len(runs)} runs: {a.output}/compare.html, compare.csv, pictures/")
+
+
+if __name__ == "__main__":
+    main()

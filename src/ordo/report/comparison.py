@@ -1,0 +1,144 @@
+"""Runs side by side: settings in which they differ, likelihoods with paired differences, curves, schedules, orders, samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ordo import plots
+from ordo.report.numbers import DECIMALS, LABELS, MEANINGS, cell, unit_name, unit_of
+from ordo.report.order import in_words
+from ordo.report.page import Block, Grid, Lines, Picture, Section, Text, render
+from ordo.report.record import Record, curve
+from ordo.report.settings import differing, flat, shown
+
+MOST_DRAWN = 8  # runs with schedules, orders and samples of their own: more are not read side by side
+LABEL_CHARACTERS = 48
+
+
+def labels(records: list[Record]) -> list[str]:
+    """A short name for every run, no two alike: the settings in which they differ, or else their folders."""
+    settings = [flat(record.config, str(record.config.get("output", ""))) for record in records]
+    names = [
+        ", ".join(f"{key.removesuffix('._target_').rpartition('.')[2]} {shown(key, s.get(key))}" for key in differing(settings))
+        for s in settings
+    ]
+    folders = [str(record.folder) for record in records]
+    if len(set(names)) < len(names) or max(map(len, names)) > LABEL_CHARACTERS or "" in names:
+        parts = [folder.split("/") for folder in folders]
+        same = 0
+        while len({tuple(p[: same + 1]) for p in parts}) == 1 and all(len(p) > same + 1 for p in parts):
+            same += 1
+        names = ["/".join(p[same:]) for p in parts]
+    return names if len(set(names)) == len(names) else folders
+
+
+def same_sequences(a: Record, b: Record, key: str) -> bool:
+    """Whether the values per sequence of two records belong to the same sequences, one by one."""
+
+    def identity(record: Record) -> Any:
+        data = {name: value for name, value in (record.provenance.get("data") or {}).items() if name != "seed"}
+        return data, record.report.get("split")
+
+    rows = [r.values.get("exact_rows") for r in (a, b)]
+    alike = key.endswith("nelbo") or (rows[0] is not None and rows[1] is not None and np.array_equal(rows[0], rows[1]))
+    return identity(a) == identity(b) and alike and key in a.values and key in b.values and a.values[key].shape == b.values[key].shape
+
+
+def paired(a: Record, b: Record, key: str) -> tuple[float, float] | None:
+    """Mean of b - a over the same sequences and its standard error, nats per sequence; None where they were scored on others."""
+    if not same_sequences(a, b, key):
+        return None
+    difference = b.values[key] - a.values[key]
+    error = difference.std(ddof=1) / math.sqrt(len(difference)) if len(difference) > 1 else math.nan
+    return float(difference.mean()), float(error)
+
+
+def likelihoods(runs: Mapping[str, Record]) -> list[Block]:
+    unit = unit_of([r.report for r in runs.values()])
+    first, *rest = runs
+    token = runs[first].report["unit"]
+    blocks: list[Block] = [
+        Grid(
+            ["run", *LABELS.values(), "parameters", "steps", "seconds of training"],
+            [
+                [
+                    name,
+                    *(cell(r.report, key, unit) for key in LABELS),
+                    *(f"{r.report[k]:,}" if r.report.get(k) is not None else "-" for k in ("parameters", "steps")),
+                    f"{seconds:.0f}" if (seconds := (r.report.get("seconds") or {}).get("training")) is not None else "-",
+                ]
+                for name, r in runs.items()
+            ],
+            f"{unit_name(unit, token)}, mean ± standard error over sequences; lower is better.",
+        )
+    ]
+    rows = []
+    for name in rest:
+        cells = []
+        for key in LABELS:
+            found = paired(runs[first], runs[name], key)
+            cells.append("-" if found is None else f"{found[0]:+.{DECIMALS['nats']}f} ± {found[1]:.{DECIMALS['nats']}f}")
+        rows.append([name, *cells])
+    if rows:
+        note = f"Nats per sequence, minus those of {first}, sequence by sequence: below 0 is better than {first}. The error is that of "
+        note += "the paired difference, usually far smaller than those above. A dash: scored on other sequences."
+        blocks.append(Grid(["difference", *LABELS.values()], rows, note))
+    blocks.append(Grid(["likelihood", "what it says"], [[LABELS[key], MEANINGS[key]] for key in LABELS]))
+    return blocks
+
+
+def curves(runs: Mapping[str, Record]) -> list[Picture]:
+    """Validation against training and loss against number revealed, all runs in each."""
+    out = []
+    series = {name: curve(r.metrics, "val/bits_per_token") for name, r in runs.items()}
+    series = {name: pair for name, pair in series.items() if len(pair[0])}
+    if series:
+        figure = plots.training_curves(series, "optimiser steps", "validation NELBO, own law (bits per token)")
+        out.append(Picture("validation", figure, "Validation during training, every run under its own order law."))
+    pairs = {name: r.report["loss_by_revealed"]["own"] for name, r in runs.items()}
+    figure = plots.loss_by_revealed({name: (c["nats"], c["standard_error"]) for name, c in pairs.items()})
+    out.append(Picture("loss_by_revealed", figure, "Loss of the next token by the number that stand already, in every run's own orders."))
+    return out
+
+
+def comparison_page(runs: Mapping[str, Record]) -> tuple[str, list[Picture]]:
+    """The page and its pictures. runs: label -> record, the first being what others are compared with; see ``labels``.
+
+    Raises ValueError for fewer than two runs.
+    """
+    if len(runs) < 2:
+        raise ValueError("a comparison needs at least two runs")
+    settings = [flat(r.config, str(r.config.get("output", ""))) for r in runs.values()]
+    names = differing(settings)
+    rows = [[label, *(shown(n, s.get(n)) for n in names), str(r.folder)] for (label, r), s in zip(runs.items(), settings, strict=True)]
+    drawn = dict(list(runs.items())[:MOST_DRAWN])
+    pictures: list[Block] = []
+    words = []
+    for i, (label, r) in enumerate(drawn.items()):
+        if "expected_rank" in r.values:
+            words.append(f"{label}: {in_words(r.values['expected_rank'], float(r.values.get('order_entropy', math.nan)), r.labels)}")
+        if "alpha" in r.values:
+            figure = plots.schedule_curves(r.values["t"], r.values["alpha"], r.labels)
+            pictures.append(Picture(f"schedules_{i}", figure, f"{label}: noise schedules. The uppermost curve is decoded first."))
+        if "orders" in r.values:
+            figure = plots.order_heatmap(plots.rank_probability(r.values["orders"]), r.labels)
+            pictures.append(Picture(f"order_{i}", figure, f"{label}: probability of every rank for every position."))
+    samples: list[Block] = []
+    for label, r in drawn.items():
+        if r.report.get("samples"):
+            samples += [Text(label), Lines(r.report["samples"][:4])]
+    note = f"Pictures of the first {MOST_DRAWN} of {len(runs)} runs." if len(runs) > MOST_DRAWN else ""
+    parts = [
+        Section("Settings that differ", [Grid(["run", *(n.removesuffix("._target_") for n in names), "folder"], rows)]),
+        Section("Likelihoods", likelihoods(runs)),
+        Section("Curves", list(curves(drawn))),
+        Section("Schedules and orders", [*([Text(note)] if note else []), *pictures]),
+        Section("Samples", samples),
+    ]
+    found = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
+    title = f"{len(runs)} runs side by side"
+    return render(title, "Masked diffusion models: likelihoods, curves, orders of decoding.", words, parts), found

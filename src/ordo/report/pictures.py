@@ -1,0 +1,148 @@
+"""The pictures of a record, each with a caption that says how to read it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from ordo import plots
+from ordo.report.page import Picture
+from ordo.report.record import Record, curve
+from ordo.samplers import best_sizes, factorisation_kl
+
+MARKS = {"left_to_right": "left to right", "right_to_left": "right to left", "mode": "mode of the law"}
+
+
+def order_pictures(record: Record) -> list[Picture]:
+    """The law over decoding orders: rank of every position, schedules, precedence, and how it came about in training."""
+    values, labels, out = record.values, record.labels, []
+    edges = record.report.get("precedence")
+    if "orders" in values:
+        out.append(
+            Picture(
+                "order",
+                plots.order_heatmap(plots.rank_probability(values["orders"]), labels),
+                "How probable each rank is for every position, in orders drawn from the law. One bright cell a row: the position always "
+                "comes at that rank. An even row: it may come at any time. The dot is the mean.",
+            )
+        )
+    if "alpha" in values:
+        out.append(
+            Picture(
+                "schedules",
+                plots.schedule_curves(values["t"], values["alpha"], labels),
+                "Noise schedules: how probably each position is still clean at time t. Decoding runs from t = 1 to t = 0: the "
+                "uppermost curve belongs to the position that is decoded first.",
+            )
+        )
+    if record.order and len(record.order["step"]) > 1:
+        entropy = record.order["entropy"]
+        out.append(
+            Picture(
+                "order_over_training",
+                plots.order_over_training(
+                    record.order["step"], record.order["expected_rank"], None if np.isnan(entropy).any() else entropy, labels
+                ),
+                "How the order formed: mean rank of every position at each training step. Below, the entropy of the order law: the "
+                "dashed line is that of uniformly random orders, 0 that of a single order.",
+            )
+        )
+    if "precedence" in values and len(values["precedence"]) > 1:
+        known = "" if edges is None else " Marked are the pairs that a good order is known to keep."
+        out.append(
+            Picture(
+                "precedence",
+                plots.precedence_matrix(values["precedence"], labels, None if edges is None else [tuple(e) for e in edges]),
+                f"How probably the position of the row is decoded before the position of the column.{known}",
+            )
+        )
+    return out
+
+
+def likelihood_pictures(record: Record) -> list[Picture]:
+    """Loss by number revealed, by position, of many orders; and the best step sizes."""
+    report, values, out = record.report, record.values, []
+    curves = {name: (c["nats"], c["standard_error"]) for name, c in report["loss_by_revealed"].items()}
+    out.append(
+        Picture(
+            "loss_by_revealed",
+            plots.loss_by_revealed({f"{name} orders": pair for name, pair in curves.items()}),
+            "Loss of the next token against the number of tokens that stand already. The area below a curve is the NELBO under that law. "
+            "Where the model's own orders lie below uniform ones, its order makes the next token easier to say.",
+        )
+    )
+    if "order_nll" in values:
+        law = report["order_nll"]
+        marks = {MARKS.get(name, name): nll for name, nll in law["named"].items()}
+        for key, label in (("uniform_nelbo", "uniform NELBO"), ("own_nelbo", "own NELBO"), ("importance", "importance bound")):
+            marks[label] = law["bounds"][key]
+        out.append(
+            Picture(
+                "order_nll",
+                plots.order_nll_violin({"uniform": values["order_nll"], "own law": values["order_nll_own"]}, marks, "nats per sequence"),
+                f"-log p of the same {law['sequences']} sequences in {len(values['order_nll'])} uniformly random orders and in as many of "
+                "the model's own law. If all orders were equally well learned, the violins would be lines.",
+            )
+        )
+    for law_name, words in (("uniform", "uniformly random orders"), ("own", "the model's own orders")):
+        key = f"loss_by_position_and_revealed_{law_name}"
+        if key in values:
+            out.append(
+                Picture(
+                    f"loss_heatmap_{law_name}",
+                    plots.loss_heatmap(values[key], record.labels, "nats"),
+                    f"Loss of every position by the number of tokens that stand already, in {words}. Grey: never met.",
+                )
+            )
+    profile = torch.tensor([x for x in report["loss_by_revealed"]["own"]["nats"] if x is not None], dtype=torch.float64)
+    length = len(profile)
+    if 4 <= length <= 1024 and bool(torch.isfinite(profile).all()):
+        calls = sorted({max(2, length // 16), max(2, length // 8), max(2, length // 4), max(2, length // 2)})
+        sizes = {k: best_sizes(profile, k) for k in calls}
+        kl = {k: factorisation_kl(profile, s) for k, s in sizes.items()}
+        out.append(
+            Picture(
+                "step_sizes",
+                plots.step_sizes(profile, [sizes[k] for k in calls]),
+                "If several tokens are decoded at once: the best sizes of the steps for some numbers of denoiser calls, and what they are "
+                f"predicted to cost ({', '.join(f'{k} calls {kl[k]:.2f}' for k in calls)} nats per sequence).",
+            )
+        )
+    return out
+
+
+def training_pictures(record: Record) -> list[Picture]:
+    """Loss and validation against training, and the signal in the schedule's gradient."""
+    out = []
+    series = {
+        "training, own law": curve(record.metrics, "train/bits_per_token"),
+        "validation, own law": curve(record.metrics, "val/bits_per_token"),
+    }
+    length = record.report["length"]
+    for name, key in (("validation, uniform orders", "val/nelbo_uniform"), ("validation, exact, mode order", "val/mode")):
+        steps, nats = curve(record.metrics, key)
+        series[name] = steps, nats / (length * math.log(2))
+    series = {name: pair for name, pair in series.items() if len(pair[0])}
+    if series:
+        out.append(
+            Picture(
+                "training",
+                plots.training_curves(series, "optimiser steps", "bits per token"),
+                "Training and validation. Where the exact curve of the mode order lies below the NELBO, drawing orders at random costs that "
+                "much.",
+            )
+        )
+    signal: dict[str, Any] = record.signal
+    if len(signal.get("step", [])) > 1:
+        out.append(
+            Picture(
+                "gradient_signal",
+                plots.gradient_signal(signal["step"], signal["variance"], signal["signal_to_noise"]),
+                "Variance of the schedule's gradient, and its signal-to-noise ratio: below 1 the order moves more by chance than by what is "
+                "learned.",
+            )
+        )
+    return out

@@ -1,0 +1,92 @@
+"""What a run or an evaluation left in its folder, read back as plain values and arrays: all that pages and comparisons are made of."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import OmegaConf
+
+
+@dataclass(frozen=True)
+class Record:
+    """config, provenance: of the training run. report: report.json. values: report_values.npz. metrics: one row a logged step.
+
+    order: of order_over_training.npz: step, expected_rank (from 1), entropy (nats). signal: of gradient_signal.npz. What a folder does not
+    have is empty.
+    """
+
+    folder: Path
+    report: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
+    order: dict[str, np.ndarray] = field(default_factory=dict)
+    signal: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return str(self.config.get("name", self.folder.name))
+
+    @property
+    def labels(self) -> list[str] | None:
+        """Of the positions, where the data have names for them."""
+        return self.report.get("labels")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def read_metrics(run: Path) -> pd.DataFrame:
+    """csv/metrics.csv of a run, and before it those that earlier parts of a resumed run left (metrics_1.csv, ...), by step."""
+    folder = run / "csv"
+    earlier = sorted(folder.glob("metrics_*.csv"), key=lambda path: int(path.stem.rpartition("_")[2]))
+    parts = [pd.read_csv(path) for path in (*earlier, folder / "metrics.csv") if path.is_file() and path.stat().st_size]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
+    """The record of ``folder``; run: the folder of the training run, where that is another one, as with eval.py.
+
+    Raises FileNotFoundError where there is no report.json.
+    """
+    folder = Path(folder)
+    run = folder if run is None else Path(run)
+    if not (folder / "report.json").is_file():
+        raise FileNotFoundError(
+            f"no report in {folder}: it is no run that train.py has finished (with report set), nor an output of eval.py"
+        )
+    report = _json(folder / "report.json")
+    path = run / "config.yaml"
+    config: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else report.get("trained_with", {})
+    return Record(
+        folder,
+        report,
+        config,
+        _json(run / "provenance.json") or report.get("provenance", {}),
+        _arrays(folder / "report_values.npz"),
+        read_metrics(run),
+        _arrays(run / "order_over_training.npz"),
+        _arrays(run / "gradient_signal.npz"),
+    )
+
+
+def curve(metrics: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Optimiser steps done and values of a logged metric, without the rows that have none; the last of a step counts."""
+    if name not in metrics:
+        return np.zeros(0), np.zeros(0)
+    rows = metrics[["step", name]].dropna().drop_duplicates("step", keep="last").sort_values("step")
+    return rows["step"].to_numpy(dtype=float) + 1, rows[name].to_numpy(dtype=float)

@@ -1,0 +1,156 @@
+"""The report of one run or evaluation: a page that a newcomer can read, from what the folder holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from ordo.files import write_whole
+from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name, unit_of
+from ordo.report.order import in_words
+from ordo.report.page import Block, Folded, Grid, Lines, Link, Markup, Picture, Section, Text, render
+from ordo.report.pictures import likelihood_pictures, order_pictures, training_pictures
+from ordo.report.record import Record
+
+SHOWN_SAMPLES = 20
+SPLITS = {"val": "validation", "test": "test"}
+EXPLAINED = {
+    "shape": "Agreement of single columns with the training rows, 1 is best.",
+    "trend": "Agreement of pairs of columns with the training rows, 1 is best.",
+    "possible": "Share of samples that the task allows.",
+    "log_prob_of_possible": "Mean log-probability of those under the task's law, nats.",
+    "solved": "Share of puzzles solved.",
+    "unigram_entropy": "Entropy of single tokens, nats: low where samples repeat themselves.",
+}
+
+
+def duration(seconds: float) -> str:
+    """Such as ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
+    """What a reader should know first, in sentences."""
+    report, out = record.report, []
+    unit = unit_of([report, *(r.report for r in others.values())])
+    name = unit_name(unit, report["unit"])
+    if "expected_rank" in record.values:
+        entropy = float(record.values.get("order_entropy", float("nan")))
+        out.append(in_words(record.values["expected_rank"], entropy, record.labels))
+    best = min(("own_nelbo", "mode_exact"), key=lambda key: report["estimates"][key]["nats"])
+    out.append(f"{LABELS[best]}: {cell(report, best, unit)} {name} (mean ± standard error), lower is better.")
+    for label, other in others.items():
+        key = min(("own_nelbo", "mode_exact"), key=lambda key: other.report["estimates"][key]["nats"])
+        out.append(f"For comparison, {label}: {LABELS[key]} {cell(other.report, key, unit)} {name}.")
+    return out
+
+
+def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) -> Grid:
+    """A row a likelihood, a column a model, and what the row says."""
+    shown = {own_label: record, **others}
+    unit = unit_of([r.report for r in shown.values()])
+    entry = record.report["estimates"]
+    rows = [[LABELS[key], *(cell(r.report, key, unit) for r in shown.values()), MEANINGS[key]] for key in LABELS]
+    note = (
+        f"Mean ± standard error over sequences: {entry['own_nelbo']['sequences']} for the NELBOs, {entry['mode_exact']['sequences']} for "
+        "the others. Lower is better. One number misleads: a sharper order law tightens the bound without making the model better, so "
+        "compare models by the same row."
+    )
+    return Grid([unit_name(unit, record.report["unit"]), *shown, "what it says"], rows, note)
+
+
+def quality(report: Mapping[str, Any]) -> list[Block]:
+    """Metrics of samples, where there are any."""
+    rows = []
+    for values in (report.get("sample_quality") or {}).values():
+        for key, value in values.items():
+            if key.partition("_of_real")[1]:
+                continue
+            real = next((values[other] for other in values if other.startswith(f"{key}_of_real")), None)
+            words = EXPLAINED.get(key, f"Divergence of {key[0]}-grams from real ones, nats: 0 is best." if "gram_divergence" in key else "")
+            rows.append([key.replace("_", " "), f"{value:.4f}", "" if real is None else f"{real:.4f}", words])
+    note = f"Over {report.get('sampled')} samples. Real sequences beside other real ones show how good the figure can get."
+    return [Grid(["metric", "samples", "real sequences", "what it says"], rows, note)] if rows else []
+
+
+def about(record: Record) -> list[Block]:
+    """Times, data, versions, configuration: what it takes to run it again."""
+    report, provenance = record.report, record.provenance
+    seconds = {name.replace("_", " "): value for name, value in (report.get("seconds") or {}).items() if value is not None}
+    facts = [[f"time of {name}", duration(value)] for name, value in seconds.items()]
+    for key, words in (("parameters", "parameters"), ("steps", "optimiser steps")):
+        if report.get(key) is not None:
+            facts.append([words, f"{report[key]:,}"])
+    data = provenance.get("data", {})
+    kept = ("name", "source", "md5", "length", "vocab_size", "sequences", "tokenizer", "seed")
+    facts += [[f"data: {key.replace('_', ' ')}", json.dumps(data[key])] for key in kept if data.get(key) is not None]
+    if provenance:
+        facts.append(["command", " ".join(["python", *provenance["command"]])])
+        facts += [["code", str(provenance["git_commit"])], ["device", f"{provenance['device']} (× {provenance.get('devices', 1)})"]]
+        packages = {"python": provenance["python"], **provenance["packages"]}
+        facts.append(["versions", ", ".join(f"{name} {version}" for name, version in packages.items() if version)])
+    blocks: list[Block] = [Grid(["", ""], facts)]
+    if data:
+        blocks.append(Folded("Everything known of the data", json.dumps(data, indent=1)))
+    if record.config:
+        blocks.append(Folded("The whole configuration", OmegaConf.to_yaml(OmegaConf.create(record.config))))
+    return blocks
+
+
+def sections(
+    record: Record, others: Mapping[str, Record], own_label: str, more: Sequence[Picture], trace: str | None, links: Sequence[Link]
+) -> list[Section]:
+    report = record.report
+    samples: list[str] = report.get("samples") or []
+    drawn = report.get("sampled", len(samples))
+    note = f"The first {len(samples)} of {drawn}; all are in {report['samples_file']}." if drawn > len(samples) else ""
+    shown: list[Block] = [*quality(report), *more]
+    if trace is not None:
+        shown += [Text("How samples came about: move the slider, press play, point at a token."), Markup(trace)]
+    if samples:
+        shown.append(Lines(samples[:SHOWN_SAMPLES], note))
+    return [
+        Section("How likely the data are", [likelihoods(record, others, own_label), *links, *likelihood_pictures(record)[:1]]),
+        Section("In which order tokens are decoded", list(order_pictures(record))),
+        Section("Samples", shown),
+        Section("Where the loss is", list(likelihood_pictures(record)[1:])),
+        Section("Training", list(training_pictures(record))),
+        Section("The run", about(record)),
+    ]
+
+
+def run_page(
+    record: Record,
+    *,
+    others: Mapping[str, Record] | None = None,
+    own_label: str = "model",
+    more: Sequence[Picture] = (),
+    trace: str | None = None,
+    links: Sequence[Link] = (),
+) -> tuple[str, list[Picture]]:
+    """The page, and its pictures.
+
+    others: label -> record of runs whose likelihoods stand beside this one's. more: pictures of the samples. trace: HTML of
+    ``ordo.plots.trace_fragment``. links: to other pages.
+    """
+    report = record.report
+    data = (record.provenance.get("data") or {}).get("name", "")
+    split = SPLITS.get(report.get("split", ""), "")
+    subtitle = f"Masked diffusion model with a learned or fixed order of decoding, on the {split} split of the data “{data}”."
+    parts = sections(record, others or {}, own_label, more, trace, links)
+    pictures = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
+    return render(f"{record.name}: report", subtitle, summary(record, others or {}), parts), pictures
+
+
+def save_page(page: str, pictures: Sequence[Picture], folder: Path, name: str = "report.html") -> None:
+    """The page, ``report.html`` unless named otherwise, and its pictures once more as PNGs in ``pictures/``."""
+    for picture in pictures:
+        write_whole(folder / "pictures" / f"{picture.name}.png", lambda path, png=picture.png: path.write_bytes(png))
+    write_whole(folder / name, lambda path: path.write_text(page, encoding="utf-8"))

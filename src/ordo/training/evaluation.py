@@ -1,0 +1,217 @@
+"""Evaluating a trained model: likelihoods, many orders, samples and how they came about; and the report of all of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from rich.console import Group
+from rich.table import Table
+
+from ordo import plots
+from ordo.data import SequenceData, TableData
+from ordo.data.module import Batch, Rows
+from ordo.files import write_json, write_whole
+from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
+from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, save_page, unit_of
+from ordo.report.numbers import unit_name
+from ordo.report.order import law_arrays
+from ordo.report.page import Link
+from ordo.report.run_page import SHOWN_SAMPLES
+from ordo.samplers import Sampler, Trace, sample_batches
+from ordo.training.build import ConfigError, build
+from ordo.training.module import OrderDiffusion
+
+SHOWN_TRACES = 4
+# Orders and sequences of the picture of many orders: a bidirectional denoiser needs ``length`` calls an order and sequence.
+MANY = {True: (64, 100), False: (16, 8)}
+
+Progress = Callable[..., Iterable[Any]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Of one model on one split. orders: None where they were not asked for. trace: of the samples, on the CPU, with the history of the
+    first rows; None for no samples. quality: metric -> name -> value. seconds: of every part.
+    """
+
+    split: str
+    report: LikelihoodReport
+    orders: ManyOrders | None
+    order_sequences: int
+    trace: Trace | None
+    quality: dict[str, dict[str, float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def check_report(settings: DictConfig) -> None:
+    """Raises ConfigError for settings that would fail only after training."""
+    if settings.split not in ("val", "test"):
+        raise ConfigError(f"split={settings.split!r}: choose val or test")
+    if settings.get("weights", "last") not in ("last", "best"):  # eval.py has a checkpoint instead
+        raise ConfigError(f"weights={settings.weights!r}: choose last or best")
+    for name in ("sequences", "draws", "importance_draws", "exact_sequences", "batch_size"):
+        value = settings[name]
+        if not (isinstance(value, int) and value >= 1) and not (value is None and name in ("sequences", "exact_sequences")):
+            raise ConfigError(f"{name}={value}: must be a positive whole number")
+    for name in ("samples", "orders"):
+        value = settings[name]
+        if not (isinstance(value, int) and value >= 0) and not (value is None and name == "orders"):
+            raise ConfigError(f"{name}={value}: must be a whole number, 0 for none")
+    for name, node in (settings.metrics or {}).items():
+        if node is not None and not callable(build(node, f"metrics.{name}")):
+            raise ConfigError(
+                f"metrics.{name} must make a callable (samples, real, data) -> dict of numbers, as ordo.training.SampleQuality"
+            )
+
+
+def split_of(data: SequenceData, settings: DictConfig) -> Rows:
+    return data.val_set if settings.split == "val" else data.test_set  # all of them, also where ranks share the loader
+
+
+def evenly(rows: Rows, n: int | None) -> Batch:
+    """n rows, evenly spaced; None: all."""
+    n = len(rows) if n is None else min(n, len(rows))
+    return rows.batch(torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).round().long())
+
+
+def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, watch: Progress) -> LikelihoodReport:
+    """The likelihood report of a module on ``settings.split`` of its data. Raises ConfigError for unusable settings."""
+    check_report(settings)
+    batch = evenly(split_of(data, settings), settings.sequences)
+    module.eval()
+    return likelihood_report(
+        module.denoiser,
+        module.schedule.law(),
+        batch.tokens.to(module.device),
+        draws=settings.draws,
+        importance_draws=settings.importance_draws,
+        exact_sequences=settings.exact_sequences,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        unit=data.unit,
+        entropy=data.entropy,
+        progress=watch,
+        **{name: value.to(module.device) for name, value in batch.given.items()},
+    )
+
+
+def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, watch: Progress) -> Evaluation:
+    """Likelihoods, the same sequences in many orders, samples and their metrics. Raises ConfigError."""
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        begun = time.perf_counter()
+        result = work()
+        seconds[name] = time.perf_counter() - begun
+        return result
+
+    report = timed("likelihoods", lambda: evaluate(module, data, settings, watch))
+    rows, device = split_of(data, settings), module.device
+    orders, sequences = MANY[module.denoiser.order_causal]
+    orders = orders if settings.orders is None else settings.orders
+    batch = evenly(rows, min(sequences, settings.sequences or sequences))
+    many = None
+    if orders and data.length > 1:
+        given = {name: value.to(device) for name, value in batch.given.items()}
+        many = timed(
+            "many_orders",
+            lambda: many_orders(
+                module.denoiser, batch.tokens.to(device), module.schedule.law(), orders, settings.seed, batch_size=settings.batch_size,
+                progress=watch, **given,
+            ),
+        )  # fmt: skip
+    trace, quality = None, {}
+    if settings.samples:
+        n, schedule = settings.samples, module.schedule
+        given = rows.given(n, device)
+        trace = timed(
+            "sampling",
+            lambda: sample_batches(
+                module.denoiser, Sampler(), n, settings.batch_size, lambda starts: watch(starts, "sampling"), schedule=schedule,
+                seed=settings.seed, history=SHOWN_TRACES, **given,
+            ),
+        )  # fmt: skip
+        metrics = {name: build(node, f"metrics.{name}") for name, node in (settings.metrics or {}).items() if node is not None}
+        quality = timed("metrics", lambda: {name: dict(metric(trace, rows, data)) for name, metric in metrics.items()})
+    return Evaluation(settings.split, report, many, len(batch.tokens), trace, quality, seconds)
+
+
+def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData, folder: Path, **extra: Any) -> None:
+    """``report.json``, ``report_values.npz`` (per sequence, and all that pictures are drawn from) and the samples, a table's as CSV.
+
+    extra: more entries of report.json; its ``seconds`` join those of the evaluation.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(module.schedule)
+    out: dict[str, Any] = done.report.as_dict() | {"split": done.split, "labels": data.labels, "precedence": data.precedence}
+    if done.orders is not None:
+        arrays |= {"order_nll_uniform": done.orders.uniform.numpy(), "order_nll_own": done.orders.own.numpy()}
+        out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
+    if done.trace is not None:
+        tokens = done.trace.tokens
+        texts = data.decode(tokens[:SHOWN_SAMPLES])
+        name = "drawn.csv" if isinstance(data, TableData) else "drawn.txt"
+        out |= {"samples": texts, "sampled": len(tokens), "samples_file": name, "sample_quality": done.quality}
+        if isinstance(data, TableData):
+            frame = data.codec.decode(tokens, seed=0)
+            write_whole(folder / name, lambda path: frame.to_csv(path, index=False))
+        else:
+            lines = "".join(text.replace("\n", "\\n") + "\n" for text in data.decode(tokens))  # one sequence a line
+            write_whole(folder / name, lambda path: path.write_text(lines, encoding="utf-8"))
+    out |= extra | {"seconds": extra.get("seconds", {}) | done.seconds}
+    write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **arrays))
+    write_json(folder / "report.json", out)
+
+
+def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
+    """Of a table: its columns, and its pairs of columns, drawn beside real ones."""
+    if done.trace is None or not isinstance(data, TableData) or len(done.trace.tokens) < 100:
+        return []
+    real, drawn, kinds = data.frames["train"], data.codec.decode(done.trace.tokens, seed=0), data.codec.kinds
+    names = list(kinds)
+    return [
+        Picture("marginals", plots.marginals(real, drawn, names, kinds), "Every column: sampled rows beside the training rows."),
+        Picture(
+            "pair_difference",
+            plots.pair_difference(association_difference(real, drawn, kinds), names),
+            "Pairs of columns: difference between how strongly they depend on each other in samples and in training rows. Dark is alike.",
+        ),
+    ]
+
+
+def save_report_page(
+    done: Evaluation,
+    data: SequenceData,
+    folder: Path,
+    run: Path | None = None,
+    *,
+    others: Mapping[str, Record] | None = None,
+    own_label: str = "model",
+    links: Iterable[Link] = (),
+) -> None:
+    """``report.html`` of what ``save_evaluation`` has written; run: the folder of the training run, if another one."""
+    trace = None if done.trace is None else trace_fragment(done.trace, data)
+    page, pictures = run_page(
+        read_record(folder, run), others=others, own_label=own_label, more=sample_pictures(done, data), trace=trace, links=list(links)
+    )
+    save_page(page, pictures, folder)
+
+
+def report_table(reports: Mapping[str, LikelihoodReport], title: str) -> Group:
+    """A row per likelihood, a column per model: mean +- standard error."""
+    shown = {name: report.as_dict() for name, report in reports.items()}
+    unit = unit_of(list(shown.values()))
+    table = Table()
+    table.add_column(unit_name(unit, next(iter(reports.values())).unit))
+    for name in shown:
+        table.add_column(name, justify="right")
+    for key, label in LABELS.items():
+        table.add_row(label, *(cell(report, key, unit) for report in shown.values()))
+    return Group(title, table)  # a title of the table itself would be wrapped to the table's width
