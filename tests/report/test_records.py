@@ -1,0 +1,108 @@
+"""Records of runs: logs of resumed runs, orders in words, paired differences, names of runs."""
+
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ordo.order import PlackettLuce
+from ordo.report import Record, cell, unit_of
+from ordo.report.comparison import labels, paired
+from ordo.report.order import in_words, law_arrays
+from ordo.report.record import curve, read_metrics, read_record
+from ordo.report.run_page import duration
+from ordo.schedules import FreeTable, Power
+
+
+def record(folder="outputs/a", config=None, data="set", split="val", **values):
+    provenance = {"data": {"name": data, "seed": hash(str(folder)) % 7}}
+    return Record(folder, {"split": split}, config or {}, provenance, {name: np.asarray(v, dtype=float) for name, v in values.items()})
+
+
+def test_a_log_that_was_resumed(tmp_path):
+    (tmp_path / "csv").mkdir()
+    pd.DataFrame({"step": [9, 19, 19], "loss": [3.0, 2.0, np.nan], "val": [np.nan, np.nan, 2.5]}).to_csv(tmp_path / "csv" / "metrics_1.csv")
+    pd.DataFrame({"step": [19, 29], "loss": [1.9, 1.0]}).to_csv(tmp_path / "csv" / "metrics.csv")
+    metrics = read_metrics(tmp_path)
+    steps, values = curve(metrics, "loss")
+    assert steps.tolist() == [10, 20, 30]
+    assert values.tolist() == [3.0, 1.9, 1.0], "the resumed run's own value of a step that both have"
+    assert [x.tolist() for x in curve(metrics, "val")] == [[20], [2.5]]
+    assert curve(metrics, "nothing")[0].size == 0
+    assert read_metrics(tmp_path / "elsewhere").empty
+
+
+def test_a_folder_without_a_report(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no report in"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("log_w", "labels", "words"),
+    [
+        (torch.zeros(8), None, "uniformly random"),
+        (-20.0 * torch.arange(8), None, "all but fixed: left to right"),
+        (20.0 * torch.arange(8), None, "all but fixed: right to left"),
+        (0.5 * torch.arange(8), None, r"leans right to left; it is still random to \d\d%"),
+        (20.0 * torch.tensor([3, 0, 2, 1]), ["age", "sex", "job", "pay"], "all but fixed: columns age, job first, pay, sex last"),
+    ],
+)
+def test_orders_in_words(log_w, labels, words):
+    law = PlackettLuce(log_w)
+    assert re.search(words, in_words(law.expected_rank().numpy(), float(law.entropy()[0]), labels))
+
+
+def test_arrays_are_those_of_the_law():
+    torch.manual_seed(0)
+    schedule = Power(5, FreeTable(5, init_std=1.0)).requires_grad_(False)
+    arrays, law = law_arrays(schedule), schedule.law()
+    assert isinstance(law, PlackettLuce)
+    w = law.log_w.exp().numpy()
+    assert w.max() > 2 * w.min()
+    assert arrays["alpha"] == pytest.approx(1 - arrays["t"][:, None] ** w, abs=1e-12)
+    assert arrays["precedence"] + arrays["precedence"].T == pytest.approx(1 - np.eye(5))
+    rank = arrays["orders"].argsort(1) + 1
+    error = rank.std(0) / math.sqrt(len(rank))
+    assert (abs(rank.mean(0) - arrays["expected_rank"]) < 4 * error + 1e-9).all()
+    assert arrays["order_entropy"] == pytest.approx(float(law.entropy()[0]))
+
+
+def test_paired_differences():
+    values = np.random.default_rng(0).normal(size=(2, 50))
+    a, b = record(own_nelbo=values[0]), record("outputs/b", own_nelbo=values[1] + values[0])
+    mean, error = paired(a, b, "own_nelbo")
+    assert mean == pytest.approx(values[1].mean())
+    assert error == pytest.approx(values[1].std(ddof=1) / math.sqrt(50))
+    assert paired(a, record(data="another", own_nelbo=values[0]), "own_nelbo") is None
+    assert paired(a, record(split="test", own_nelbo=values[0]), "own_nelbo") is None
+    assert paired(a, record(own_nelbo=values[0, :9]), "own_nelbo") is None
+    some, others = ({"mode_exact": values[0], "exact_rows": rows} for rows in (np.arange(50), np.arange(50) * 2))
+    assert paired(record(**some), record(**some), "mode_exact") == pytest.approx((0, 0))
+    assert paired(record(**some), record(**others), "mode_exact") is None
+
+
+def test_names_of_runs_differ():
+    one = {"seed": 0, "optimizer": {"lr": 0.1}}
+    runs = [record("outputs/A/1", one), record("outputs/A/2", one | {"optimizer": {"lr": 0.2}})]
+    assert labels(runs) == ["lr 0.1", "lr 0.2"]
+    assert labels([record("outputs/A/1", one), record("outputs/A/2", one)]) == ["1", "2"]
+    long = [record(f"outputs/A/{i}", one | {f"part{i}_{k}": i for k in range(9)}) for i in range(2)]
+    assert labels(long) == ["0", "1"]
+    assert labels([record("outputs/A/x", one), record("outputs/B/x", one)]) == ["A/x", "B/x"]
+
+
+def test_units():
+    estimates = {"own_nelbo": {"nats": 3.0, "nats_above_entropy": 1.0, "standard_error": 0.5, "bits_per_token": 2.0}}
+    estimates["own_nelbo"]["bits_per_token_standard_error"] = 0.25
+    known, table, text = ({"entropy": e, "unit": u, "estimates": estimates} for e, u in ((2.0, "token"), (None, "column"), (None, "char")))
+    assert [unit_of([r]) for r in (known, table, text)] == ["nats_above_entropy", "nats", "bits_per_token"]
+    assert unit_of([known, text]) == "bits_per_token"
+    shown = [cell(r, "own_nelbo", unit_of([r])) for r in (known, table, text)]
+    assert shown == ["1.000 ± 0.500", "3.000 ± 0.500", "2.0000 ± 0.2500"]
+
+
+def test_durations():
+    assert [duration(s) for s in (4.21, 59.96, 200, 7500)] == ["4.2 s", "60.0 s", "3 min 20 s", "2 h 5 min"]
