@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -95,6 +96,9 @@ def cases():
         profile = 3 * np.exp(-np.arange(n) / max(n / 5, 1)) + 0.2
         yield f"step_sizes-{n}", lambda p=profile, c=calls: plots.step_sizes(p, [best_sizes(p_tensor(p), k) for k in c])
     yield "step_sizes-names", lambda: plots.step_sizes(np.ones(64), {LONG * 2: [64], "one by one": [1] * 64})
+    late = {"a": (np.arange(9) * 100_000, np.arange(9) / 1e5)}
+    yield "training_curves-late", lambda: plots.training_curves(late, "training step", "NELBO (bits per character)")
+    yield "loss_by_revealed-unit", lambda: plots.loss_by_revealed({"a": (np.ones(9), np.ones(9))}, unit="bits per character")
     for count in (1, 3, 12):
         series = {f"{LONG * 3 if i == 1 else 'law'} {i}": (np.arange(1, 9), RANDOM.uniform(1, 2, 8)) for i in range(count)}
         yield f"training_curves-{count}", lambda s=series: plots.training_curves(s, LONG * 2, LONG * 2)
@@ -131,8 +135,6 @@ def bins(n):
 
 
 def p_tensor(p):
-    import torch
-
     return torch.from_numpy(p)
 
 
@@ -174,6 +176,8 @@ def test_texts_lie_within_the_figure_and_apart(name, monkeypatch):
         both = Bbox.intersection(one, other)
         # Boxes have the font's ascent and descent, which few letters fill: a pixel or two of overlap are of empty space.
         assert both is None or min(both.width, both.height) <= 2, f"{a!r} lies on {b!r}"
+        if min(one.y1, other.y1) - max(one.y0, other.y0) > 0.5 * min(one.height, other.height):  # on one line
+            assert max(one.x0, other.x0) - min(one.x1, other.x1) > 3, f"{a!r} runs into {b!r}"
     for axes in figure.axes:
         if axes.get_visible() and axes.get_label() != "<colorbar>":
             size = axes.get_window_extent().transformed(figure.dpi_scale_trans.inverted())

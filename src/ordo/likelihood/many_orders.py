@@ -73,5 +73,5 @@ def many_orders(
             log_p[i, rows] = order_log_prob(denoiser, tokens[rows], order, *given).cpu()
     mean = -log_p.mean(1)
     bound = (math.log(orders) - log_p[orders : 2 * orders].logsumexp(0)).mean().item()
-    named = dict(zip(("left to right", "right to left", "mode order"), mean[2 * orders :].tolist(), strict=True))
+    named: dict[str, float] = dict(zip(("left to right", "right to left", "mode order"), mean[2 * orders :].tolist(), strict=True))
     return ManyOrders(mean[:orders], mean[orders : 2 * orders], named, bound)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -31,7 +31,7 @@ def loss_by_revealed(curves: Mapping[str, Pair], unit: str = "nats") -> Figure:
         colour = add_line(axes, i, revealed, mean, name)
         axes.fill_between(revealed, mean - 2 * error, mean + 2 * error, color=colour, alpha=0.2, linewidth=0)
     axes.set_xlabel("tokens revealed")
-    axes.set_ylabel(f"loss of the next token ({unit}, ± 2 s.e.)")
+    axes.set_ylabel(f"loss of the next token\n({unit}, ± 2 s.e.)")
     axes.xaxis.set_major_locator(whole_numbers())
     _finish(figure, axes)
     return figure
@@ -69,7 +69,7 @@ def against_calls(panels: Mapping[str, Mapping[str, Pair]]) -> Figure:
         axes.set_xscale("log", base=2)
         values = np.concatenate([array(y) for _, y in series.values()]) if series else np.ones(1)
         axes.set_yscale("log" if 0 < 8 * values.min() < values.max() else "linear")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel("denoiser calls a sequence")
         axes.set_ylabel(wrapped(label, 45))
         axes.grid(alpha=0.3, which="both")

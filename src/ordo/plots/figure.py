@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -61,8 +61,8 @@ def wrapped(label: str, most: int) -> str:
 
 
 def whole_numbers() -> MaxNLocator:
-    """Ticks at whole numbers only, as many as labels fit."""
-    return MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
+    """Ticks at whole numbers only, so few that labels of six digits stay apart."""
+    return MaxNLocator(7, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1)
 
 
 def position_ticks(axis: Axis, length: int, labels: Sequence[str] | None, most: int = 32) -> None:
@@ -73,7 +73,7 @@ def position_ticks(axis: Axis, length: int, labels: Sequence[str] | None, most: 
     shown = range(0, length, math.ceil(length / most))
     axis.set_major_locator(FixedLocator(list(shown)))
     size = 9 if len(shown) <= 16 else 7
-    axis.set_ticklabels([shorten(labels[i]) for i in shown], fontsize=size, rotation=90 if axis.axis_name == "x" else 0)
+    axis.set_ticklabels([shorten(labels[i]) for i in shown], fontsize=size, rotation=90 if isinstance(axis, XAxis) else 0)
 
 
 def spread_apart(values: Sequence[float] | np.ndarray, gap: float, low: float, high: float) -> np.ndarray:

@@ -64,5 +64,7 @@ def order_nll_violin(nll: Mapping[str, ArrayLike | Tensor] | ArrayLike | Tensor,
             va="center", fontsize=8, annotation_clip=False,
         )  # fmt: skip
     handles = [axes.lines[0], axes.lines[1]]
-    figure.legend(handles, ["an order", "mean of the orders"], loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    figure.legend(
+        handles, ["an order", "mean of the orders"], loc="outside upper left", ncols=2, frameon=False, fontsize=8, markerscale=1.4
+    )
     return figure

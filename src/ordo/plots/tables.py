@@ -54,7 +54,7 @@ def marginals(real: pd.DataFrame, synthetic: pd.DataFrame, names: Sequence[str],
         else:
             _histogram(axes, first.to_numpy(), second.to_numpy())
             gone = first.isna().mean(), second.isna().mean()
-            note = f"\nmissing: {gone[0]:.1%} | {gone[1]:.1%}" if max(gone) > 0 else ""
+            note = f"\nmissing: {gone[0]:.1%} real, {gone[1]:.1%} synth." if max(gone) > 0 else ""
         axes.set_title(shorten(name, 30) + note, fontsize=9)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
@@ -88,7 +88,7 @@ def _bars(axes: Axes, real: pd.Series, synthetic: pd.Series, by_value: bool) -> 
     at = np.arange(len(labels))
     axes.barh(at - 0.2, shares[0], 0.4, color=REAL)
     axes.barh(at + 0.2, shares[1], 0.4, color=SYNTHETIC)
-    axes.yaxis.set_major_locator(FixedLocator(list(at)))
+    axes.yaxis.set_major_locator(FixedLocator(list(range(len(labels)))))
     axes.set_yticklabels(labels)
     axes.set_ylim(max(len(labels), 1) - 0.5, -0.5)
     axes.xaxis.set_major_locator(MaxNLocator(4))
