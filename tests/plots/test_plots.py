@@ -103,7 +103,7 @@ def test_schedule_curves_are_the_columns_and_legend_or_colour_bar_says_which():
 def test_long_sequences_thin_their_labels():
     length = 100
     figure = schedule_curves([0, 1], np.ones((2, length)), [str(i) for i in range(length)])
-    assert texts(figure.axes[1].yaxis) == [str(i) for i in range(0, length, 5)]
+    assert texts(figure.axes[1].yaxis) == [str(i) for i in range(0, length, 4)]
 
 
 def test_loss_by_revealed_has_a_curve_and_a_band_per_law():

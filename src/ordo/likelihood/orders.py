@@ -6,6 +6,8 @@ Which number answers which question: see ``ordo.likelihood.report``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -125,7 +127,41 @@ def importance_bound(
     return torch.stack(per_order, -1).logcumsumexp(-1) - counts.log()
 
 
+@dataclass(frozen=True)
+class OrderLoss:
+    """-log mu of every token of sequences decoded in one order each, float64 nats.
+
+    by_revealed, by_position (batch, length): of the token decoded after i others, and of the token at position i; NaN beyond a row's last
+    and where nothing is decoded. revealed (batch, length) int64: tokens decoded before the one at position i, of which given ones are
+    none; meaningful where by_position is.
+    """
+
+    by_revealed: Tensor
+    by_position: Tensor
+    revealed: Tensor
+
+
 @torch.no_grad()
+def order_loss(denoiser: Denoiser, tokens: Tensor, order: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderLoss:
+    """The losses of tokens (batch, length) in the orders (batch, length) of all positions.
+
+    known (batch, length) bool: positions given from the start, which do not count as others. lengths (batch,): later positions are padding.
+    """
+    length, known = tokens.shape[1], there(known, lengths)
+    order = arrange(order, known, lengths)
+    loss = -denoiser.order_log_prob(tokens, order, **seen(denoiser, tokens, lengths)).double()
+    by_position = torch.empty_like(loss).scatter_(1, order, loss)
+    revealed = order.argsort(1)
+    fixed = not_decoded(known, lengths, length)
+    if fixed is None:
+        return OrderLoss(loss, by_position, revealed)
+    n_known = 0 if known is None else known.sum(1, keepdim=True)
+    rank = torch.arange(length, device=tokens.device) + n_known
+    end = length if lengths is None else lengths[:, None]
+    by_revealed = loss.gather(1, rank.expand_as(tokens).clamp(max=length - 1)).masked_fill(rank >= end, torch.nan)
+    return OrderLoss(by_revealed, by_position.masked_fill(fixed, torch.nan), revealed - n_known)
+
+
 def loss_by_rank(
     denoiser: Denoiser,
     law: OrderLaw,
@@ -134,21 +170,6 @@ def loss_by_rank(
     known: Tensor | None = None,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """-log mu of every token under one drawn order a sequence, float64 nats, (batch, length) each: of the token decoded after i others, and
-    of the token at position i.
-
-    known (batch, length) bool: positions given from the start, which do not count as others. lengths (batch,): later positions are padding.
-    NaN beyond a row's last, and where nothing is decoded.
-    """
-    length, known = tokens.shape[1], there(known, lengths)
-    order = arrange(law.sample(tokens.shape[0], generator), known, lengths)
-    loss = -denoiser.order_log_prob(tokens, order, **seen(denoiser, tokens, lengths)).double()
-    by_position = torch.empty_like(loss).scatter_(1, order, loss)
-    fixed = not_decoded(known, lengths, length)
-    if fixed is None:
-        return loss, by_position
-    n_known = 0 if known is None else known.sum(1, keepdim=True)
-    rank = torch.arange(length, device=tokens.device) + n_known
-    end = length if lengths is None else lengths[:, None]
-    by_rank = loss.gather(1, rank.expand_as(tokens).clamp(max=length - 1)).masked_fill(rank >= end, torch.nan)
-    return by_rank, by_position.masked_fill(fixed, torch.nan)
+    """``by_revealed`` and ``by_position`` of ``order_loss`` under one drawn order a sequence, (batch, length) each."""
+    drawn = order_loss(denoiser, tokens, law.sample(len(tokens), generator), known, lengths)
+    return drawn.by_revealed, drawn.by_position

@@ -12,6 +12,7 @@ One number misleads: a sharper order law tightens the NELBO without improving th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,9 +20,11 @@ import torch
 from torch import Tensor
 
 from ordo.denoisers import Denoiser
-from ordo.likelihood.orders import importance_bound, loss_by_rank, nelbo, order_log_prob
+from ordo.likelihood.orders import OrderLoss, importance_bound, nelbo, order_log_prob, order_loss
 from ordo.order import OrderLaw, not_decoded, uniform_law
 from ordo.randomness import StepRandom, seeded_generator
+
+REVEALED_BINS = 32  # of the number revealed, in the loss by position and number revealed
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class LikelihoodReport:
     """estimates by name, and by law the loss of a token by the number revealed before it and by its position: mean, standard error, nats.
 
     length: tokens of a sequence that are decoded; a mean, where given positions or padding differ between sequences.
+    loss_by_position_and_revealed: by law, see ``position_and_revealed``.
     values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all sequences, the others of ``values["exact_rows"]``.
     """
 
@@ -56,6 +60,7 @@ class LikelihoodReport:
     estimates: dict[str, Estimate]
     loss_by_revealed: dict[str, dict[str, list[float]]]
     loss_by_position: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    loss_by_position_and_revealed: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
 
@@ -63,9 +68,18 @@ class LikelihoodReport:
         return self.estimates[name].nats / (self.estimates[name].length * math.log(2))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-serialisable, without the values per sequence."""
-        out = asdict(replace(self, values={}))
+        """JSON-serialisable, without the values per sequence, and without the loss by position and number revealed of sequences longer
+        than 32: ``arrays`` has both.
+        """
+        out = asdict(replace(self, values={}, loss_by_position_and_revealed={}))
         del out["values"]
+        tables = self.loss_by_position_and_revealed
+        if all(len(table["nats"]) <= REVEALED_BINS for table in tables.values()):
+            out["loss_by_position_and_revealed"] = {
+                law: {key: value.tolist() for key, value in table.items()} for law, table in tables.items()
+            }
+        else:
+            del out["loss_by_position_and_revealed"]
         for name, estimate in self.estimates.items():
             scale = 1 / (estimate.length * math.log(2))
             out["estimates"][name] |= {
@@ -76,6 +90,11 @@ class LikelihoodReport:
             if self.entropy is not None:
                 out["estimates"][name]["nats_above_entropy"] = estimate.nats - self.entropy
         return out
+
+    def arrays(self) -> dict[str, Tensor]:
+        """By name, on the CPU: ``values``, and ``LAW_position_revealed_KEY`` for nats, count and edges of both laws."""
+        tables = self.loss_by_position_and_revealed
+        return self.values | {f"{law}_position_revealed_{key}": value for law, table in tables.items() for key, value in table.items()}
 
 
 def batches(size: int, *tensors: Tensor | None) -> list[tuple[Tensor | None, ...]]:
@@ -92,6 +111,24 @@ def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
     mean = curve.nansum(0) / count
     variance = torch.where(there, (curve - mean) ** 2, 0.0).sum(0) / (count - 1)  # NaN of one sequence, as 0 / 0
     return {"nats": mean.tolist(), "standard_error": (variance / count).sqrt().tolist()}
+
+
+def position_and_revealed(parts: Sequence[OrderLoss]) -> dict[str, Tensor]:
+    """Loss of a token by its position and by the number revealed before it, over all sequences of the parts, on the CPU.
+
+    edges (bins + 1,) int64: bin b holds the numbers from edges[b] to edges[b + 1] - 1; one a bin up to length 32, else 32 bins of about
+    equal width. nats (length, bins) float64: mean, NaN where never seen. count (length, bins) int64: tokens it is over.
+    """
+    loss = torch.cat([part.by_position for part in parts]).cpu()
+    revealed = torch.cat([part.revealed for part in parts]).cpu()
+    length = loss.shape[1]
+    bins = min(length, REVEALED_BINS)
+    edges = torch.linspace(0, length, bins + 1, dtype=torch.float64).round().long()
+    decoded = ~loss.isnan()
+    cell = torch.arange(length) * bins + torch.bucketize(revealed.contiguous(), edges[1:-1], right=True)
+    count = torch.bincount(cell[decoded], minlength=length * bins)
+    total = torch.bincount(cell[decoded], loss[decoded], minlength=length * bins)
+    return {"nats": (total / count).view(length, bins), "count": count.view(length, bins), "edges": edges}
 
 
 @torch.no_grad()
@@ -111,7 +148,7 @@ def likelihood_report(
     known: Tensor | None = None,
     lengths: Tensor | None = None,
 ) -> LikelihoodReport:
-    """All four likelihoods, and the loss by the number revealed and by position.
+    """All four likelihoods, and the loss by the number revealed, by position, and by both.
 
     tokens (n, length) on the denoiser's device. ``draws``: denoiser rows per sequence of each NELBO. ``exact_sequences``: evenly spaced
     sequences for what scores whole orders (mode, importance, curve); None: all for an order-causal denoiser, 64 for a bidirectional
@@ -132,7 +169,7 @@ def likelihood_report(
     laws = {"uniform": uniform, "own": law}
     watch = progress or (lambda batches, description: batches)
     values: dict[str, list[Tensor]] = {}
-    losses: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    losses: dict[str, list[OrderLoss]] = {}
     for i, (batch, *given) in enumerate(watch(batches(batch_size, tokens, known, lengths), "NELBO")):
         for name, each in laws.items():
             values.setdefault(f"{name}_nelbo", []).append(nelbo(denoiser, each, batch, draws, StepRandom(seed, i), *given))
@@ -142,8 +179,9 @@ def likelihood_report(
         bound = importance_bound(denoiser, law, batch, importance_draws, generator, *given)
         values.setdefault("importance", []).append(-bound[:, -1])
         for name, each in laws.items():
-            losses.setdefault(name, []).append(loss_by_rank(denoiser, each, batch, generator, *given))
-    by_revealed, by_position = ({name: mean_and_error(torch.cat([p[i] for p in parts])) for name, parts in losses.items()} for i in (0, 1))
+            losses.setdefault(name, []).append(order_loss(denoiser, batch, each.sample(len(batch), generator), *given))
+    by_revealed = {name: mean_and_error(torch.cat([part.by_revealed for part in parts])) for name, parts in losses.items()}
+    by_position = {name: mean_and_error(torch.cat([part.by_position for part in parts])) for name, parts in losses.items()}
     for curve in by_revealed.values():  # numbers that no sequence reaches
         reached = sum(not math.isnan(value) for value in curve["nats"])
         curve.update({key: values[:reached] for key, values in curve.items()})
@@ -158,6 +196,7 @@ def likelihood_report(
         estimates={name: Estimate.over(each, whole if name.endswith("nelbo") else part) for name, each in joined.items()},
         loss_by_revealed=by_revealed,
         loss_by_position=by_position,
+        loss_by_position_and_revealed={name: position_and_revealed(parts) for name, parts in losses.items()},
         settings={"draws": draws, "importance_draws": importance_draws, "exact_sequences": some, "seed": seed},
         values=joined | {"exact_rows": exact_rows},
     )

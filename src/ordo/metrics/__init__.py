@@ -12,11 +12,11 @@ from ordo.metrics.ngrams import ngram_divergence, unigram_entropy
 from ordo.metrics.orders import edges_kept, kendall_tau, precedence_accuracy
 from ordo.metrics.report import table_report
 from ordo.metrics.shape import shape, shape_by_column
-from ordo.metrics.trend import trend, trend_by_pair
+from ordo.metrics.trend import pair_associations, trend, trend_by_pair
 from ordo.metrics.wnmis import wnmis
 
 __all__ = [
     "AlphaBeta", "Kinds", "alpha_beta", "alpha_precision", "beta_recall", "c2st", "dcr", "edges_kept", "independent_columns", "kendall_tau",
-    "mle", "ngram_divergence", "precedence_accuracy", "shape", "shape_by_column", "table_report", "trend", "trend_by_pair",
-    "unigram_entropy", "wnmis",
+    "mle", "ngram_divergence", "pair_associations", "precedence_accuracy", "shape", "shape_by_column", "table_report", "trend",
+    "trend_by_pair", "unigram_entropy", "wnmis",
 ]  # fmt: skip

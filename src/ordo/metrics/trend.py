@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats.contingency import association
 
 from ordo.metrics.encoding import category_codes, joint_counts
 from ordo.metrics.inputs import NUMERIC, Kinds, checked
@@ -71,9 +71,7 @@ def trend_by_pair(
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     if len(kinds) < 2:
         raise ValueError(f"trend compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns")
-    if edges not in ("own", "real"):
-        raise ValueError(f"edges={edges!r}; use 'own' or 'real'")
-    codes = {column: _codes(real[column], synthetic[column], kind, edges) for column, kind in kinds.items()}
+    codes = _all_codes(real, synthetic, kinds, edges)
     scores: dict[tuple[str, str], float] = {}
     for a, b in combinations(kinds, 2):
         if kinds[a] == kinds[b] == NUMERIC:
@@ -83,11 +81,34 @@ def trend_by_pair(
     return scores
 
 
+def pair_associations(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, *, edges: Edges = "real") -> tuple[np.ndarray, np.ndarray]:
+    """How strongly every two columns depend on each other in the real table and in the synthetic one: (columns, columns) float64 each.
+
+    Pearson's rho of a numeric pair, in [-1, 1]; Cramer's V of the others, in [0, 1], by the categories and bins of ``trend_by_pair``, with
+    missing as one of them. Symmetric, 1 on the diagonal; NaN where a column is constant. ``edges``: see ``trend_by_pair``.
+    ``np.abs(first - second)`` is what ``ordo.plots.pair_difference`` draws. ValueError: as of ``trend_by_pair``, but one column will do.
+    """
+    real, synthetic = checked(kinds, real=real, synthetic=synthetic)
+    codes = _all_codes(real, synthetic, kinds, edges)
+    out = np.ones((2, len(kinds), len(kinds)))
+    for (i, a), (j, b) in combinations(enumerate(kinds), 2):
+        numeric = kinds[a] == kinds[b] == NUMERIC
+        out[0, i, j] = out[0, j, i] = _correlation(real, a, b) if numeric else _cramer(codes[a].real, codes[b].real)
+        out[1, i, j] = out[1, j, i] = _correlation(synthetic, a, b) if numeric else _cramer(codes[a].synthetic, codes[b].synthetic)
+    return out[0], out[1]
+
+
 @dataclass(frozen=True)
 class _Codes:
     real: np.ndarray
     synthetic: np.ndarray
     size: int
+
+
+def _all_codes(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, edges: Edges) -> dict[str, _Codes]:
+    if edges not in ("own", "real"):
+        raise ValueError(f"edges={edges!r}; use 'own' or 'real'")
+    return {column: _codes(real[column], synthetic[column], kind, edges) for column, kind in kinds.items()}
 
 
 def _codes(real: pd.Series, synthetic: pd.Series, kind: str, edges: Edges) -> _Codes:
@@ -132,5 +153,12 @@ def _contingency_similarity(a: _Codes, b: _Codes, threshold: float) -> float:
 
 
 def _cramer(a: np.ndarray, b: np.ndarray) -> float:
-    counts = pd.crosstab(a, b).to_numpy()
-    return float(association(counts, method="cramer")) if min(counts.shape) > 1 else float("nan")
+    """From the cells that occur: two columns of nearly unique values have a table that no memory holds."""
+    cells, count = np.unique(a * (b.max() + 1) + b, return_counts=True)
+    (_, row), (_, column) = (np.unique(part, return_inverse=True) for part in np.divmod(cells, b.max() + 1))
+    in_row, in_column = np.bincount(row, count), np.bincount(column, count)
+    freedom = min(len(in_row), len(in_column)) - 1
+    if freedom == 0:
+        return float("nan")
+    excess = (count.astype(np.float64) ** 2 / (in_row[row] * in_column[column])).sum() - 1  # chi^2 / rows
+    return math.sqrt(max(excess, 0.0) / freedom)

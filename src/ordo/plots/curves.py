@@ -7,23 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ordo.plots.figure import COLOURS, LINE_STYLES, array, new_figure
-
-LEGEND_CHARACTERS = 84  # what a row of the legend holds at 9 points in 6.4 inches
+from ordo.plots.figure import add_line, array, legend_above, new_figure, whole_numbers, wrapped
 
 Pair = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
-
-
-def _line(axes: Axes, i: int, x: np.ndarray, y: np.ndarray, name: str) -> str:
-    """Draws curve number i with a colour and a line style of its own; returns the colour."""
-    colour = COLOURS[i % len(COLOURS)]
-    style = LINE_STYLES[i % len(LINE_STYLES)]
-    axes.plot(x, y, color=colour, linestyle=style, marker="o" if len(x) <= 25 else None, markersize=3, label=name)
-    return colour
 
 
 def loss_by_revealed(curves: Mapping[str, Pair], unit: str = "nats") -> Figure:
@@ -38,11 +28,11 @@ def loss_by_revealed(curves: Mapping[str, Pair], unit: str = "nats") -> Figure:
         if mean.ndim != 1 or mean.shape != error.shape:
             raise ValueError(f"{name}: mean and standard error must have shape (length,), got {mean.shape} and {error.shape}")
         revealed = np.arange(len(mean))
-        colour = _line(axes, i, revealed, mean, name)
+        colour = add_line(axes, i, revealed, mean, name)
         axes.fill_between(revealed, mean - 2 * error, mean + 2 * error, color=colour, alpha=0.2, linewidth=0)
     axes.set_xlabel("tokens revealed")
-    axes.set_ylabel(f"loss of the next token ({unit}, ± 2 s.e.)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel(f"loss of the next token\n({unit}, ± 2 s.e.)")
+    axes.xaxis.set_major_locator(whole_numbers())
     _finish(figure, axes)
     return figure
 
@@ -55,9 +45,9 @@ def training_curves(series: Mapping[str, Pair], xlabel: str, ylabel: str) -> Fig
         x, y = array(pair[0]), array(pair[1])
         if x.ndim != 1 or x.shape != y.shape:
             raise ValueError(f"{name}: x and y must both have shape (n,), got {x.shape} and {y.shape}")
-        _line(axes, i, x, y, name)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
+        add_line(axes, i, x, y, name)
+    axes.set_xlabel(wrapped(xlabel, 75))
+    axes.set_ylabel(wrapped(ylabel, 40))
     _finish(figure, axes)
     return figure
 
@@ -75,25 +65,21 @@ def against_calls(panels: Mapping[str, Mapping[str, Pair]]) -> Figure:
             x, y = array(pair[0]), array(pair[1])
             if x.ndim != 1 or x.shape != y.shape:
                 raise ValueError(f"{name}: calls and values must both have shape (n,), got {x.shape} and {y.shape}")
-            _line(axes, names.index(name), x, y, name)
+            add_line(axes, names.index(name), x, y, name)
         axes.set_xscale("log", base=2)
         values = np.concatenate([array(y) for _, y in series.values()]) if series else np.ones(1)
         axes.set_yscale("log" if 0 < 8 * values.min() < values.max() else "linear")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel("denoiser calls a sequence")
-        axes.set_ylabel(label)
+        axes.set_ylabel(wrapped(label, 45))
         axes.grid(alpha=0.3, which="both")
         axes.spines[["top", "right"]].set_visible(False)
     handles = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
-    figure.legend([handles[n] for n in names], names, loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    legend_above(figure, [handles[name] for name in names], most=3)
     return figure
 
 
 def _finish(figure: Figure, axes: Axes) -> None:
-    """A grid, and the legend above the curves, where it hides none."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    names = [str(line.get_label()) for line in axes.get_lines()]
-    if names:
-        fit = LEGEND_CHARACTERS // (6 + max(map(len, names)))  # 6: the line sample and the gap
-        figure.legend(loc="outside upper center", ncols=max(1, min(len(names), 4, fit)), frameon=False, fontsize=9)
+    legend_above(figure, axes.get_lines())

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ordo.plots.figure import COLOURS, array, check_labels, new_figure, position_ticks
+from ordo.plots.figure import COLOURS, array, check_labels, new_figure, position_ticks, whole_numbers
 
 
 def rank_probability(orders: ArrayLike | Tensor) -> np.ndarray:
@@ -20,15 +19,31 @@ def rank_probability(orders: ArrayLike | Tensor) -> np.ndarray:
     orders: (n, length), each row the positions in decoding order. Returns (length, length): [position, rank from 0];
     rows and columns sum to 1.
     """
+    table = _checked(orders)
+    n, length = table.shape
+    rank = np.broadcast_to(np.arange(length), table.shape)
+    cell = table * length + rank
+    return np.bincount(cell.ravel(), minlength=length * length).reshape(length, length) / n
+
+
+def precedence(orders: ArrayLike | Tensor) -> np.ndarray:
+    """Share of the orders in which i is decoded before j: for laws without a closed form (``PlackettLuce.precedence`` has one).
+
+    orders: (n, length), each row the positions in decoding order. Returns (length, length): [i, j]; the diagonal is 0.
+    """
+    rank = np.argsort(_checked(orders), axis=1).astype(np.int32).T  # (length, n): rows are read as a whole
+    return np.stack([(row < rank).mean(1) for row in rank])
+
+
+def _checked(orders: ArrayLike | Tensor) -> np.ndarray:
+    """As int64. Raises ValueError unless every row is a permutation of 0..length-1."""
     table = array(orders)
     if table.ndim != 2 or table.size == 0:
         raise ValueError(f"orders must have shape (n, length), got {table.shape}")
-    n, length = table.shape
+    length = table.shape[1]
     if not np.array_equal(np.sort(table, axis=1), np.broadcast_to(np.arange(length), table.shape)):
         raise ValueError(f"every row of orders must be a permutation of 0..{length - 1}")
-    rank = np.broadcast_to(np.arange(length), table.shape)
-    cell = table.astype(np.int64) * length + rank
-    return np.bincount(cell.ravel(), minlength=length * length).reshape(length, length) / n
+    return table.astype(np.int64)
 
 
 def order_heatmap(rank_probability: ArrayLike | Tensor, labels: Sequence[str] | None = None) -> Figure:
@@ -44,7 +59,7 @@ def order_heatmap(rank_probability: ArrayLike | Tensor, labels: Sequence[str] | 
     figure = new_figure(6.4, min(7.0, max(4.0, 1.5 + 0.17 * length)))
     axes = figure.add_subplot()
     extent = (0.5, length + 0.5, length - 0.5, -0.5)  # ranks from 1, positions from 0, first position on top
-    image = axes.imshow(p, cmap="cividis", vmin=0.0, extent=extent, aspect="auto", interpolation="nearest")
+    image = axes.imshow(p, cmap="cividis", vmin=0.0, extent=extent, aspect="auto")
     figure.colorbar(image, ax=axes, label="probability")
     expected = p @ np.arange(1, length + 1)
     size, edge = (6.0, 0.6) if length <= 16 else (4.0, 0.6) if length <= 48 else (2.5, 0.0)
@@ -54,7 +69,7 @@ def order_heatmap(rank_probability: ArrayLike | Tensor, labels: Sequence[str] | 
     )  # fmt: skip
     axes.set_xlabel("rank in the decoding order (1 = first)")
     axes.set_ylabel("position")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(whole_numbers())
     position_ticks(axes.yaxis, length, labels)
     figure.legend(loc="outside upper left", frameon=False, markerscale=6 / size)
     return figure
@@ -96,14 +111,14 @@ def order_over_training(
     position_ticks(panels[0].yaxis, length, labels)
     bar = figure.colorbar(mesh, ax=panels[0], label="expected rank (1 = first)")
     bar.ax.invert_yaxis()
-    bar.locator = MaxNLocator(integer=True)
+    bar.locator = whole_numbers()
     bar.update_ticks()
     if h is not None:
         uniform = math.lgamma(length + 1)
         panels[1].axhline(uniform, color="0.45", linestyle="--", linewidth=1)
         panels[1].annotate(
-            "uniform", (1, uniform), xycoords=("axes fraction", "data"), xytext=(-4, -3), textcoords="offset points",
-            ha="right", va="top", color="0.35", fontsize=8,
+            "uniform", (1, uniform), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
+            va="center", color="0.35", fontsize=8, annotation_clip=False,
         )  # fmt: skip
         panels[1].plot(x, h, color=COLOURS[0], marker="o" if n <= 25 else None, markersize=3)
         panels[1].set_ylim(0, 1.08 * max(uniform, float(np.nanmax(h)), 1e-3))

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import FixedLocator
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ordo.plots.figure import COLOURS, array, new_figure
+from ordo.plots.figure import COLOURS, array, legend_above, new_figure, shorten, whole_numbers, wrapped
 
 MOST_ROWS = 60
 MOST_CHARACTERS = 60
@@ -43,10 +43,10 @@ def compare_settings(values: Sequence[ArrayLike | Tensor], labels: Sequence[str]
         axes.errorbar(row.mean(), i, xerr=spread, fmt="o", color=COLOURS[0], markersize=4, capsize=3 if len(row) > 1 else 0)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.yaxis.set_major_locator(FixedLocator(list(range(len(rows)))))
-    axes.set_yticklabels([n if len(n) <= MOST_CHARACTERS else n[: MOST_CHARACTERS - 1] + "…" for n in labels[: len(rows)]], fontsize=8)
+    axes.set_yticklabels([shorten(name, MOST_CHARACTERS) for name in labels[: len(rows)]], fontsize=8)
     if len(rows) < len(values):
         axes.set_ylabel(f"the first {len(rows)} of {len(values)}")
-    axes.set_xlabel(xlabel)
+    axes.set_xlabel(wrapped(xlabel, 60))
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -70,9 +70,9 @@ def search_history(number: ArrayLike | Tensor, values: ArrayLike | Tensor, ylabe
         stopped = x[~there]
         axes.plot(stopped, np.ones(len(stopped)), "|", color=COLOURS[1], markersize=12, transform=top, label="stopped early")
     axes.set_xlabel("trial")
-    axes.set_ylabel(ylabel)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel(wrapped(ylabel, 40))
+    axes.xaxis.set_major_locator(whole_numbers())
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
+    legend_above(figure, axes.get_lines())
     return figure

@@ -233,9 +233,9 @@ def report_table(reports: dict[str, LikelihoodReport], title: str) -> Group:
 
 
 def save_report(report: LikelihoodReport, folder: Path, **extra: Any) -> None:
-    """``report.json``, ``report_values.npz`` (per sequence) and ``loss_by_revealed.png``; makes the folder."""
+    """``report.json``, ``report_values.npz`` (``LikelihoodReport.arrays``) and ``loss_by_revealed.png``; makes the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "report_values.npz", **{name: values.numpy() for name, values in report.values.items()})  # type: ignore[arg-type]
+    np.savez(folder / "report_values.npz", **{name: values.numpy() for name, values in report.arrays().items()})  # type: ignore[arg-type]
     write_json(folder / "report.json", report.as_dict() | extra)
     curves = {name: (curve["nats"], curve["standard_error"]) for name, curve in report.loss_by_revealed.items()}
     plots.save(plots.loss_by_revealed(curves), folder / "loss_by_revealed.png")
