@@ -17,6 +17,7 @@ import hydra
 import numpy as np
 import pandas as pd
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
@@ -24,15 +25,20 @@ from torch import Tensor
 
 from ordo.data import DataError, TableCodec, Vocabulary
 from ordo.data.columns import CategoricalColumn
+from ordo.data.decoding import Decoding, cells_of
 from ordo.data.frames import read_table, typed
+from ordo.plots.trace_gif import save_trace_gif
+from ordo.plots.trace_page import trace_page
 from ordo.pretrained import open_model
 from ordo.randomness import RowRandom, row_seeds
-from ordo.samplers import NOTABLE_SURPRISE, Sampler, order_surprise, sample_batches
+from ordo.samplers import NOTABLE_SURPRISE, Sampler, Trace, order_surprise, sample_batches
 from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find
 from ordo.training.errors import USER_ERRORS, fail
 from ordo.training.provenance import write_whole
 from ordo.training.run import check_writable, quiet, set_threads
+
+TRACES = {".npz": 0, ".html": 8, ".gif": 1}  # suffix: sequences shown, of which every step is kept
 
 
 def fixed_cells(codec: TableCodec, reading: dict[str, Any], config: DictConfig) -> tuple[pd.DataFrame, pd.DataFrame, Tensor, Tensor]:
@@ -142,6 +148,22 @@ def build_sampler(config: DictConfig) -> Sampler:
     return build(config.sampler, "sampler")
 
 
+def write_trace(path: Path, trace: Trace, symbols: list[list[str]], decoding: Decoding, seed: int) -> None:
+    """Arrays of all sequences, or a page or film of the first ones. symbols: of those, the string of every token."""
+    if path.suffix == ".npz":
+        arrays = {name: getattr(trace, name).numpy() for name in ("tokens", "rank", "step", "log_prob", "remasked", "calls")}
+        write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))
+        return
+    sampler, n = str(HydraConfig.get().runtime.choices["sampler"]), len(trace.tokens)
+    shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
+    if path.suffix == ".gif":
+        save_trace_gif(trace, symbols[0], path, title=f"{sampler}, seed {seed}", **shared)
+        return
+    note = f"the first {len(symbols)} of {n}" if len(symbols) < n else None
+    page = trace_page(trace, symbols, title=f"Generation trace: {path.stem}", sampler=sampler, seed=seed, note=note, **shared)
+    write_whole(path, lambda partial: partial.write_text(page, encoding="utf-8"))
+
+
 @hydra.main(config_path="../configs", config_name="sample", version_base="1.3")
 def main(config: DictConfig) -> None:
     quiet()
@@ -158,8 +180,9 @@ def main(config: DictConfig) -> None:
         if out.suffix not in (".csv", ".parquet", ".txt"):
             raise ConfigError(f"out={out}: choose a name in .csv, .parquet (tables) or .txt (text)")
         trace_path = None if config.trace is None else Path(config.trace)
-        if trace_path is not None and trace_path.suffix != ".npz":
-            raise ConfigError(f"trace={trace_path}: choose a name in .npz")
+        if trace_path is not None and trace_path.suffix not in TRACES:
+            raise ConfigError(f"trace={trace_path}: choose a name in .npz (arrays), .html (a page of the first 8) or .gif (the first)")
+        shown = 0 if trace_path is None else TRACES[trace_path.suffix]
         for path in (out, *([trace_path] if trace_path else [])):
             check_writable(path.parent)
         set_threads(config.threads)
@@ -200,14 +223,16 @@ def main(config: DictConfig) -> None:
 
         begun = time.perf_counter()
         lengths = drawn_lengths(decoding.lengths, known, config, n, model.denoiser.length)
-        settings = {"schedule": model.schedule, "seed": config.seed, "given": given, "known": known, "lengths": lengths}
+        settings = {"schedule": model.schedule, "seed": config.seed, "given": given, "known": known, "lengths": lengths, "history": shown}
         try:
             trace = sample_batches(model.denoiser, sampler, n, config.batch_size, watch, **settings)
         except ValueError as error:
             raise ConfigError(f"the sampler does not fit the model: {error}") from error
         seconds = time.perf_counter() - begun
         tokens, log_prob = trace.tokens, trace.total_log_prob
+        symbols: list[list[str]] = []
         if state is None:
+            symbols = decoding.symbols(tokens[:shown])
             texts: list[str] = decoding(tokens)  # type: ignore[assignment]
             logs = [f"{value:.6f}\t" for value in log_prob.tolist()] if config.log_prob else [""] * n
             texts = [text.replace("\n", "\\n") for text in texts]  # one sequence a line
@@ -218,13 +243,13 @@ def main(config: DictConfig) -> None:
             parquet = out.suffix == ".parquet"
             # A CSV gets the cells as they were written, a Parquet file as what they mean: its columns have types.
             frame = with_given(codec.decode(tokens, config.seed), values if parquet else cells, known, codec.names)
+            symbols = cells_of(frame[:shown])
             if config.log_prob:
                 frame["log_prob"] = log_prob.numpy()
             write_whole(out, lambda path: frame.to_parquet(path) if parquet else frame.to_csv(path, index=False))
         surprise = order_surprise(trace, model.schedule.cpu().law())
         if trace_path is not None:
-            arrays = {name: getattr(trace, name).numpy() for name in ("tokens", "rank", "step", "log_prob", "remasked", "calls")}
-            write_whole(trace_path, lambda path: np.savez_compressed(path, **arrays))
+            write_trace(trace_path, trace, symbols, decoding, config.seed)
     except USER_ERRORS as error:
         fail(error)
     if surprise is not None and surprise > NOTABLE_SURPRISE:
@@ -233,6 +258,8 @@ def main(config: DictConfig) -> None:
             "own; far from their law such models are much worse: sampler=first_hitting or mode_order decode by it",
             file=sys.stderr,
         )
+    if trace_path is not None and trace_path.suffix != ".npz" and n > shown:
+        print(f"{trace_path} shows the first {f'{shown} sequences' if shown > 1 else 'sequence'} of {n}", file=sys.stderr)
     rate = f"{trace.calls.double().mean():.1f} calls each, {tokens.numel() / seconds:.0f} tokens/s"
     print(f"{n} {'rows' if state is not None else 'sequences'} ({rate}): {out}", file=sys.stderr)
 

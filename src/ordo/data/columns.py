@@ -52,6 +52,10 @@ class CategoricalColumn:
         table[:-1] = self.categories
         return pd.Series(table[tokens], name=self.name).infer_objects()
 
+    def symbol(self, token: int) -> str:
+        """What a token stands for; nothing where it is a missing value."""
+        return str(self.categories[token]) if token < len(self.categories) else ""
+
 
 @dataclass(frozen=True)
 class NumericColumn:
@@ -125,6 +129,15 @@ class NumericColumn:
         numbers = pd.Series(self.values[np.clip(place, self.starts[bin_], ends[bin_] - 1)], name=self.name)
         numbers = numbers.mask(pd.Series(tokens >= self.bins))
         return numbers.round().astype("Int64") if self.whole else numbers
+
+    def symbol(self, token: int) -> str:
+        """What a token stands for, such as ``12 to 17``; nothing where it is a missing value."""
+        if token >= self.bins:
+            return ""
+        ends = np.append(self.starts[1:], len(self.values))
+        low, high = self.values[self.starts[token]], self.values[ends[token] - 1]
+        form = ".0f" if self.whole else ".6g"
+        return f"{low:{form}}" if low == high else f"{low:{form}} to {high:{form}}"
 
 
 Column = CategoricalColumn | NumericColumn

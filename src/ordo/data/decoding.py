@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,7 @@ from ordo.data.law import Law
 from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
 from ordo.data.text import TextData
-from ordo.data.tokenizer import decode, fingerprint, load_tokenizer
+from ordo.data.tokenizer import decode, fingerprint, load_tokenizer, piece
 from ordo.data.vocabulary import Vocabulary
 
 KINDS = (TextData, SudokuData, CorpusData, TableData)  # whose state says what tokens mean
@@ -70,7 +71,7 @@ class Decoding:
         Raises DataError where nothing is known of the tokens.
         """
         if self.table is not None:
-            return TableCodec.from_state_dict(self.table["codec"]).decode(tokens, seed)
+            return self._codec.decode(tokens, seed)
         if self.vocabulary is not None:
             return self.vocabulary.decode(tokens.cpu())
         if self.tokenizer is not None:
@@ -78,6 +79,56 @@ class Decoding:
         if self.task is not None:
             return self.task.decode(tokens.cpu())
         raise DataError("the model was saved without a word on its data: decode its tokens by hand")
+
+    @property
+    def layout(self) -> dict[str, Any]:
+        """How positions lie, as arguments of ``ordo.plots.trace_page``: columns of a table, lines of a Sudoku, otherwise text."""
+        if self.table is not None:
+            return {"layout": "table", "names": self._codec.names}
+        if SudokuData.__qualname__ in self.states:
+            side = len(self.states[SudokuData.__qualname__]["vocabulary"])
+            return {"layout": "board", "columns": side, "box": math.isqrt(side)}
+        return {"layout": "text"}
+
+    def symbols(self, tokens: Tensor, seed: int = 0) -> list[list[str]]:
+        """Sequences (n, length) token by token, without the masks at their end, where documents have no token; of a table as
+        ``__call__`` decodes it. Raises DataError as ``symbol``.
+        """
+        if self.table is not None:
+            return cells_of(self._codec.decode(tokens, seed))
+        rows = []
+        for row in tokens.tolist():
+            while row and row[-1] == self._mask:
+                row.pop()
+            rows.append([self.symbol(position, token) for position, token in enumerate(row)])
+        return rows
+
+    def symbol(self, position: int, token: int) -> str:
+        """One token: of a table its column's value, or the range of its bin; its number where nothing is known of it.
+
+        Raises DataError where a tokenizer is not to be had.
+        """
+        if self.table is not None:
+            return self._codec.columns[position].symbol(token)
+        if self.vocabulary is not None:
+            return self.vocabulary.symbols[token]
+        return piece(self.tokenizer, token) if self.tokenizer is not None else str(token)
+
+    @cached_property
+    def _codec(self) -> TableCodec:
+        assert self.table is not None
+        return TableCodec.from_state_dict(self.table["codec"])
+
+    @cached_property
+    def _mask(self) -> int | None:
+        meaning = self.vocabulary or self.tokenizer
+        return len(meaning) if meaning is not None else None if self.task is None else self.task.vocab_size
+
+
+def cells_of(frame: pd.DataFrame) -> list[list[str]]:
+    """A table cell by cell as strings, rows of columns; empty where a value is missing."""
+    columns = [["" if missing else str(v) for v, missing in zip(frame[c], frame[c].isna(), strict=True)] for c in frame.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def to_plain(state: Any) -> Any:

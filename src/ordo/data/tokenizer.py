@@ -41,6 +41,12 @@ def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
     return texts
 
 
+def piece(tokenizer: Any, token: int) -> str:
+    """One token as text; a space at its beginning is kept, which tokenizers that write it as ▁ drop there."""
+    text, raw = str(tokenizer.decode([token])), tokenizer.convert_ids_to_tokens(token)
+    return f" {text}" if isinstance(raw, str) and raw.startswith("▁") and not text.startswith(" ") else text
+
+
 def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
     """Of bos, eos, cls, sep or a token itself. Raises DataError where the tokenizer has none."""
     if token is None:

@@ -18,7 +18,7 @@ from ordo.samplers.information import best_sizes, factorisation_kl
 from ordo.samplers.loop import Sampler, sample, sample_batches
 from ordo.samplers.off_law import NOTABLE_SURPRISE, order_surprise
 from ordo.samplers.revise import ForwardBackward, PathPlanning, ReMDM, Revise
-from ordo.samplers.trace import Trace
+from ordo.samplers.trace import History, Trace
 from ordo.samplers.what import TokenRule
 from ordo.samplers.where import ByLaw, ByOrder, ByScore, Stable, Where
 
@@ -32,6 +32,7 @@ __all__ = [
     "EntropyBounded",
     "Factor",
     "ForwardBackward",
+    "History",
     "HowMany",
     "InSteps",
     "NonInfluence",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from ordo.randomness import RowRandom, row_seeds
 from ordo.samplers.how_many import HowMany, One
 from ordo.samplers.revise import Revise
 from ordo.samplers.state import ORDER, TOKEN, State, View, new_state
-from ordo.samplers.trace import Trace, join
+from ordo.samplers.trace import Recorder, Trace, join
 from ordo.samplers.what import TokenRule
 from ordo.samplers.where import ByLaw, Where
 from ordo.schedules import Linear, Schedule
@@ -80,6 +80,7 @@ def sample(
     known: Tensor | None = None,
     lengths: Tensor | None = None,
     forced: Tensor | None = None,
+    history: bool | int = False,
 ) -> Trace:
     """Draws sequences. Row i depends on (seed, first_row + i) and on what is given for it, not on the other rows.
 
@@ -87,6 +88,7 @@ def sample(
     denoiser was trained with; None: linear. given (n, length) tokens, known (n, length) bool: known positions keep their given tokens
     (infilling, imputation); they are revealed first, among themselves by the position rule's ``key_of_given``. lengths (n,): later
     positions are absent: never decoded, and not seen. forced (n, length): these tokens are taken in place of drawn ones, for likelihoods.
+    history: True: ``Trace.history`` tells of every reveal and every masking again; a number: of the first so many rows only.
 
     Raises ValueError for shapes that do not agree, tokens out of range, and a remasking rule that the denoiser cannot serve.
     """
@@ -128,6 +130,8 @@ def sample(
     order = key.masked_fill(~known_now, -torch.inf).argsort(dim=1, descending=True, stable=True)
     state = new_state(tokens, masked, order, known_now.sum(1), seeds)
     session = denoiser.session(n, present)
+    kept = n if history is True else int(history)
+    recorder = Recorder(kept) if kept > 0 else None
     done: list[State] = []
     shared: dict[str, Any] = {}
     step = 0
@@ -140,9 +144,10 @@ def sample(
             state = state.take(~over)
         if not len(state.row):
             break
-        _step(state, sampler, schedule, law, session, denoiser.mask_id, step, forced, shared)
+        _step(state, sampler, schedule, law, session, denoiser.mask_id, step, forced, shared, recorder)
         step += 1
-    return _trace(done, known_now)
+    trace = _trace(done, known_now)
+    return trace if recorder is None else replace(trace, history=recorder.history(device))
 
 
 def _step(
@@ -155,6 +160,7 @@ def _step(
     step: int,
     forced: Tensor | None,
     shared: dict[str, Any],
+    recorder: Recorder | None,
 ) -> None:
     """One step of all rows of the state, in place. shared: what rules compute once."""
     where, how_many, revise = sampler.where, sampler.how_many, sampler.revise
@@ -192,13 +198,18 @@ def _step(
         else:
             drawn = sampler.what.draw(log_prob, u[chosen])
         assert view.key is not None
+        before = state.n_revealed
         state.reveal(chosen, *drawn, view.key, step)
+        if recorder is not None:
+            recorder.revealed(state, before, step)
     else:
         also = None
     view.chosen = chosen
     stands_still = False
     if revise is not None:
         again, stands_still = revise.after(view, also)
+        if recorder is not None:
+            recorder.masked_again(state, again, step)
         state.mask_again(again, mask_id)
     state.step_in_block += not stands_still
     if sampler.block is not None:
@@ -236,12 +247,17 @@ def sample_batches(
     given: Tensor | None = None,
     known: Tensor | None = None,
     lengths: Tensor | None = None,
+    history: bool | int = False,
 ) -> Trace:
     """``sample`` in batches: the same rows whatever their size; the trace is on the CPU. ``progress`` wraps the iteration over batches."""
     parts = []
+    kept = n if history is True else int(history)
     for start in progress(range(0, n, batch_size)):
         size = min(batch_size, n - start)
         some = [None if x is None else x[start : start + size] for x in (given, known, lengths)]
-        part = sample(denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start, given=some[0], known=some[1], lengths=some[2])
+        part = sample(
+            denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start,
+            given=some[0], known=some[1], lengths=some[2], history=max(0, kept - start),
+        )  # fmt: skip
         parts.append(part.cpu())
     return join(parts)
