@@ -10,19 +10,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from ordo.progress import SamplingMeter
 from ordo.samplers import Sampler, sample
 from ordo.training.build import ConfigError, build_data
 from ordo.training.checkpoint import check_data, find, load
-from ordo.training.errors import USER_ERRORS, fail
+from ordo.training.entry import command, job
 from ordo.training.provenance import provenance
-from ordo.training.run import check_report, check_writable, evaluate, quiet, report_table, save_report, set_threads
+from ordo.training.run import check_report, check_writable, evaluate, quiet, report_table, result_line, save_report, set_threads
 
 
 @hydra.main(config_path="configs", config_name="eval", version_base="1.3")
 def main(config: DictConfig) -> None:
     console = Console()
-    quiet()
-    try:
+    with job(config.quiet):
+        quiet()
         if OmegaConf.is_missing(config, "checkpoint"):
             raise ConfigError("no checkpoint given; python eval.py checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER")
         check_report(config)
@@ -48,16 +49,20 @@ def main(config: DictConfig) -> None:
         texts: list[str] = []
         if config.samples:
             given = (data.val_set if config.split == "val" else data.test_set).given(config.samples, module.device)
-            drawn = sample(module.denoiser, Sampler(), config.samples, schedule=module.schedule, seed=config.seed, **given)
+            with SamplingMeter("sampling") as meter:
+                drawn = sample(
+                    module.denoiser, Sampler(), config.samples, schedule=module.schedule, seed=config.seed, on_step=meter.step, **given
+                )
             texts = data.decode(drawn.tokens.cpu())
         save_report(report, folder, samples=texts, checkpoint=str(path), trained_with=module.config, provenance=provenance(device))
-    except USER_ERRORS as error:
-        fail(error)
-    console.print(report_table({str(trained.name): report}, f"{path}: {config.split} data, mean ± standard error"))
-    for text in texts:
-        console.print(repr(text), soft_wrap=True)
-    console.print(f"report and pictures: {folder}", soft_wrap=True)
+        if config.quiet:
+            console.print(result_line({str(trained.name): report}, f"{path}, {config.split} data", folder), soft_wrap=True)
+            return
+        console.print(report_table({str(trained.name): report}, f"{path}: {config.split} data, mean ± standard error"))
+        for text in texts:
+            console.print(repr(text), soft_wrap=True)
+        console.print(f"report and pictures: {folder}", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    main()
+    command(main, Path(__file__).resolve().parent / "configs" / "eval.yaml")

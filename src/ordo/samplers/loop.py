@@ -80,6 +80,7 @@ def sample(
     known: Tensor | None = None,
     lengths: Tensor | None = None,
     forced: Tensor | None = None,
+    on_step: Callable[[float], None] | None = None,
 ) -> Trace:
     """Draws sequences. Row i depends on (seed, first_row + i) and on what is given for it, not on the other rows.
 
@@ -87,6 +88,7 @@ def sample(
     denoiser was trained with; None: linear. given (n, length) tokens, known (n, length) bool: known positions keep their given tokens
     (infilling, imputation); they are revealed first, among themselves by the position rule's ``key_of_given``. lengths (n,): later
     positions are absent: never decoded, and not seen. forced (n, length): these tokens are taken in place of drawn ones, for likelihoods.
+    on_step: is told after every step which share of the tokens to decode is decoded, 0 to 1.
 
     Raises ValueError for shapes that do not agree, tokens out of range, and a remasking rule that the denoiser cannot serve.
     """
@@ -128,6 +130,7 @@ def sample(
     order = key.masked_fill(~known_now, -torch.inf).argsort(dim=1, descending=True, stable=True)
     state = new_state(tokens, masked, order, known_now.sum(1), seeds)
     session = denoiser.session(n, present)
+    to_decode = 0 if on_step is None else int(masked.sum())
     done: list[State] = []
     shared: dict[str, Any] = {}
     step = 0
@@ -142,6 +145,8 @@ def sample(
             break
         _step(state, sampler, schedule, law, session, denoiser.mask_id, step, forced, shared)
         step += 1
+        if on_step is not None:
+            on_step(1 - int(state.masked.sum()) / max(1, to_decode))
     return _trace(done, known_now)
 
 
@@ -236,12 +241,16 @@ def sample_batches(
     given: Tensor | None = None,
     known: Tensor | None = None,
     lengths: Tensor | None = None,
+    on_step: Callable[[float], None] | None = None,
 ) -> Trace:
-    """``sample`` in batches: the same rows whatever their size; the trace is on the CPU. ``progress`` wraps the iteration over batches."""
+    """``sample`` in batches: the same rows whatever their size; the trace is on the CPU. ``progress`` wraps the iteration over batches,
+    ``on_step`` is told of the steps of each.
+    """
     parts = []
     for start in progress(range(0, n, batch_size)):
         size = min(batch_size, n - start)
         some = [None if x is None else x[start : start + size] for x in (given, known, lengths)]
-        part = sample(denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start, given=some[0], known=some[1], lengths=some[2])
+        fixed = {"given": some[0], "known": some[1], "lengths": some[2]}
+        part = sample(denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start, on_step=on_step, **fixed)
         parts.append(part.cpu())
     return join(parts)

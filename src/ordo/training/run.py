@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,17 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, WeightAver
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.console import Console, Group
-from rich.progress import track
+from rich.console import Group
 from rich.table import Table
 
 from ordo import plots
 from ordo.data import SequenceData
 from ordo.likelihood import LikelihoodReport, likelihood_report
 from ordo.objectives import LawTooSharp
+from ordo.progress import track
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
 from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read, started_before
+from ordo.training.interrupt import Interrupted
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.provenance import save_run_record, write_json
 from ordo.training.sharding import ShardedStrategy, gathered
@@ -123,6 +125,8 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
         options["precision"] = best_precision(str(options.get("accelerator", "auto")))
     if isinstance(options.get("val_check_interval"), int):  # Lightning counts micro-batches
         options["val_check_interval"] *= options.get("accumulate_grad_batches") or 1
+    if config.get("quiet"):
+        options["enable_progress_bar"] = False
     if not options.get("enable_progress_bar", True):
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     options = {"default_root_dir": str(folder), "use_distributed_sampler": False} | options
@@ -160,6 +164,11 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
     start = time.perf_counter()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # how Lightning passes on a KeyboardInterrupt
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it has made SIGINT do nothing
+        raise Interrupted.at(trainer.global_step, folder) from None
     except ValueError:
         module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
         raise
@@ -189,10 +198,6 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
     batch = rows.batch(torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).round().long())
     module.eval()
 
-    def watch(batches: Iterable[Any], description: str) -> Iterable[Any]:
-        console = Console(stderr=True)
-        return track(batches, description, transient=True, console=console) if progress and console.is_terminal else batches
-
     return likelihood_report(
         module.denoiser,
         module.schedule.law(),
@@ -204,7 +209,7 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
         seed=settings.seed,
         unit=data.unit,
         entropy=data.entropy,
-        progress=watch,
+        progress=track if progress else None,
         **{name: value.to(module.device) for name, value in batch.given.items()},
     )
 
@@ -230,6 +235,21 @@ def report_table(reports: dict[str, LikelihoodReport], title: str) -> Group:
                 cells.append(f"{entry['bits_per_token']:.4f} ± {entry['bits_per_token_standard_error']:.4f}")
         table.add_row(label, *cells)
     return Group(title, table)  # a title of the table itself would be wrapped to the table's width
+
+
+def result_line(reports: dict[str, LikelihoodReport], title: str, where: str | Path) -> str:
+    """The NELBO under the own law of every model, in the unit of ``report_table``, and where everything lies."""
+    parts = []
+    for name, report in reports.items():
+        entry = report.as_dict()["estimates"]["own_nelbo"]
+        if report.entropy is not None:
+            value, error, unit = entry["nats_above_entropy"], entry["standard_error"], "nats above the entropy"
+        elif report.unit == "column":
+            value, error, unit = entry["nats"], entry["standard_error"], "nats per row"
+        else:
+            value, error, unit = entry["bits_per_token"], entry["bits_per_token_standard_error"], f"bits per {report.unit}"
+        parts.append(f"{name} {value:.4f} ± {error:.4f} {unit}")
+    return f"{title}, NELBO under the own law: {', '.join(parts)}: {where}"
 
 
 def save_report(report: LikelihoodReport, folder: Path, **extra: Any) -> None:
