@@ -10,19 +10,19 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ordo.samplers import Sampler, sample
 from ordo.training.build import ConfigError, build_data
-from ordo.training.checkpoint import check_data, find, load
-from ordo.training.errors import USER_ERRORS, fail
+from ordo.training.checkpoint import check_data, find, load, read
+from ordo.training.entry import command, job
+from ordo.training.evaluation import check_report, examine, report_table, result_line, save_evaluation, save_report_page
 from ordo.training.provenance import provenance
-from ordo.training.run import check_report, check_writable, evaluate, quiet, report_table, save_report, set_threads
+from ordo.training.run import check_writable, quiet, set_threads
 
 
 @hydra.main(config_path="configs", config_name="eval", version_base="1.3")
 def main(config: DictConfig) -> None:
     console = Console()
-    quiet()
-    try:
+    with job(config.quiet):
+        quiet()
         if OmegaConf.is_missing(config, "checkpoint"):
             raise ConfigError("no checkpoint given; python eval.py checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER")
         check_report(config)
@@ -44,20 +44,21 @@ def main(config: DictConfig) -> None:
         data = build_data(trained)
         check_data(path, module, data)
         module = module.to(device)
-        report = evaluate(module, data, config)
-        texts: list[str] = []
-        if config.samples:
-            given = (data.val_set if config.split == "val" else data.test_set).given(config.samples, module.device)
-            drawn = sample(module.denoiser, Sampler(), config.samples, schedule=module.schedule, seed=config.seed, **given)
-            texts = data.decode(drawn.tokens.cpu())
-        save_report(report, folder, samples=texts, checkpoint=str(path), trained_with=module.config, provenance=provenance(device))
-    except USER_ERRORS as error:
-        fail(error)
-    console.print(report_table({str(trained.name): report}, f"{path}: {config.split} data, mean ± standard error"))
-    for text in texts:
-        console.print(repr(text), soft_wrap=True)
-    console.print(f"report and pictures: {folder}", soft_wrap=True)
+        done = examine(module, data, config)
+        about = {"checkpoint": str(path), "trained_with": module.config, "provenance": provenance(device) | {"data": data.describe()}}
+        parameters = sum(p.numel() for p in module.parameters())
+        save_evaluation(done, module, data, folder, parameters=parameters, steps=read(path)["global_step"], **about)
+        run = path.parent.parent
+        save_report_page(done, data, folder, run if (run / "config.yaml").is_file() else None)
+        report, texts = done.report, [] if done.trace is None else data.decode(done.trace.tokens[:4])
+        if config.quiet:
+            console.print(result_line({str(trained.name): report}, f"{path}, {config.split} data", folder), soft_wrap=True)
+            return
+        console.print(report_table({str(trained.name): report}, f"{path}: {config.split} data, mean ± standard error"))
+        for text in texts:
+            console.print(repr(text), soft_wrap=True)
+        console.print(f"to look at: {folder}/report.html; pictures and samples beside it", soft_wrap=True)
 
 
 if __name__ == "__main__":
-    main()
+    command(main, Path(__file__).resolve().parent / "configs" / "eval.yaml")

@@ -9,47 +9,66 @@
 Every setting is in configs/; `python train.py --help` lists the choices, `--cfg job` prints what would run.
 """
 
+import shlex
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ordo.training.build import first_line
-from ordo.training.errors import USER_ERRORS, fail
-from ordo.training.run import comparison, report_table, train
+from ordo.training.entry import command, job
+from ordo.training.evaluation import report_table, result_line
+from ordo.training.names import label, own_folder
+from ordo.training.run import check_writable, comparison, report_both, train
 from ordo.training.sweep import check_launcher, job_folder
+
+CONFIG = Path(__file__).resolve().parent / "configs" / "train.yaml"
+
+
+def go_on(folder: str) -> str:
+    """The command that goes on with a run that was stopped, in the folder of the run or sweep."""
+    same = [argument for argument in sys.argv[1:] if argument.partition("=")[0] not in ("output", "resume")]
+    return shlex.join(["python", sys.argv[0], *same, f"output={folder}", "resume=auto"])
 
 
 @hydra.main(config_path="configs", config_name="train", version_base="1.3")
 def main(config: DictConfig) -> float | None:
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    if config.label == config.name:
+        config.label = label(config, HydraConfig.get().overrides.task)
     if sweep:
         config.output = str(job_folder())
         config.resume = config.resume or "auto"  # a job that a cluster stopped and starts again goes on
     console = Console()
-    try:
-        result = train(config)
-        reports = {}
-        if config.compare is not None:
-            other = train(comparison(config))
-            if other.report is not None:
-                reports[str(config.compare.label)] = other.report
+    with job(config.quiet, sweep):
+        check_writable(Path(config.output))
+        with own_folder(config) if rank_zero_only.rank == 0 else nullcontext():
+            try:
+                result = train(config)
+                reports = {}
+                if config.compare is not None:
+                    other = train(comparison(config))
+                    if result.evaluation is not None and other.report is not None:
+                        reports[str(config.compare.label)] = other.report
+                        report_both(config, result)
+            except KeyboardInterrupt as stop:
+                again = go_on(HydraConfig.get().sweep.dir if sweep else config.output)
+                raise KeyboardInterrupt(f"{str(stop) or 'interrupted'}; to go on: {again}") from None
         if result.report is not None:
             reports[str(config.compare.own_label) if config.compare is not None else "model"] = result.report
-            console.print(report_table(reports, f"{config.name}: {config.report.split} data, mean ± standard error"))
-            console.print(f"report, pictures and checkpoints: {config.output}", soft_wrap=True)
-    except USER_ERRORS as error:
-        if not sweep:
-            fail(error)
-        print(f"error: {first_line(error)}", file=sys.stderr)  # now: Hydra goes on with the other jobs and then tells of the first error
-        raise CompactHydraException(f"error: {first_line(error)}") from None
+            if config.quiet:
+                console.print(result_line(reports, f"{config.label}, {config.report.split} data", config.output), soft_wrap=True)
+            else:
+                console.print(report_table(reports, f"{config.name}: {config.report.split} data, mean ± standard error"))
+                console.print(f"to look at: {config.output}/report.html; pictures, samples and checkpoints beside it", soft_wrap=True)
     return None if result.report is None else result.report.estimates["own_nelbo"].nats
 
 
 if __name__ == "__main__":
     check_launcher(sys.argv[1:])
-    main()
+    command(main, CONFIG)

@@ -26,28 +26,30 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bench import nae, oracle, pace, quality, sampling, steps, structure, sudoku, tables, text, throughput, tokenise, variance
 
+from ordo.training.entry import Parser, command, job
+
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
 BENCHMARKS |= {"tokenise": tokenise}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     commands = parser.add_subparsers(dest="benchmark", required=True, metavar="{" + ",".join(BENCHMARKS) + "}")
     for name, module in BENCHMARKS.items():
-        command = commands.add_parser(
-            name, help=(module.__doc__ or "").splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
-        command.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-        command.add_argument("--quick", action="store_true", help="a few steps only: shows that it runs, says nothing")
-        command.add_argument("--work", default="outputs/benchmark", help="folder for the runs")
-        module.add_arguments(command)
+        sub = commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        sub.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where models are trained and timed")
+        sub.add_argument("--quick", action="store_true", help="a few steps only: shows that it runs, says nothing")
+        sub.add_argument("--work", default="outputs/benchmark", help="folder for the runs")
+        sub.add_argument("--quiet", action="store_true", help="nothing but errors and the result")
+        module.add_arguments(sub)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.work += "_quick"
-    result = BENCHMARKS[arguments.benchmark].run(arguments)
-    print(json.dumps(result))
+    with job(arguments.quiet):
+        result = BENCHMARKS[arguments.benchmark].run(arguments)
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

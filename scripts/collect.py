@@ -10,7 +10,6 @@ line a setting: mean, standard deviation and number of its finished runs) and ru
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -22,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ordo import plots
+from ordo.files import write_whole
 from ordo.report import LABELS, UNITS, unit_of
 from ordo.report.numbers import DECIMALS, standard_error
 from ordo.report.settings import differing, flat, shown
 from ordo.training.build import ConfigError
-from ordo.training.errors import USER_ERRORS, fail
-from ordo.training.provenance import write_whole
+from ordo.training.entry import Parser, command, job
 from ordo.training.run import check_writable
 
 FIGURES = ("seconds", "parameters", "steps_done")
@@ -127,15 +126,16 @@ def print_table(table: pd.DataFrame, runs: pd.DataFrame, names: list[str], unit:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="of runs, or folders that have them anywhere below")
     parser.add_argument("--metric", default="own_nelbo", choices=list(LABELS), help="what the table is sorted by and the picture shows")
     parser.add_argument("--group", nargs="*", default=["seed"], metavar="KEY", help="settings over which to average; default: seed")
     parser.add_argument("--sort", metavar="COLUMN", help="of means.csv, ascending; default: the metric")
     parser.add_argument("--output", type=Path, help="folder for runs.csv, means.csv and runs.png; default: the first folder")
+    parser.add_argument("--quiet", action="store_true", help="no table, only where it has been written")
     a = parser.parse_args()
     output = a.output or a.folders[0]
-    try:
+    with job(a.quiet):
         check_writable(output)
         runs, names, unit = collect(a.folders)
         unknown = [key for key in a.group if key not in names and key != "seed"]
@@ -152,12 +152,11 @@ def main() -> None:
         labels = [", ".join(f"{n.removesuffix('._target_')} {shown(n, line[n])}" for n in names) for _, line in table.iterrows()]
         values = [runs.loc[index, a.metric].dropna() for index in table["runs"]]
         plots.save(plots.compare_settings(values, labels, f"{LABELS[a.metric]} ({UNITS[unit]})"), output / "runs.png")
-    except USER_ERRORS as error:
-        fail(error)
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    print_table(table, runs, names, unit, console)
-    console.print(f"{len(runs)} runs: {output}/runs.csv, means.csv, runs.png", soft_wrap=True, highlight=False)
+        console = Console(width=None if sys.stdout.isatty() else 200)
+        if not a.quiet:
+            print_table(table, runs, names, unit, console)
+        console.print(f"{len(runs)} runs: {output}/runs.csv, means.csv, runs.png", soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

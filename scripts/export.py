@@ -15,14 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from ordo.pretrained import OrderedModel
 from ordo.training.build import ConfigError
-from ordo.training.errors import USER_ERRORS, fail
+from ordo.training.entry import command, job
 from ordo.training.run import check_writable, quiet
 
 
 @hydra.main(config_path="../configs", config_name="export", version_base="1.3")
 def main(config: DictConfig) -> None:
-    quiet()
-    try:
+    with job(config.quiet):
+        quiet()
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
                 raise ConfigError(f"no {key} given; python scripts/export.py checkpoint=RUN_FOLDER out=FOLDER")
@@ -37,11 +37,9 @@ def main(config: DictConfig) -> None:
             os.replace(partial, out)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    except USER_ERRORS as error:
-        fail(error)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {size:.1f} MB: {out}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main()
+    command(main, Path(__file__).resolve().parents[1] / "configs" / "export.yaml")

@@ -26,7 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench.common import QUICK, Run, run_all
 
 from ordo import plots
+from ordo.progress import note
 from ordo.training.checkpoint import load, read
+from ordo.training.entry import Parser, command, job
 from ordo.training.provenance import write_whole
 
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}
@@ -148,19 +150,26 @@ def draw_schedules(folder: Path, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--data", default="data", help="folder with a folder for every set")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(WIDTH))
-    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(WIDTH), help="tables of the paper; default: all but news")
+    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES, help="estimators; default: all")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=3000, help="of training; default: 3000, the paper's")
     parser.add_argument("--width", type=int, help="of the denoiser; default: the paper's size, at most 90,000 parameters")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="changes of every run; use another --work with them")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where to train; default: cpu")
     parser.add_argument("--work", default="outputs/paper", help="folder for the runs, results.csv, tables.md and pictures")
     parser.add_argument("--quick", action="store_true", help="a few steps only: shows that it runs, says nothing")
+    parser.add_argument("--quiet", action="store_true", help="nothing but errors and the result")
     a = parser.parse_args()
+    with job(a.quiet):
+        reproduce(a)
+
+
+def reproduce(a: argparse.Namespace) -> None:
+    """Runs what is missing, and writes tables and pictures."""
     work = Path(a.work + ("_quick" if a.quick else ""))
     data = Path(a.data).resolve()
     about, runs = {}, {}
@@ -185,9 +194,9 @@ def main() -> None:
             run = f"{name}_{objective}_learned_0" + (f"_w{a.width}" if a.width else "")
             if reports[run]["estimates"]:
                 draw_schedules(work / run, work / f"schedules_{name}_{objective}.png")
-    print(f"{work}/results.csv, tables.md, schedules_*.png", file=sys.stderr)
+    note(f"{work}/results.csv, tables.md, schedules_*.png")
     print(json.dumps({"results": json.loads(results.to_json(orient="records")), "comparisons": comparisons}))
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -9,7 +9,6 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ import pandas as pd
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from ordo.data import DataError, TableCodec, Vocabulary
@@ -30,11 +27,12 @@ from ordo.data.frames import read_table, typed
 from ordo.plots.trace_gif import save_trace_gif
 from ordo.plots.trace_page import trace_page
 from ordo.pretrained import open_model
+from ordo.progress import SamplingMeter
 from ordo.randomness import RowRandom, row_seeds
 from ordo.samplers import NOTABLE_SURPRISE, Sampler, Trace, order_surprise, sample_batches
 from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find
-from ordo.training.errors import USER_ERRORS, fail
+from ordo.training.entry import command, job
 from ordo.training.provenance import write_whole
 from ordo.training.run import check_writable, quiet, set_threads
 
@@ -166,8 +164,8 @@ def write_trace(path: Path, trace: Trace, symbols: list[list[str]], decoding: De
 
 @hydra.main(config_path="../configs", config_name="sample", version_base="1.3")
 def main(config: DictConfig) -> None:
-    quiet()
-    try:
+    with job(config.quiet):
+        quiet()
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
                 raise ConfigError(f"no {key} given; python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv")
@@ -216,16 +214,12 @@ def main(config: DictConfig) -> None:
         if config.log_prob and sampler.revise is not None:
             raise ConfigError("log_prob=true: where tokens are masked again, what was drawn has no likelihood")
         model = model.to(device)
-        console = Console(stderr=True)
-
-        def watch(batches: Iterable[int]) -> Iterable[int]:
-            return track(list(batches), "sampling", console=console, transient=True) if console.is_terminal else batches
-
         begun = time.perf_counter()
         lengths = drawn_lengths(decoding.lengths, known, config, n, model.denoiser.length)
         settings = {"schedule": model.schedule, "seed": config.seed, "given": given, "known": known, "lengths": lengths, "history": shown}
         try:
-            trace = sample_batches(model.denoiser, sampler, n, config.batch_size, watch, **settings)
+            with SamplingMeter("sampling") as meter:
+                trace = sample_batches(model.denoiser, sampler, n, config.batch_size, meter.batches, on_step=meter.step, **settings)
         except ValueError as error:
             raise ConfigError(f"the sampler does not fit the model: {error}") from error
         seconds = time.perf_counter() - begun
@@ -250,9 +244,7 @@ def main(config: DictConfig) -> None:
         surprise = order_surprise(trace, model.schedule.cpu().law())
         if trace_path is not None:
             write_trace(trace_path, trace, symbols, decoding, config.seed)
-    except USER_ERRORS as error:
-        fail(error)
-    if surprise is not None and surprise > NOTABLE_SURPRISE:
+    if surprise is not None and surprise > NOTABLE_SURPRISE and not config.quiet:
         print(
             f"warning: under the law that the model was trained on, these orders are {surprise:.2f} nats a token less probable than its "
             "own; far from their law such models are much worse: sampler=first_hitting or mode_order decode by it",
@@ -265,4 +257,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main, Path(__file__).resolve().parents[1] / "configs" / "sample.yaml")

@@ -11,11 +11,11 @@ the run OUTPUT/trials/NUMBER; one that diverges counts as pruned. OUTPUT has tri
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import shlex
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,10 @@ from omegaconf import DictConfig
 
 from ordo import plots
 from ordo.objectives import LawTooSharp
+from ordo.progress import clock, note
 from ordo.training.build import ConfigError
-from ordo.training.errors import USER_ERRORS, fail, first_line
+from ordo.training.entry import Parser, command, job
+from ordo.training.errors import USER_ERRORS, first_line
 from ordo.training.module import TrainingDiverged
 from ordo.training.provenance import write_whole
 from ordo.training.run import check_report, check_writable, train
@@ -136,8 +138,9 @@ class Pruning(L.Callback):
 class Search:
     """One worker on a study that lives in ``folder``; a lock held by the living worker tells a running trial from one that was killed."""
 
-    def __init__(self, folder: Path, fixed: list[str], space: dict[str, BaseDistribution], seed: int, prune: bool):
+    def __init__(self, folder: Path, fixed: list[str], space: dict[str, BaseDistribution], seed: int, prune: bool, quiet: bool = False):
         self.folder, self.fixed, self.space, self.seed, self.prune = folder, fixed, space, seed, prune
+        self.quiet = quiet
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(folder / "locks" / "study")
         with self.lock:
@@ -184,6 +187,7 @@ class Search:
         """Trains one trial and tells the study. Returns a line on it; raises USER_ERRORS other than divergence."""
         number = frozen.number
         config = configuration([*self.fixed, *assignments(frozen.params)], self.folder / "trials" / str(number))
+        config.quiet, config.label = self.quiet, f"{config.name} trial {number}"
         try:
             # A trial that goes on is not pruned any more: it has no Trial to report to.
             result = train(config, [Pruning(trial)] if self.prune and trial is not None else [])
@@ -245,39 +249,44 @@ class Search:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="of train.py; those with choice, range or interval are searched")
     parser.add_argument("--trials", type=int, default=20, help="of the whole study, not counting failed ones")
     parser.add_argument("--output", default="outputs/search", help="folder of the study")
     parser.add_argument("--seed", type=int, default=0, help="of the proposals; that of training is seed=...")
     parser.add_argument("--prune", action="store_true", help="stop trials whose validation NELBO is behind the median at the same step")
+    parser.add_argument("--quiet", action="store_true", help="nothing but errors and the command of the best trial")
     a = parser.parse_intermixed_args()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
+    with job(a.quiet):
         if a.trials < 1 or a.seed < 0:
             raise ConfigError(f"--trials {a.trials} --seed {a.seed}: trials must be positive, the seed not negative")
         folder = Path(a.output)
         check_writable(folder)
         fixed, space = read_space(a.overrides)
         check_space(fixed, space, folder)
-        search = Search(folder, fixed, space, a.seed, a.prune)
+        search = Search(folder, fixed, space, a.seed, a.prune, a.quiet)
+        begun, done = time.perf_counter(), 0
         while (work := search.next(a.trials)) is not None:
             frozen, trial, lock = work
-            print(f"trial {frozen.number}: {' '.join(assignments(frozen.params))}", file=sys.stderr, flush=True)
+            note(f"trial {frozen.number}: {' '.join(assignments(frozen.params))}")
             try:
-                print(search.run(frozen, trial), file=sys.stderr, flush=True)
+                told = search.run(frozen, trial)
+            except KeyboardInterrupt as stop:
+                raise KeyboardInterrupt(f"{str(stop) or 'interrupted'}; the same command started again goes on") from None
             finally:
                 lock.release()
                 search.save()
-    except (*USER_ERRORS, HydraException) as error:
-        fail(error)
-    search.save()
-    running = search.trials(TrialState.RUNNING)
-    if running:
-        print(f"{len(running)} trials still run in other processes", file=sys.stderr)
-    print(search.command() if search.trials(TrialState.COMPLETE) else f"no trial finished; see {folder / 'trials.csv'}")
+            done += 1
+            to_do = max(0, a.trials - len(search.trials(TrialState.COMPLETE, TrialState.PRUNED)))
+            note(told + (f"; about {clock((time.perf_counter() - begun) / done * to_do)} left" if to_do else ""))
+        search.save()
+        running = search.trials(TrialState.RUNNING)
+        if running:
+            note(f"{len(running)} trials still run in other processes")
+        print(search.command() if search.trials(TrialState.COMPLETE) else f"no trial finished; see {folder / 'trials.csv'}")
 
 
 if __name__ == "__main__":
-    main()
+    command(main, Path(CONFIGS) / "train.yaml", hydra=False)

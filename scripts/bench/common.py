@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -18,9 +17,8 @@ from typing import Any, TypeVar
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from rich.console import Console
-from rich.progress import track
 
+from ordo.progress import note, track
 from ordo.samplers import Sampler
 from ordo.training.provenance import git_commit, write_json
 
@@ -37,12 +35,8 @@ def compose_experiment(experiment: str, overrides: list[str]) -> Any:
 
 
 def progress(work: Mapping[str, T], title: str) -> Iterator[tuple[str, T]]:
-    """The items, with a bar and the time left on a terminal, or a line each where standard error is none."""
-    console = Console(stderr=True)
-    for i, (name, item) in enumerate(track(work.items(), title, console=console, disable=not console.is_terminal, transient=True), 1):
-        yield name, item
-        if not console.is_terminal:
-            print(f"{title}: {i}/{len(work)} {name}", file=sys.stderr, flush=True)
+    """The items, with the time left: a bar on a terminal, a line every half minute where standard error is none."""
+    yield from track(work.items(), title)
 
 
 def sampler_of(choice: str, overrides: Iterable[str] = ()) -> Sampler:
@@ -132,7 +126,7 @@ def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, A
                 finished = json.loads(marker.read_text())
                 if finished["identity"] == identity:
                     reports[name] = finished["report"]
-                    print(f"{name}: taken from {folder}, a finished run of commit {finished.get('commit')}", file=sys.stderr, flush=True)
+                    note(f"{name}: taken from {folder}, a finished run of commit {finished.get('commit')}")
                     continue
             waiting[pool.submit(_one, experiment, overrides, str(folder), identity)] = (name, marker, identity)
         start, first = time.perf_counter(), len(reports)
@@ -146,5 +140,5 @@ def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, A
             told = reports[name].get("diverged") or f"{unit} {estimates}, {reports[name]['fit_seconds'] or float('nan'):.0f} s"
             left = (time.perf_counter() - start) / (len(reports) - first) * (len(runs) - len(reports))
             eta = f"; about {left / 60:.0f} min left" if left else ""
-            print(f"{len(reports)}/{len(runs)} {name}: {told}{eta}", file=sys.stderr, flush=True)
+            note(f"{len(reports)}/{len(runs)} {name}: {told}{eta}")
     return {name: reports[name] for name in runs}

@@ -45,11 +45,11 @@ from ordo.samplers import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--law", default="chain", choices=["chain", "hidden"])
+    parser.add_argument("--law", default="chain", choices=["chain", "hidden"], help="that the samplers draw from")
     parser.add_argument("--rows", type=int, default=2000, help="sequences for each figure")
     parser.add_argument("--orders", type=int, default=50, help="random orders, each for rows/orders sequences")
-    parser.add_argument("--calls", type=int, nargs="+", default=[2, 4, 7, 16, 32, 64])
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--calls", type=int, nargs="+", default=[2, 4, 7, 16, 32, 64], help="denoiser calls a sequence")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
 
 
 def make_oracle(law: str) -> ChainOracle:

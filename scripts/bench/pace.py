@@ -26,10 +26,10 @@ TARGET = "fixed_time"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text8", default="data/text8", help="text8 or its first megabytes")
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2400, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")
     parser.add_argument("--every", type=int, default=100, help="steps between validations: how finely rows are told")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=2, help="runs of every kind")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
 
 

@@ -45,12 +45,12 @@ SHOWN += [("random_set", "top_k_margin"), ("random_set", "path_planning"), ("lea
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", default="text", choices=["text", "nae"])
+    parser.add_argument("--task", default="text", choices=["text", "nae"], help="what the models are trained on")
     parser.add_argument("--text8", default="data/text8", help="text8 or its first megabytes")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, help="whose samples are scored")
     parser.add_argument("--samples", type=int, default=1024, help="sequences drawn with every sampler")
     parser.add_argument("--scored", type=int, default=512, help="test sequences whose -log p is taken")
-    parser.add_argument("--calls", type=int, nargs="+", default=[2, 4, 8, 16, 32])
+    parser.add_argument("--calls", type=int, nargs="+", default=[2, 4, 8, 16, 32], help="denoiser calls a sequence")
     parser.add_argument("--picture", help="PNG of nats and divergence against calls")
     parser.add_argument("--jobs", type=int, default=2, help="training runs at a time, one thread each")
 

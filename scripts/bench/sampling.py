@@ -21,22 +21,23 @@ import torch
 from torch import Tensor
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.progress import track
 from ordo.samplers import ByOrder, OnGrid, Sampler, sample
 from ordo.training.provenance import describe_device
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--vocab", type=int, default=27)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--grid", type=int, default=1000)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64, 1024])
-    parser.add_argument("--lengths", type=int, nargs="+", default=[64, 1024])
+    parser.add_argument("--vocab", type=int, default=27, help="symbols")
+    parser.add_argument("--width", type=int, default=128, help="of the network")
+    parser.add_argument("--layers", type=int, default=2, help="of the network")
+    parser.add_argument("--heads", type=int, default=4, help="of attention")
+    parser.add_argument("--grid", type=int, default=1000, help="steps of the peer's sampler")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64, 1024], help="sequences at a time")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[64, 1024], help="tokens a sequence")
     parser.add_argument("--decode", type=int, default=8, help="positions of each sequence that ``throughput`` decodes")
     parser.add_argument("--most", type=int, default=70_000, help="tokens of a batch beyond which ``throughput`` leaves it out")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5, help="measurements")
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
 
 
 def gumbel(logits: Tensor) -> Tensor:
@@ -71,7 +72,7 @@ def peer_one_by_one(net: BidirectionalTransformer, tokens: Tensor) -> None:
 def take_turns(variants: dict[str, Callable[[], Any]], rounds: int, units: float = 1.0) -> dict[str, dict[str, float]]:
     """CPU seconds, or units a CPU second; a first turn warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for turn in range(rounds + 1):
+    for turn in track(range(rounds + 1), "rounds"):
         for name, variant in variants.items():
             start = time.process_time()
             variant()

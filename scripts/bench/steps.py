@@ -24,6 +24,7 @@ from bench import mdlm
 from bench.breakdown import breakdown, flops, peak_flops
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.objectives import Dense, OrderSpace, TimeSpace
+from ordo.progress import track
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Linear, Power
 from ordo.training.provenance import describe_device
@@ -34,17 +35,17 @@ NAMES = ("mdlm", "mdlm_without_ema", *ORDO)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=16, help="denoiser rows a step")
-    parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--vocab", type=int, default=27)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--length", type=int, default=128, help="tokens a sequence")
+    parser.add_argument("--vocab", type=int, default=27, help="symbols")
+    parser.add_argument("--width", type=int, default=128, help="of the network")
+    parser.add_argument("--layers", type=int, default=2, help="of the network")
+    parser.add_argument("--heads", type=int, default=4, help="of attention")
     parser.add_argument("--rounds", type=int, default=5, help="turns of every variant; medians are reported")
     parser.add_argument("--steps", type=int, default=3, help="steps a turn")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--precision", default="float32", choices=["float32", "bf16"], help="bf16: autocast, all variants")
     parser.add_argument("--compile", action="store_true", help="torch.compile: the reference's denoiser, ordo's whole step")
-    parser.add_argument("--variants", nargs="+", default=list(NAMES), choices=NAMES)
+    parser.add_argument("--variants", nargs="+", default=list(NAMES), choices=NAMES, help="training steps to time")
 
 
 def autocast(a: argparse.Namespace) -> Any:
@@ -111,7 +112,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     cpu = a.device == "cpu"
     clock = time.process_time if cpu else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in a.variants}
-    for turn in range(a.rounds + 1):  # the first turn warms up
+    for turn in track(range(a.rounds + 1), "rounds"):  # the first turn warms up
         for name, step in steps.items():
             if not cpu:
                 torch.cuda.synchronize()

@@ -9,7 +9,6 @@ comparable among themselves: one half of the real rows against the other half (`
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from bench.common import QUICK, Run, run_all
 from ordo.data import TABLE_SETS, TableData
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.metrics import independent_columns, table_report
+from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.samplers import Sampler, sample_batches
 from ordo.training.build import build_data
@@ -32,7 +32,7 @@ SETS = ("adult", "default", "shoppers", "magic", "beijing")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="data", help="folder with a folder for every set")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(TABLE_SETS))
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(TABLE_SETS), help="tables of the paper")
     parser.add_argument("--draws", type=int, default=5, help="synthetic tables a set")
     parser.add_argument("--seed", type=int, default=0, help="of the run")
     parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="changes of experiment=table_synthesis")
@@ -59,7 +59,7 @@ def scores_of_best(module: Any, tokens: Tensor) -> dict[str, float]:
 def limits(data: TableData, real: pd.DataFrame, table: pd.DataFrame, kinds: dict[str, str], draws: int) -> dict[str, Any]:
     """Means over random halves of the real table; ``table``: rows of the model, at least half as many."""
     out: dict[str, list[dict[str, Any]]] = {"real": [], "ceiling": [], "independent": [], "model": []}
-    for i in range(draws):
+    for i in track(range(draws), "limits"):
         order = np.random.default_rng(i).permutation(len(real))
         half = len(real) // 2
         a, b = (real.iloc[rows].reset_index(drop=True) for rows in (order[:half], order[half : 2 * half]))
@@ -88,17 +88,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             real = pd.concat([real, data.frames["validation"]], ignore_index=True)
         real = real.iloc[:500] if a.quick else real
         tables = []
-        for i in range(a.draws):
+        for i in track(range(a.draws), "sampling"):
             drawn = sample_batches(module.denoiser, Sampler(), len(real), 4096, schedule=module.schedule, seed=1000 * a.seed + i)
             tables.append(data.codec.decode(drawn.tokens, seed=i))
         target = data.target
         # The class last: alpha-precision leaves the last column out, as published evaluations do.
         kinds = {key: kind for key, kind in data.codec.kinds.items() if key != target}
         kinds |= {target: data.codec.kinds[target]} if target is not None else {}
-        scores = table_report(real, tables, kinds, test=held_out, target=target)
+        scores = table_report(real, tables, kinds, test=held_out, target=target, progress=track)
         out[name] = {key: {"mean": value["mean"], "sd": value["sd"]} for key, value in scores.items()}
         out[name]["limits"] = limits(data, real, tables[0], kinds, 2)
         out[name] |= scores_of_best(module, (data.test_set if a.split == "test" else data.val_set).tokens)
         out[name] |= {"seconds": reports[folder.name]["fit_seconds"], "parameters": sum(p.numel() for p in module.denoiser.parameters())}
-        print(f"{name}: " + ", ".join(f"{key} {value['mean']:.4f}" for key, value in scores.items()), file=sys.stderr, flush=True)
+        note(f"{name}: " + ", ".join(f"{key} {value['mean']:.4f}" for key, value in scores.items()))
     return out

@@ -25,7 +25,7 @@ RATES = {"table_time": 0.05, "table_order": 0.05, "table_dense": 0.05, "network_
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text8", default="data/text8", help="text8 or its first megabytes")
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2400, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")
     parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every run that names no number of its own")
     parser.add_argument("--runs", nargs="+", default=RUNS, metavar="RUN[=SEEDS]", help=f"of {', '.join(RUNS)}")

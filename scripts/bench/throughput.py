@@ -24,6 +24,7 @@ from torch import nn
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.objectives import Dense, OrderSpace, TimeSpace
+from ordo.progress import track
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Linear, Power
 from ordo.training.provenance import describe_device
@@ -31,14 +32,14 @@ from ordo.training.provenance import describe_device
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, default=32, help="denoiser rows a step")
-    parser.add_argument("--length", type=int, default=128)
-    parser.add_argument("--vocab", type=int, default=27)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--length", type=int, default=128, help="tokens a sequence")
+    parser.add_argument("--vocab", type=int, default=27, help="symbols")
+    parser.add_argument("--width", type=int, default=128, help="of the network")
+    parser.add_argument("--layers", type=int, default=4, help="of the network")
+    parser.add_argument("--heads", type=int, default=4, help="of attention")
     parser.add_argument("--rounds", type=int, default=7, help="turns of every variant; medians are reported")
     parser.add_argument("--steps", type=int, default=5, help="steps a turn")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--compile", action="store_true", help="also every objective with torch.compile")
 
 
@@ -130,7 +131,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     names += ["time_compile", "order_compile", "dense_compile"] if a.compile else []
     steps = {name: make_step(name, a) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(a.rounds + 1):  # the first turn warms up
+    for turn in track(range(a.rounds + 1), "rounds"):  # the first turn warms up
         for name, step in steps.items():
             if a.device == "cuda":
                 torch.cuda.synchronize()

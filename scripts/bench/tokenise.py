@@ -38,11 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", nargs="+", required=True, help="plain text files")
     parser.add_argument("--characters", type=int, default=2000, help="characters of a document")
     parser.add_argument("--copies", type=int, default=2, help="times the documents are taken, to make long enough work")
-    parser.add_argument("--vocab", type=int, default=8192)
-    parser.add_argument("--length", type=int, default=1024)
+    parser.add_argument("--vocab", type=int, default=8192, help="symbols")
+    parser.add_argument("--length", type=int, default=1024, help="tokens a sequence")
     parser.add_argument("--batch", type=int, default=8, help="sequences of a batch")
     parser.add_argument("--buffer", type=int, default=1000, help="sequences in the buffer of the stream")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of the CPU")
     parser.add_argument("--rounds", type=int, default=7, help="turns of everything; medians are reported")
 
 

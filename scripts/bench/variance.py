@@ -9,7 +9,6 @@ Cases: NAE under each model's own learned law, text8 under uniform orders.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from bench import nae, text
 from bench.common import run_all, workers
 from ordo.objectives import Dense, OrderSpace, TimeSpace
 from ordo.order import PlackettLuce
+from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Power
 from ordo.training.build import build_data
@@ -40,7 +40,7 @@ def total_variance(objective: Any, denoiser: Any, log_w: torch.Tensor, batches: 
         schedule.network.table.copy_(log_w)  # type: ignore[union-attr]
     gradients = []
     warm = 30  # estimates that only fit the running baselines
-    for step in range(repeats + warm):
+    for step in track(range(repeats + warm), "gradients"):
         tokens = next(batches)[: ROWS // objective.draws]
         out = objective(denoiser, schedule, tokens, StepRandom(seed=1, step=step))
         (gradient,) = torch.autograd.grad(out.loss * tokens.shape[1], schedule.network.table)  # type: ignore[union-attr]
@@ -109,5 +109,5 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 "ratio_time_to_dense": result["time"] / result["dense"],
             }
             results.append(result | ratios | {"rows": ROWS, "on": name})
-            print(results[-1], file=sys.stderr, flush=True)
+            note(str(results[-1]))
     return results[0] | {"cases": results}

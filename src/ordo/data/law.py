@@ -36,6 +36,11 @@ class Law(ABC):
         """Pairs (i, j): in a good decoding order position i comes before j. None where no order is better."""
         return None
 
+    @property
+    def labels(self) -> list[str] | None:
+        """A name for every position; None: they are just numbered."""
+        return None
+
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """(n, length) int64 independent draws; ``generator`` is on the CPU."""

@@ -91,6 +91,7 @@ class SequenceData(L.LightningDataModule, ABC):
         length: tokens per sequence.
         unit: what one token is: "char", "token", or "column" of a table.
         entropy: exact entropy of the source in nats per sequence, None where it is unknown.
+        labels: a name for every position, such as a table's columns; None: positions are just numbered.
         precedence: pairs (i, j) of positions of which i comes before j in a good decoding order; None where unknown.
 
     Args:
@@ -107,6 +108,7 @@ class SequenceData(L.LightningDataModule, ABC):
     vocab_sizes: list[int] | None = None
     ordered: list[int] | None = None
     coordinates: list[list[int]] | None = None
+    labels: list[str] | None = None
     length: int
     unit: str
     entropy: float | None

@@ -7,12 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-
 from ordo.data.errors import DataError, MissingDataError
 from ordo.data.token_cache import Encoded
 from ordo.data.tokenizer import Encoder
+from ordo.progress import track
 
 LOADERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 BATCH = 1000  # documents tokenised at once
@@ -118,12 +116,11 @@ def with_text(table: Any, column: str) -> list[str]:
 
 def batches(dataset: Any, column: str, encode: Encoder, description: str) -> Iterator[Encoded]:
     """All documents that are not empty, tokenised, a batch at a time; the next batch is being tokenised while this one is used."""
-    console = Console(stderr=True)
     tables = dataset.select_columns([column]).with_format("arrow").iter(BATCH)
     total = -(-len(dataset) // BATCH)
     with ThreadPoolExecutor(1) as thread:
         waiting = None
-        for table in track(tables, description, total, console=console, disable=not console.is_terminal, transient=True):
+        for table in track(tables, description, total):
             texts = with_text(table, column)
             if not texts:
                 continue

@@ -195,6 +195,7 @@ class SudokuData(SequenceData):
         self.length, self.vocab_size = box**4, box**2
         self.vocab_sizes = [self.vocab_size] * self.length
         self.coordinates = geometry(box)[0].tolist()
+        self.labels = [f"row {row + 1}, column {column + 1}" for row, column in zip(*self.coordinates[:2], strict=True)]
         self.vocabulary = Vocabulary(tuple("123456789"[: box * box]))
 
     def setup(self, stage: str | None = None) -> None:

@@ -158,7 +158,7 @@ class TableData(SequenceData):
         self._train = Rows(tokens["train"])
         self.val_set, self.test_set = Rows(self._some(tokens["validation"])), Rows(self._some(tokens["test"]))
         self.length, self.vocab_sizes, self.vocab_size = len(codec.columns), codec.vocab_sizes, max(codec.vocab_sizes)
-        self.ordered, self.codec = codec.ordered, codec
+        self.ordered, self.codec, self.labels = codec.ordered, codec, list(codec.names)
 
     def _some(self, tokens: Tensor) -> Tensor:
         n = self.limit_eval

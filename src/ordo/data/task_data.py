@@ -62,7 +62,7 @@ class TaskData(SequenceData):
         self.task, self.batches_per_epoch, self.eval_size = task, batches_per_epoch, eval_size
         self.length, self.vocab_size, self.unit = task.length, task.vocab_size, "token"
         self.vocab_sizes = [task.vocab_size] * task.length
-        self.entropy, self.precedence = task.entropy, task.precedence
+        self.entropy, self.precedence, self.labels = task.entropy, task.precedence, task.labels
 
     def setup(self, stage: str | None = None) -> None:
         """Draws the evaluation sets; a second call does nothing."""

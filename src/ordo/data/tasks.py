@@ -61,6 +61,12 @@ class LatentsAndObservations(Law):
         return self.n_latents * math.log(self.vocab_size)
 
     @property
+    def labels(self) -> list[str]:
+        """``latent i`` and ``observation j``."""
+        names = [f"latent {i}" for i in range(self.n_latents)] + [f"observation {j}" for j in range(self.n_observations)]
+        return [names[i] for i in self.columns.argsort().tolist()]
+
+    @property
     def precedence(self) -> list[tuple[int, int]]:
         """Each observation's latents before it."""
         column = self.columns.tolist()
@@ -144,6 +150,12 @@ class Addition(Law):
     @property
     def entropy(self) -> float:
         return 2 * self.n_digits * math.log(10)
+
+    @property
+    def labels(self) -> list[str]:
+        """The numbers' names and, of every digit, its power of ten."""
+        d = self.n_digits
+        return [f"{name} 10^{k}" for name, digits in (("a", d), ("b", d), ("c", d + 1)) for k in reversed(range(digits))]
 
     @property
     def precedence(self) -> list[tuple[int, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ def table_report(
     seed: int = 0,
     rows: int | None = None,
     drop_last: bool = True,
+    progress: Callable[[Sequence[Any], str], Iterable[Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """{metric: {"mean", "sd", "values"}}, one value a draw, JSON-serialisable.
 
@@ -36,7 +37,7 @@ def table_report(
     trained on ``train``. sd: of the draws (n - 1), None for a single value. An undefined value is None, and so are mean and sd over it.
     ``seed``: of folds and subsamples, the same in all draws. ``rows``: at most as many rows for the metrics by distances (alpha_precision,
     beta_recall, authenticity, dcr); without it every draw needs as many rows as ``train``. ``drop_last``: see ``alpha_beta``; the target
-    counts as the last column.
+    counts as the last column. ``progress``: callable(sequence, description) -> iterable, such as ``ordo.progress.track``.
 
     ValueError: no draws, ``target`` without ``test``, and those of the metrics.
     """
@@ -47,27 +48,28 @@ def table_report(
     if target is not None and target in kinds:
         kinds = {**{name: kind for name, kind in kinds.items() if name != target}, target: kinds[target]}
     values: dict[str, list[float]] = {}
-    for draw in synthetic_draws:
-        near = alpha_beta(
-            train, draw, kinds, rows=rows, seed=seed, drop_last=drop_last
-        )  # first: it asks most of the draw, and fails before anything slow
-        scores = {
-            "shape": shape(train, draw, kinds),
-            "trend": trend(train, draw, kinds),
-            "trend_real_edges": trend(train, draw, kinds, edges="real"),
-            "alpha_precision": near.alpha_precision,
-            "beta_recall": near.beta_recall,
-            "authenticity": near.authenticity,
-            "c2st_logistic": c2st(train, draw, kinds, "logistic", seed),
-            "c2st_trees": c2st(train, draw, kinds, "trees", seed),
-            "wnmis": wnmis(train, draw, kinds),
-        }
-        if test is not None:
-            scores["dcr"] = dcr(draw, train, test, kinds, rows=rows, seed=seed)
-            if target is not None:
-                scores["mle"] = mle(draw, test, kinds, target, seed)
-        for name, score in scores.items():
-            values.setdefault(name, []).append(score)
+    measures: dict[str, Callable[[pd.DataFrame], Any]] = {
+        # First: it asks most of the draw, and fails before anything slow.
+        "near": lambda draw: alpha_beta(train, draw, kinds, rows=rows, seed=seed, drop_last=drop_last),
+        "shape": lambda draw: shape(train, draw, kinds),
+        "trend": lambda draw: trend(train, draw, kinds),
+        "trend_real_edges": lambda draw: trend(train, draw, kinds, edges="real"),
+        "c2st_logistic": lambda draw: c2st(train, draw, kinds, "logistic", seed),
+        "c2st_trees": lambda draw: c2st(train, draw, kinds, "trees", seed),
+        "wnmis": lambda draw: wnmis(train, draw, kinds),
+    }
+    if test is not None:
+        measures["dcr"] = lambda draw: dcr(draw, train, test, kinds, rows=rows, seed=seed)
+        if target is not None:
+            measures["mle"] = lambda draw: mle(draw, test, kinds, target, seed)
+    work = [(name, draw) for draw in synthetic_draws for name in measures]
+    for name, draw in progress(work, "metrics") if progress is not None else work:
+        score = measures[name](draw)
+        parts = {name: score}
+        if name == "near":
+            parts = {part: getattr(score, part) for part in ("alpha_precision", "beta_recall", "authenticity")}
+        for part, value in parts.items():
+            values.setdefault(part, []).append(value)
     if test is not None and target is not None:
         values["mle_real"] = [mle(train, test, kinds, target, seed)]
     return {name: _summary(each) for name, each in values.items()}

@@ -69,7 +69,7 @@ def likelihoods(runs: Mapping[str, Record]) -> list[Block]:
                     name,
                     *(cell(r.report, key, unit) for key in LABELS),
                     *(f"{r.report[k]:,}" if r.report.get(k) is not None else "-" for k in ("parameters", "steps")),
-                    f"{seconds:.0f}" if (seconds := (r.report.get("seconds") or {}).get("training")) is not None else "-",
+                    f"{r.report['fit_seconds']:.0f}" if "fit_seconds" in r.report else "-",
                 ]
                 for name, r in runs.items()
             ],

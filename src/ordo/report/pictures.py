@@ -13,8 +13,6 @@ from ordo.report.page import Picture
 from ordo.report.record import Record, curve
 from ordo.samplers import best_sizes, factorisation_kl
 
-MARKS = {"left_to_right": "left to right", "right_to_left": "right to left", "mode": "mode of the law"}
-
 
 def order_pictures(record: Record) -> list[Picture]:
     """The law over decoding orders: rank of every position, schedules, precedence, and how it came about in training."""
@@ -74,27 +72,24 @@ def likelihood_pictures(record: Record) -> list[Picture]:
             "Where the model's own orders lie below uniform ones, its order makes the next token easier to say.",
         )
     )
-    if "order_nll" in values:
-        law = report["order_nll"]
-        marks = {MARKS.get(name, name): nll for name, nll in law["named"].items()}
-        for key, label in (("uniform_nelbo", "uniform NELBO"), ("own_nelbo", "own NELBO"), ("importance", "importance bound")):
-            marks[label] = law["bounds"][key]
+    if "order_nll_own" in values:
+        uniform, own, many = values["order_nll_uniform"], values["order_nll_own"], report["order_nll"]
         out.append(
             Picture(
                 "order_nll",
-                plots.order_nll_violin({"uniform": values["order_nll"], "own law": values["order_nll_own"]}, marks, "nats per sequence"),
-                f"-log p of the same {law['sequences']} sequences in {len(values['order_nll'])} uniformly random orders and in as many of "
-                "the model's own law. If all orders were equally well learned, the violins would be lines.",
+                plots.order_nll_violin({"uniform": uniform, "own law": own}, many["marks"], "nats per sequence"),
+                f"Mean -log p of the same {many['sequences']} sequences in {len(uniform)} uniformly random orders, and in {len(own)} of the "
+                "model's own law. The taller a violin, the more it matters in which order tokens are decoded.",
             )
         )
-    for law_name, words in (("uniform", "uniformly random orders"), ("own", "the model's own orders")):
-        key = f"loss_by_position_and_revealed_{law_name}"
+    for law, words in (("uniform", "uniformly random orders"), ("own", "the model's own orders")):
+        key = f"{law}_position_revealed_nats"
         if key in values:
             out.append(
                 Picture(
-                    f"loss_heatmap_{law_name}",
-                    plots.loss_heatmap(values[key], record.labels, "nats"),
-                    f"Loss of every position by the number of tokens that stand already, in {words}. Grey: never met.",
+                    f"loss_heatmap_{law}",
+                    plots.loss_heatmap(values[key], record.labels, "nats", values[f"{law}_position_revealed_edges"]),
+                    f"Loss of every position by the number of tokens that stand already, in {words}. Hatched: never met.",
                 )
             )
     profile = torch.tensor([x for x in report["loss_by_revealed"]["own"]["nats"] if x is not None], dtype=torch.float64)

@@ -83,8 +83,8 @@ def quality(report: Mapping[str, Any]) -> list[Block]:
 def about(record: Record) -> list[Block]:
     """Times, data, versions, configuration: what it takes to run it again."""
     report, provenance = record.report, record.provenance
-    seconds = {name.replace("_", " "): value for name, value in (report.get("seconds") or {}).items() if value is not None}
-    facts = [[f"time of {name}", duration(value)] for name, value in seconds.items()]
+    seconds = {"training": report.get("fit_seconds")} | report.get("seconds", {})
+    facts = [[f"time of {name}", duration(value)] for name, value in seconds.items() if value is not None]
     for key, words in (("parameters", "parameters"), ("steps", "optimiser steps")):
         if report.get(key) is not None:
             facts.append([words, f"{report[key]:,}"])

@@ -81,6 +81,7 @@ def sample(
     lengths: Tensor | None = None,
     forced: Tensor | None = None,
     history: bool | int = False,
+    on_step: Callable[[float], None] | None = None,
 ) -> Trace:
     """Draws sequences. Row i depends on (seed, first_row + i) and on what is given for it, not on the other rows.
 
@@ -89,6 +90,7 @@ def sample(
     (infilling, imputation); they are revealed first, among themselves by the position rule's ``key_of_given``. lengths (n,): later
     positions are absent: never decoded, and not seen. forced (n, length): these tokens are taken in place of drawn ones, for likelihoods.
     history: True: ``Trace.history`` tells of every reveal and every masking again; a number: of the first so many rows only.
+    on_step: is told after every step which share of the tokens to decode is decoded, 0 to 1.
 
     Raises ValueError for shapes that do not agree, tokens out of range, and a remasking rule that the denoiser cannot serve.
     """
@@ -132,6 +134,7 @@ def sample(
     session = denoiser.session(n, present)
     kept = n if history is True else int(history)
     recorder = Recorder(kept) if kept > 0 else None
+    to_decode = 0 if on_step is None else int(masked.sum())
     done: list[State] = []
     shared: dict[str, Any] = {}
     step = 0
@@ -146,6 +149,8 @@ def sample(
             break
         _step(state, sampler, schedule, law, session, denoiser.mask_id, step, forced, shared, recorder)
         step += 1
+        if on_step is not None:
+            on_step(1 - int(state.masked.sum()) / max(1, to_decode))
     trace = _trace(done, known_now)
     return trace if recorder is None else replace(trace, history=recorder.history(device))
 
@@ -248,16 +253,18 @@ def sample_batches(
     known: Tensor | None = None,
     lengths: Tensor | None = None,
     history: bool | int = False,
+    on_step: Callable[[float], None] | None = None,
 ) -> Trace:
-    """``sample`` in batches: the same rows whatever their size; the trace is on the CPU. ``progress`` wraps the iteration over batches."""
+    """``sample`` in batches: the same rows whatever their size; the trace is on the CPU. ``progress`` wraps the iteration over batches,
+    ``on_step`` is told of the steps of each.
+    """
     parts = []
     kept = n if history is True else int(history)
     for start in progress(range(0, n, batch_size)):
         size = min(batch_size, n - start)
         some = [None if x is None else x[start : start + size] for x in (given, known, lengths)]
-        part = sample(
-            denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start,
-            given=some[0], known=some[1], lengths=some[2], history=max(0, kept - start),
-        )  # fmt: skip
+        fixed = {"given": some[0], "known": some[1], "lengths": some[2]}
+        told = {"history": max(0, kept - start), "on_step": on_step}
+        part = sample(denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start, **fixed, **told)
         parts.append(part.cpu())
     return join(parts)

@@ -2,11 +2,13 @@
 
 from ordo.training.callbacks import LastCheckpoint, OrderHistory, SampleWriter
 from ordo.training.checkpoint import CheckpointError, load
+from ordo.training.gradient_signal import GradientSignal, RunningMoments
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings
 from ordo.training.progress import StepProgress
+from ordo.training.quality import SampleQuality
 
 __all__ = [
-    "CheckpointError", "LastCheckpoint", "OptimizerSettings", "OrderDiffusion", "OrderHistory", "SampleWriter", "StepProgress",
-    "TrainingDiverged", "load",
+    "CheckpointError", "GradientSignal", "LastCheckpoint", "OptimizerSettings", "OrderDiffusion", "OrderHistory", "RunningMoments",
+    "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "load",
 ]  # fmt: skip

@@ -10,10 +10,15 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Checkpoint
+from matplotlib.figure import Figure
 
 from ordo import plots
+from ordo.data.module import Batch
+from ordo.objectives.output import is_learned
 from ordo.randomness import seeded_generator
 from ordo.samplers import Sampler, sample
+from ordo.training.interrupt import CtrlC
+from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture
 
 
 def _remove(path: Path) -> None:
@@ -27,6 +32,8 @@ def _remove(path: Path) -> None:
 class LastCheckpoint(Checkpoint):
     """``folder/last.ckpt``, from which a killed run goes on: every ``every`` optimiser steps and after the last one.
 
+    In a single process Ctrl-C ends training after the step at hand, with a checkpoint; of several processes each would end at another.
+
     Lightning's ModelCheckpoint writes no last step that is not a multiple of ``every``, and on the first micro-batch after a resume
     writes again, in the middle of gradient accumulation, a checkpoint from which no exact resume is possible.
     """
@@ -36,6 +43,7 @@ class LastCheckpoint(Checkpoint):
             raise ValueError(f"checkpoint_every must be positive, got {every}")
         self.dirpath, self.every = folder, every
         self._step = 0  # the last one seen
+        self._ctrl_c = CtrlC()
 
     def _save(self, trainer: L.Trainer) -> None:
         path = Path(self.dirpath) / "last.ckpt"
@@ -60,34 +68,46 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = trainer.global_step
         self.dirpath = trainer.strategy.broadcast(self.dirpath)  # of a folder named by the time of day every rank has its own
+        if trainer.world_size == 1:
+            self._ctrl_c.watch()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
         if step == self._step:  # gradients are being accumulated
             return
         self._step = step
-        if step % self.every == 0 or 0 < trainer.max_steps <= step or trainer.should_stop:
+        if step % self.every == 0 or 0 < trainer.max_steps <= step or trainer.should_stop or self._ctrl_c.asked:
             self._save(trainer)
+        if self._ctrl_c.asked:
+            raise KeyboardInterrupt
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.should_stop and not trainer.sanity_checking:  # early stopping
             self._save(trainer)
 
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._ctrl_c.release()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self._ctrl_c.release()
+
 
 class OrderHistory(L.Callback):
     """Expected rank of every position and the order entropy, every ``every`` steps; resumes with the run.
 
-    Writes ``order_over_training.npz`` and two pictures, ``order_over_training.png`` and ``order.png``, to ``folder`` at the
-    end; writes the latter at every validation too, and logs it to loggers that take pictures.
+    Writes ``order_over_training.npz`` and two pictures, ``order_over_training.png`` and ``order.png``, to ``folder`` at the end. At every
+    validation draws both, and ``schedule.png`` and ``loss_by_revealed.png`` (of the first validation batch), into the folder and to
+    loggers that take pictures; of a schedule that does not learn only the first and the last. pictures: whether to do so.
     """
 
-    def __init__(self, folder: str, every: int = 50):
+    def __init__(self, folder: str, every: int = 50, pictures: bool = True):
         if every < 1:
             raise ValueError(f"every must be positive, got {every}")
-        self.folder, self.every = Path(folder), every
+        self.folder, self.every, self.pictures = Path(folder), every, pictures
         self.steps: list[int] = []
         self.ranks: list[list[float]] = []
         self.entropies: list[float] = []
+        self._batch: Batch | None = None
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps, "ranks": self.ranks, "entropies": self.entropies}
@@ -114,22 +134,32 @@ class OrderHistory(L.Callback):
         if trainer.global_step % self.every == 0 or trainer.global_step == 1:
             self._record(trainer, pl_module)
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # The end of the epoch, not of validation: averaged weights (EMA) are still in place.
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        plots.save(self._heatmap(pl_module), self.folder / "order.png")
-        for logger in trainer.loggers:
-            add_picture = getattr(getattr(logger, "experiment", None), "add_figure", None)
-            if add_picture is not None:  # TensorBoard
-                add_picture("order", self._heatmap(pl_module), trainer.global_step)
-            elif hasattr(logger, "log_image"):  # W&B
-                logger.log_image("order", [str(self.folder / "order.png")])  # type: ignore[attr-defined]
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if batch_idx == 0:
+            self._batch = Batch.of(batch)
 
-    def _heatmap(self, module: Any):
-        with torch.no_grad():
-            orders = module.schedule.law().sample(2000, seeded_generator(module.device, module.seed, 0, -3))
-        return plots.order_heatmap(plots.rank_probability(orders.cpu().numpy()), None)
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        # The end of the epoch, not of validation: averaged weights (EMA) are still in place.
+        batch, self._batch = self._batch, None
+        if not self.pictures or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        labels = _labels(trainer)
+        figures = {"order": order_picture(pl_module, labels)}
+        if is_learned(pl_module.schedule):
+            figures["schedule"] = schedule_picture(pl_module, labels)
+            if self.steps:
+                figures["order_over_training"] = self._over_training(labels)
+        if batch is not None and not pl_module.sharded:
+            figures["loss_by_revealed"] = loss_picture(pl_module, batch)
+        for name, figure in figures.items():
+            log_picture(trainer.loggers, name, figure, trainer.global_step, self.folder / f"{name}.png")
+
+    def _over_training(self, labels: list[str] | None) -> Figure:
+        ranks, entropies = np.array(self.ranks), np.array(self.entropies)
+        known = None if np.isnan(entropies).any() else entropies
+        return plots.order_over_training(np.array(self.steps), ranks, known, labels)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero or not self.steps:
@@ -137,13 +167,19 @@ class OrderHistory(L.Callback):
         self.folder.mkdir(parents=True, exist_ok=True)
         ranks, entropies = np.array(self.ranks), np.array(self.entropies)
         np.savez(self.folder / "order_over_training.npz", step=np.array(self.steps), expected_rank=ranks, entropy=entropies)
-        known = None if np.isnan(entropies).any() else entropies
-        plots.save(plots.order_over_training(np.array(self.steps), ranks, known, None), self.folder / "order_over_training.png")
-        plots.save(self._heatmap(pl_module), self.folder / "order.png")
+        labels = _labels(trainer)
+        plots.save(self._over_training(labels), self.folder / "order_over_training.png")
+        plots.save(order_picture(pl_module, labels), self.folder / "order.png")
+
+
+def _labels(trainer: L.Trainer) -> list[str] | None:
+    """Names of the positions, where the data have them."""
+    return getattr(trainer.datamodule, "labels", None)  # type: ignore[attr-defined]
 
 
 class SampleWriter(L.Callback):
-    """At every validation draws ``n`` sequences in orders of the model's own law, and appends them to ``folder/samples.txt``.
+    """At every validation draws ``n`` sequences in orders of the model's own law, and appends them to ``folder/samples.txt``,
+    each with the rank of every token in the order it was decoded in (from 1; a dash: it was given); logs them too.
 
     Where positions are given, they are those of the first validation sequences. Does nothing where the denoiser is divided among ranks.
     """
@@ -161,12 +197,8 @@ class SampleWriter(L.Callback):
         given = data.val_set.given(self.n, pl_module.device)
         drawn = sample(pl_module.denoiser, Sampler(), self.n, schedule=pl_module.schedule, seed=seed, first_row=first, **given)
         texts = data.decode(drawn.tokens.cpu())
+        ranks = [rank_text(rank) for rank in drawn.rank]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
-            file.writelines(f"step {trainer.global_step}\t{text!r}\n" for text in texts)
-        for logger in trainer.loggers:
-            add_text = getattr(getattr(logger, "experiment", None), "add_text", None)
-            if hasattr(logger, "log_text"):  # W&B
-                logger.log_text("samples", columns=["text"], data=[[t] for t in texts])  # type: ignore[attr-defined]
-            elif add_text is not None:  # TensorBoard
-                add_text("samples", "\n\n".join(texts), trainer.global_step)
+            file.writelines(f"step {trainer.global_step}\t{text!r}\trank {rank}\n" for text, rank in zip(texts, ranks, strict=True))
+        log_samples(trainer.loggers, "samples", texts, ranks, trainer.global_step)

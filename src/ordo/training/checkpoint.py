@@ -21,6 +21,7 @@ from ordo.training.optimisation import OptimizerSettings
 LAST = ("last.ckpt", ".last.old")  # the latter where a kill hit the moment at which one folder takes another's place
 PARTS_FILE = "meta.pt"  # Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state
 IN_PARTS = "{} is in parts, from which only trainer=fsdp can go on; with trainer.strategy.sharded_checkpoints=false it then makes one file"
+HOW = ("resume", "quiet", "label")  # settings that say nothing about what a run is
 PARTS = (torch.nn.Module, SequenceData, Law, OptimizerSettings)  # what a checkpoint's configuration may name
 
 
@@ -161,7 +162,7 @@ def started_before(folder: Path, config: DictConfig) -> bool:
     old: Any = OmegaConf.to_container(OmegaConf.load(record)) if record.is_file() else {}
     settings: Any = OmegaConf.to_container(config, resolve=True)
     settings.pop("hydra", None)
-    if old | {"resume": None} != settings | {"resume": None}:
+    if old | dict.fromkeys(HOW) != settings | dict.fromkeys(HOW):
         raise CheckpointError(f"{folder} holds a run of other settings; choose another output folder, or delete that one")
     return True
 

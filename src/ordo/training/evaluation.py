@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,14 @@ from rich.console import Group
 from rich.table import Table
 
 from ordo import plots
-from ordo.data import SequenceData, TableData
+from ordo.data import SequenceData, TableData, TaskData
+from ordo.data.decoding import Decoding
 from ordo.data.module import Batch, Rows
 from ordo.files import write_json, write_whole
 from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
+from ordo.metrics import pair_associations
+from ordo.plots.trace_page import trace_fragment
+from ordo.progress import SamplingMeter, track
 from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, save_page, unit_of
 from ordo.report.numbers import unit_name
 from ordo.report.order import law_arrays
@@ -31,8 +35,6 @@ from ordo.training.module import OrderDiffusion
 SHOWN_TRACES = 4
 # Orders and sequences of the picture of many orders: a bidirectional denoiser needs ``length`` calls an order and sequence.
 MANY = {True: (64, 100), False: (16, 8)}
-
-Progress = Callable[..., Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def evenly(rows: Rows, n: int | None) -> Batch:
     return rows.batch(torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).round().long())
 
 
-def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, watch: Progress) -> LikelihoodReport:
+def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> LikelihoodReport:
     """The likelihood report of a module on ``settings.split`` of its data. Raises ConfigError for unusable settings."""
     check_report(settings)
     batch = evenly(split_of(data, settings), settings.sequences)
@@ -97,12 +99,12 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, w
         seed=settings.seed,
         unit=data.unit,
         entropy=data.entropy,
-        progress=watch,
+        progress=track if progress else None,
         **{name: value.to(module.device) for name, value in batch.given.items()},
     )
 
 
-def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, watch: Progress) -> Evaluation:
+def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> Evaluation:
     """Likelihoods, the same sequences in many orders, samples and their metrics. Raises ConfigError."""
     seconds: dict[str, float] = {}
 
@@ -112,41 +114,39 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, wa
         seconds[name] = time.perf_counter() - begun
         return result
 
-    report = timed("likelihoods", lambda: evaluate(module, data, settings, watch))
+    report = timed("likelihoods", lambda: evaluate(module, data, settings, progress))
     rows, device = split_of(data, settings), module.device
     orders, sequences = MANY[module.denoiser.order_causal]
     orders = orders if settings.orders is None else settings.orders
     batch = evenly(rows, min(sequences, settings.sequences or sequences))
     many = None
     if orders and data.length > 1:
-        given = {name: value.to(device) for name, value in batch.given.items()}
-        many = timed(
-            "many_orders",
-            lambda: many_orders(
-                module.denoiser, batch.tokens.to(device), module.schedule.law(), orders, settings.seed, batch_size=settings.batch_size,
-                progress=watch, **given,
-            ),
-        )  # fmt: skip
+        given: dict[str, Any] = {name: value.to(device) for name, value in batch.given.items()}
+        given |= {"batch_size": settings.batch_size, "progress": track if progress else None}
+        tokens, law = batch.tokens.to(device), module.schedule.law()
+        many = timed("many orders", lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given))
     trace, quality = None, {}
     if settings.samples:
-        n, schedule = settings.samples, module.schedule
-        given = rows.given(n, device)
-        trace = timed(
-            "sampling",
-            lambda: sample_batches(
-                module.denoiser, Sampler(), n, settings.batch_size, lambda starts: watch(starts, "sampling"), schedule=schedule,
-                seed=settings.seed, history=SHOWN_TRACES, **given,
-            ),
-        )  # fmt: skip
+        trace = timed("sampling", lambda: draw(module, rows, settings))
         metrics = {name: build(node, f"metrics.{name}") for name, node in (settings.metrics or {}).items() if node is not None}
         quality = timed("metrics", lambda: {name: dict(metric(trace, rows, data)) for name, metric in metrics.items()})
     return Evaluation(settings.split, report, many, len(batch.tokens), trace, quality, seconds)
 
 
+def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
+    """``settings.samples`` sequences in orders of the model's own law, one token a call; what is given is that of the first rows, in turn."""
+    n = settings.samples
+    with SamplingMeter("sampling") as meter:
+        return sample_batches(
+            module.denoiser, Sampler(), n, settings.batch_size, meter.batches, on_step=meter.step, schedule=module.schedule,
+            seed=settings.seed, history=SHOWN_TRACES, **rows.given(n, module.device),
+        )  # fmt: skip
+
+
 def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData, folder: Path, **extra: Any) -> None:
     """``report.json``, ``report_values.npz`` (per sequence, and all that pictures are drawn from) and the samples, a table's as CSV.
 
-    extra: more entries of report.json; its ``seconds`` join those of the evaluation.
+    extra: more entries of report.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(module.schedule)
@@ -165,7 +165,7 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
         else:
             lines = "".join(text.replace("\n", "\\n") + "\n" for text in data.decode(tokens))  # one sequence a line
             write_whole(folder / name, lambda path: path.write_text(lines, encoding="utf-8"))
-    out |= extra | {"seconds": extra.get("seconds", {}) | done.seconds}
+    out |= extra | {"seconds": done.seconds}
     write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **arrays))
     write_json(folder / "report.json", out)
 
@@ -180,10 +180,18 @@ def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
         Picture("marginals", plots.marginals(real, drawn, names, kinds), "Every column: sampled rows beside the training rows."),
         Picture(
             "pair_difference",
-            plots.pair_difference(association_difference(real, drawn, kinds), names),
+            plots.pair_difference(np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names),
             "Pairs of columns: difference between how strongly they depend on each other in samples and in training rows. Dark is alike.",
         ),
     ]
+
+
+def trace_html(trace: Trace, data: SequenceData, seed: int) -> str:
+    """The first sequences as they were decoded, to be shown within a page."""
+    decoding = Decoding({type(data).__qualname__: data.state_dict()}, data.task if isinstance(data, TaskData) else None)
+    symbols = decoding.symbols(trace.tokens[:SHOWN_TRACES])
+    shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
+    return trace_fragment(trace, symbols, title="How samples came about", sampler="orders of the model's own law", seed=seed, **shared)
 
 
 def save_report_page(
@@ -194,13 +202,12 @@ def save_report_page(
     *,
     others: Mapping[str, Record] | None = None,
     own_label: str = "model",
-    links: Iterable[Link] = (),
+    links: Sequence[Link] = (),
 ) -> None:
     """``report.html`` of what ``save_evaluation`` has written; run: the folder of the training run, if another one."""
-    trace = None if done.trace is None else trace_fragment(done.trace, data)
-    page, pictures = run_page(
-        read_record(folder, run), others=others, own_label=own_label, more=sample_pictures(done, data), trace=trace, links=list(links)
-    )
+    record = read_record(folder, run)
+    trace = None if done.trace is None else trace_html(done.trace, data, record.report["settings"]["seed"])
+    page, pictures = run_page(record, others=others, own_label=own_label, more=sample_pictures(done, data), trace=trace, links=links)
     save_page(page, pictures, folder)
 
 
@@ -215,3 +222,12 @@ def report_table(reports: Mapping[str, LikelihoodReport], title: str) -> Group:
     for key, label in LABELS.items():
         table.add_row(label, *(cell(report, key, unit) for report in shown.values()))
     return Group(title, table)  # a title of the table itself would be wrapped to the table's width
+
+
+def result_line(reports: Mapping[str, LikelihoodReport], title: str, where: str | Path) -> str:
+    """The NELBO under the own law of every model, in the unit of ``report_table``, and where everything lies."""
+    shown = {name: report.as_dict() for name, report in reports.items()}
+    unit = unit_of(list(shown.values()))
+    words = unit_name(unit, next(iter(reports.values())).unit)
+    parts = ", ".join(f"{name} {cell(report, 'own_nelbo', unit)} {words}" for name, report in shown.items())
+    return f"{title}, NELBO under the own law: {parts}: {where}"

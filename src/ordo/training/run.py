@@ -5,53 +5,52 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import signal
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf, open_dict
-from rich.console import Console, Group
-from rich.progress import track
-from rich.table import Table
 
-from ordo import plots
 from ordo.data import SequenceData
-from ordo.likelihood import LikelihoodReport, likelihood_report
+from ordo.files import write_json
+from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
+from ordo.report import read_record, save_page
+from ordo.report.comparison import comparison_page
+from ordo.report.page import Link
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
 from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read, started_before
+from ordo.training.evaluation import Evaluation, check_report, examine, save_evaluation, save_report_page
+from ordo.training.interrupt import Interrupted
 from ordo.training.module import OrderDiffusion, TrainingDiverged
-from ordo.training.provenance import save_run_record, write_json
+from ordo.training.provenance import save_run_record
 from ordo.training.sharding import ShardedStrategy, gathered
-
-LABELS = {
-    "uniform_nelbo": "NELBO, uniform orders",
-    "own_nelbo": "NELBO, own order law",
-    "mode_exact": "exact -log p, mode order",
-    "importance": "importance bound, own law",
-}
 
 
 @dataclass
 class Result:
-    """What a run leaves in memory: the trained module (after trainer=fsdp on rank 0 alone), its data, the report on ``report.split``, and
-    seconds of fitting.
+    """What a run leaves in memory: the trained module (after trainer=fsdp on rank 0 alone), its data, what was found on ``report.split``,
+    and seconds of fitting.
     """
 
     module: OrderDiffusion
     data: SequenceData
-    report: LikelihoodReport | None
+    evaluation: Evaluation | None
     seconds: float
+
+    @property
+    def report(self) -> LikelihoodReport | None:
+        return None if self.evaluation is None else self.evaluation.report
 
 
 def quiet() -> None:
@@ -80,18 +79,6 @@ def check_writable(folder: Path) -> None:
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         reason = "may not be written to" if there.is_dir() else "is not a folder"
         raise OSError(f"cannot write to the output folder {folder}: {there} {reason}; set output=FOLDER to another one")
-
-
-def check_report(settings: DictConfig) -> None:
-    """Raises ConfigError for settings that would fail only after training."""
-    if settings.split not in ("val", "test"):
-        raise ConfigError(f"split={settings.split!r}: choose val or test")
-    if settings.get("weights", "last") not in ("last", "best"):  # eval.py has a checkpoint instead
-        raise ConfigError(f"weights={settings.weights!r}: choose last or best")
-    for name in ("sequences", "draws", "importance_draws", "exact_sequences", "batch_size"):
-        value = settings[name]
-        if not (isinstance(value, int) and value >= 1) and not (value is None and name in ("sequences", "exact_sequences")):
-            raise ConfigError(f"{name}={value}: must be a positive whole number")
 
 
 def set_threads(threads: int | None) -> None:
@@ -123,6 +110,8 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
         options["precision"] = best_precision(str(options.get("accelerator", "auto")))
     if isinstance(options.get("val_check_interval"), int):  # Lightning counts micro-batches
         options["val_check_interval"] *= options.get("accumulate_grad_batches") or 1
+    if config.get("quiet"):
+        options["enable_progress_bar"] = False
     if not options.get("enable_progress_bar", True):
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     options = {"default_root_dir": str(folder), "use_distributed_sampler": False} | options
@@ -160,6 +149,11 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
     start = time.perf_counter()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit:  # how Lightning passes on a KeyboardInterrupt
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it has made SIGINT do nothing
+        raise Interrupted.at(trainer.global_step, folder) from None
     except ValueError:
         module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
         raise
@@ -181,66 +175,6 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
     return module, data, trainer, seconds
 
 
-def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> LikelihoodReport:
-    """The likelihood report of a module on ``settings.split`` of its data. Raises ConfigError for unusable settings."""
-    check_report(settings)
-    rows = data.val_set if settings.split == "val" else data.test_set  # all of them, also where ranks share the loader
-    n = len(rows) if settings.sequences is None else min(settings.sequences, len(rows))
-    batch = rows.batch(torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).round().long())
-    module.eval()
-
-    def watch(batches: Iterable[Any], description: str) -> Iterable[Any]:
-        console = Console(stderr=True)
-        return track(batches, description, transient=True, console=console) if progress and console.is_terminal else batches
-
-    return likelihood_report(
-        module.denoiser,
-        module.schedule.law(),
-        batch.tokens.to(module.device),
-        draws=settings.draws,
-        importance_draws=settings.importance_draws,
-        exact_sequences=settings.exact_sequences,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        unit=data.unit,
-        entropy=data.entropy,
-        progress=watch,
-        **{name: value.to(module.device) for name, value in batch.given.items()},
-    )
-
-
-def report_table(reports: dict[str, LikelihoodReport], title: str) -> Group:
-    """A row per likelihood, a column per model: mean +- standard error."""
-    any_report = next(iter(reports.values()))
-    table = Table()
-    rows = any_report.unit == "column"  # of a table, whose columns have little in common
-    unit = "nats above the entropy" if any_report.entropy is not None else "nats per row" if rows else f"bits per {any_report.unit}"
-    table.add_column(unit)
-    for name in reports:
-        table.add_column(name, justify="right")
-    for key, label in LABELS.items():
-        cells = []
-        for report in reports.values():
-            entry = report.as_dict()["estimates"][key]
-            if report.entropy is not None:
-                cells.append(f"{entry['nats_above_entropy']:.3f} ± {entry['standard_error']:.3f}")
-            elif rows:
-                cells.append(f"{entry['nats']:.3f} ± {entry['standard_error']:.3f}")
-            else:
-                cells.append(f"{entry['bits_per_token']:.4f} ± {entry['bits_per_token_standard_error']:.4f}")
-        table.add_row(label, *cells)
-    return Group(title, table)  # a title of the table itself would be wrapped to the table's width
-
-
-def save_report(report: LikelihoodReport, folder: Path, **extra: Any) -> None:
-    """``report.json``, ``report_values.npz`` (``LikelihoodReport.arrays``) and ``loss_by_revealed.png``; makes the folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "report_values.npz", **{name: values.numpy() for name, values in report.arrays().items()})  # type: ignore[arg-type]
-    write_json(folder / "report.json", report.as_dict() | extra)
-    curves = {name: (curve["nats"], curve["standard_error"]) for name, curve in report.loss_by_revealed.items()}
-    plots.save(plots.loss_by_revealed(curves), folder / "loss_by_revealed.png")
-
-
 def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
     """The whole main job of one model, into ``config.output``. Prints nothing but progress; ``train.py`` shows the tables.
 
@@ -260,15 +194,16 @@ def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
         if rank_zero_only.rank == 0:
             write_json(folder / "diverged.json", {"error": first_line(error)})
         raise
-    report = None
+    done = None
     if config.report is not None and config.report.get("weights") == "best":
         best = next(c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
         load_weights(module, read(best)["state_dict"], best)
     if config.report is not None and trainer.is_global_zero:
-        report = evaluate(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
+        done = examine(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
         size = sum(p.numel() for p in module.parameters())
-        save_report(report, folder, fit_seconds=seconds, parameters=size, steps=trainer.global_step)
-    return Result(module, data, report, seconds)
+        save_evaluation(done, module, data, folder, fit_seconds=seconds, parameters=size, steps=trainer.global_step)
+        save_report_page(done, data, folder)
+    return Result(module, data, done, seconds)
 
 
 def comparison(config: DictConfig) -> DictConfig:
@@ -282,3 +217,15 @@ def comparison(config: DictConfig) -> DictConfig:
         other.resume = "auto" if config.resume == "auto" else None
         other.output = str(Path(config.output) / "compared_with")
     return other
+
+
+def report_both(config: DictConfig, result: Result) -> None:
+    """The run's report once more, now with its ``compare`` partner, which has been trained; and both side by side, ``compare.html``."""
+    folder, names = Path(config.output), (str(config.compare.own_label), str(config.compare.label))
+    other = read_record(folder / "compared_with")
+    page, _ = comparison_page({names[0]: read_record(folder), names[1]: other})
+    save_page(page, [], folder, "compare.html")
+    links = [Link("Both models side by side: curves, schedules, orders, samples", "compare.html")]
+    links.append(Link(f"The report of the {names[1]} alone", "compared_with/report.html"))
+    assert result.evaluation is not None
+    save_report_page(result.evaluation, result.data, folder, others={names[1]: other}, own_label=names[0], links=links)

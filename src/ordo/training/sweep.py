@@ -14,21 +14,29 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from ordo.training.entry import WRONG, cleanup
+from ordo.training.names import own_folder
+
 NAME_CHARACTERS = 100  # of a folder's name at most 255 bytes are allowed
 
 
 class SweepFolder(Callback):
-    """Lets ``hydra.sweep.dir`` be ``${output}``: its ``${hydra:...}`` needs the HydraConfig, which Hydra sets for single jobs only."""
+    """Lets ``hydra.sweep.dir`` be ``${output}``: its ``${hydra:...}`` needs the HydraConfig, which Hydra sets for single jobs only.
+
+    No other sweep has that folder, and where no job begins, nothing is left of it.
+    """
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         HydraConfig.instance().set_config(config)
+        cleanup.enter_context(own_folder(config, but="multirun.yaml"))
 
 
 def check_launcher(arguments: Sequence[str]) -> None:
-    """Exits with the mend if the command line asks for a launcher that is not installed; Hydra would only say that it finds no YAML."""
+    """Exits (2) with the mend if the command line asks for a launcher that is not installed; Hydra would only say that it finds no YAML."""
     for argument in arguments:
         if re.fullmatch(r"hydra/launcher=(slurm|submitit_\w+)", argument) and find_spec("submitit") is None:
-            sys.exit(f"error: {argument} needs the submitit launcher: pip install -c constraints.txt -e '.[slurm]'")
+            print(f"error: {argument} needs the submitit launcher: pip install -c constraints.txt -e '.[slurm]'", file=sys.stderr)
+            sys.exit(WRONG)
 
 
 def job_folder() -> Path:

@@ -1,0 +1,127 @@
+"""Pictures and samples of a model in training, and how they reach the run folder and every logger that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from ordo import plots
+from ordo.data.module import Batch
+from ordo.likelihood.orders import loss_by_rank
+from ordo.likelihood.report import mean_and_error
+from ordo.objectives.output import set_cost
+from ordo.order import OrderLaw, arrange, not_decoded, there, uniform_law
+from ordo.randomness import seeded_generator
+
+ROWS = 64  # validation sequences behind a picture of losses
+SET_ROWS = 256  # of a bidirectional denoiser, which scores one number of revealed tokens a row
+BINS = 16
+CURVES = 128  # positions drawn as curves; of more, evenly spaced ones
+
+
+def log_picture(loggers: Sequence[Any], name: str, figure: Figure, step: int, file: Path) -> None:
+    """Drawn once, into ``file`` (PNG); from there to every logger that takes pictures: TensorBoard, W&B."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    plots.save(figure, file)
+    for logger in loggers:
+        add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
+        if hasattr(logger, "log_image"):  # W&B
+            logger.log_image(name, [str(file)], step=step)
+        elif add_image is not None:  # TensorBoard
+            with Image.open(file) as picture:
+                add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+
+
+def log_samples(loggers: Sequence[Any], name: str, texts: Sequence[str], ranks: Sequence[str], step: int) -> None:
+    """Texts and the ranks of their tokens, to every logger that takes text: a table in W&B, code blocks in TensorBoard."""
+    for logger in loggers:
+        add_text = getattr(getattr(logger, "experiment", None), "add_text", None)
+        if hasattr(logger, "log_text"):  # W&B
+            logger.log_text(name, columns=["text", "rank"], data=[list(pair) for pair in zip(texts, ranks, strict=True)], step=step)
+        elif add_text is not None:  # TensorBoard
+            blocks = [f"    {text!r}\n    rank {rank}" for text, rank in zip(texts, ranks, strict=True)]
+            add_text(name, "\n\n---\n\n".join(blocks), step)
+
+
+def rank_text(rank: Tensor) -> str:
+    """Ranks (length,) from 0, -1 of what is given, as they are shown: from 1, and a dash."""
+    return " ".join(str(value + 1) if value >= 0 else "-" for value in rank.tolist())
+
+
+@torch.no_grad()
+def sampled_loss_by_revealed(
+    denoiser: Any, law: OrderLaw, batch: Batch, rows: int, generator: torch.Generator, bins: int = BINS
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss of the next token under the law's orders against the number revealed before it, of a bidirectional denoiser, in one call of
+    ``rows`` rows: every row has one number, and they are spread evenly.
+
+    Returns mean number revealed, mean loss (nats) and its standard error, of ``bins`` groups of as many rows each: (bins,) float64, CPU.
+    """
+    n, length = batch.tokens.shape
+    device = batch.tokens.device
+    pick = torch.arange(rows, device=device) % n
+    tokens, known, lengths = (None if x is None else x[pick] for x in (batch.tokens, there(batch.known, batch.lengths), batch.lengths))
+    assert tokens is not None
+    fixed = not_decoded(known, lengths, length)
+    order = arrange(law.sample(rows, generator), known, lengths)
+    n_known = torch.zeros(rows, dtype=torch.int64, device=device) if known is None else known.sum(1)
+    unknown = length - (torch.zeros_like(n_known) if fixed is None else fixed.sum(1))
+    spread = torch.randperm(rows, generator=generator, device=device)  # which row has which number is chance
+    k = torch.minimum((spread + 0.5) / rows * unknown, (unknown - 1).clamp(min=0)).long()
+    rank = order.argsort(1)
+    next_token = rank == (n_known + k)[:, None]
+    settled = rank < (n_known + k)[:, None]
+    settled = settled if fixed is None else settled | fixed
+    cost = set_cost(denoiser, tokens.masked_fill(~settled, denoiser.mask_id), tokens, next_token, lengths).sum(1)
+    at = k.double().argsort(stable=True)
+    groups = at[: rows - rows % bins].view(min(bins, rows), -1)
+    costs, numbers = cost[groups].cpu(), k[groups].double().cpu()
+    return numbers.mean(1), costs.mean(1), costs.std(1) / costs.shape[1] ** 0.5
+
+
+def loss_picture(module: Any, batch: Batch) -> Figure:
+    """Loss of the next token by number revealed, under uniform orders and the model's own, on a few validation sequences."""
+    denoiser = module.denoiser
+    batch = Batch(*(None if x is None else x[:ROWS] for x in batch))  # type: ignore[arg-type]
+    length, device = batch.tokens.shape[1], batch.tokens.device
+    laws = {"uniform": uniform_law(length, device), "own": module.schedule.law()}
+    if denoiser.order_causal:
+        curves = {}
+        for name, law in laws.items():
+            loss, _ = loss_by_rank(denoiser, law, batch.tokens, seeded_generator(device, module.seed, 0, -8), **batch.given)
+            curve = mean_and_error(loss)
+            reached = sum(value == value for value in curve["nats"])
+            curves[name] = (curve["nats"][:reached], curve["standard_error"][:reached])
+        return plots.loss_by_revealed(curves)
+    points = {}
+    for name, law in laws.items():
+        drawn = sampled_loss_by_revealed(denoiser, law, batch, SET_ROWS, seeded_generator(device, module.seed, 0, -8))
+        points[name] = drawn[:2]
+    return plots.training_curves(points, "tokens revealed", "loss of the next token (nats)")
+
+
+@torch.no_grad()
+def schedule_picture(module: Any, labels: Sequence[str] | None) -> Figure:
+    """alpha_l(t) of every position, or of evenly spaced ones where there are many."""
+    device = module.device
+    t = torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
+    alpha = module.schedule.alpha(t).cpu()
+    length = alpha.shape[1]
+    shown = list(range(0, length, -(-length // CURVES)))
+    if len(shown) < length and labels is None:
+        labels = [str(i) for i in range(length)]
+    return plots.schedule_curves(t.cpu(), alpha[:, shown], None if labels is None else [labels[i] for i in shown])
+
+
+@torch.no_grad()
+def order_picture(module: Any, labels: Sequence[str] | None) -> Figure:
+    """P(rank | position) of the model's order law, from 2000 draws."""
+    orders = module.schedule.law().sample(2000, seeded_generator(module.device, module.seed, 0, -3))
+    return plots.order_heatmap(plots.rank_probability(orders.cpu().numpy()), labels)
