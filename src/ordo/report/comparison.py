@@ -11,7 +11,7 @@ import numpy as np
 from ordo import plots
 from ordo.report.numbers import DECIMALS, LABELS, MEANINGS, cell, unit_name, unit_of
 from ordo.report.order import in_words
-from ordo.report.page import Block, Grid, Lines, Picture, Section, Text, render
+from ordo.report.page import Block, Grid, Lines, Picture, Section, Terms, Text, render
 from ordo.report.record import Record, curve
 from ordo.report.settings import differing, flat, shown
 
@@ -87,7 +87,7 @@ def likelihoods(runs: Mapping[str, Record]) -> list[Block]:
         note = f"Nats per sequence, minus those of {first}, sequence by sequence: below 0 is better than {first}. The error is that of "
         note += "the paired difference, usually far smaller than those above. A dash: scored on other sequences."
         blocks.append(Grid(["difference", *LABELS.values()], rows, note))
-    blocks.append(Grid(["likelihood", "what it says"], [[LABELS[key], MEANINGS[key]] for key in LABELS]))
+    blocks.append(Terms({LABELS[key]: words for key, words in MEANINGS.items()}))
     return blocks
 
 
@@ -123,7 +123,8 @@ def comparison_page(runs: Mapping[str, Record]) -> tuple[str, list[Picture]]:
             words.append(f"{label}: {in_words(r.values['expected_rank'], float(r.values.get('order_entropy', math.nan)), r.labels)}")
         if "alpha" in r.values:
             figure = plots.schedule_curves(r.values["t"], r.values["alpha"], r.labels)
-            pictures.append(Picture(f"schedules_{i}", figure, f"{label}: noise schedules. The uppermost curve is decoded first."))
+            words_on_it = "The uppermost curve is decoded first; if all coincide, every order is equally probable."
+            pictures.append(Picture(f"schedule_{i}", figure, f"{label}: noise schedules. {words_on_it}"))
         if "orders" in r.values:
             figure = plots.order_heatmap(plots.rank_probability(r.values["orders"]), r.labels)
             pictures.append(Picture(f"order_{i}", figure, f"{label}: probability of every rank for every position."))

@@ -21,7 +21,8 @@ def law_arrays(schedule: Schedule, seed: int = 0) -> dict[str, np.ndarray]:
     """Arrays from which a schedule and its order law are drawn; float64 unless said otherwise.
 
     t (101,) and alpha (101, length); orders (at most 2000, length) int16 or int32, sampled; mode (length,) int64; expected_rank (length,)
-    from 1; where the law has them in closed form order_entropy () nats and, up to 256 positions, precedence (length, length), P(i before j).
+    from 1; where the law has them in closed form order_entropy () nats and, up to 256 positions, precedence (length, length),
+    P(i before j).
     """
     device = next((p.device for p in schedule.parameters()), torch.device("cpu"))
     law, t = schedule.law(), torch.linspace(0, 1, 101, dtype=torch.float64, device=device)

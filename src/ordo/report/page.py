@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
@@ -30,6 +30,13 @@ class Grid:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Words, each with what it means."""
+
+    terms: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Link:
     to: str
 
 
-Block = Text | Grid | Picture | Lines | Folded | Markup | Link
+Block = Text | Grid | Terms | Picture | Lines | Folded | Markup | Link
 
 
 @dataclass

@@ -30,10 +30,10 @@ def order_pictures(record: Record) -> list[Picture]:
     if "alpha" in values:
         out.append(
             Picture(
-                "schedules",
+                "schedule",
                 plots.schedule_curves(values["t"], values["alpha"], labels),
                 "Noise schedules: how probably each position is still clean at time t. Decoding runs from t = 1 to t = 0: the "
-                "uppermost curve belongs to the position that is decoded first.",
+                "uppermost curve belongs to the position that is decoded first. If all coincide, every order is equally probable.",
             )
         )
     if record.order and len(record.order["step"]) > 1:
@@ -78,8 +78,8 @@ def likelihood_pictures(record: Record) -> list[Picture]:
             Picture(
                 "order_nll",
                 plots.order_nll_violin({"uniform": uniform, "own law": own}, many["marks"], "nats per sequence"),
-                f"Mean -log p of the same {many['sequences']} sequences in {len(uniform)} uniformly random orders, and in {len(own)} of the "
-                "model's own law. The taller a violin, the more it matters in which order tokens are decoded.",
+                f"Mean -log p of the same {many['sequences']} sequences in {len(uniform)} uniformly random orders, and in {len(own)} of "
+                "the model's own law. The taller a violin, the more it matters in which order tokens are decoded.",
             )
         )
     for law, words in (("uniform", "uniformly random orders"), ("own", "the model's own orders")):
@@ -92,7 +92,7 @@ def likelihood_pictures(record: Record) -> list[Picture]:
                     f"Loss of every position by the number of tokens that stand already, in {words}. Hatched: never met.",
                 )
             )
-    profile = torch.tensor([x for x in report["loss_by_revealed"]["own"]["nats"] if x is not None], dtype=torch.float64)
+    profile = torch.tensor([x for x in report["loss_by_revealed"]["uniform"]["nats"] if x is not None], dtype=torch.float64)
     length = len(profile)
     if 4 <= length <= 1024 and bool(torch.isfinite(profile).all()):
         calls = sorted({max(2, length // 16), max(2, length // 8), max(2, length // 4), max(2, length // 2)})
@@ -102,8 +102,8 @@ def likelihood_pictures(record: Record) -> list[Picture]:
             Picture(
                 "step_sizes",
                 plots.step_sizes(profile, [sizes[k] for k in calls]),
-                "If several tokens are decoded at once: the best sizes of the steps for some numbers of denoiser calls, and what they are "
-                f"predicted to cost ({', '.join(f'{k} calls {kl[k]:.2f}' for k in calls)} nats per sequence).",
+                "If several tokens are decoded at once, in random orders: the best sizes of the steps for some numbers of denoiser calls, "
+                f"and what they are predicted to cost ({', '.join(f'{k} calls {kl[k]:.2f}' for k in calls)} nats per sequence).",
             )
         )
     return out
@@ -126,8 +126,8 @@ def training_pictures(record: Record) -> list[Picture]:
             Picture(
                 "training",
                 plots.training_curves(series, "optimiser steps", "bits per token"),
-                "Training and validation. Where the exact curve of the mode order lies below the NELBO, drawing orders at random costs that "
-                "much.",
+                "Training and validation. Where the exact curve of the mode order lies below the NELBO, drawing orders at random costs "
+                "that much.",
             )
         )
     signal: dict[str, Any] = record.signal
@@ -136,8 +136,8 @@ def training_pictures(record: Record) -> list[Picture]:
             Picture(
                 "gradient_signal",
                 plots.gradient_signal(signal["step"], signal["variance"], signal["signal_to_noise"]),
-                "Variance of the schedule's gradient, and its signal-to-noise ratio: below 1 the order moves more by chance than by what is "
-                "learned.",
+                "Variance of the schedule's gradient, and its signal-to-noise ratio: below 1 the order moves more by chance than by what "
+                "is learned.",
             )
         )
     return out

@@ -12,11 +12,21 @@ from omegaconf import OmegaConf
 from ordo.files import write_whole
 from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name, unit_of
 from ordo.report.order import in_words
-from ordo.report.page import Block, Folded, Grid, Lines, Link, Markup, Picture, Section, Text, render
+from ordo.report.page import Block, Folded, Grid, Lines, Link, Markup, Picture, Section, Terms, render
 from ordo.report.pictures import likelihood_pictures, order_pictures, training_pictures
 from ordo.report.record import Record
 
 SHOWN_SAMPLES = 20
+WORDS = {
+    "order of decoding": "A masked diffusion model starts from masks alone and reveals its tokens one after another; which position "
+    "comes next is drawn from the order law.",
+    "order law": "The probability of every order. ordo can learn it: one noise schedule a position, which decides who comes first.",
+    "mode order": "The most probable order under the law.",
+    "-log p, nats, bits": "How surprising data are to the model: the lower, the better it knows them. 1 bit is .693 nats.",
+    "NELBO": "Negative evidence lower bound: the mean of -log p over orders, never below the -log p of the whole model.",
+    "loss of a token": "-log of the probability that the denoiser gave the true token, knowing those revealed before it.",
+    "denoiser call (NFE)": "One pass of the network. Decoding one token at a time takes as many as there are tokens.",
+}
 SPLITS = {"val": "validation", "test": "test"}
 EXPLAINED = {
     "shape": "Agreement of single columns with the training rows, 1 is best.",
@@ -45,7 +55,7 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
         entropy = float(record.values.get("order_entropy", float("nan")))
         out.append(in_words(record.values["expected_rank"], entropy, record.labels))
     best = min(("own_nelbo", "mode_exact"), key=lambda key: report["estimates"][key]["nats"])
-    out.append(f"{LABELS[best]}: {cell(report, best, unit)} {name} (mean ± standard error), lower is better.")
+    out.append(f"{LABELS[best][0].upper()}{LABELS[best][1:]}: {cell(report, best, unit)} {name} (mean ± standard error), lower is better.")
     for label, other in others.items():
         key = min(("own_nelbo", "mode_exact"), key=lambda key: other.report["estimates"][key]["nats"])
         out.append(f"For comparison, {label}: {LABELS[key]} {cell(other.report, key, unit)} {name}.")
@@ -53,17 +63,17 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
 
 
 def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) -> Grid:
-    """A row a likelihood, a column a model, and what the row says."""
+    """A row a likelihood, a column a model."""
     shown = {own_label: record, **others}
     unit = unit_of([r.report for r in shown.values()])
     entry = record.report["estimates"]
-    rows = [[LABELS[key], *(cell(r.report, key, unit) for r in shown.values()), MEANINGS[key]] for key in LABELS]
+    rows = [[LABELS[key], *(cell(r.report, key, unit) for r in shown.values())] for key in LABELS]
     note = (
         f"Mean ± standard error over sequences: {entry['own_nelbo']['sequences']} for the NELBOs, {entry['mode_exact']['sequences']} for "
         "the others. Lower is better. One number misleads: a sharper order law tightens the bound without making the model better, so "
         "compare models by the same row."
     )
-    return Grid([unit_name(unit, record.report["unit"]), *shown, "what it says"], rows, note)
+    return Grid([unit_name(unit, record.report["unit"]), *shown], rows, note)
 
 
 def quality(report: Mapping[str, Any]) -> list[Block]:
@@ -80,17 +90,24 @@ def quality(report: Mapping[str, Any]) -> list[Block]:
     return [Grid(["metric", "samples", "real sequences", "what it says"], rows, note)] if rows else []
 
 
+def in_line(value: Any) -> str:
+    """A value of the data's description: numbers with separators, parts by name."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {in_line(part)}" for name, part in value.items())
+    return "drawn afresh" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def about(record: Record) -> list[Block]:
     """Times, data, versions, configuration: what it takes to run it again."""
     report, provenance = record.report, record.provenance
     seconds = {"training": report.get("fit_seconds")} | report.get("seconds", {})
-    facts = [[f"time of {name}", duration(value)] for name, value in seconds.items() if value is not None]
+    facts = [[f"time: {name}", duration(value)] for name, value in seconds.items() if value is not None]
     for key, words in (("parameters", "parameters"), ("steps", "optimiser steps")):
         if report.get(key) is not None:
             facts.append([words, f"{report[key]:,}"])
     data = provenance.get("data", {})
     kept = ("name", "source", "md5", "length", "vocab_size", "sequences", "tokenizer", "seed")
-    facts += [[f"data: {key.replace('_', ' ')}", json.dumps(data[key])] for key in kept if data.get(key) is not None]
+    facts += [[f"data: {key.replace('_', ' ')}", in_line(data[key])] for key in kept if data.get(key) is not None]
     if provenance:
         facts.append(["command", " ".join(["python", *provenance["command"]])])
         facts += [["code", str(provenance["git_commit"])], ["device", f"{provenance['device']} (× {provenance.get('devices', 1)})"]]
@@ -113,16 +130,19 @@ def sections(
     note = f"The first {len(samples)} of {drawn}; all are in {report['samples_file']}." if drawn > len(samples) else ""
     shown: list[Block] = [*quality(report), *more]
     if trace is not None:
-        shown += [Text("How samples came about: move the slider, press play, point at a token."), Markup(trace)]
+        shown.append(Markup(trace))
     if samples:
         shown.append(Lines(samples[:SHOWN_SAMPLES], note))
+    first, *losses = likelihood_pictures(record)
+    meanings = {LABELS[key]: words for key, words in MEANINGS.items()}
     return [
-        Section("How likely the data are", [likelihoods(record, others, own_label), *links, *likelihood_pictures(record)[:1]]),
+        Section("How likely the data are", [likelihoods(record, others, own_label), Terms(meanings), *links, first]),
         Section("In which order tokens are decoded", list(order_pictures(record))),
         Section("Samples", shown),
-        Section("Where the loss is", list(likelihood_pictures(record)[1:])),
+        Section("Where the loss is", list(losses)),
         Section("Training", list(training_pictures(record))),
         Section("The run", about(record)),
+        Section("Words", [Terms(WORDS)]),
     ]
 
 

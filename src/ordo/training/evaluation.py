@@ -124,7 +124,7 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
         given: dict[str, Any] = {name: value.to(device) for name, value in batch.given.items()}
         given |= {"batch_size": settings.batch_size, "progress": track if progress else None}
         tokens, law = batch.tokens.to(device), module.schedule.law()
-        many = timed("many orders", lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given))
+        many = timed("scoring many orders", lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given))
     trace, quality = None, {}
     if settings.samples:
         trace = timed("sampling", lambda: draw(module, rows, settings))
@@ -134,7 +134,7 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
 
 
 def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
-    """``settings.samples`` sequences in orders of the model's own law, one token a call; what is given is that of the first rows, in turn."""
+    """``settings.samples`` sequences in orders of the model's own law, one token a call, given what the first rows are given, in turn."""
     n = settings.samples
     with SamplingMeter("sampling") as meter:
         return sample_batches(
@@ -166,7 +166,7 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
             lines = "".join(text.replace("\n", "\\n") + "\n" for text in data.decode(tokens))  # one sequence a line
             write_whole(folder / name, lambda path: path.write_text(lines, encoding="utf-8"))
     out |= extra | {"seconds": done.seconds}
-    write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **arrays))
+    write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **arrays))  # type: ignore[arg-type]
     write_json(folder / "report.json", out)
 
 
@@ -191,7 +191,7 @@ def trace_html(trace: Trace, data: SequenceData, seed: int) -> str:
     decoding = Decoding({type(data).__qualname__: data.state_dict()}, data.task if isinstance(data, TaskData) else None)
     symbols = decoding.symbols(trace.tokens[:SHOWN_TRACES])
     shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
-    return trace_fragment(trace, symbols, title="How samples came about", sampler="orders of the model's own law", seed=seed, **shared)
+    return trace_fragment(trace, symbols, title="Decoding, step by step", sampler="orders of the model's own law", seed=seed, **shared)
 
 
 def save_report_page(
