@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
+from sphinx.util import logging
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "src"))  # this checkout, whatever is installed
@@ -41,21 +43,33 @@ nitpick_ignore_regex = [("py:.*", rf"({OTHERS})(\..*)?"), ("py:class", rf"ordo\.
 
 
 def copy_notebooks() -> None:
-    """../notebooks/*.ipynb to where Sphinx looks for pages, a folder that git ignores."""
+    """../notebooks/*.ipynb to where Sphinx looks for pages, a folder that git ignores, with a page that lists them."""
     copies = HERE / "notebooks"
     shutil.rmtree(copies, ignore_errors=True)
     copies.mkdir()
-    for notebook in (HERE.parent / "notebooks").glob("*.ipynb"):
-        shutil.copy(notebook, copies)
+    names = sorted(path.name for path in (HERE.parent / "notebooks").glob("*.ipynb"))
+    for name in names:
+        shutil.copy(HERE.parent / "notebooks" / name, copies)
+    lines = ["# Notebooks", "", "Executed when these pages are built, at a small size; they are `notebooks/*.ipynb`.", ""]
+    lines += ["```{toctree}", ":maxdepth: 1", "", *names, "```", ""] if names else []
+    (copies / "index.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def mathml(node: nodes.Element, as_block: bool) -> str:
+    try:
+        return tex2mathml(node.astext(), as_block=as_block)
+    except MathError as error:
+        logging.getLogger(__name__).warning("%s", error, location=node)
+        return ""
 
 
 def inline(self: Any, node: nodes.math) -> None:
-    self.body.append(tex2mathml(node.astext()))
+    self.body.append(mathml(node, False))
     raise nodes.SkipNode
 
 
 def block(self: Any, node: nodes.math_block) -> None:
-    self.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    self.body.append(f'<div class="math">{mathml(node, True)}</div>')
     raise nodes.SkipNode
 
 
