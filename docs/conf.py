@@ -57,10 +57,11 @@ def copy_notebooks() -> None:
 
 def mathml(node: nodes.Element, as_block: bool) -> str:
     try:
-        return tex2mathml(node.astext(), as_block=as_block)
+        written = tex2mathml(node.astext(), as_block=as_block)
     except MathError as error:
         logging.getLogger(__name__).warning("%s", error, location=node)
         return ""
+    return written.replace("<mo>&ApplyFunction;</mo>", '<mspace width="0.17em"/>')  # log x, not logx
 
 
 def inline(self: Any, node: nodes.math) -> None:

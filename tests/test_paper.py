@@ -39,7 +39,8 @@ def test_the_map_is_complete():
 
 
 def test_functions_of_the_map_exist():
-    names = re.findall(r"\{py:\w+\}`~?([\w.]+)`", MAP)
+    names = re.findall(r"\{py:\w+\}`(?:[\w. ]+<|~)?(ordo[\w.]+)>?`", MAP)
+    assert len(names) == MAP.count("{py:")
     assert len(names) > 30
     for name in names:
         parts = name.split(".")
@@ -54,7 +55,9 @@ def test_functions_of_the_map_exist():
 
 
 def test_tests_of_the_map_exist():
-    tests = set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))))
+    tests = set(
+        re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md")))
+    )
     assert len(tests) > 35
     for path, name in tests:
         tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
@@ -124,7 +127,9 @@ def test_time_conditioning_sees_the_revealed_set_alone():
     assert torch.allclose(both[0, 2], both[1, 2], rtol=1e-12)
 
 
-@pytest.mark.parametrize("make", [lambda: schedule_of(LOG_W), lambda: Cosine(3), lambda: Kumaraswamy(3, FreeTable(3, 0.5), FreeTable(3, 0.5))])
+@pytest.mark.parametrize(
+    "make", [lambda: schedule_of(LOG_W), lambda: Cosine(3), lambda: Kumaraswamy(3, FreeTable(3, 0.5), FreeTable(3, 0.5))]
+)
 def test_transition_times_of_the_reverse_process(make):
     """Eqs. 9 to 20 and Prop. 3.2: the product of "not yet" from the end of time down to a step and its jump is the step's fall in alpha."""
     torch.manual_seed(0)

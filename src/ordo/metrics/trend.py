@@ -61,8 +61,8 @@ def trend_by_pair(
     least and greatest value, the greatest in a bin of its own. So a shift of a whole column goes unseen, and a fresh sample of a
     long-tailed column, with another extreme, scores far below 1. "real", as its ContingencySimilarity with continuous columns: both
     tables by the real edges, the outer bins open. Reports since 0.13 have "own"; "real" is the sounder one.
-    ``correlation_threshold``, ``association_threshold``: pairs whose real ``|rho|`` or Cramer's V is not above are NaN. 0: every pair counts,
-    as in the reports of sdmetrics 0.13, 0.18 and 0.22, of the time of TabSyn and TabDiff. That of 0.32 sets 0.5 and 0.3.
+    ``correlation_threshold``, ``association_threshold``: pairs whose real ``|rho|`` or Cramer's V is not above are NaN. 0: every pair
+    counts, as in the reports of sdmetrics 0.13, 0.18 and 0.22, of the time of TabSyn and TabDiff. That of 0.32 sets 0.5 and 0.3.
     All rows are used, where sdmetrics draws 50,000 of a longer table.
 
     ValueError: fewer than two columns, unknown ``edges``, and see ``ordo.metrics.inputs.checked``.
