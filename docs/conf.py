@@ -21,6 +21,7 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
+html_show_copyright = False
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
@@ -29,6 +30,7 @@ python_maximum_signature_line_length = 90
 python_display_short_literal_types = True
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_dmath_double_inline = True  # $$ in the middle of a paragraph, as notebooks write it
 myst_heading_anchors = 3
 
 nb_execution_mode = "force"
@@ -57,7 +59,7 @@ def copy_notebooks() -> None:
 
 def mathml(node: nodes.Element, as_block: bool) -> str:
     try:
-        written = tex2mathml(node.astext(), as_block=as_block)
+        written = tex2mathml(node.astext().replace(r"\dots", r"\ldots"), as_block=as_block)  # docutils knows only these
     except MathError as error:
         logging.getLogger(__name__).warning("%s", error, location=node)
         return ""
