@@ -74,10 +74,12 @@ def items(page):
     """(kind, text) of a page's fenced blocks and indented commands, in order; comments and line ends of commands are taken away."""
     found = []
     for kind, block, command in ITEM.findall(page.read_text(encoding="utf-8")):
-        if command:
-            kind, block = "command", re.sub(r"\s{2,}#.*|\\\n\s*", " ", command).strip()
-        found.append((kind, block))
-    return found
+        if command or kind in ("sh", "bash"):
+            lines = re.sub(r"\\\n\s*", " ", command or block).splitlines()
+            found += [("command", re.sub(r"(^|\s{2,})#.*", "", line).strip()) for line in lines]
+        else:
+            found.append((kind, block))
+    return [item for item in found if item[1]]
 
 
 def commands(page):
