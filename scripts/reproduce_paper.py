@@ -1,4 +1,4 @@
-"""The paper's experiment (arXiv 2511.19152, section 5) on its own tables, and beyond it: fixed against learned orders in three objectives.
+"""The paper's experiment (arXiv 2511.19152, section 4) on its own tables, and beyond it: fixed against learned orders in three objectives.
 
     python scripts/reproduce_paper.py --data FOLDER --jobs 2                       all five sets, three seeds; FOLDER/adult/adult.data ...
     python scripts/reproduce_paper.py --data FOLDER --sets adult --objectives time     the paper's recipe alone, on one set

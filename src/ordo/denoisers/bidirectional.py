@@ -79,12 +79,14 @@ class BidirectionalTransformer(SetDenoiser):
     ) -> Tensor:
         """Logits given a partly masked sequence.
 
-        tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask.
-        where: optional (batch, length) bool; only these positions go through the output head and, without gradients and where they are few,
-            through the last block, but for its keys and values.
-        present: optional (batch, length) bool; the others are padding, which nothing attends to.
-        at, target: (m,) int64 instead of ``where``: places in the flattened tokens, and the token of each; returns -log mu of these without
-            holding all logits (see ``head_cost``). The last block's MLP runs at these places alone.
+        Args:
+            tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask.
+            where: optional (batch, length) bool; only these positions go through the output head and, without gradients and where they are
+                few, through the last block, but for its keys and values.
+            present: optional (batch, length) bool; the others are padding, which nothing attends to.
+            at, target: (m,) int64 instead of ``where``: places in the flattened tokens, and the token of each; returns -log mu of these
+                without holding all logits (see ``head_cost``). The last block's MLP runs at these places alone.
+
         Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``, or with target (m,).
         """
         x = self.embed(tokens)

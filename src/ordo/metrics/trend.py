@@ -51,7 +51,7 @@ def trend_by_pair(
     correlation_threshold: float = 0.0,
     association_threshold: float = 0.0,
 ) -> dict[tuple[str, str], float]:
-    """1 - |rho_r - rho_s| / 2 of each numeric pair (Pearson), 1 - total variation distance of the contingency tables of the others.
+    """``1 - |rho_r - rho_s| / 2`` of each numeric pair (Pearson), 1 - total variation distance of the contingency tables of the others.
 
     In [0, 1], higher better. A correlation is undefined where either table's column is constant: such a pair is NaN, so a synthetic
     column that collapsed to one number costs nothing here. Missing: a numeric pair drops rows missing either value; a contingency table
@@ -61,8 +61,8 @@ def trend_by_pair(
     least and greatest value, the greatest in a bin of its own. So a shift of a whole column goes unseen, and a fresh sample of a
     long-tailed column, with another extreme, scores far below 1. "real", as its ContingencySimilarity with continuous columns: both
     tables by the real edges, the outer bins open. Reports since 0.13 have "own"; "real" is the sounder one.
-    ``correlation_threshold``, ``association_threshold``: pairs whose real |rho| or Cramer's V is not above are NaN. 0: every pair counts,
-    as in the reports of sdmetrics 0.13, 0.18 and 0.22, of the time of TabSyn and TabDiff. That of 0.32 sets 0.5 and 0.3.
+    ``correlation_threshold``, ``association_threshold``: pairs whose real ``|rho|`` or Cramer's V is not above are NaN. 0: every pair
+    counts, as in the reports of sdmetrics 0.13, 0.18 and 0.22, of the time of TabSyn and TabDiff. That of 0.32 sets 0.5 and 0.3.
     All rows are used, where sdmetrics draws 50,000 of a longer table.
 
     ValueError: fewer than two columns, unknown ``edges``, and see ``ordo.metrics.inputs.checked``.

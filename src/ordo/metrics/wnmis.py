@@ -14,7 +14,7 @@ BINS = 10
 
 
 def wnmis(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
-    """1 - weighted mean over pairs of |NMI_r - NMI_s|, weight NMI_r + NMI_s, NMI = 2 I(a; b) / (H(a) + H(b)).
+    """1 - weighted mean over pairs of ``|NMI_r - NMI_s|``, weight NMI_r + NMI_s, NMI = 2 I(a; b) / (H(a) + H(b)).
 
     In [0, 1], higher better, 1 for equal tables. As in the authors' code, a numeric column is cut into 10 equal-width bins over the real
     range, closed on the right; what is missing or outside that range shares one more code; and a column with no more than 11 distinct

@@ -224,7 +224,7 @@ class NonInfluence:
 @dataclass(frozen=True)
 class OnGrid:
     """The ancestral sampler on a time grid: from t to s < t every masked position is revealed with probability
-    (alpha_l(s) - alpha_l(t)) / (1 - alpha_l(t)), independently (2511.19152, Eq. 5; any schedule, one alpha per position).
+    (alpha_l(s) - alpha_l(t)) / (1 - alpha_l(t)), independently (2511.19152, Eq. 2 with one alpha per position; any schedule).
 
     spacing: "linear" in t, "cosine" (t = cos(pi k / 2K)), or "equal_mass" (as many positions are expected every step, which matters where
     schedules differ). Rows where a step reveals nothing cost no call. hold: (alpha, share of the calls) of a plateau on which time

@@ -82,6 +82,7 @@ class ArrivalTimes:
         self.schedule, self.length = schedule, schedule.length
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n orders (n, length) int64: times by the inverse of 1 - alpha_l, sorted downwards (2511.19152, Algorithm 1)."""
         u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=self.schedule._where.device)
         return (-self.schedule.inverse(u).detach()).argsort(-1)
 

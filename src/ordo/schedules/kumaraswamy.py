@@ -22,8 +22,8 @@ class Kumaraswamy(Schedule):
     Args:
         length: positions.
         log_a, log_b: modules whose forward() gives (length,).
-        bound: |log a| <= bound, by a tanh.
-        bound_b: |log b| <= bound_b, by a tanh. At log b = -2 one arrival time in 150 rounds to 1 in
+        bound: ``|log a| <= bound``, by a tanh.
+        bound_b: ``|log b| <= bound_b``, by a tanh. At log b = -2 one arrival time in 150 rounds to 1 in
             float64 already, and ties have no order.
 
     Its order law has no closed form (``ArrivalTimes``): it trains with the time-space and the dense objective.

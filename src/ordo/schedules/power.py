@@ -10,12 +10,12 @@ from ordo.schedules.base import Schedule
 
 
 class Power(Schedule):
-    """alpha_l(t) = 1 - t^{w_l}, hazard w_l / t; its order law is Plackett-Luce(w) (2511.19152, section 3).
+    """alpha_l(t) = 1 - t^{w_l}, hazard w_l / t; its order law is Plackett-Luce(w) (2511.19152, section 4).
 
     Args:
         length: positions.
         network: module whose forward() gives log w as (length,): FreeTable or PositionNetwork.
-        bound: |log w| <= bound after centring, by bound * tanh(. / bound); None leaves it free.
+        bound: ``|log w| <= bound`` after centring, by bound * tanh(. / bound); None leaves it free.
     """
 
     def __init__(self, length: int, network: nn.Module, bound: float | None = None):

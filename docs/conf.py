@@ -1,0 +1,95 @@
+"""How the documentation is built: ``sphinx-build -W -n -b html docs build/docs``. No step needs a network, nor do the pages."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math import MathError
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "src"))  # this checkout, whatever is installed
+
+project = author = html_title = "ordo"
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb"]
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_math_renderer = "mathml"
+html_copy_source = False
+html_show_copyright = False
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True}
+autodoc_inherit_docstrings = False  # of Lightning, whose docstrings take more than Sphinx
+python_maximum_signature_line_length = 90
+python_display_short_literal_types = True
+
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_dmath_double_inline = True  # $$ in the middle of a paragraph, as notebooks write it
+myst_heading_anchors = 3
+
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 240
+
+# Types of other libraries: to link them would take their inventories, from the network.
+OTHERS = "torch|torchdata|Tensor|nn|lightning|L|numpy|np|pandas|pd|datasets|transformers|omegaconf|matplotlib|collections|typing|pathlib"
+# Types of the library that only signatures name.
+INNER = "FreshDraws|FreshPuzzles|RandomCrops|Decoding|CategoricalColumn|NumericColumn|Past|T"
+nitpick_ignore_regex = [("py:.*", rf"({OTHERS})(\..*)?"), ("py:class", rf"ordo\..*\.({INNER})")]
+
+
+def copy_notebooks() -> None:
+    """../notebooks/*.ipynb to where Sphinx looks for pages, a folder that git ignores, with a page that lists them."""
+    copies = HERE / "notebooks"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir()
+    names = sorted(path.name for path in (HERE.parent / "notebooks").glob("*.ipynb"))
+    for name in names:
+        shutil.copy(HERE.parent / "notebooks" / name, copies)
+    lines = ["# Notebooks", "", "Executed when these pages are built, at a small size; they are `notebooks/*.ipynb`.", ""]
+    lines += ["```{toctree}", ":maxdepth: 1", "", *names, "```", ""] if names else []
+    (copies / "index.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def mathml(node: nodes.Element, as_block: bool) -> str:
+    try:
+        written = tex2mathml(node.astext().replace(r"\dots", r"\ldots"), as_block=as_block)  # docutils knows only these
+    except MathError as error:
+        logging.getLogger(__name__).warning("%s", error, location=node)
+        return ""
+    return written.replace("<mo>&ApplyFunction;</mo>", '<mspace width="0.17em"/>')  # log x, not logx
+
+
+def inline(self: Any, node: nodes.math) -> None:
+    self.body.append(mathml(node, False))
+    raise nodes.SkipNode
+
+
+def block(self: Any, node: nodes.math_block) -> None:
+    self.body.append(f'<div class="math">{mathml(node, True)}</div>')
+    raise nodes.SkipNode
+
+
+def sentences(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Lets napoleon take the docstring of a property as it is: it would read what comes before a colon as a type."""
+    if what in ("property", "attribute") and lines:
+        lines.insert(0, "\\")  # renders as nothing
+
+
+def factories(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None) -> Any:
+    """Defaults of dataclasses that are made afresh, in a form that Sphinx can read."""
+    return signature and signature.replace("<factory>", "..."), returns
+
+
+def setup(app: Sphinx) -> None:
+    # MathJax comes from the network. Browsers know MathML, and docutils writes it.
+    app.add_html_math_renderer("mathml", (inline, None), (block, None))
+    app.connect("autodoc-process-docstring", sentences, priority=0)  # before napoleon
+    app.connect("autodoc-process-signature", factories)
+    copy_notebooks()
