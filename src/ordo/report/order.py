@@ -53,7 +53,7 @@ def in_words(expected_rank: np.ndarray, entropy: float, labels: Sequence[str] | 
     spread = expected_rank.max() - expected_rank.min()
     if share > 0.995 or spread < 0.01 * length:
         return "All decoding orders are equally probable: tokens are decoded in uniformly random order."
-    slope = float(spearmanr(expected_rank, np.arange(length)).statistic)
+    slope = float(spearmanr(expected_rank, np.arange(length))[0])  # type: ignore[arg-type]
     by_rank = np.argsort(expected_rank, kind="stable")
     if abs(slope) > 0.95:
         way = "left to right" if slope > 0 else "right to left"
@@ -61,7 +61,7 @@ def in_words(expected_rank: np.ndarray, entropy: float, labels: Sequence[str] | 
         names = labels or [str(i) for i in range(length)]
         what = "columns" if labels else "positions"
         some = min(3, length // 2)
-        first, last = (", ".join(names[i] for i in part) for part in (by_rank[:some], by_rank[-some:]))
+        first, last = (", ".join(str(names[i]) for i in part) for part in (by_rank[:some], by_rank[-some:]))
         way = f"{what} {first} first, {last} last"
     if share != share:
         return f"The order of decoding leans {way}."
