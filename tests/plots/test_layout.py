@@ -151,7 +151,6 @@ def drawn_texts(figure, monkeypatch):
             found.append(text)
         return draw(text, renderer, *args, **kwargs)
 
-    figure.canvas.draw()  # tick labels take their places in the first drawing
     monkeypatch.setattr(Text, "draw", record)
     figure.canvas.draw()
     monkeypatch.undo()

@@ -31,8 +31,10 @@ def precedence(orders: ArrayLike | Tensor) -> np.ndarray:
 
     orders: (n, length), each row the positions in decoding order. Returns (length, length): [i, j]; the diagonal is 0.
     """
-    rank = np.argsort(_checked(orders), axis=1).astype(np.int32).T  # (length, n): rows are read as a whole
-    return np.stack([(row < rank).mean(1) for row in rank])
+    table = _checked(orders)
+    n, length = table.shape
+    rank = np.ascontiguousarray(np.argsort(table, axis=1).astype(np.min_scalar_type(length)).T)  # narrow, and a position's ranks together
+    return np.stack([np.count_nonzero(row < rank, axis=1) for row in rank]) / n
 
 
 def _checked(orders: ArrayLike | Tensor) -> np.ndarray:
