@@ -13,7 +13,7 @@ from rich.console import Console
 from ordo.training.build import ConfigError, build_data
 from ordo.training.checkpoint import check_data, find, load, read
 from ordo.training.entry import command, job
-from ordo.training.evaluation import check_report, examine, report_table, result_line, save_evaluation, save_report_page
+from ordo.training.evaluation import check_report, examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
 from ordo.training.provenance import provenance
 from ordo.training.run import check_writable, quiet, set_threads
 
@@ -50,12 +50,12 @@ def main(config: DictConfig) -> None:
         save_evaluation(done, module, data, folder, parameters=parameters, steps=read(path)["global_step"], **about)
         run = path.parent.parent
         save_report_page(done, data, folder, run if (run / "config.yaml").is_file() else None)
-        report, texts = done.report, [] if done.trace is None else data.decode(done.trace.tokens[:4])
+        report = done.report
         if config.quiet:
             console.print(result_line({str(trained.name): report}, f"{path}, {config.split} data", folder), soft_wrap=True)
             return
         console.print(report_table({str(trained.name): report}, f"{path}: {config.split} data, mean ± standard error"))
-        for text in texts:
+        for text in sample_texts(done, data, 4):
             console.print(repr(text), soft_wrap=True)
         console.print(f"to look at: {folder}/report.html; pictures and samples beside it", soft_wrap=True)
 

@@ -132,6 +132,8 @@ def comparison_page(runs: Mapping[str, Record]) -> tuple[str, list[Picture]]:
     for label, r in drawn.items():
         if r.report.get("samples"):
             samples += [Text(label), Lines(r.report["samples"][:4])]
+        if r.report.get("sample_rows"):
+            samples += [Text(label), Grid(r.report["sample_columns"], r.report["sample_rows"][:4])]
     note = f"Pictures of the first {MOST_DRAWN} of {len(runs)} runs." if len(runs) > MOST_DRAWN else ""
     parts = [
         Section("Settings that differ", [Grid(["run", *(n.removesuffix("._target_") for n in names), "folder"], rows)]),

@@ -41,11 +41,12 @@ class Terms:
 
 @dataclass(frozen=True)
 class Picture:
-    """name: of its file, without suffix. caption: what it shows and how to read it."""
+    """name: of its file, without suffix. caption: what it shows and how to read it. wide: over the whole page, beside no other."""
 
     name: str
     figure: Figure
     caption: str
+    wide: bool = False
 
     @cached_property
     def png(self) -> bytes:
@@ -107,7 +108,7 @@ class Section:
 def _shown(block: Block) -> dict[str, object]:
     """The block as the template takes it."""
     if isinstance(block, Picture):
-        return {"kind": "Picture", "caption": block.caption, "data": base64.b64encode(block.png).decode("ascii")}
+        return {"kind": "Picture", "caption": block.caption, "wide": block.wide, "data": base64.b64encode(block.png).decode("ascii")}
     return {"kind": type(block).__name__, **vars(block)}
 
 

@@ -16,7 +16,6 @@ from ordo.report.page import Block, Folded, Grid, Lines, Link, Markup, Picture, 
 from ordo.report.pictures import likelihood_pictures, order_pictures, training_pictures
 from ordo.report.record import Record
 
-SHOWN_SAMPLES = 20
 WORDS = {
     "order of decoding": "A masked diffusion model starts from masks alone and reveals its tokens one after another; which position "
     "comes next is drawn from the order law.",
@@ -110,6 +109,9 @@ def about(record: Record) -> list[Block]:
     facts += [[f"data: {key.replace('_', ' ')}", in_line(data[key])] for key in kept if data.get(key) is not None]
     if provenance:
         facts.append(["command", " ".join(["python", *provenance["command"]])])
+        evaluated = report.get("provenance", provenance)["command"]
+        if evaluated != provenance["command"]:
+            facts.append(["command of this report", " ".join(["python", *evaluated])])
         facts += [["code", str(provenance["git_commit"])], ["device", f"{provenance['device']} (× {provenance.get('devices', 1)})"]]
         packages = {"python": provenance["python"], **provenance["packages"]}
         facts.append(["versions", ", ".join(f"{name} {version}" for name, version in packages.items() if version)])
@@ -125,14 +127,16 @@ def sections(
     record: Record, others: Mapping[str, Record], own_label: str, more: Sequence[Picture], trace: str | None, links: Sequence[Link]
 ) -> list[Section]:
     report = record.report
-    samples: list[str] = report.get("samples") or []
-    drawn = report.get("sampled", len(samples))
-    note = f"The first {len(samples)} of {drawn}; all are in {report['samples_file']}." if drawn > len(samples) else ""
+    samples, rows = report.get("samples") or [], report.get("sample_rows") or []
+    shown_now, drawn = len(samples) + len(rows), report.get("sampled", 0)
+    note = f"The first {shown_now} of {drawn}; all are in {report['samples_file']}." if drawn > shown_now else ""
     shown: list[Block] = [*quality(report), *more]
     if trace is not None:
         shown.append(Markup(trace))
     if samples:
-        shown.append(Lines(samples[:SHOWN_SAMPLES], note))
+        shown.append(Lines(samples, note))
+    if rows:
+        shown.append(Grid(report["sample_columns"], rows, note))
     first, *losses = likelihood_pictures(record)
     meanings = {LABELS[key]: words for key, words in MEANINGS.items()}
     return [

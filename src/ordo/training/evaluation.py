@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from omegaconf import DictConfig
 from rich.console import Group
@@ -16,7 +17,7 @@ from rich.table import Table
 
 from ordo import plots
 from ordo.data import SequenceData, TableData, TaskData
-from ordo.data.decoding import Decoding
+from ordo.data.decoding import Decoding, cells_of
 from ordo.data.module import Batch, Rows
 from ordo.files import write_json, write_whole
 from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
@@ -27,12 +28,12 @@ from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, sa
 from ordo.report.numbers import unit_name
 from ordo.report.order import law_arrays
 from ordo.report.page import Link
-from ordo.report.run_page import SHOWN_SAMPLES
 from ordo.samplers import Sampler, Trace, sample_batches
 from ordo.training.build import ConfigError, build
 from ordo.training.module import OrderDiffusion
+from ordo.training.quality import FEWEST
 
-SHOWN_TRACES = 4
+SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
 # Orders and sequences of the picture of many orders: a bidirectional denoiser needs ``length`` calls an order and sequence.
 MANY = {True: (64, 100), False: (16, 8)}
 
@@ -40,7 +41,8 @@ MANY = {True: (64, 100), False: (16, 8)}
 @dataclass(frozen=True)
 class Evaluation:
     """Of one model on one split. orders: None where they were not asked for. trace: of the samples, on the CPU, with the history of the
-    first rows; None for no samples. quality: metric -> name -> value. seconds: of every part.
+    first rows; None for no samples. table: the samples of a table, whose numbers are drawn from their bins. quality: metric -> name ->
+    value. seconds: of every part.
     """
 
     split: str
@@ -48,6 +50,7 @@ class Evaluation:
     orders: ManyOrders | None
     order_sequences: int
     trace: Trace | None
+    table: pd.DataFrame | None = None
     quality: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -125,12 +128,13 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
         given |= {"batch_size": settings.batch_size, "progress": track if progress else None}
         tokens, law = batch.tokens.to(device), module.schedule.law()
         many = timed("scoring many orders", lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given))
-    trace, quality = None, {}
+    trace, table, quality = None, None, {}
     if settings.samples:
         trace = timed("sampling", lambda: draw(module, rows, settings))
+        table = data.codec.decode(trace.tokens, seed=settings.seed) if isinstance(data, TableData) else None
         metrics = {name: build(node, f"metrics.{name}") for name, node in (settings.metrics or {}).items() if node is not None}
         quality = timed("metrics", lambda: {name: dict(metric(trace, rows, data)) for name, metric in metrics.items()})
-    return Evaluation(settings.split, report, many, len(batch.tokens), trace, quality, seconds)
+    return Evaluation(settings.split, report, many, len(batch.tokens), trace, table, quality, seconds)
 
 
 def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
@@ -155,41 +159,50 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
         arrays |= {"order_nll_uniform": done.orders.uniform.numpy(), "order_nll_own": done.orders.own.numpy()}
         out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
     if done.trace is not None:
-        tokens = done.trace.tokens
-        texts = data.decode(tokens[:SHOWN_SAMPLES])
-        name = "drawn.csv" if isinstance(data, TableData) else "drawn.txt"
-        out |= {"samples": texts, "sampled": len(tokens), "samples_file": name, "sample_quality": done.quality}
-        if isinstance(data, TableData):
-            frame = data.codec.decode(tokens, seed=0)
-            write_whole(folder / name, lambda path: frame.to_csv(path, index=False))
+        table, some = done.table, slice(SHOWN_SAMPLES)
+        out |= {"sampled": len(done.trace.tokens), "sample_quality": done.quality}
+        if table is not None:
+            out |= {"samples_file": "drawn.csv", "sample_columns": list(table.columns), "sample_rows": cells_of(table[some])}
+            write_whole(folder / "drawn.csv", lambda path: table.to_csv(path, index=False))
         else:
-            lines = "".join(text.replace("\n", "\\n") + "\n" for text in data.decode(tokens))  # one sequence a line
-            write_whole(folder / name, lambda path: path.write_text(lines, encoding="utf-8"))
+            texts = data.decode(done.trace.tokens)
+            out |= {"samples_file": "drawn.txt", "samples": texts[some]}
+            lines = "".join(text.replace("\n", "\\n") + "\n" for text in texts)  # one sequence a line
+            write_whole(folder / "drawn.txt", lambda path: path.write_text(lines, encoding="utf-8"))
     out |= extra | {"seconds": done.seconds}
     write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **arrays))  # type: ignore[arg-type]
     write_json(folder / "report.json", out)
 
 
+def sample_texts(done: Evaluation, data: SequenceData, n: int) -> list[str]:
+    """The first n samples, one string each; none where none were drawn."""
+    if done.table is not None:
+        return [", ".join(f"{name}={value}" for name, value in row.items()) for row in done.table.head(n).to_dict("records")]
+    return [] if done.trace is None else data.decode(done.trace.tokens[:n])
+
+
 def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
     """Of a table: its columns, and its pairs of columns, drawn beside real ones."""
-    if done.trace is None or not isinstance(data, TableData) or len(done.trace.tokens) < 100:
+    drawn = done.table
+    if drawn is None or len(drawn) < FEWEST or not isinstance(data, TableData):
         return []
-    real, drawn, kinds = data.frames["train"], data.codec.decode(done.trace.tokens, seed=0), data.codec.kinds
+    real, kinds = data.frames["train"], data.codec.kinds
     names = list(kinds)
     return [
-        Picture("marginals", plots.marginals(real, drawn, names, kinds), "Every column: sampled rows beside the training rows."),
+        Picture("marginals", plots.marginals(real, drawn, names, kinds), "Every column: sampled rows beside the training rows.", wide=True),
         Picture(
             "pair_difference",
             plots.pair_difference(np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names),
-            "Pairs of columns: difference between how strongly they depend on each other in samples and in training rows. Dark is alike.",
+            "Pairs of columns: difference between how strongly they depend on each other in samples and in training rows. The darker, the "
+            "further apart.",
         ),
     ]
 
 
-def trace_html(trace: Trace, data: SequenceData, seed: int) -> str:
+def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, seed: int) -> str:
     """The first sequences as they were decoded, to be shown within a page."""
     decoding = Decoding({type(data).__qualname__: data.state_dict()}, data.task if isinstance(data, TaskData) else None)
-    symbols = decoding.symbols(trace.tokens[:SHOWN_TRACES])
+    symbols = decoding.symbols(trace.tokens[:SHOWN_TRACES]) if table is None else cells_of(table[:SHOWN_TRACES])
     shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
     return trace_fragment(trace, symbols, title="Decoding, step by step", sampler="orders of the model's own law", seed=seed, **shared)
 
@@ -206,7 +219,7 @@ def save_report_page(
 ) -> None:
     """``report.html`` of what ``save_evaluation`` has written; run: the folder of the training run, if another one."""
     record = read_record(folder, run)
-    trace = None if done.trace is None else trace_html(done.trace, data, record.report["settings"]["seed"])
+    trace = None if done.trace is None else trace_html(done.trace, done.table, data, record.report["settings"]["seed"])
     page, pictures = run_page(record, others=others, own_label=own_label, more=sample_pictures(done, data), trace=trace, links=links)
     save_page(page, pictures, folder)
 
