@@ -228,7 +228,9 @@ def _leftmost_block(masked: Tensor, block: int) -> Tensor:
 def _trace(done: list[State], known: Tensor) -> Trace:
     """known (n, length): given positions, which come first in every order."""
     row = torch.cat([state.row for state in done]).argsort()
-    parts = {name: torch.cat([getattr(state, name) for state in done])[row] for name in ("tokens", "step", "log_prob", "remasked", "calls")}
+    parts: dict[str, Any] = {
+        name: torch.cat([getattr(state, name) for state in done])[row] for name in ("tokens", "step", "log_prob", "remasked", "calls")
+    }
     order = torch.cat([state.order for state in done])[row]
     rank = order.argsort(1) - known.sum(1, keepdim=True)
     return Trace(**parts, rank=torch.where(parts["step"] < 0, -1, rank))
