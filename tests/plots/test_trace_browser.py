@@ -222,10 +222,14 @@ def test_legible_and_no_wider_than_the_window(show, size, dark):
         page = show(trace_page(trace, long, title="a title" * 40, note="note" * 60, revised=letter, **layout), size, dark)
         page.locator(".back").click()
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        clipped = "[...document.querySelectorAll('.controls *, .facts *, .legend *')].filter(x => x.getBoundingClientRect().right > innerWidth)"
+        clipped = (
+            "[...document.querySelectorAll('.controls *, .facts *, .legend *')].filter(x => x.getBoundingClientRect().right > innerWidth)"
+        )
         assert page.evaluate(f"{clipped}.length") == 0
         paper = (21, 23, 26) if dark else (255, 255, 255)
-        colours = page.locator(".tokens .token").evaluate_all("all => all.map(x => [getComputedStyle(x).color, getComputedStyle(x).backgroundColor])")
+        colours = page.locator(".tokens .token").evaluate_all(
+            "all => all.map(x => [getComputedStyle(x).color, getComputedStyle(x).backgroundColor])"
+        )
         for ink, ground in colours:
             ground = paper if ground == "rgba(0, 0, 0, 0)" else numbers(ground)
             assert contrast(numbers(ink), ground) >= 4.5
@@ -237,7 +241,10 @@ def numbers(colour):
 
 def contrast(a, b):
     """WCAG 2."""
-    light = [sum(w * (c / 3294 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), x, strict=True)) for x in (a, b)]
+    light = [
+        sum(w * (c / 3294 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), x, strict=True))
+        for x in (a, b)
+    ]
     return (max(light) + 0.05) / (min(light) + 0.05)
 
 

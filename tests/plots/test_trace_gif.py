@@ -12,7 +12,11 @@ from ordo.plots import trace_gif
 from ordo.plots.trace_gif import Layout, make_scene, save_trace_gif
 from ordo.plots.trace_rows import row_of
 
-LAYOUTS = {"text": {}, "table": {"layout": "table", "names": [f"column {i}" for i in range(16)]}, "board": {"layout": "board", "columns": 4, "box": 2}}
+LAYOUTS = {
+    "text": {},
+    "table": {"layout": "table", "names": [f"column {i}" for i in range(16)]},
+    "board": {"layout": "board", "columns": 4, "box": 2},
+}
 
 
 def frames(path):
@@ -50,10 +54,12 @@ def test_frames_show_what_stood(name, layout, tmp_path):
     assert len(pictures) == steps + 1
     assert pictures[-1][1] == 3000
     one = row_of(trace, 1, symbols[1], letter)
-    boxes = make_scene(one, symbols[1], Layout(**({"kind": layout} | {k: v for k, v in LAYOUTS[layout].items() if k != "layout"})), "t", 720).boxes
+    boxes = make_scene(
+        one, symbols[1], Layout(**({"kind": layout} | {k: v for k, v in LAYOUTS[layout].items() if k != "layout"})), "t", 720
+    ).boxes
     for step, (picture, _) in enumerate(pictures):
         stands = standing(trace, 1, step)
-        for p, (left, top, right, bottom) in enumerate(boxes):
+        for p, (left, top, right, _) in enumerate(boxes):
             corner, inside = picture[top, left], picture[top + 2, left + 2]  # of the outline, and of the filling beside the letter
             if trace.step[1, p] < 0:
                 assert tuple(corner) == trace_gif.QUIET
@@ -96,8 +102,19 @@ def test_many_steps_are_thinned_and_everything_fits(tmp_path):
     overlap &= (boxes[:, None, 1] <= boxes[None, :, 3]) & (boxes[None, :, 1] <= boxes[:, None, 3])
     assert overlap.sum() == len(boxes), "each only with itself"
     for picture, _ in (pictures[0], pictures[-1]):
-        for edge in (picture[:4], picture[-2:], picture[:, :8], picture[:, -8:]):
-            assert (edge == 255).all(), "nothing is clipped"
+        assert whole(picture)
+
+
+def whole(picture):
+    """Nothing reaches the edge, so nothing is clipped."""
+    return all((edge == 255).all() for edge in (picture[:4], picture[-2:], picture[:, :8], picture[:, -8:]))
+
+
+@pytest.mark.parametrize("width", [400, 600, 720])
+def test_the_legend_fits(width, tmp_path):
+    trace, symbols = make("one_by_one", 1, known=True)
+    save_trace_gif(trace, symbols[0], tmp_path / "t.gif", width=width)
+    assert whole(frames(tmp_path / "t.gif")[-1][0])
 
 
 def test_long_values_are_cut_not_clipped(tmp_path):
@@ -114,7 +131,7 @@ def test_the_old_film_stays_when_writing_fails(tmp_path, monkeypatch):
     path.write_bytes(b"old")
     with pytest.raises(ValueError, match="names"):
         save_trace_gif(trace, symbols[0], path, layout="table")
-    with pytest.raises(ValueError, match="width must be at least 320"):
+    with pytest.raises(ValueError, match="width must be at least 400"):
         save_trace_gif(trace, symbols[0], path, width=100)
 
     def fail(*_):

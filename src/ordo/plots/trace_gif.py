@@ -17,7 +17,7 @@ from ordo.plots.trace_rows import LEAST_OPACITY, Event, Layout, Revised, Row, op
 from ordo.samplers import Trace
 
 PAPER, INK, QUIET, LINE, ACCENT = (255, 255, 255), (27, 29, 33), (98, 103, 111), (201, 205, 211), (194, 65, 12)
-MARGIN = 16
+MARGIN, WIDE = 16, 600  # pixels; where it is narrower the legend has two lines
 SCALE, DEGREES = 24, 8  # colours of steps, and degrees of each by probability: a GIF has 256 colours in all
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
@@ -52,13 +52,13 @@ def save_trace_gif(
     """Writes the film, whole or not at all; makes the folder. Colours and signs as on ``trace_page``. Of more steps than ``most_frames``
     evenly spaced ones are shown; the first frame has the given tokens only, the last one everything, and stays for three seconds.
 
-    symbols: of the row, see ``trace_page``, which also explains layout, names, columns, box and revised. width: pixels, at least 320.
+    symbols: of the row, see ``trace_page``, which also explains layout, names, columns, box and revised. width: pixels, at least 400.
     seconds: of the whole film up to the last frame, at most; a frame has .05 to .5. The font, DejaVu, has no East Asian characters.
 
     Raises ValueError for arguments that do not fit the trace or one another.
     """
-    if width < 320 or most_frames < 2:
-        raise ValueError(f"width must be at least 320 and most_frames 2, got {width} and {most_frames}")
+    if width < 400 or most_frames < 2:
+        raise ValueError(f"width must be at least 400 and most_frames 2, got {width} and {most_frames}")
     one = row_of(trace, row, symbols, revised)
     scene = make_scene(one, symbols, Layout(layout, names, columns, box), title, width)
     steps = np.unique(np.linspace(0, one.steps, min(most_frames, one.steps + 1)).round().astype(int)).tolist()
@@ -120,7 +120,7 @@ class Scene:
 
     def frame(self, step: int) -> Image.Image:
         """After so many steps."""
-        image = Image.new("RGB", (self.width, self.top + 118), PAPER)
+        image = Image.new("RGB", (self.width, self.top + (118 if self.width >= WIDE else 140)), PAPER)
         pen = ImageDraw.Draw(image)
         state = self.row.after(step)
         decoded = f"step {step} of {self.row.steps}: {sum(e is not None for e in state)} of {self.row.given.count(None)} decoded"
@@ -206,6 +206,8 @@ class Scene:
             pen.text((x, y), after, QUIET, small, anchor="lm")
             x += small.getlength(after) + 22
         marks = (("new", "this step"), *([("given", "given")] if any(g is not None for g in self.row.given) else []))
+        if self.width < WIDE:
+            x, y = float(MARGIN), y + 22
         for kind, text in marks:
             pen.rectangle((int(x), y - 7, int(x) + 12, y + 7), PAPER, ACCENT if kind == "new" else QUIET, 2 if kind == "new" else 1)
             pen.text((x + 19, y), text, QUIET, small, anchor="lm")

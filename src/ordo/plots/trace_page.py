@@ -61,8 +61,8 @@ def trace_fragment(
     box: int | None = None,
     revised: Revised | None = None,
 ) -> str:
-    """``trace_page`` without the page: a <section> with its own styles and script for the body of another, several times if wanted. It has no
-    ids, and its styles reach nothing outside of it.
+    """``trace_page`` without the page: a <section> with its own styles and script, for the body of another page, several times if wanted.
+    It has no ids, and its styles reach nothing outside of it.
     """
     return _render(
         "trace_fragment.html.j2", trace, symbols, title, sampler, seed, note, labels, Layout(layout, names, columns, box), revised

@@ -19,8 +19,8 @@ Revised = Callable[[int, int], str]
 
 @dataclass(frozen=True)
 class Layout:
-    """How positions lie. kind: "text", one after the other; "table", a value for each of ``names``; "board", rows of ``columns`` cells, with
-    a line around every box of ``box`` x ``box``. Raises ValueError for what does not go together.
+    """How positions lie. kind: "text", one after the other; "table", a value for each of ``names``; "board", lines of ``columns`` cells,
+    and around every ``box`` x ``box`` of them a stronger line. Raises ValueError for what does not go together.
     """
 
     kind: str = "text"
@@ -99,7 +99,7 @@ def row_of(trace: Trace, i: int, symbols: Sequence[str], revised: Revised | None
         raise ValueError(f"row {i} has {present} symbols, but later positions were decoded")
     if not any(remasked):
         log_prob = trace.log_prob[i].tolist()
-        decoded = [p for p in trace.order[i].tolist() if step[p] >= 0]
+        decoded: list[int] = [p for p in trace.order[i].tolist() if step[p] >= 0]
         events = [Event(step[p], p, symbols[p], log_prob[p]) for p in decoded]
     elif trace.history is None:
         raise ValueError(f"row {i} has tokens that were masked again: sample with history=True")

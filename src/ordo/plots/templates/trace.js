@@ -19,7 +19,7 @@
 
   // Colours: of a step, blended with the page by the token's probability; text in whichever of black and white has the greater contrast.
   let paper = [255, 255, 255];
-  const style = (name) => getComputedStyle(root).getPropertyValue(name);
+  let line = ""; // of the theme
   function colour(at) {
     const x = row.steps > 1 ? ((at - 1) / (row.steps - 1)) * (data.colours.length - 1) : (data.colours.length - 1) / 2;
     const [a, b, part] = [data.colours[Math.floor(x)], data.colours[Math.ceil(x)], x % 1];
@@ -45,7 +45,7 @@
         else own.push({ from: s + 1, to: Infinity, symbol: row.symbol[e], logProb: row.log_prob[e] ?? -Infinity, turn: e });
       }
     });
-    tokens = spans.map((_, p) => Object.assign(document.createElement("span"), { tabIndex: p ? -1 : 0, position: p }));
+    tokens = spans.map((_, p) => Object.assign(document.createElement("span"), { tabIndex: p ? -1 : 0, position: p, textContent: "·" }));
     board.replaceChildren(...tokens.flatMap(placed));
     painted = tokens.map(() => "");
     [selected, hovered] = [-1, -1];
@@ -92,7 +92,7 @@
       if (painted[p] === key) return;
       painted[p] = key;
       token.className = name + (p === selected ? " selected" : "");
-      token.textContent = given ? shown(row.given[p]) : span ? shown(span.symbol) : "·";
+      token.firstChild.data = given ? shown(row.given[p]) : span ? shown(span.symbol) : "·";
       [token.style.background, token.style.color] = span ? fill(span) : ["", ""];
     });
     slider.value = step;
@@ -116,10 +116,10 @@
     now.forEach((span, p) => {
       const [x, w] = [p * column, Math.max(column > 4 ? column - 1 : column, 1)];
       if (p === selected) {
-        pen.fillStyle = style("--line");
+        pen.fillStyle = line;
         pen.fillRect(x, 0, Math.max(w, 2), height);
       }
-      pen.fillStyle = span ? `rgb(${colour(span.from).map(Math.round)})` : style("--line");
+      pen.fillStyle = span ? `rgb(${colour(span.from).map(Math.round)})` : line;
       if (span) pen.fillRect(x, 4 + ((foot - 12) * ranks.get(span)) / Math.max(ranks.most - 1, 1), Math.max(w, 2), 4);
       if (span) pen.fillRect(x, foot, w, 16);
       else pen.fillRect(x, row.given[p] >= 0 ? foot : foot + 7, w, row.given[p] >= 0 ? 16 : 2);
@@ -241,6 +241,7 @@
 
   function look() {
     paper = getComputedStyle(root).backgroundColor.match(/[\d.]+/g).slice(0, 3).map(Number);
+    line = getComputedStyle(root).getPropertyValue("--line");
     painted = tokens.map(() => "");
     if (row) go(step);
   }
