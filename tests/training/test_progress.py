@@ -32,8 +32,8 @@ def test_log_file(tmp_path, capfd):
     run(tmp_path / "run", *NAE, "steps=12", "validate_every=6", "trainer.enable_progress_bar=true")
     lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 2, lines
-    for step, line in zip((" 6", "12"), lines, strict=True):
-        assert re.fullmatch(rf"step {step}/12  bits \d\.\d{{3}}  val \d\.\d{{3}}  H\(order\) \d\.\d", line)
+    for step, line in zip((" 6/12  0:0\\d left", "12/12"), lines, strict=True):
+        assert re.fullmatch(rf"step {step}  bits \d\.\d{{3}}  val \d\.\d{{3}}  H\(order\) \d\.\d", line)
 
 
 def test_help(monkeypatch, capfd):

@@ -102,6 +102,7 @@ def job(quiet: bool = False, sweep: bool = False) -> Iterator[None]:
     shown = progress.show(not quiet)
     if quiet:
         logging.disable(logging.WARNING)
+        os.environ.setdefault("WANDB_SILENT", "true")
     try:
         with warnings.catch_warnings():
             if quiet:
@@ -150,12 +151,8 @@ def explain(error: BaseException, config: Path | None) -> str:
 
 def groups(config: Path) -> dict[str, list[Path]]:
     """The choices of an entry point: group -> files, of those that its YAML names."""
-    names = [
-        str(name).removeprefix("/")
-        for entry in OmegaConf.load(config).get("defaults", [])
-        if isinstance(entry, DictConfig)
-        for name in entry
-    ]
+    entries = DictConfig(OmegaConf.load(config)).get("defaults", [])
+    names = [str(name).removeprefix("/") for entry in entries if isinstance(entry, DictConfig) for name in entry]
     return {name: sorted((config.parent / name).glob("*.yaml")) for name in names if (config.parent / name).is_dir()}
 
 

@@ -94,6 +94,9 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
     """The Lightning trainer with its callbacks and loggers. Raises ConfigError."""
     callbacks = [build(c, f"callbacks.{name}") for name, c in (config.callbacks or {}).items() if c is not None]
     loggers = [build(c, f"logger.{name}") for name, c in (config.logger or {}).items() if c is not None]
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger._wandb_init.pop("anonymous", None)  # None is passed on, and W&B warns that the setting has no effect any more
     options: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
     if isinstance(options.get("strategy"), dict):
         options["strategy"] = build(config.trainer.strategy, "trainer.strategy")

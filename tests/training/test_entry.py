@@ -1,0 +1,313 @@
+"""Manners of the command line: suggestions, exit codes, Ctrl-C, quiet mode, help, names of runs."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration, last, run
+
+from ordo.training import names
+from ordo.training.entry import Parser, closest
+from ordo.training.interrupt import CtrlC, Interrupted
+from ordo.training.names import label, own_folder
+
+SCRIPTS = ["scripts/benchmark.py", "scripts/collect.py", "scripts/search.py", "scripts/reproduce_paper.py"]
+REPORT = ["report.sequences=8", "report.draws=1", "report.importance_draws=1", "report.exact_sequences=4"]
+PLAN = ["experiment=custom", *SMALL, *(x for x in QUIET if x not in ("report=null", "trainer.enable_progress_bar=false")), *NAE, *REPORT]
+PLAN += ["steps=4", "validate_every=2"]
+
+
+@pytest.fixture
+def script(monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def of(name, *arguments):
+        return call(name, *arguments, monkeypatch=monkeypatch, capfd=capfd)
+
+    return of
+
+
+WRONG = {
+    "key": (["data.pth=x"], ["no setting data.pth", "did you mean data.path=x?"]),
+    "key of another choice": (["data=nae", "data.path=x"], ["data.path is a setting of other choices: .*data=file.*data=text8"]),
+    "nested key": (["logger=wandb", "logger.wandb.ofline=false"], ["did you mean logger.wandb.offline=false?"]),
+    "part": (["optimzer.lr=1"], ["no setting optimzer;", "did you mean optimizer.lr=1?"]),
+    "group": (["trainr=ddp"], ["did you mean trainer=ddp?"]),
+    "group without a key": (["experimnt=custom"], ["did you mean experiment=custom?"]),
+    "choice": (["experiment=text8_lerned_order"], ["did you mean experiment=text8_learned_order?", "choices: custom, nae_learned_order"]),
+    "launcher": (["hydra/launcher=slrm"], ["did you mean hydra/launcher=slurm?"]),
+    "deleted": (["~objective.drws"], ["no setting objective.drws", "did you mean ~objective.draws?"]),
+    "added": (["+trainr=ddp"], ["nothing reads; did you mean trainer=ddp?"]),
+    "nothing like it": (["xyzzy=1"], ["no setting xyzzy; the configuration has", "optimizer"]),
+    "no value": (["steps"], ["'steps' is not of the form KEY=VALUE"]),
+    "grammar": (["seed=[1"], [r"'seed=\[1' cannot be read", "quotes"]),
+    "part as a value": (["optimizer=5"], ["must be a string"]),
+    "search path": (["hydra.searchpath=[file://nowhere]"], ["nowhere is not available"]),
+    "sweep, key": (["-m", "seed=0,1", "data.pth=x,y"], ["did you mean data.path=x,y?"]),
+    "sweep, choice": (["-m", "seed=0,1", "schedule=linr,linear"], ["no schedule=linr; did you mean schedule=linear?"]),
+    "sweep, group": (["-m", "trainr=ddp,default"], ["did you mean trainer=ddp,default?"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_command_line_is_one_line_and_leaves_nothing(name, script, tmp_path):
+    arguments, patterns = WRONG[name]
+    status, out, err = script("train.py", *arguments)
+    assert (status, out) == (2, "")
+    assert len(err.splitlines()) == 1, err
+    assert err.startswith("error: ")
+    for pattern in patterns:
+        assert re.search(pattern.replace("?", r"\?"), err), err
+    assert os.listdir(tmp_path) == []
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+def test_other_entry_points_too(script):
+    cases = {
+        "eval.py": (["checkpont=x"], "did you mean checkpoint=x?"),
+        "scripts/sample.py": (["sampler=top_k_margn"], "did you mean sampler=top_k_margin?"),
+        "scripts/export.py": (["ot=x"], "did you mean out=x?"),
+        "scripts/search.py": (["optimzer.lr=interval(0.1,1)"], "did you mean optimizer.lr="),
+        "scripts/collect.py": (["x", "--metrc", "own_nelbo"], "did you mean --metric?"),
+        "scripts/benchmark.py": (["thruput"], "did you mean throughput?"),
+        "scripts/reproduce_paper.py": (["--sets", "adlt"], "did you mean adult?"),
+    }
+    for name, (arguments, hint) in cases.items():
+        status, _, err = script(name, *arguments)
+        assert status == 2, name
+        assert hint in err, err
+        assert len(err.splitlines()) == 1, err
+
+
+def test_exit_codes(script, tmp_path):
+    assert script("train.py", *PLAN, "report=null", f"output={tmp_path / 'run'}")[0] == 0
+    failed = {
+        "resume=gone/last.ckpt": 1, "resume=gone": 1, "optimizer.lr=1e30 optimizer.warmup_steps=0": 1,
+        "+objective.foo=1": 2, "denoiser=bidirectional": 2, "threads=0": 2, "output=${oput}": 2,
+    }  # fmt: skip
+    for arguments, code in failed.items():
+        status, _, err = script("train.py", *PLAN, *arguments.split())
+        assert (status, len(err.splitlines())) == (code, 1), (arguments, err)
+    assert script("train.py", "data=file", "data.path=gone")[0] == 1
+    assert script("eval.py", "checkpoint=gone")[0] == 1
+    assert script("eval.py")[0] == 2
+    assert script("eval.py", f"checkpoint={tmp_path / 'run'}", "split=tset")[0] == 2
+    assert script("scripts/collect.py", "gone")[0] == 2
+    # of a sweep: that of the first job that failed
+    assert script("train.py", "-m", *PLAN, "report=null", "threads=0,1", "output=sweep")[0] == 2
+
+
+def child(*arguments, cwd, **environment):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | environment
+    command = [sys.executable, str(ROOT / "train.py"), *map(str, arguments)]
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_traceback_is_there_for_those_who_ask(tmp_path):
+    process = child("optimzer.lr=1", cwd=tmp_path, HYDRA_FULL_ERROR="1")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "Traceback" in err
+    assert "ConfigCompositionException" in err
+    assert err.splitlines()[-1] == "error: there is no setting optimzer; did you mean optimizer.lr=1?"
+
+
+def test_ctrl_c(tmp_path):
+    """A real SIGINT: 130, a checkpoint of the step at hand, and a command that goes on to the numbers of a run left alone."""
+    plan = [*PLAN, "report=null", "steps=600", "validate_every=600", "checkpoint_every=600", "callbacks.order.pictures=false"]
+    process = child(*plan, "callbacks.progress.every=0", cwd=tmp_path)
+    deadline = time.monotonic() + 100
+    while not list(tmp_path.glob("outputs/custom/*/csv/metrics.csv")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 130, err
+    (folder,) = (tmp_path / "outputs" / "custom").iterdir()
+    step = last(folder)["global_step"]
+    assert 50 <= step < 600
+    lines = [line for line in err.splitlines() if line]
+    assert lines[0] == "stopping after this step; Ctrl-C again stops at once"
+    assert lines[1].startswith(f"stopped at step {step}, checkpoint in outputs/custom/{folder.name}; to go on: python ")
+    assert lines[1].endswith(f" output=outputs/custom/{folder.name} resume=auto")
+    assert len(lines) == 2
+    again = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *shlex.split(lines[1].partition("train.py ")[2])], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert last(folder)["global_step"] == 600
+    run(tmp_path / "whole", "steps=600", "validate_every=600", "checkpoint_every=600", *NAE, "callbacks.order=null")
+    one, other = (last(path)["state_dict"] for path in (folder, tmp_path / "whole"))
+    assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+class SendsSignal:
+    """Another thread that sends SIGINT, as a terminal does."""
+
+    def __init__(self, times, pause=0.05):
+        self.thread = threading.Thread(target=lambda: [(time.sleep(pause), os.kill(os.getpid(), signal.SIGINT)) for _ in range(times)])
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.thread.join()
+
+
+def test_a_second_ctrl_c_stops_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    watch = CtrlC()
+    watch.watch()
+    with SendsSignal(1):
+        time.sleep(0.3)
+    assert watch.asked
+    with pytest.raises(KeyboardInterrupt), SendsSignal(1):
+        time.sleep(2)
+    watch.release()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_is_said_when_nothing_was_kept(tmp_path):
+    assert str(Interrupted.at(3, tmp_path)) == "stopped at step 3, before any checkpoint was written"
+
+
+def test_ctrl_c_elsewhere(script, monkeypatch):
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ordo.training.checkpoint.find", stop)
+    assert script("eval.py", "checkpoint=x") == (130, "", "interrupted\n")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_quiet(script, tmp_path):
+    """Nothing but the result, in one line, with the number of report.json; a failure is told all the same."""
+    status, out, err = script("train.py", *PLAN, "seed=3", "quiet=true", "output=run")
+    assert (status, err) == (0, "")
+    (line,) = out.splitlines()
+    estimate = pd.read_json(tmp_path / "run" / "report.json", typ="series")["estimates"]["own_nelbo"]
+    assert f"model {estimate['nats_above_entropy']:.4f} ± {estimate['standard_error']:.4f} nats above the entropy: run" in line
+    assert "seed=3, val data, NELBO under the own law" in line
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").label.startswith("custom ")
+    status, out, err = script("eval.py", "checkpoint=run", "quiet=true", "samples=2", "sequences=8")
+    assert (status, err, len(out.splitlines())) == (0, "", 1)
+    status, out, err = script("scripts/sample.py", "checkpoint=run", "n=4", "out=s.txt", "quiet=true", "sampler=right_to_left")
+    assert (status, out, len(err.splitlines())) == (0, "", 1)
+    status, out, err = script("scripts/collect.py", "run", "--quiet")
+    assert (status, out, err) == (0, "1 runs: run/runs.csv, means.csv, runs.png\n", "")
+    status, out, err = script("train.py", *PLAN, "quiet=true", "denoiser.heads=3")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+
+
+def test_search_is_quiet_and_goes_on(script):
+    pytest.importorskip("optuna")
+    plan = [*(x for x in PLAN if x != "compare=null"), "optimizer.lr=choice(0.01,0.001)", "--trials", "1"]
+    status, out, err = script("scripts/search.py", *plan, "--quiet")
+    assert (status, err) == (0, "")
+    assert out.startswith("python train.py ")
+    status, again, err = script("scripts/search.py", *plan)
+    assert (status, again, err) == (0, out, ""), "the same study, loud or quiet"
+
+
+def test_nothing_to_be_seen_on_standard_error_by_default(tmp_path):
+    """No wall of warnings: a real process, default logger, callbacks and report."""
+    process = child(*PLAN, cwd=tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert [line[:10] for line in err.splitlines()] == ["step 2/4  ", "step 4/4  "]
+    assert "report, pictures and checkpoints: outputs/custom/" in out
+
+
+def test_help_names_choices_and_exit_codes(script):
+    status, out, _ = script("scripts/sample.py", "--help")
+    assert status == 0
+    named = out.partition("Samplers")[2].partition("out:")[0]
+    assert set(re.findall(r"\w+", named.partition("\n\n")[2])) == {path.stem for path in (ROOT / "configs/sampler").glob("*.yaml")}
+    for name in ("train.py", "eval.py", "scripts/sample.py", "scripts/export.py", *SCRIPTS):
+        status, out, _ = script(name, "--help")
+        assert status == 0
+        assert "Exit codes: 0 done, 1 failed while running," in out, name
+        assert "quiet" in out, name
+
+
+@pytest.mark.parametrize("name", ["train.py", "eval.py", "scripts/sample.py", "scripts/export.py"])
+def test_cfg_job(name, script):
+    status, out, err = script(name, "--cfg", "job")
+    assert (status, err) == (0, "")
+    assert OmegaConf.create(out).quiet is False
+
+
+def test_every_option_is_explained(script, monkeypatch):
+    parsers = []
+    monkeypatch.setattr(Parser, "parse_args", lambda self, *a, **k: parsers.append(self) or sys.exit(0))
+    monkeypatch.setattr(Parser, "parse_intermixed_args", lambda self, *a, **k: parsers.append(self) or sys.exit(0))
+    for name in SCRIPTS:
+        script(name)
+    assert len(parsers) == 4
+    subs = [sub for parser in parsers for action in parser._actions if isinstance(action.choices, dict) for sub in action.choices.values()]
+    for parser in (*parsers, *subs):
+        for action in parser._actions:
+            assert action.help or isinstance(action.choices, dict), (parser.prog, action.dest)
+
+
+def test_closest():
+    assert closest("lerning_rate", ["lr", "learning_rate", "layers"]) == "learning_rate"
+    assert closest("xyzzy", ["lr", "layers"]) is None
+
+
+def test_two_runs_of_one_second_have_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = configuration("x", *NAE)
+    configs = [config.copy(), config.copy()]
+    for each in configs:
+        each.output = "outputs/${name}/${now:%Y-%m-%d_%H-%M-%S}"
+    time.sleep(1.02 - time.time() % 1)  # early in a second
+    with own_folder(configs[0]) as one, own_folder(configs[1]) as other:
+        assert one != other
+        assert re.fullmatch(r"outputs/custom/\d{4}(-\d\d){2}_\d\d(-\d\d){2}", str(other))
+        assert configs[1].output == str(other), "what the run uses"
+        (other / "something").touch()
+    assert not one.exists()
+    assert (other / "something").exists()
+    with own_folder(config) as given:
+        assert given == Path("x")
+        with own_folder(config) as again:
+            assert again == given, "a folder that the user names may be there"
+        assert given.exists()
+    assert not given.exists()
+
+
+def test_labels():
+    config = configuration("x", "seed=4")
+    task = ["experiment=custom", "output=x", "seed=4", "optimizer.lr=0.1", "data.path=/a/b/c.txt", "~callbacks.ema", "quiet=true"]
+    assert label(config, task) == "custom data.path=c.txt optimizer.lr=0.1 ~callbacks.ema seed=4"
+    assert label(config, task) == label(config, task[::-1])
+    assert label(config, []) == "custom seed=4"
+    long = label(config, ["data.path=" + "x" * 300])
+    assert len(long) == names.LABEL_CHARACTERS
+    assert long.endswith("… seed=4")
+
+
+def test_the_label_is_the_name_in_wandb(script, monkeypatch):
+    import wandb
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    named = []
+    init = wandb.init
+    monkeypatch.setattr(wandb, "init", lambda **settings: named.append(settings["name"]) or init(**settings))
+    status, _, err = script("train.py", *PLAN, "logger=wandb", "output=run", "report=null", "seed=2", "callbacks.order.pictures=false")
+    assert status == 0, err
+    assert "wandb" not in err, err
+    assert len(named) == 1
+    assert named[0].startswith("custom ")
+    assert named[0].endswith("seed=2")
