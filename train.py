@@ -55,7 +55,8 @@ def main(config: DictConfig) -> float | None:
                     other = train(comparison(config))
                     if result.evaluation is not None and other.report is not None:
                         reports[str(config.compare.label)] = other.report
-                        report_both(config, result)
+                        if config.report.get("page", True):
+                            report_both(config, result)
             except KeyboardInterrupt as stop:
                 again = go_on(HydraConfig.get().sweep.dir if sweep else config.output)
                 raise KeyboardInterrupt(f"{str(stop) or 'interrupted'}; to go on: {again}") from None
@@ -65,7 +66,8 @@ def main(config: DictConfig) -> float | None:
                 console.print(result_line(reports, f"{config.label}, {config.report.split} data", config.output), soft_wrap=True)
             else:
                 console.print(report_table(reports, f"{config.name}: {config.report.split} data, mean ± standard error"))
-                console.print(f"to look at: {config.output}/report.html; pictures, samples and checkpoints beside it", soft_wrap=True)
+                look = f"to look at: {config.output}/report.html; " if config.report.get("page", True) else f"{config.output}: "
+                console.print(f"{look}pictures, samples, checkpoints", soft_wrap=True)
     return None if result.report is None else result.report.estimates["own_nelbo"].nats
 
 

@@ -8,7 +8,6 @@ Into --output: compare.html, compare.csv and the pictures. The first run is what
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
@@ -17,15 +16,18 @@ from ordo.files import write_whole
 from ordo.report import LABELS, Record, read_record, save_page
 from ordo.report.comparison import comparison_page, labels, paired
 from ordo.training.build import ConfigError
-from ordo.training.errors import USER_ERRORS, fail
+from ordo.training.entry import Parser, command, job
 from ordo.training.run import check_writable
 
 
 def find_records(folders: list[Path]) -> list[Record]:
-    """Of every report in or below the folders, each once. Raises ConfigError."""
+    """Of the folders that have a report, and of every run below those that have none; of a single folder both. Raises ConfigError."""
     found: list[Path] = []
     for folder in folders:
-        here = [folder] if (folder / "report.json").is_file() else sorted(path.parent for path in folder.rglob("report.json"))
+        here = [folder] if (folder / "report.json").is_file() else []
+        if not here or len(folders) == 1:  # outputs of eval.py, which lie beside checkpoints, are of runs that are there already
+            below = sorted(path.parent for path in folder.rglob("report.json"))
+            here += [path for path in below if path != folder and "checkpoints" not in path.relative_to(folder).parts]
         if not here:
             raise ConfigError(f"no report.json in or below {folder}: name finished runs, folders that hold some, or outputs of eval.py")
         found += [path for path in here if path not in found]
@@ -56,14 +58,15 @@ def table(runs: dict[str, Record]) -> pd.DataFrame:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="of runs or of eval.py, or folders that have them anywhere below")
     parser.add_argument("--output", type=Path, default=Path("outputs/compared"), help="folder to write into; default: outputs/compared")
     parser.add_argument(
         "--labels", nargs="+", metavar="NAME", help="of the runs, in their order; default: the settings in which they differ"
     )
+    parser.add_argument("--quiet", action="store_true", help="nothing but errors and where it has been written")
     a = parser.parse_args()
-    try:
+    with job(a.quiet):
         check_writable(a.output)
         records = find_records(a.folders)
         if a.labels and (len(a.labels) != len(records) or len(set(a.labels)) < len(a.labels)):
@@ -72,10 +75,8 @@ def main() -> None:
         page, pictures = comparison_page(runs)
         write_whole(a.output / "compare.csv", lambda path: table(runs).to_csv(path, index=False))
         save_page(page, pictures, a.output, "compare.html")
-    except USER_ERRORS as error:
-        fail(error)
     print(f"{len(runs)} runs: {a.output}/compare.html, compare.csv, pictures/")
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

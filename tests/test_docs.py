@@ -4,7 +4,6 @@ A page's blocks share a namespace and a folder, in which a block whose first lin
 this process by its own program, with SUBSTITUTES put in for what a reader has and TINY settings appended.
 """
 
-import os
 import re
 import shlex
 import sys
@@ -32,7 +31,7 @@ ITEM = re.compile(f"{BLOCK}|{COMMAND}", re.MULTILINE)
 TINY = {
     "steps": 2, "validate_every": 2, "checkpoint_every": 2, "threads": 1, "compare": "null", "trainer.accelerator": "cpu",
     "trainer.enable_progress_bar": "false", "report.sequences": 4, "report.draws": 1, "report.importance_draws": 1,
-    "report.exact_sequences": 2,
+    "report.exact_sequences": 2, "report.orders": 2, "report.samples": 1, "report.page": "false",
     "data.batch_size": 4, "data.eval_batch_size": 4, "data.length": 12, "data.limit_eval": 8, "data.eval_size": 8, "data.bank": 8,
     "data.shuffle_buffer": 20, "data.num_workers": 0, "denoiser.width": 8, "denoiser.heads": 2, "denoiser.layers": 1,
     "callbacks.samples.n": 1,
@@ -168,7 +167,7 @@ def execute(command, folder, monkeypatch, capfd):
     elif program == "scripts/search.py":
         arguments = [*(a for a in tiny(words[2:], folder) if a != "compare=null"), *arguments]
     elif program == "eval.py":
-        arguments += ["sequences=4", "draws=1", "importance_draws=1", "exact_sequences=2", "samples=1", "threads=1"]
+        arguments += ["sequences=4", "draws=1", "importance_draws=1", "exact_sequences=2", "orders=2", "samples=1", "threads=1"]
     elif program == "scripts/sample.py":
         arguments += ["threads=1"]
     before = set(sys.modules)
@@ -260,7 +259,7 @@ def test_metrics_are_those_of_runs(place, monkeypatch, capfd):
     logged = set()
     for name, parts in (("dense", "schedule=power_network"), ("time", "denoiser=bidirectional objective=time")):
         execute(
-            f"python train.py output={name} {parts} trainer.log_every_n_steps=1 callbacks.order.every=1 report=null",
+            f"python train.py output={name} {parts} trainer.log_every_n_steps=1 callbacks.order.every=1 callbacks.gradient.every=1 report=null",
             place,
             monkeypatch,
             capfd,
@@ -271,13 +270,14 @@ def test_metrics_are_those_of_runs(place, monkeypatch, capfd):
 
 def test_files_are_those_of_a_run(place, monkeypatch, capfd):
     """The table of docs/files.md has every file of a run that has a partner and of its evaluation."""
-    execute("python train.py output=dense compare.label=random", place, monkeypatch, capfd)
+    execute("python train.py output=dense compare.label=random report.page=true", place, monkeypatch, capfd)
     left = {path.relative_to(place / "dense").as_posix() for path in (place / "dense").rglob("*") if path.is_file()}
     listed = names_in_table(0)
     assert {path.removeprefix("compared_with/") for path in left} <= listed
     assert {path for path in left if path.startswith("compared_with/")}
     execute("python eval.py checkpoint=dense", place, monkeypatch, capfd)
-    assert set(os.listdir(place / "dense" / "checkpoints" / "eval_test")) <= listed
+    evaluated = place / "dense" / "checkpoints" / "eval_test"
+    assert {path.relative_to(evaluated).as_posix() for path in evaluated.rglob("*") if path.is_file()} <= listed
 
 
 def names_in_table(number):

@@ -225,7 +225,7 @@ def test_nothing_to_be_seen_on_standard_error_by_default(tmp_path):
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert [line[:10] for line in err.splitlines()] == ["step 2/4  ", "step 4/4  "]
-    assert "report, pictures and checkpoints: outputs/custom/" in out
+    assert "to look at: outputs/custom/" in out
 
 
 def test_help_names_choices_and_exit_codes(script):

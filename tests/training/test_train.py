@@ -20,13 +20,21 @@ def test_quickstart_sets_two_models_side_by_side(tmp_path, monkeypatch, capfd):
     assert (status, err) == (0, "")
     assert "fixed random order" in out
     assert "learned order" in out
-    assert f"report, pictures and checkpoints: {tmp_path / 'run'}" in out.replace("\n", "")
+    assert f"to look at: {tmp_path / 'run'}" in out.replace("\n", "")
     reports = {}
     for label, folder in (("learned order", tmp_path / "run"), ("fixed random order", tmp_path / "run" / "compared_with")):
         report = reports[label] = json.loads((folder / "report.json").read_text())
         for estimate in report["estimates"].values():
             assert f"{estimate['bits_per_token']:.4f} ± {estimate['bits_per_token_standard_error']:.4f}" in out, label
-        for name in ("order.png", "order_over_training.png", "loss_by_revealed.png", "samples.txt", "config.yaml", "provenance.json"):
+        for name in (
+            "report.html",
+            "pictures/order.png",
+            "pictures/order_over_training.png",
+            "pictures/order_nll.png",
+            "samples.txt",
+            "config.yaml",
+            "provenance.json",
+        ):
             assert (folder / name).is_file(), name
     fixed = reports["fixed random order"]["estimates"]
     assert fixed["own_nelbo"]["nats"] == pytest.approx(fixed["uniform_nelbo"]["nats"], rel=1e-6), "its own law is the uniform one"

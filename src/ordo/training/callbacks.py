@@ -95,9 +95,9 @@ class LastCheckpoint(Checkpoint):
 class OrderHistory(L.Callback):
     """Expected rank of every position and the order entropy, every ``every`` steps; resumes with the run.
 
-    Writes ``order_over_training.npz`` and two pictures, ``order_over_training.png`` and ``order.png``, to ``folder`` at the end. At every
-    validation draws both, and ``schedule.png`` and ``loss_by_revealed.png`` (of the first validation batch), into the folder and to
-    loggers that take pictures; of a schedule that does not learn only the first and the last. pictures: whether to do so.
+    Writes ``order_over_training.npz`` to ``folder`` at the end, and two pictures, ``order_over_training.png`` and ``order.png``, to its
+    ``pictures``. At every validation draws both, and ``schedule.png`` and ``loss_by_revealed.png`` (of the first validation batch),
+    there and to loggers that take pictures; of a schedule that does not learn only the first and the last. pictures: whether to do so.
     """
 
     def __init__(self, folder: str, every: int = 50, pictures: bool = True):
@@ -154,7 +154,7 @@ class OrderHistory(L.Callback):
         if batch is not None and not pl_module.sharded:
             figures["loss_by_revealed"] = loss_picture(pl_module, batch)
         for name, figure in figures.items():
-            log_picture(trainer.loggers, name, figure, trainer.global_step, self.folder / f"{name}.png")
+            log_picture(trainer.loggers, name, figure, trainer.global_step, self.folder / "pictures" / f"{name}.png")
 
     def _over_training(self, labels: list[str] | None) -> Figure:
         ranks, entropies = np.array(self.ranks), np.array(self.entropies)
@@ -168,8 +168,8 @@ class OrderHistory(L.Callback):
         ranks, entropies = np.array(self.ranks), np.array(self.entropies)
         np.savez(self.folder / "order_over_training.npz", step=np.array(self.steps), expected_rank=ranks, entropy=entropies)
         labels = _labels(trainer)
-        plots.save(self._over_training(labels), self.folder / "order_over_training.png")
-        plots.save(order_picture(pl_module, labels), self.folder / "order.png")
+        plots.save(self._over_training(labels), self.folder / "pictures" / "order_over_training.png")
+        plots.save(order_picture(pl_module, labels), self.folder / "pictures" / "order.png")
 
 
 def _labels(trainer: L.Trainer) -> list[str] | None:

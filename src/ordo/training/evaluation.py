@@ -66,10 +66,10 @@ def check_report(settings: DictConfig) -> None:
         if not (isinstance(value, int) and value >= 1) and not (value is None and name in ("sequences", "exact_sequences")):
             raise ConfigError(f"{name}={value}: must be a positive whole number")
     for name in ("samples", "orders"):
-        value = settings[name]
+        value = settings.get(name, 0)
         if not (isinstance(value, int) and value >= 0) and not (value is None and name == "orders"):
             raise ConfigError(f"{name}={value}: must be a whole number, 0 for none")
-    for name, node in (settings.metrics or {}).items():
+    for name, node in (settings.get("metrics") or {}).items():
         if node is not None and not callable(build(node, f"metrics.{name}")):
             raise ConfigError(
                 f"metrics.{name} must make a callable (samples, real, data) -> dict of numbers, as ordo.training.SampleQuality"
@@ -120,7 +120,7 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
     report = timed("likelihoods", lambda: evaluate(module, data, settings, progress))
     rows, device = split_of(data, settings), module.device
     orders, sequences = MANY[module.denoiser.order_causal]
-    orders = orders if settings.orders is None else settings.orders
+    orders = orders if settings.get("orders") is None else settings.orders
     batch = evenly(rows, min(sequences, settings.sequences or sequences))
     many = None
     if orders and data.length > 1:
@@ -129,10 +129,10 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
         tokens, law = batch.tokens.to(device), module.schedule.law()
         many = timed("scoring many orders", lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given))
     trace, table, quality = None, None, {}
-    if settings.samples:
+    if settings.get("samples"):
         trace = timed("sampling", lambda: draw(module, rows, settings))
         table = data.codec.decode(trace.tokens, seed=settings.seed) if isinstance(data, TableData) else None
-        metrics = {name: build(node, f"metrics.{name}") for name, node in (settings.metrics or {}).items() if node is not None}
+        metrics = {name: build(node, f"metrics.{name}") for name, node in (settings.get("metrics") or {}).items() if node is not None}
         quality = timed("metrics", lambda: {name: dict(metric(trace, rows, data)) for name, metric in metrics.items()})
     return Evaluation(settings.split, report, many, len(batch.tokens), trace, table, quality, seconds)
 

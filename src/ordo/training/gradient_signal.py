@@ -105,7 +105,7 @@ class GradientSignal(L.Callback):
 
     def _draw(self, trainer: L.Trainer, loggers: list[Any]) -> None:
         figure = plots.gradient_signal(np.array(self.steps), np.array(self.variance), np.array(self.signal_to_noise))
-        log_picture(loggers, "gradient_signal", figure, trainer.global_step, self.folder / "gradient_signal.png")
+        log_picture(loggers, "gradient_signal", figure, trainer.global_step, self.folder / "pictures" / "gradient_signal.png")
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.pictures and self.steps and trainer.is_global_zero and not trainer.sanity_checking:

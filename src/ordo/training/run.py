@@ -205,7 +205,8 @@ def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
         done = examine(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
         size = sum(p.numel() for p in module.parameters())
         save_evaluation(done, module, data, folder, fit_seconds=seconds, parameters=size, steps=trainer.global_step)
-        save_report_page(done, data, folder)
+        if config.report.get("page", True):
+            save_report_page(done, data, folder)
     return Result(module, data, done, seconds)
 
 
