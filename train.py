@@ -39,13 +39,13 @@ def go_on(folder: str) -> str:
 @hydra.main(config_path="configs", config_name="train", version_base="1.3")
 def main(config: DictConfig) -> float | None:
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
-    if config.label == config.name:
-        config.label = label(config, HydraConfig.get().overrides.task)
-    if sweep:
-        config.output = str(job_folder())
-        config.resume = config.resume or "auto"  # a job that a cluster stopped and starts again goes on
     console = Console()
     with job(config.quiet, sweep):
+        if config.label == config.name:
+            config.label = label(config, HydraConfig.get().overrides.task)
+        if sweep:
+            config.output = str(job_folder())
+            config.resume = config.resume or "auto"  # a job that a cluster stopped and starts again goes on
         check_writable(Path(config.output))
         with own_folder(config) if rank_zero_only.rank == 0 else nullcontext():
             try:

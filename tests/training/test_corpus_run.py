@@ -55,11 +55,11 @@ def test_eval_and_samples(corpus, tmp_path, monkeypatch, capfd):
     assert text.count("the quick") >= 3
     assert text.count(" fox") >= 3
     status, _, err = sample("template='" + "fox " * 30 + "'")
-    assert status == 1
+    assert status in (1, 2)
     assert "tokens, the model 12" in err
     tiny_tokenizer(folder / "tokenizer", vocab_size=280)
     status, _, err = sample()
-    assert status == 1
+    assert status in (1, 2)
     assert "is not the one that the checkpoint was trained with" in err
 
 
@@ -81,7 +81,7 @@ def test_a_stream_resumes_and_is_scored(corpus, tmp_path, monkeypatch, capfd):
     status, _, err = call("eval.py", f"checkpoint={tmp_path / 'run'}", "sequences=8", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     status, _, err = call("eval.py", f"checkpoint={tmp_path / 'run'}", "sequences=null", monkeypatch=monkeypatch, capfd=capfd)
-    assert status == 1
+    assert status in (1, 2)
     assert "streaming needs limit_eval (of eval.py sequences) as a number" in err
 
 
@@ -116,5 +116,5 @@ def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
     assert status == 0, err
     assert ((np.load(trace)["rank"] >= 0).sum(1) == 3).all()
     status, _, err = call("scripts/sample.py", *shared, "length=30", monkeypatch=monkeypatch, capfd=capfd)
-    assert status == 1
+    assert status in (1, 2)
     assert "length=30: must be in 1..24" in err

@@ -146,12 +146,12 @@ def test_scripts(tmp_path, monkeypatch, capfd):
         ([f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'a.csv' / 'x'}"], "is not a folder"),
     ):
         status, _, err = script("export", *arguments)
-        assert status == 1
+        assert status in (1, 2)
         assert told in err
         assert len(err.strip().splitlines()) == 1
     settings = [f"checkpoint={tmp_path / 'm' / 'saved'}", f"out={tmp_path / 'c.csv'}", "sampler=best_steps"]
     status, _, err = script("sample", *settings)
-    assert status == 1
+    assert status in (1, 2)
     assert "give sampler.how_many.profile" in err
     assert not list(tmp_path.glob("**/.partial*"))
 

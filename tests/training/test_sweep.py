@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -152,11 +153,13 @@ def test_slurm(tmp_path, monkeypatch, capfd):
     assert set(os.listdir(tmp_path)) == {"bin", "caught.sh", "sweep"}
 
 
-def test_the_launcher_that_is_not_installed(monkeypatch):
+def test_the_launcher_that_is_not_installed(monkeypatch, capsys):
     monkeypatch.setattr(sweep, "find_spec", lambda name: None)
     sweep.check_launcher(["-m", "seed=0,1", "hydra/launcher=basic"])
-    with pytest.raises(SystemExit, match=r"hydra/launcher=slurm needs the submitit launcher: pip install .*\[slurm\]"):
+    with pytest.raises(SystemExit, match="2"):
         sweep.check_launcher(["-m", "hydra/launcher=slurm"])
+    told = r"error: hydra/launcher=slurm needs the submitit launcher: pip install .*\[slurm\]'\n"
+    assert re.fullmatch(told, capsys.readouterr().err)
 
 
 def test_folders_of_jobs_are_one_level_and_short(tmp_path, monkeypatch, capfd):
