@@ -53,6 +53,9 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
     if "expected_rank" in record.values:
         entropy = float(record.values.get("order_entropy", float("nan")))
         out.append(in_words(record.values["expected_rank"], entropy, record.labels))
+    if "edges_kept" in report:
+        kept = f"{report['edges_kept']:.0%} of the {len(report['precedence'])} pairs of positions"
+        out.append(f"Of an order of the law, {kept} stand as the task suggests, which of random orders half do.")
     best = min(("own_nelbo", "mode_exact"), key=lambda key: report["estimates"][key]["nats"])
     out.append(f"{LABELS[best][0].upper()}{LABELS[best][1:]}: {cell(report, best, unit)} {name} (mean ± standard error), lower is better.")
     for label, other in others.items():

@@ -155,6 +155,8 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(module.schedule)
     out: dict[str, Any] = done.report.as_dict() | {"split": done.split, "labels": data.labels, "precedence": data.precedence}
+    if data.precedence and "precedence" in arrays:
+        out["edges_kept"] = float(np.mean([arrays["precedence"][i, j] for i, j in data.precedence]))
     if done.orders is not None:
         arrays |= {"order_nll_uniform": done.orders.uniform.numpy(), "order_nll_own": done.orders.own.numpy()}
         out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
