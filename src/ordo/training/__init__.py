@@ -4,9 +4,10 @@ from ordo.training.callbacks import LastCheckpoint, OrderHistory, SampleWriter
 from ordo.training.checkpoint import CheckpointError, load
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings
+from ordo.training.plain import train_steps
 from ordo.training.progress import StepProgress
 
 __all__ = [
     "CheckpointError", "LastCheckpoint", "OptimizerSettings", "OrderDiffusion", "OrderHistory", "SampleWriter", "StepProgress",
-    "TrainingDiverged", "load",
+    "TrainingDiverged", "load", "train_steps",
 ]  # fmt: skip
