@@ -13,7 +13,9 @@ from ordo.training import OptimizerSettings, OrderDiffusion, TrainingDiverged, t
 
 TASK = NotAllEqual(3, 3)
 BATCHES = TASK.sample(24, torch.Generator().manual_seed(0)).split(8)  # three: a run of seven steps goes through them more than twice
-SETTINGS = OptimizerSettings(total_steps=7, warmup_steps=2, schedule_delay=2, clip=0.1, schedule_clip=0.01, entropy_bonus=0.3, entropy_steps=6)
+SETTINGS = OptimizerSettings(
+    total_steps=7, warmup_steps=2, schedule_delay=2, clip=0.1, schedule_clip=0.01, entropy_bonus=0.3, entropy_steps=6
+)
 
 
 def parts():
