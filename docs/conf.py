@@ -36,6 +36,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 240
+nb_output_stderr = "remove-warn"
 
 # Types of other libraries: to link them would take their inventories, from the network.
 OTHERS = "torch|torchdata|Tensor|nn|lightning|L|numpy|np|pandas|pd|datasets|transformers|omegaconf|matplotlib|collections|typing|pathlib"

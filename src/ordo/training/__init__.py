@@ -5,10 +5,11 @@ from ordo.training.checkpoint import CheckpointError, load
 from ordo.training.gradient_signal import GradientSignal, RunningMoments
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings
+from ordo.training.plain import train_steps
 from ordo.training.progress import StepProgress
 from ordo.training.quality import SampleQuality
 
 __all__ = [
     "CheckpointError", "GradientSignal", "LastCheckpoint", "OptimizerSettings", "OrderDiffusion", "OrderHistory", "RunningMoments",
-    "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "load",
+    "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "load", "train_steps",
 ]  # fmt: skip

@@ -8,16 +8,15 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ordo.data.module import Batch
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.objectives import Objective
-from ordo.objectives.output import is_learned
-from ordo.order import entropy_surrogate, uniform_law
+from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
 from ordo.schedules import Schedule
-from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer
+from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer, clip_gradients, with_entropy_bonus
 from ordo.training.sharding import shard
 
 VALIDATION = 1 << 40  # a step no training run reaches: validation draws never coincide with training draws
@@ -82,11 +81,7 @@ class OrderDiffusion(L.LightningModule):
         torch.manual_seed(seeded_generator("cpu", self.seed, trainer.global_step, random.shard + 1, -6).initial_seed())
         # An objective of your own may do without known and lengths, on data where nothing is given or padded.
         out = self.objective(self.denoiser, self.schedule, tokens, random, **batch.given)
-        loss = out.loss
-        weight = self.settings.entropy_weight(trainer.global_step)
-        if weight and is_learned(self.schedule):
-            generator = seeded_generator(tokens.device, self.seed, trainer.global_step, -1)
-            loss = loss - weight / tokens.shape[1] * entropy_surrogate(self.schedule.law(), 64, generator)  # type: ignore[arg-type]
+        loss = with_entropy_bonus(out.loss, self.schedule, self.settings, self.seed, trainer.global_step)
         self._watch(loss)
         bits = self._bits(out.nelbo, batch)
         self.log("train/bits_per_token", bits, prog_bar=True, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)
@@ -123,11 +118,7 @@ class OrderDiffusion(L.LightningModule):
         )
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
-        # Separately: the schedule's score gradients are noisy and must not shrink the denoiser's step.
-        for module, limit in ((self.denoiser, self.settings.clip), (self.schedule, self.settings.schedule_clip)):
-            parameters = [p for p in module.parameters() if p.grad is not None]
-            if limit is not None and parameters:
-                nn.utils.clip_grad_norm_(parameters, limit)
+        clip_gradients(self.denoiser, self.schedule, self.settings)
 
     def configure_optimizers(self) -> Any:
         # With float16 a fused step takes gradients that are still scaled, and they would be clipped so.

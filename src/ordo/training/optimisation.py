@@ -6,7 +6,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from ordo.objectives.output import is_learned
+from ordo.order import entropy_surrogate
+from ordo.randomness import seeded_generator
+from ordo.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,23 @@ def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: Optimize
         factors.append(settings.schedule_factor)
     optimizer = torch.optim.AdamW(groups, fused=fused)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
+
+
+def with_entropy_bonus(loss: Tensor, schedule: Schedule, settings: OptimizerSettings, seed: int, step: int) -> Tensor:
+    """The loss (nats per position) less the entropy of a learned order law, in its weight at the step."""
+    weight = settings.entropy_weight(step)
+    if not weight or not is_learned(schedule):
+        return loss
+    generator = seeded_generator(loss.device, seed, step, -1)
+    return loss - weight / schedule.length * entropy_surrogate(schedule.law(), 64, generator)  # type: ignore[arg-type]
+
+
+def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings) -> None:
+    """Each by a norm of its own: the schedule's score gradients are noisy and must not shrink the denoiser's step."""
+    for module, limit in ((denoiser, settings.clip), (schedule, settings.schedule_clip)):
+        parameters = [p for p in module.parameters() if p.grad is not None]
+        if limit is not None and parameters:
+            nn.utils.clip_grad_norm_(parameters, limit)
 
 
 def apply_settings(optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR, fresh: tuple) -> None:
