@@ -258,12 +258,8 @@ def test_metrics_are_those_of_runs(place, monkeypatch, capfd):
     """The table of docs/files.md against two runs that have everything between them."""
     logged = set()
     for name, parts in (("dense", "schedule=power_network"), ("time", "denoiser=bidirectional objective=time")):
-        execute(
-            f"python train.py output={name} {parts} trainer.log_every_n_steps=1 callbacks.order.every=1 callbacks.gradient.every=1 report=null",
-            place,
-            monkeypatch,
-            capfd,
-        )
+        often = "trainer.log_every_n_steps=1 callbacks.order.every=1 callbacks.gradient.every=1"
+        execute(f"python train.py output={name} {parts} {often} report=null", place, monkeypatch, capfd)
         logged |= set(pd.read_csv(place / name / "csv" / "metrics.csv").columns) - {"epoch", "step"}
     assert logged == names_in_table(1)
 

@@ -115,7 +115,7 @@ def _histogram(axes: Axes, real: np.ndarray, synthetic: np.ndarray) -> None:
 
 
 def pair_difference(difference: ArrayLike | Tensor, names: Sequence[str]) -> Figure:
-    """|association of two columns in the real table - in the synthetic one| as an image; undefined pairs are hatched.
+    """How far the association of two columns in the real table is from that in the synthetic one, as an image; undefined pairs are hatched.
 
     difference: (columns, columns), symmetric, not negative, NaN where undefined; see ``ordo.metrics.pair_associations``. The diagonal is
     not looked at. names: of the columns.

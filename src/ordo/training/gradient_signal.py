@@ -44,8 +44,8 @@ class RunningMoments:
         self.state["weight_squares"] = torch.where(fine, self.keep**2 * squares + new**2, squares)
 
     def signal(self) -> Tensor:
-        """(2,) float64: trace of the covariance of a single vector, and |mean|^2 over the variance of the mean, which is about 1 where the
-        true mean is 0. NaN before the second vector.
+        """(2,) float64: trace of the covariance of a single vector, and ``|mean|^2`` over the variance of the mean, which is about 1
+        where the true mean is 0. NaN before the second vector.
         """
         state = self.state
         share = state["weight_squares"] / state["weight"] ** 2  # 1 / (effective number of vectors): the variance of the mean
@@ -59,8 +59,8 @@ class GradientSignal(L.Callback):
     """Variance and signal-to-noise ratio of the gradient in the schedule's parameters, before clipping; resumes with the run.
 
     Logs ``train/schedule_gradient_variance`` (trace of the covariance of one step's gradient) and ``train/schedule_gradient_snr``
-    (|mean|^2 / variance of the mean) every ``every`` steps; writes ``gradient_signal.npz`` and a picture to ``folder`` at the end, and
-    the picture at every validation, to the loggers too. Does nothing where no parameter of the schedule learns.
+    (``|mean|^2`` over the variance of the mean) every ``every`` steps; writes ``gradient_signal.npz`` to ``folder`` at the end, and a picture
+    to its ``pictures`` then and at every validation, to the loggers too. Does nothing where no parameter of the schedule learns.
 
     window: steps over which is averaged, see ``RunningMoments``. pictures: whether to draw.
     """
