@@ -14,7 +14,8 @@
     python scripts/benchmark.py sudoku --puzzles FILE    share of Sudokus solved by every sampler
     python scripts/benchmark.py tokenise --text FILE     building a token cache against datasets.map, and streaming
 
-The last line on standard output is one JSON object; NAME --help explains the options, --quiet prints nothing else. Finished runs below --work are reused, so a killed benchmark goes on.
+The last line on standard output is one JSON object; NAME --help explains the options, --quiet prints nothing else. Finished runs below
+--work are reused, so a killed benchmark goes on.
 """
 
 import argparse

@@ -98,10 +98,14 @@ def test_sampled_loss_agrees_with_that_of_whole_orders(kind):
     batch = Batch(tokens, known, lengths)
     numbers, losses = sampled_loss_by_revealed(net, law, batch, 60000, torch.Generator().manual_seed(2), 60)
     many = [x if x is None else x.repeat(2000, 1)[: 2000 * n] for x in (tokens, known)]
-    by_rank, _ = loss_by_rank(net, law, many[0], torch.Generator().manual_seed(3), many[1], None if lengths is None else lengths.repeat(2000))
+    by_rank, _ = loss_by_rank(
+        net, law, many[0], torch.Generator().manual_seed(3), many[1], None if lengths is None else lengths.repeat(2000)
+    )
     for k in range({"all": 5, "known": 3, "lengths": 4}[kind]):
         mine = losses[numbers == k].mean().item()
-        error = by_rank[:, k].std().item() / math.sqrt(2000 * n) + by_rank[:, k].std().item() / math.sqrt((numbers == k).sum().item() * 1000)
+        error = by_rank[:, k].std().item() / math.sqrt(2000 * n) + by_rank[:, k].std().item() / math.sqrt(
+            (numbers == k).sum().item() * 1000
+        )
         assert mine == pytest.approx(by_rank[:, k].mean().item(), abs=4 * error), k
 
 
