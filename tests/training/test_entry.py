@@ -137,7 +137,7 @@ def test_ctrl_c(tmp_path):
     assert 50 <= step < 600
     lines = [line for line in err.splitlines() if line]
     assert lines[0] == "stopping after this step; Ctrl-C again stops at once"
-    assert lines[1].startswith(f"stopped at step {step}, checkpoint in outputs/custom/{folder.name}; to go on: python ")
+    assert lines[1].startswith(f"stopped at step {step}, last checkpoint in outputs/custom/{folder.name}; to go on: python ")
     assert lines[1].endswith(f" output=outputs/custom/{folder.name} resume=auto")
     assert len(lines) == 2
     again = subprocess.run(

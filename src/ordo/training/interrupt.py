@@ -18,7 +18,7 @@ class Interrupted(KeyboardInterrupt):
     def at(cls, step: int, folder: Path) -> Interrupted:
         """folder: of the run."""
         kept = (folder / "checkpoints" / "last.ckpt").exists()
-        return cls(f"stopped at step {step}, " + (f"checkpoint in {folder}" if kept else "before any checkpoint was written"))
+        return cls(f"stopped at step {step}, " + (f"last checkpoint in {folder}" if kept else "before any checkpoint was written"))
 
 
 class CtrlC:

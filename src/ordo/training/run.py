@@ -55,8 +55,8 @@ class Result:
 
 def quiet() -> None:
     """Lightning's advertisements and known harmless warnings are no news to a user."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed", "lightning.pytorch.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "pytorch.accelerators.cuda", "fabric.utilities.distributed"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for pattern in (
         ".*does not have many workers.*",
         ".*number of training batches.*",
