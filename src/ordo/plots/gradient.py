@@ -18,8 +18,8 @@ def gradient_signal(steps: Series, variance: Series, signal_to_noise: Series) ->
     """Variance and signal-to-noise ratio of the schedule's gradient against the training step, logarithmic, one above the other.
 
     variance: (n,), trace of the covariance over a running window of steps. signal_to_noise: (n,),
-    ``|mean|^2 / (variance / window)``, about 1 where the mean is nothing but noise. steps: (n,). Each may be name -> (n,) for several series, say one an estimator; ``steps`` may
-    then still be one array, of all. NaN and values that are not positive leave gaps.
+    ``|mean|^2 / (variance / window)``, about 1 where the mean is nothing but noise. steps: (n,). Each may be name -> (n,) for several
+    series, say one an estimator; ``steps`` may then still be one array, of all. NaN and values that are not positive leave gaps.
 
     Raises ValueError for other shapes and for names that do not agree.
     """

@@ -59,8 +59,8 @@ class GradientSignal(L.Callback):
     """Variance and signal-to-noise ratio of the gradient in the schedule's parameters, before clipping; resumes with the run.
 
     Logs ``train/schedule_gradient_variance`` (trace of the covariance of one step's gradient) and ``train/schedule_gradient_snr``
-    (``|mean|^2`` over the variance of the mean) every ``every`` steps; writes ``gradient_signal.npz`` to ``folder`` at the end, and a picture
-    to its ``pictures`` then and at every validation, to the loggers too. Does nothing where no parameter of the schedule learns.
+    (``|mean|^2`` over the variance of the mean) every ``every`` steps; writes ``gradient_signal.npz`` to ``folder`` at the end, and a
+    picture to its ``pictures`` then and at every validation, to the loggers too. Does nothing where no parameter of the schedule learns.
 
     window: steps over which is averaged, see ``RunningMoments``. pictures: whether to draw.
     """
