@@ -24,8 +24,7 @@ from ordo.data import DataError, TableCodec, Vocabulary
 from ordo.data.columns import CategoricalColumn
 from ordo.data.decoding import Decoding, cells_of
 from ordo.data.frames import read_table, typed
-from ordo.plots.trace_gif import save_trace_gif
-from ordo.plots.trace_page import trace_page
+from ordo.plots import save_trace_gif, trace_page
 from ordo.pretrained import open_model
 from ordo.progress import SamplingMeter
 from ordo.randomness import RowRandom, row_seeds

@@ -1,4 +1,4 @@
-"""Pictures of orders, schedules, losses and tables: arrays in, matplotlib Figure out."""
+"""Pictures of orders, schedules, losses and tables: arrays in, matplotlib Figure out. Generation traces as pages and films."""
 
 from ordo.plots.curves import against_calls, loss_by_revealed, training_curves
 from ordo.plots.figure import save
@@ -11,9 +11,11 @@ from ordo.plots.schedules import schedule_curves
 from ordo.plots.steps import step_sizes
 from ordo.plots.sweeps import compare_settings, search_history
 from ordo.plots.tables import marginals, pair_difference
+from ordo.plots.trace_gif import save_trace_gif
+from ordo.plots.trace_page import trace_fragment, trace_page
 
 __all__ = [
     "against_calls", "compare_settings", "gradient_signal", "loss_by_revealed", "loss_heatmap", "marginals", "order_heatmap",
     "order_nll_violin", "order_over_training", "pair_difference", "precedence", "precedence_matrix", "rank_probability", "save",
-    "schedule_curves", "search_history", "step_sizes", "training_curves",
+    "save_trace_gif", "schedule_curves", "search_history", "step_sizes", "trace_fragment", "trace_page", "training_curves",
 ]  # fmt: skip

@@ -22,7 +22,6 @@ from ordo.data.module import Batch, Rows
 from ordo.files import write_json, write_whole
 from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
 from ordo.metrics import pair_associations
-from ordo.plots.trace_page import trace_fragment
 from ordo.progress import SamplingMeter, track
 from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, save_page, unit_of
 from ordo.report.numbers import unit_name
@@ -206,7 +205,8 @@ def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, see
     decoding = Decoding({type(data).__qualname__: data.state_dict()}, data.task if isinstance(data, TaskData) else None)
     symbols = decoding.symbols(trace.tokens[:SHOWN_TRACES]) if table is None else cells_of(table[:SHOWN_TRACES])
     shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
-    return trace_fragment(trace, symbols, title="Decoding, step by step", sampler="orders of the model's own law", seed=seed, **shared)
+    shared |= {"sampler": "orders of the model's own law", "seed": seed}
+    return plots.trace_fragment(trace, symbols, title="Decoding, step by step", **shared)
 
 
 def save_report_page(
