@@ -32,7 +32,7 @@ def test_tensorboard_has_pictures_and_samples(tmp_path):
     assert set(events.Tags()["images"]) == NAMES
     for name in NAMES:
         assert [event.step for event in events.Images(name)] == [2, 4], name
-        with Image.open(tmp_path / "run" / f"{name}.png") as picture:
+        with Image.open(tmp_path / "run" / "pictures" / f"{name}.png") as picture:
             logged = events.Images(name)[-1]
             assert (logged.width, logged.height) == picture.size or name not in ("schedule", "loss_by_revealed")
     (tag,) = (tag for tag in events.Tags()["tensors"] if tag.startswith("samples"))

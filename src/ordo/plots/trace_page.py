@@ -38,7 +38,7 @@ def trace_page(
     symbols: of every row to show the string of every token; where shorter than the trace, the other positions are absent.
     title, sampler, seed, note: for the head of the page. labels: names of the rows, else their numbers from 1.
     layout: "text"; "table", then names has one for every position; or "board", then columns is the cells of a line and box, if there are
-        any, the cells of a box's side (9 and 3 for a Sudoku).
+    any, the cells of a box's side (9 and 3 for a Sudoku).
     revised: (position, token) -> its string, of tokens that were masked again later; only needed where there are such.
 
     Raises ValueError for arguments that do not fit the trace or one another.
