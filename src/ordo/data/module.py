@@ -112,7 +112,7 @@ class SequenceData(L.LightningDataModule, ABC):
     length: int
     unit: str
     entropy: float | None
-    precedence: list[tuple[int, int]] | None
+    precedence: list[tuple[int, int]] | None = None
     val_set: Rows
     test_set: Rows
 
