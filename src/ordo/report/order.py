@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
+from ordo.plots import precedence
 from ordo.randomness import seeded_generator
 from ordo.schedules import Schedule
 
@@ -21,8 +22,8 @@ def law_arrays(schedule: Schedule, seed: int = 0) -> dict[str, np.ndarray]:
     """Arrays from which a schedule and its order law are drawn; float64 unless said otherwise.
 
     t (101,) and alpha (101, length); orders (at most 2000, length) int16 or int32, sampled; mode (length,) int64; expected_rank (length,)
-    from 1; where the law has them in closed form order_entropy () nats and, up to 256 positions, precedence (length, length),
-    P(i before j).
+    from 1; up to 256 positions precedence (length, length), P(i before j), of the sampled orders where the law has it not in closed form;
+    where it has that, order_entropy () nats.
     """
     device = next((p.device for p in schedule.parameters()), torch.device("cpu"))
     law, t = schedule.law(), torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
@@ -36,9 +37,11 @@ def law_arrays(schedule: Schedule, seed: int = 0) -> dict[str, np.ndarray]:
     }
     if hasattr(law, "entropy"):
         out["order_entropy"] = law.entropy(generator=seeded_generator(device, seed, 0, -9))[0]  # type: ignore[attr-defined]
-    if law.length <= MOST_PAIRS and hasattr(law, "precedence"):
-        out["precedence"] = law.precedence()  # type: ignore[attr-defined]
-    return {name: value.cpu().numpy() for name, value in out.items()}
+    arrays = {name: value.cpu().numpy() for name, value in out.items()}
+    if law.length <= MOST_PAIRS:
+        closed = hasattr(law, "precedence")
+        arrays["precedence"] = law.precedence().cpu().numpy() if closed else precedence(arrays["orders"])  # type: ignore[attr-defined]
+    return arrays
 
 
 def in_words(expected_rank: np.ndarray, entropy: float, labels: Sequence[str] | None = None) -> str:

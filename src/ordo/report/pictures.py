@@ -98,6 +98,8 @@ def likelihood_pictures(record: Record) -> list[Picture]:
         calls = sorted({max(2, length // 16), max(2, length // 8), max(2, length // 4), max(2, length // 2)})
         sizes = {k: best_sizes(profile, k) for k in calls}
         kl = {k: factorisation_kl(profile, s) for k, s in sizes.items()}
+        if min(kl.values()) < 0:  # the loss grows as tokens are revealed, or is too noisy: no prediction
+            return out
         out.append(
             Picture(
                 "step_sizes",
