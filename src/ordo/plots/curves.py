@@ -46,6 +46,8 @@ def training_curves(series: Mapping[str, Pair], xlabel: str, ylabel: str) -> Fig
         if x.ndim != 1 or x.shape != y.shape:
             raise ValueError(f"{name}: x and y must both have shape (n,), got {x.shape} and {y.shape}")
         add_line(axes, i, x, y, name)
+    if all((array(x) % 1 == 0).all() for x, _ in series.values()):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(wrapped(xlabel, 75))
     axes.set_ylabel(wrapped(ylabel, 40))
     _finish(figure, axes)
