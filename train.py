@@ -21,6 +21,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from rich.console import Console
 
+from ordo.objectives.output import is_learned
+from ordo.progress import note
 from ordo.training.entry import command, job
 from ordo.training.evaluation import report_table, result_line
 from ordo.training.names import label, own_folder
@@ -49,19 +51,25 @@ def main(config: DictConfig) -> float | None:
         check_writable(Path(config.output))
         with own_folder(config) if rank_zero_only.rank == 0 else nullcontext():
             try:
-                result = train(config)
-                reports = {}
-                if config.compare is not None:
+                reports, own = {}, "model"
+                if config.compare is None:
+                    result = train(config)
+                else:
+                    tell = note if config.trainer.get("enable_progress_bar", True) else (lambda line: None)
+                    tell("1 of 2: this run")
+                    result = train(config)
+                    own = str(config.compare.own_label) if is_learned(result.module.schedule) else "this run"
+                    tell(f"2 of 2: {config.compare.label}, to compare with")
                     other = train(comparison(config))
                     if result.evaluation is not None and other.report is not None:
-                        reports[str(config.compare.label)] = other.report
                         if config.report.get("page", True):
-                            report_both(config, result)
+                            report_both(config, result, own, other)
+                        reports = {own: result.report, str(config.compare.label): other.report}
             except KeyboardInterrupt as stop:
                 again = go_on(HydraConfig.get().sweep.dir if sweep else config.output)
                 raise KeyboardInterrupt(f"{str(stop) or 'interrupted'}; to go on: {again}") from None
         if result.report is not None:
-            reports[str(config.compare.own_label) if config.compare is not None else "model"] = result.report
+            reports = reports or {own: result.report}
             if config.quiet:
                 console.print(result_line(reports, f"{config.label}, {config.report.split} data", config.output), soft_wrap=True)
             else:

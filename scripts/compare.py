@@ -8,12 +8,13 @@ Into --output: compare.html, compare.csv and the pictures. The first run is what
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
 
 from ordo.files import write_whole
-from ordo.report import LABELS, Record, read_record, save_page
+from ordo.report import LABELS, Record, cell, read_record, save_page, unit_of
 from ordo.report.comparison import comparison_page, labels, paired
 from ordo.training.build import ConfigError
 from ordo.training.entry import Parser, command, job
@@ -72,9 +73,13 @@ def main() -> None:
         if a.labels and (len(a.labels) != len(records) or len(set(a.labels)) < len(a.labels)):
             raise ConfigError(f"--labels: there are {len(records)} runs, which need as many names, each another")
         runs = dict(zip(a.labels or labels(records), records, strict=True))
-        page, pictures = comparison_page(runs)
+        pages = {label: record.folder / "report.html" for label, record in runs.items()}
+        links = {label: os.path.relpath(page, a.output) for label, page in pages.items() if page.is_file()}
+        page, pictures = comparison_page(runs, links)
         write_whole(a.output / "compare.csv", lambda path: table(runs).to_csv(path, index=False))
         save_page(page, pictures, a.output, "compare.html")
+        for label, record in runs.items() if not a.quiet else ():
+            print(f"{label}: {LABELS['own_nelbo']} {cell(record.report, 'own_nelbo', unit_of([r.report for r in records]))}")
     print(f"{len(runs)} runs: {a.output}/compare.html, compare.csv, pictures/")
 
 

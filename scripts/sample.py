@@ -245,8 +245,8 @@ def main(config: DictConfig) -> None:
             write_trace(trace_path, trace, symbols, decoding, config.seed)
     if surprise is not None and surprise > NOTABLE_SURPRISE and not config.quiet:
         print(
-            f"warning: under the law that the model was trained on, these orders are {surprise:.2f} nats a token less probable than its "
-            "own; far from their law such models are much worse: sampler=first_hitting or mode_order decode by it",
+            f"warning: this sampler decodes in orders that the model was hardly trained on ({surprise:.2f} nats a token less probable than "
+            "its own): expect poor samples; sampler=first_hitting or mode_order decode as it was trained",
             file=sys.stderr,
         )
     if trace_path is not None and trace_path.suffix != ".npz" and n > shown:

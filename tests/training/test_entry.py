@@ -196,7 +196,7 @@ def test_quiet(script, tmp_path):
     assert (status, err) == (0, "")
     (line,) = out.splitlines()
     estimate = pd.read_json(tmp_path / "run" / "report.json", typ="series")["estimates"]["own_nelbo"]
-    assert f"model {estimate['nats_above_entropy']:.3f} ± {estimate['standard_error']:.3f} nats above the entropy: run" in line
+    assert f"model {estimate['nats_above_entropy']:.3f} ± {estimate['standard_error']:.3f} nats above the entropy (run" in line
     assert "seed=3, val data, NELBO under the own law" in line
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").label.startswith("custom ")
     status, out, err = script("eval.py", "checkpoint=run", "quiet=true", "samples=2", "sequences=8")

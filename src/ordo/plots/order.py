@@ -61,7 +61,8 @@ def order_heatmap(rank_probability: ArrayLike | Tensor, labels: Sequence[str] | 
     figure = new_figure(6.4, min(7.0, max(4.0, 1.5 + 0.17 * length)))
     axes = figure.add_subplot()
     extent = (0.5, length + 0.5, length - 0.5, -0.5)  # ranks from 1, positions from 0, first position on top
-    image = axes.imshow(p, cmap="cividis", vmin=0.0, extent=extent, aspect="auto")
+    most = max(p.max(), min(1.0, 4 / length))  # or the noise of sampled orders would fill the colours where all ranks are equally probable
+    image = axes.imshow(p, cmap="cividis", vmin=0.0, vmax=most, extent=extent, aspect="auto")
     figure.colorbar(image, ax=axes, label="probability")
     expected = p @ np.arange(1, length + 1)
     size, edge = (6.0, 0.6) if length <= 16 else (4.0, 0.6) if length <= 48 else (2.5, 0.0)

@@ -11,8 +11,9 @@ import numpy as np
 from ordo import plots
 from ordo.report.numbers import DECIMALS, LABELS, MEANINGS, cell, unit_name, unit_of
 from ordo.report.order import in_words
-from ordo.report.page import Block, Grid, Lines, Picture, Section, Terms, Text, render
+from ordo.report.page import Block, Grid, Lines, Link, Picture, Section, Terms, Text, render
 from ordo.report.record import Record, curve
+from ordo.report.run_page import WORDS
 from ordo.report.settings import differing, flat, shown
 
 MOST_DRAWN = 8  # runs with schedules, orders and samples of their own: more are not read side by side
@@ -105,8 +106,9 @@ def curves(runs: Mapping[str, Record]) -> list[Picture]:
     return out
 
 
-def comparison_page(runs: Mapping[str, Record]) -> tuple[str, list[Picture]]:
-    """The page and its pictures. runs: label -> record, the first being what others are compared with; see ``labels``.
+def comparison_page(runs: Mapping[str, Record], links: Mapping[str, str] | None = None) -> tuple[str, list[Picture]]:
+    """The page and its pictures. runs: label -> record, the first being what others are compared with; see ``labels``. links: label ->
+    where the run's own report is.
 
     Raises ValueError for fewer than two runs.
     """
@@ -116,11 +118,13 @@ def comparison_page(runs: Mapping[str, Record]) -> tuple[str, list[Picture]]:
     names = differing(settings)
     rows = [[label, *(shown(n, s.get(n)) for n in names), str(r.folder)] for (label, r), s in zip(runs.items(), settings, strict=True)]
     drawn = dict(list(runs.items())[:MOST_DRAWN])
+    unit = unit_of([r.report for r in runs.values()])
     pictures: list[Block] = []
     words = []
     for i, (label, r) in enumerate(drawn.items()):
+        words.append(f"{label}: {LABELS['own_nelbo']} {cell(r.report, 'own_nelbo', unit)} {unit_name(unit, r.report['unit'])}.")
         if "expected_rank" in r.values:
-            words.append(f"{label}: {in_words(r.values['expected_rank'], float(r.values.get('order_entropy', math.nan)), r.labels)}")
+            words[-1] += f" {in_words(r.values['expected_rank'], float(r.values.get('order_entropy', math.nan)), r.labels)}"
         if "alpha" in r.values:
             figure = plots.schedule_curves(r.values["t"], r.values["alpha"], r.labels)
             words_on_it = "The uppermost curve is decoded first; if all coincide, every order is equally probable."
@@ -135,12 +139,14 @@ def comparison_page(runs: Mapping[str, Record]) -> tuple[str, list[Picture]]:
         if r.report.get("sample_rows"):
             samples += [Text(label), Grid(r.report["sample_columns"], r.report["sample_rows"][:4])]
     note = f"Pictures of the first {MOST_DRAWN} of {len(runs)} runs." if len(runs) > MOST_DRAWN else ""
+    own = [Link(f"The report on {label}", to) for label, to in (links or {}).items()]
     parts = [
-        Section("Settings that differ", [Grid(["run", *(n.removesuffix("._target_") for n in names), "folder"], rows)]),
+        Section("Settings that differ", [Grid(["run", *(n.removesuffix("._target_") for n in names), "folder"], rows), *own]),
         Section("Likelihoods", likelihoods(runs)),
         Section("Curves", list(curves(drawn))),
         Section("Schedules and orders", [*([Text(note)] if note else []), *pictures]),
         Section("Samples", samples),
+        Section("Words", [Terms(WORDS)]),
     ]
     found = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
     title = f"{len(runs)} runs side by side"

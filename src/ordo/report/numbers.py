@@ -14,7 +14,7 @@ LABELS = {
 MEANINGS = {
     "uniform_nelbo": "Upper bound if tokens are decoded in uniformly random orders: comparable between all masked diffusion models.",
     "own_nelbo": "Upper bound if orders are drawn from the model's own law: what training minimises.",
-    "mode_exact": "Exact, no bound: decoding in the one order that the law holds most probable.",
+    "mode_exact": "Exact, no bound: decoding in the one order that the law holds most probable; if all are, from left to right.",
     "importance": "Upper bound on -log p of the mixture over the law's orders, from several orders a sequence: tighter than the NELBO.",
 }
 UNITS = {"nats_above_entropy": "nats above the entropy", "nats": "nats per sequence", "bits_per_token": "bits per token"}

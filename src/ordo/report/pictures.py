@@ -79,7 +79,9 @@ def likelihood_pictures(record: Record) -> list[Picture]:
                 "order_nll",
                 plots.order_nll_violin({"uniform": uniform, "own law": own}, many["marks"], "nats per sequence"),
                 f"Mean -log p of the same {many['sequences']} sequences in {len(uniform)} uniformly random orders, and in {len(own)} of "
-                "the model's own law. The taller a violin, the more it matters in which order tokens are decoded.",
+                "the model's own law. The taller a violin, the more the order matters; the further apart the two, the more the law is "
+                "worth.",
+                wide=True,
             )
         )
     for law, words in (("uniform", "uniformly random orders"), ("own", "the model's own orders")):
@@ -89,7 +91,7 @@ def likelihood_pictures(record: Record) -> list[Picture]:
                 Picture(
                     f"loss_heatmap_{law}",
                     plots.loss_heatmap(values[key], record.labels, "nats", values[f"{law}_position_revealed_edges"]),
-                    f"Loss of every position by the number of tokens that stand already, in {words}. Hatched: never met.",
+                    f"Loss of every position by the number of tokens that stand already, in {words}. Hatched, if anything: never seen.",
                 )
             )
     profile = torch.tensor([x for x in report["loss_by_revealed"]["uniform"]["nats"] if x is not None], dtype=torch.float64)
@@ -128,8 +130,8 @@ def training_pictures(record: Record) -> list[Picture]:
             Picture(
                 "training",
                 plots.training_curves(series, "optimiser steps", "bits per token"),
-                "Training and validation. Where the exact curve of the mode order lies below the NELBO, drawing orders at random costs "
-                "that much.",
+                "Training, and validation on the first sequences of the split (trainer.limit_val_batches), not those of the table above. "
+                "Where the exact curve of the mode order lies below the NELBO, drawing orders at random costs that much.",
             )
         )
     signal: dict[str, Any] = record.signal

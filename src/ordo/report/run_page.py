@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from ordo.files import write_whole
 from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name, unit_of
 from ordo.report.order import in_words
-from ordo.report.page import Block, Folded, Grid, Lines, Link, Markup, Picture, Section, Terms, render
+from ordo.report.page import Block, Folded, Grid, Lines, Link, Markup, Picture, Section, Terms, Text, render
 from ordo.report.pictures import likelihood_pictures, order_pictures, training_pictures
 from ordo.report.record import Record
 
@@ -22,7 +22,8 @@ WORDS = {
     "order law": "The probability of every order. ordo can learn it: one noise schedule a position, which decides who comes first.",
     "mode order": "The most probable order under the law.",
     "-log p, nats, bits": "How surprising data are to the model: the lower, the better it knows them. 1 bit is .693 nats.",
-    "NELBO": "Negative evidence lower bound: the mean of -log p over orders, never below the -log p of the whole model.",
+    "NELBO": "Negative evidence lower bound: the mean over orders of -log p in that order. An upper bound on -log p of the model "
+    "that draws its order from the law.",
     "loss of a token": "-log of the probability that the denoiser gave the true token, knowing those revealed before it.",
     "denoiser call (NFE)": "One pass of the network. Decoding one token at a time takes as many as there are tokens.",
 }
@@ -56,11 +57,8 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
     if "edges_kept" in report:
         kept = f"{report['edges_kept']:.0%} of the {len(report['precedence'])} pairs of positions"
         out.append(f"Of an order of the law, {kept} stand as the task suggests, which of random orders half do.")
-    best = min(("own_nelbo", "mode_exact"), key=lambda key: report["estimates"][key]["nats"])
-    out.append(f"{LABELS[best][0].upper()}{LABELS[best][1:]}: {cell(report, best, unit)} {name} (mean ± standard error), lower is better.")
-    for label, other in others.items():
-        key = min(("own_nelbo", "mode_exact"), key=lambda key: other.report["estimates"][key]["nats"])
-        out.append(f"For comparison, {label}: {LABELS[key]} {cell(other.report, key, unit)} {name}.")
+    beside = "".join(f"; {label}: {cell(other.report, 'own_nelbo', unit)}" for label, other in others.items())
+    out.append(f"{LABELS['own_nelbo']}: {cell(report, 'own_nelbo', unit)} {name}{beside} (mean ± standard error; lower is better).")
     return out
 
 
@@ -70,10 +68,11 @@ def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) ->
     unit = unit_of([r.report for r in shown.values()])
     entry = record.report["estimates"]
     rows = [[LABELS[key], *(cell(r.report, key, unit) for r in shown.values())] for key in LABELS]
+    nelbos, exact = (entry[key]["sequences"] for key in ("own_nelbo", "mode_exact"))
+    over = f"{nelbos}" if nelbos == exact else f"{nelbos} for the NELBOs, {exact} for the others"
     note = (
-        f"Mean ± standard error over sequences: {entry['own_nelbo']['sequences']} for the NELBOs, {entry['mode_exact']['sequences']} for "
-        "the others. Lower is better. One number misleads: a sharper order law tightens the bound without making the model better, so "
-        "compare models by the same row."
+        f"Mean ± standard error over sequences: {over}. Lower is better. Compare models by the same row, and not by one row alone: a "
+        "sharper order law lowers the NELBO under the own law without making the model better."
     )
     return Grid([unit_name(unit, record.report["unit"]), *shown], rows, note)
 
@@ -103,7 +102,7 @@ def about(record: Record) -> list[Block]:
     """Times, data, versions, configuration: what it takes to run it again."""
     report, provenance = record.report, record.provenance
     seconds = {"training": report.get("fit_seconds")} | report.get("seconds", {})
-    facts = [[f"time: {name}", duration(value)] for name, value in seconds.items() if value is not None]
+    facts = [[f"time: {name}", duration(value)] for name, value in seconds.items() if value is not None and value >= 0.05]
     for key, words in (("parameters", "parameters"), ("steps", "optimiser steps")):
         if report.get(key) is not None:
             facts.append([words, f"{report[key]:,}"])
@@ -137,7 +136,7 @@ def sections(
     if trace is not None:
         shown.append(Markup(trace))
     if samples:
-        shown.append(Lines(samples, note))
+        shown += [Text("The first sequences that were drawn; the rows above are of them."), Lines(samples, note)]
     if rows:
         shown.append(Grid(report["sample_columns"], rows, note))
     first, *losses = likelihood_pictures(record)
@@ -161,11 +160,12 @@ def run_page(
     more: Sequence[Picture] = (),
     trace: str | None = None,
     links: Sequence[Link] = (),
+    title: str | None = None,
 ) -> tuple[str, list[Picture]]:
     """The page, and its pictures.
 
     others: label -> record of runs whose likelihoods stand beside this one's. more: pictures of the samples. trace: HTML of
-    ``ordo.plots.trace_fragment``. links: to other pages.
+    ``ordo.plots.trace_fragment``. links: to other pages. title: what the run is called, else its name.
     """
     report = record.report
     data = (record.provenance.get("data") or {}).get("name", "")
@@ -173,7 +173,7 @@ def run_page(
     subtitle = f"Masked diffusion model with a learned or fixed order of decoding, on the {split} split of the data “{data}”."
     parts = sections(record, others or {}, own_label, more, trace, links)
     pictures = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
-    return render(f"{record.name}: report", subtitle, summary(record, others or {}), parts), pictures
+    return render(f"{title or record.name}: report", subtitle, summary(record, others or {}), parts), pictures
 
 
 def save_page(page: str, pictures: Sequence[Picture], folder: Path, name: str = "report.html") -> None:

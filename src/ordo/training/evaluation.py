@@ -218,11 +218,13 @@ def save_report_page(
     others: Mapping[str, Record] | None = None,
     own_label: str = "model",
     links: Sequence[Link] = (),
+    title: str | None = None,
 ) -> None:
     """``report.html`` of what ``save_evaluation`` has written; run: the folder of the training run, if another one."""
     record = read_record(folder, run)
     trace = None if done.trace is None else trace_html(done.trace, done.table, data, record.report["settings"]["seed"])
-    page, pictures = run_page(record, others=others, own_label=own_label, more=sample_pictures(done, data), trace=trace, links=links)
+    named: dict[str, Any] = {"others": others, "own_label": own_label, "links": links, "title": title}
+    page, pictures = run_page(record, more=sample_pictures(done, data), trace=trace, **named)
     save_page(page, pictures, folder)
 
 
@@ -245,4 +247,4 @@ def result_line(reports: Mapping[str, LikelihoodReport], title: str, where: str 
     unit = unit_of(list(shown.values()))
     words = unit_name(unit, next(iter(reports.values())).unit)
     parts = ", ".join(f"{name} {cell(report, 'own_nelbo', unit)} {words}" for name, report in shown.items())
-    return f"{title}, NELBO under the own law: {parts}: {where}"
+    return f"{title}, NELBO under the own law: {parts} ({where})"

@@ -25,6 +25,7 @@ from ordo.data import SequenceData
 from ordo.files import write_json
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
+from ordo.progress import note
 from ordo.report import read_record, save_page
 from ordo.report.comparison import comparison_page
 from ordo.report.page import Link
@@ -149,6 +150,8 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         folder.mkdir(parents=True, exist_ok=True)
         keep_old(trainer, folder)
         save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
+    if resume is not None and config.trainer.get("enable_progress_bar", True):
+        note(f"going on from step {read(resume)['global_step']} of {config.steps}")
     start = time.perf_counter()
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -223,13 +226,20 @@ def comparison(config: DictConfig) -> DictConfig:
     return other
 
 
-def report_both(config: DictConfig, result: Result) -> None:
-    """The run's report once more, now with its ``compare`` partner, which has been trained; and both side by side, ``compare.html``."""
-    folder, names = Path(config.output), (str(config.compare.own_label), str(config.compare.label))
-    other = read_record(folder / "compared_with")
-    page, _ = comparison_page({names[0]: read_record(folder), names[1]: other})
+def report_both(config: DictConfig, result: Result, own: str, other: Result) -> None:
+    """The reports of a run and of its ``compare`` partner once more, now that both are there, and ``compare.html``, which sets them side by
+    side. own: what the run is called.
+    """
+    folder, label = Path(config.output), str(config.compare.label)
+    partner = folder / "compared_with"
+    assert result.evaluation is not None
+    assert other.evaluation is not None
+    records = {own: read_record(folder), label: read_record(partner)}
+    page, _ = comparison_page(records, {own: "report.html", label: "compared_with/report.html"})
     save_page(page, [], folder, "compare.html")
     links = [Link("Both models side by side: curves, schedules, orders, samples", "compare.html")]
-    links.append(Link(f"The report of the {names[1]} alone", "compared_with/report.html"))
-    assert result.evaluation is not None
-    save_report_page(result.evaluation, result.data, folder, others={names[1]: other}, own_label=names[0], links=links)
+    links.append(Link(f"The report on {label} alone", "compared_with/report.html"))
+    others = {label: records[label]}
+    save_report_page(result.evaluation, result.data, folder, others=others, own_label=own, links=links, title=f"{config.name}, {own}")
+    back = [Link(f"The report on {own}", "../report.html"), Link("Both side by side", "../compare.html")]
+    save_report_page(other.evaluation, other.data, partner, own_label=label, links=back, title=f"{config.name}, {label}")
