@@ -192,7 +192,7 @@ class PlackettLuce:
 
     def mode(self) -> Tensor:
         """The most probable order (length,) int64: positions by decreasing w, ties by position."""
-        return self.log_w.detach().argsort(-1, descending=True, stable=True)
+        return self.log_w.detach().argsort(dim=-1, descending=True, stable=True)
 
     def entropy(self, samples: int = 4096, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Entropy in nats and its standard error (0 where exact).

@@ -7,12 +7,16 @@ from torch import Tensor
 
 from ordo.denoisers import Denoiser
 from ordo.samplers import Sampler, Trace, sample
-from ordo.schedules import Schedule
+from ordo.schedules import ContentSchedule, Schedule
 
 
 @torch.no_grad()
 def sampler_log_prob(
-    denoiser: Denoiser, sampler: Sampler, tokens: Tensor, schedule: Schedule | None = None, known: Tensor | None = None
+    denoiser: Denoiser,
+    sampler: Sampler,
+    tokens: Tensor,
+    schedule: Schedule | ContentSchedule | None = None,
+    known: Tensor | None = None,
 ) -> Trace:
     """log p(x) of a sampler whose steps are functions of what is revealed: the sum over steps of log mu of the tokens revealed in it (DUEL,
     2603.01367), several a step included. ``trace.total_log_prob`` has it, nats; ``trace.log_prob`` by position; ``trace.calls`` its price.

@@ -20,7 +20,7 @@ from ordo.samplers.off_law import NOTABLE_SURPRISE, order_surprise
 from ordo.samplers.revise import ForwardBackward, PathPlanning, ReMDM, Revise
 from ordo.samplers.trace import History, Trace
 from ordo.samplers.what import TokenRule
-from ordo.samplers.where import ByLaw, ByOrder, ByScore, Stable, Where
+from ordo.samplers.where import ByLaw, ByOrder, ByRates, ByScore, Stable, Where
 
 __all__ = [
     "NOTABLE_SURPRISE",
@@ -28,6 +28,7 @@ __all__ = [
     "ByGroups",
     "ByLaw",
     "ByOrder",
+    "ByRates",
     "ByScore",
     "EntropyBounded",
     "Factor",
