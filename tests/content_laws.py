@@ -1,6 +1,7 @@
 """Small random laws that depend on the tokens, and what is true of them by enumeration alone: orders, masks and products of rates."""
 
 import itertools
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from ordo.schedules import ContentSchedule, LogBound, OrderPosterior, PerContext
 LENGTH, VOCAB = 4, 3
 
 
-def random_denoiser(std=1.0, length=LENGTH, kind=BidirectionalTransformer):
+def random_denoiser(std=1.0, length=LENGTH, kind: Any = BidirectionalTransformer):
     torch.manual_seed(0)
     denoiser = kind(VOCAB, length, width=8, heads=2, layers=1).double()
     for parameter in denoiser.parameters():  # far from its mild initialisation, so that orders differ
@@ -84,7 +85,7 @@ def every_order(positions):
 
 
 def joint(denoiser, schedule, x, known=()):
-    """Of one sequence x (length,) and all orders of the positions not known: log q(pi | x), log p(x, pi) and the cost of bound rate, (n,)."""
+    """Of x (length,) and all orders of the positions not known: log q(pi | x), log p(x, pi) and the cost of bound rate, (n,)."""
     unknown = [i for i in range(len(x)) if i not in known]
     log_q, log_p, rate = [], [], []
     w = schedule.log_w(x[None])[0].exp()
@@ -101,7 +102,8 @@ def joint(denoiser, schedule, x, known=()):
             z = z.clone()
             z[position] = x[position]
             left.remove(position)
-        log_q.append(q), log_p.append(p), rate.append(r)
+        for values, value in ((log_q, q), (log_p, p), (rate, r)):
+            values.append(value)
     return torch.stack(log_q), torch.stack(log_p), torch.stack(rate)
 
 

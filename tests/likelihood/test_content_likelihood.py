@@ -121,7 +121,8 @@ def test_samples_follow_the_joint_law(name):
     trace = sample(denoiser, Sampler(ByRates()), 20_000, schedule=schedule)
     assert (trace.calls == LENGTH).all()
     assert g_test(trace.tokens, p) > 1e-4
-    assert g_test(sample(denoiser, Sampler(ByScore("random")), 20_000).tokens, p) < 1e-4, "the law tells"
+    if name != "per_context":  # its weights are within a factor of three
+        assert g_test(sample(denoiser, Sampler(ByScore("random")), 20_000).tokens, p) < 1e-4, "the law tells"
 
 
 def test_first_positions_follow_the_rates():
@@ -186,7 +187,7 @@ def test_what_is_refused():
         with pytest.raises(ValueError, match="bidirectional"):
             call(causal, laws["both"], TOKENS)
         with pytest.raises(ValueError, match="depend on the tokens"):
-            call(denoiser, Linear(LENGTH), TOKENS)
+            call(denoiser, Linear(LENGTH), TOKENS)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="jump or rate"):
         content_nelbo(denoiser, laws["both"], TOKENS, bound="elbo")
     with pytest.raises(ValueError, match="stops at 14"):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy
 import pytest
@@ -49,7 +50,7 @@ def by_quadrature(denoiser, schedule, x, known=(), reconstruction="sampled", t_m
 
 
 def exact(objective, denoiser, schedule, tokens=TOKENS, known=None, lengths=None):
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64)
     for i, x in enumerate(tokens):
         x = x if lengths is None else x[: lengths[i]]
         given = [] if known is None else [j for j in range(len(x)) if known[i, j]]
@@ -151,7 +152,7 @@ def test_the_jump_bound_is_tighter_and_time_space_tends_to_the_rate_bound():
 
 
 def test_velocity():
-    """At least 0, the rate bound's at least the jump bound's, 0 where the reverse law is the forward law; of the jump bound also up to scale."""
+    """At least 0, and 0 where the reverse law is the forward law; that of the jump bound also up to scale."""
     generator = torch.Generator().manual_seed(0)
     log_w, log_r = (torch.randn(500, 6, generator=generator, dtype=torch.float64) for _ in range(2))
     masked = torch.rand(500, 6, generator=generator) < 0.5
@@ -195,9 +196,10 @@ class Constant(torch.nn.Module):
 
 def test_constant_features_are_weights_of_positions():
     """per_context whose networks look at no token, and Power: values, and gradients in the weights."""
-    denoiser, power = random_denoiser().requires_grad_(False), Power(LENGTH, FreeTable(LENGTH, init_std=0.8).double())
+    denoiser, table = random_denoiser().requires_grad_(False), FreeTable(LENGTH, init_std=0.8).double()
+    power = Power(LENGTH, table)
     log_w = power.log_w().detach()
-    forward = Constant(log_w.clone())
+    forward: Any = Constant(log_w.clone())
     schedule = PerContext(LENGTH, forward, forward, LogBound())
     for bound in ("jump", "rate"):
         for x in TOKENS:
@@ -205,7 +207,7 @@ def test_constant_features_are_weights_of_positions():
             want = enumerate_orders(denoiser, power.law(), x[None]).nelbo[0]
             assert abs(value - want) < 1e-10
             (gradient,) = torch.autograd.grad(value, forward.values)
-            (expected,) = torch.autograd.grad(want, power.network.table)
+            (expected,) = torch.autograd.grad(want, table.table)
             assert torch.allclose(gradient - gradient.mean(), expected, atol=1e-10, rtol=0)
             assert abs(gradient.sum()) < 1e-10, "a common factor of w and r changes nothing"
         for step in range(5):
@@ -213,7 +215,7 @@ def test_constant_features_are_weights_of_positions():
             theirs = OrderSpace(2)(denoiser, power, TOKENS, StepRandom(step=step), KNOWN, LENGTHS)
             assert torch.allclose(ours.by_position, theirs.by_position, atol=1e-10, rtol=0)
             (gradient,) = torch.autograd.grad(ours.loss, forward.values)
-            (expected,) = torch.autograd.grad(theirs.loss, power.network.table)
+            (expected,) = torch.autograd.grad(theirs.loss, table.table)
             assert torch.allclose(gradient - gradient.mean(), expected, atol=1e-10, rtol=0)
     assert isinstance(Static(log_w).law(TOKENS), PlackettLuce)
 

@@ -1,7 +1,7 @@
 """Likelihoods of a denoiser under a law that depends on the tokens, see ``ordo.schedules.ContentSchedule``: what its jump chain says of x.
 
 The chain's p(x) = sum over orders of p(x, pi), and its forward law given x is a proposal of orders, q(pi | x). All values are nats per
-sequence and without gradients. Raises ValueError, all of them, for an order-causal denoiser or a schedule that does not depend on the tokens.
+sequence and without gradients. All raise ValueError for an order-causal denoiser and for a schedule that does not depend on the tokens.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def content_importance_bound(
 def content_subset_likelihood(denoiser: Any, schedule: ContentSchedule, tokens: Tensor, bound: str = "jump") -> ExactLikelihood:
     """Exact NELBO of either bound and exact log p(x) (``log_mixture``), by a DP over the 2^length revealed sets; length <= 14.
 
-    P(S is visited and x_S) goes from S to S + l by the chain's rho_l / W times the token's probability. tokens (batch, length), one sequence
-    at a time. Raises ValueError for longer sequences.
+    P(S is visited and x_S) goes from S to S + l by the chain's rho_l / W times the token's probability. tokens (batch, length), one
+    sequence at a time. Raises ValueError for longer sequences.
     """
     check_content(denoiser, schedule, "content_subset_likelihood")
     _check_bound(bound)

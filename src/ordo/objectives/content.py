@@ -18,11 +18,11 @@ def check_content(denoiser: Any, schedule: Any, what: str) -> None:
     """Raises ValueError for an order-causal denoiser, and for a schedule that does not depend on the tokens."""
     if denoiser.order_causal:
         raise ValueError(
-            f"{what} needs a bidirectional denoiser: rates of the reverse law depend on the revealed set, and an order-causal one sees an order"
+            f"{what} needs a bidirectional denoiser: the reverse law depends on the revealed set, and an order-causal one sees an order"
         )
     if not isinstance(schedule, ContentSchedule):
         raise ValueError(
-            f"{what} is for laws that depend on the tokens (per_vocabulary, per_context, order_posterior); {type(schedule).__name__} does not: "
+            f"{what} is for laws that depend on the tokens (schedule=per_vocabulary or per_context); {type(schedule).__name__} does not: "
             "use objective time, order or dense"
         )
 
@@ -71,8 +71,8 @@ def log_softmax(logits: Tensor) -> Tensor:
 
 
 def step_terms(law: PlackettLuce, cost: Tensor, log_rate: Tensor, masked: Tensor, bound: str) -> tuple[Tensor, Tensor]:
-    """Of the step from each row's revealed set: p_l (cost_l + gap_l) by position, whose sum is the step's part of the bound, and the velocity
-    sum_l p_l gap_l >= 0 (n,), what it costs that the reverse law is not the forward law. cost, log_rate, masked (n, length); 0 elsewhere.
+    """Of the step from each row's revealed set: p_l (cost_l + gap_l) by position, whose sum is the step's part of the bound, and the
+    velocity sum_l p_l gap_l >= 0 (n,), what it costs that the reverse law is not the forward law. cost, log_rate, masked (n, length).
 
     With p_l = w_l / W_w the forward law of the next position, W_w and W_rho the sums of w and rho over masked positions:
     jump: gap_l = log p_l - log(rho_l / W_rho), KL between the two laws of the next position;

@@ -18,15 +18,15 @@ class ContentOrderSpace(nn.Module):
     """NELBO = L E_{k, prefix of k | x} sum_{l masked} p_l (-log(u_{x_l} mu_l(x_l) / E_mu[u]) + gap_l), k stratified over 0..L-1.
 
     The process has times and positions; let q be the law of both given x and p that of the reverse process (see ``ContentSchedule``). In
-    log t, q jumps at l with rate w_l and p with rho_l times the token's probability, so that -log p(x) is at most the expectation under q of
-    log dq/dp, which is the sum over jumps of log(w_l / rho_l) + cost_l and the integral of W_rho - W_w over log t. The chain stays at z for
-    an exponential time of mean 1 / W_w, which gives the step's part (W_rho - W_w) / W_w:
+    log t, q jumps at l with rate w_l and p with rho_l times the token's probability, so that -log p(x) is at most the expectation under q
+    of log dq/dp, which is the sum over jumps of log(w_l / rho_l) + cost_l and the integral of W_rho - W_w over log t. The chain stays at z
+    for an exponential time of mean 1 / W_w, which gives the step's part (W_rho - W_w) / W_w:
 
     * ``bound="rate"``: gap_l = log(w_l / rho_l) + W_rho / W_w - 1, with p_l = w_l / W_w. This is the loss of GenMD4 (2406.04329) and LoMDM
       (2602.02112) in continuous time, whose integral over t it does exactly.
-    * ``bound="jump"``: gap_l = log p_l - log(rho_l / W_rho). The chain of jumps alone makes x, so times may be left out of q and p. Tighter,
-      by log a <= a - 1 with a = W_rho / W_w, and equal where a = 1. With u = 1 it is LO-ARM's bound (2503.05979), q(order | x) against
-      p(next position | revealed).
+    * ``bound="jump"``: gap_l = log p_l - log(rho_l / W_rho). The chain of jumps alone makes x, so times may be left out of q and p.
+      Tighter, by log a <= a - 1 with a = W_rho / W_w, and equal where a = 1. With u = 1 it is LO-ARM's bound (2503.05979), q(order | x)
+      against p(next position | revealed).
 
     The sum over l is exact; the prefix has a score part, by RLOO over ``draws`` prefixes that share x and k. No time, no cut.
     """

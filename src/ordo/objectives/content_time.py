@@ -24,8 +24,8 @@ class ContentTimeSpace(nn.Module):
     -u_v log mu_l(v) + sum_v' u_v' mu_l(v') - u_v: the vector loss (alpha' / (1 - alpha))^T (x - mu + x x^T log mu) of GenMD4 (2406.04329,
     alpha'_v / (1 - alpha_v) = -u_v / t). With u = 1 it is LoMDM's (2602.02112), w log(w / r) - (w - r) its velocity term.
 
-    Below ``t_min`` all that is still masked is decoded at once, which keeps a valid bound. ``reconstruction="sampled"``: by the denoiser, at
-    times that would be drawn below t_min, with weight 1 / t_min, as in ``TimeSpace``. "analytic": each position alone, with p(v) in
+    Below ``t_min`` all that is still masked is decoded at once, which keeps a valid bound. ``reconstruction="sampled"``: by the denoiser,
+    at times that would be drawn below t_min, with weight 1 / t_min, as in ``TimeSpace``. "analytic": each position alone, with p(v) in
     proportion to its probability t_min^{u_v} of being masked still (GenMD4), 1 / vocab_size where u = 1; its expectation is exact, without
     a call, and t is drawn above t_min.
 
@@ -127,8 +127,6 @@ class ContentTimeSpace(nn.Module):
     def _analytic(self, schedule: ContentSchedule, log_w: Tensor, tokens: Tensor, decoded: Tensor, vocab_size: int) -> Tensor:
         """P(masked at t_min) times the cost of decoding a position alone, (batch, length)."""
         log_t, log_u = math.log(self.t_min), schedule.log_u()
-        if log_u is None:
-            cost = torch.full_like(log_w, math.log(vocab_size))
-        else:
-            cost = -(log_u.exp() * log_t).log_softmax(-1)[tokens]
-        return torch.where(decoded, (log_w.exp() * log_t).exp() * cost, 0.0)
+        # u = 1: 1 / vocab_size
+        log_p = (log_w.new_zeros(vocab_size) if log_u is None else log_u.exp() * log_t).log_softmax(-1)
+        return torch.where(decoded, (log_w.exp() * log_t).exp() * -log_p[tokens], 0.0)

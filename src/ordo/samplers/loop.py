@@ -12,7 +12,7 @@ from torch import Tensor
 from ordo.denoisers import Denoiser, Session
 from ordo.order import OrderLaw, uniform_law
 from ordo.randomness import RowRandom, row_seeds
-from ordo.samplers.how_many import HowMany, OnGrid, One
+from ordo.samplers.how_many import HowMany, One, OnGrid
 from ordo.samplers.revise import Revise
 from ordo.samplers.state import ORDER, TOKEN, State, View, new_state
 from ordo.samplers.trace import Recorder, Trace, join
@@ -52,8 +52,8 @@ class Sampler:
 
     @property
     def exact(self) -> bool:
-        """Whether an exact denoiser gives exact samples, whatever the schedule: one position at a time, chosen before its token, drawn as it
-        is. ``ByRates`` does where u = 1 only.
+        """Whether an exact denoiser gives exact samples, whatever the schedule: one position at a time, chosen before its token, which is
+        drawn as it is. ``ByRates`` does where u = 1 only.
         """
         return (
             not isinstance(self.where, ByRates)
@@ -95,9 +95,9 @@ def sample(
 ) -> Trace:
     """Draws sequences. Row i depends on (seed, first_row + i) and on what is given for it, not on the other rows.
 
-    n: sequences; may be left out where ``given`` says how many. schedule: what ``by_law``, ``by_rates`` and ``on_grid`` decode by, usually the
-    one the denoiser was trained with; None: linear. given (n, length) tokens, known (n, length) bool: known positions keep their given tokens
-    (infilling, imputation); they are revealed first, among themselves by the position rule's ``key_of_given``. lengths (n,): later
+    n: sequences; may be left out where ``given`` says how many. schedule: what ``by_law``, ``by_rates`` and ``on_grid`` decode by, usually
+    the one the denoiser was trained with; None: linear. given (n, length) tokens, known (n, length) bool: known positions keep their given
+    tokens (infilling, imputation); they are revealed first, among themselves by the position rule's ``key_of_given``. lengths (n,): later
     positions are absent: never decoded, and not seen. forced (n, length): these tokens are taken in place of drawn ones, for likelihoods.
     history: True: ``Trace.history`` tells of every reveal and every masking again; a number: of the first so many rows only.
     on_step: is told after every step which share of the tokens to decode is decoded, 0 to 1.

@@ -67,8 +67,8 @@ class ByLaw:
 class ByRates:
     """The reverse law of a schedule that depends on the tokens (``ordo.schedules.ContentSchedule``): its jump chain.
 
-    Position l with probability rho_l / W, rho_l = r_l(z) E_mu[u], and then token v in proportion to u_v mu_l(v), which is what the token rule
-    gets. temperature: of log rho; 0: the largest rho, which makes the order a function of what is revealed and log p(x) exact. Several
+    Position l with probability rho_l / W, rho_l = r_l(z) E_mu[u], and then token v in proportion to u_v mu_l(v), which is what the token
+    rule gets. temperature: of log rho; 0: the largest rho, which makes the order a function of what is revealed and log p(x) exact. Several
     positions a step are drawn one after another at the same rates.
     """
 

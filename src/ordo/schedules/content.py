@@ -14,7 +14,7 @@ Bounds = Callable[[Tensor, Tensor | None], Tensor]  # raw numbers (n, length) fl
 
 
 class ContentSchedule(nn.Module):
-    """alpha_l(t) = 1 - t^{w_l(x)} given clean x; in reverse a masked position l is revealed, as token v, at rate r_l(z) u_v mu_l(v | z) / t.
+    """alpha_l(t) = 1 - t^{w_l(x)} given clean x; in reverse a masked l is revealed, as token v, at rate r_l(z) u_v mu_l(v | z) / t.
 
     Given x the times are tau_l = U^{1 / w_l(x)}, so that the forward law of orders is Plackett-Luce in w(x). The reverse process stays at z
     between jumps, and in log t its rates are constant then: from t the next jump comes at t U^{1 / W(z)}, W(z) = sum over masked l of
@@ -50,17 +50,17 @@ class ContentSchedule(nn.Module):
         """The forward law of orders given clean tokens: one for each of the n rows. Raises ValueError without tokens."""
         if tokens is None:
             raise ValueError(
-                f"the order law of {type(self).__name__} depends on the tokens: train it with objective content_order or content_time, decode "
-                "with sampler by_rates, and measure it with ordo.likelihood.content_nelbo"
+                f"the order law of {type(self).__name__} depends on the tokens: train it with objective content_order or content_time, "
+                "decode with sampler by_rates, and measure it with ordo.likelihood.content_nelbo"
             )
         return PlackettLuce(self.log_w(tokens, present))
 
 
 class PerVocabulary(ContentSchedule):
-    """w_l(x) = u_{x_l}, r = 1: a rate for every token, in reverse for every token that a position may become (GenMD4, Shi et al. 2406.04329).
+    """w_l(x) = u_{x_l}, r = 1: a rate for every token, and in reverse for every token that l may become (GenMD4, Shi et al. 2406.04329).
 
-    Args: vocab_size; init_std of log u at the start; bound: |log u| at most this, None: free. log u has mean 0 before the bound, as a common
-    factor of all u changes nothing. Equal u are the uniform law.
+    Args: vocab_size; init_std of log u at the start; bound: |log u| at most this, None: free. log u has mean 0 before the bound, as a
+    common factor of all u changes nothing. Equal u are the uniform law.
     """
 
     def __init__(self, length: int, vocab_size: int, init_std: float = 0.0, bound: float | None = None):
