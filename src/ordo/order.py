@@ -198,8 +198,10 @@ class PlackettLuce:
         """Entropy in nats and its standard error (0 where exact).
 
         Exact by a DP over subsets for length <= 14, H(S) = H(next | S) + sum_l P(l | S) H(S - l);
-        beyond, the mean of -log P(pi) over sampled orders.
+        beyond, the mean of -log P(pi) over sampled orders. Raises ValueError for a law for each of n rows.
         """
+        if self.log_w.ndim == 2:
+            raise ValueError("the entropy is that of one law: take a row of log_w")
         if self.length <= EXACT_ENTROPY_LENGTH:
             return self._entropy_by_subsets(), torch.zeros((), dtype=torch.float64, device=self.log_w.device)
         per_order = -self.log_prob(self.sample(samples, generator))

@@ -15,7 +15,7 @@ from ordo.samplers.how_many import (
     in_best_steps,
 )
 from ordo.samplers.information import best_sizes, factorisation_kl
-from ordo.samplers.loop import Sampler, sample, sample_batches
+from ordo.samplers.loop import Sampler, own_sampler, sample, sample_batches
 from ordo.samplers.off_law import NOTABLE_SURPRISE, order_surprise
 from ordo.samplers.revise import ForwardBackward, PathPlanning, ReMDM, Revise
 from ordo.samplers.trace import History, Trace
@@ -53,6 +53,7 @@ __all__ = [
     "factorisation_kl",
     "in_best_steps",
     "order_surprise",
+    "own_sampler",
     "sample",
     "sample_batches",
 ]

@@ -168,6 +168,11 @@ def sample(
     return trace if recorder is None else replace(trace, history=recorder.history(device))
 
 
+def own_sampler(schedule: Schedule | ContentSchedule) -> Sampler:
+    """One position at a time in orders of the schedule's own law, whichever kind it is of."""
+    return Sampler(where=ByRates() if isinstance(schedule, ContentSchedule) else ByLaw())
+
+
 def check_schedule(sampler: Sampler, schedule: Schedule | ContentSchedule) -> None:
     """Raises ValueError where the sampler's rules need another kind of schedule."""
     name = type(schedule).__name__
