@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from ordo.order import PlackettLuce
 from ordo.schedules.token_network import LogBound, NormSig
-
-Bounds = Callable[[Tensor, Tensor | None], Tensor]  # raw numbers (n, length) float64, present (n, length) or None -> log weights
 
 
 class ContentSchedule(nn.Module):
@@ -88,7 +84,7 @@ class PerContext(ContentSchedule):
         bounds: from a network's numbers to log weights, for both: ``NormSig`` (None: LoMDM's), or ``LogBound``.
     """
 
-    def __init__(self, length: int, forward_network: nn.Module, reverse_network: nn.Module, bounds: Bounds | None = None):
+    def __init__(self, length: int, forward_network: nn.Module, reverse_network: nn.Module, bounds: nn.Module | None = None):
         super().__init__(length)
         self.forward_network, self.reverse_network = forward_network, reverse_network
         self.bounds = NormSig() if bounds is None else bounds

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
@@ -55,21 +53,19 @@ class TokenNetwork(nn.Module):
         return (self.norm(x) * self.weight).sum(-1) + self.bias
 
 
-@dataclass(frozen=True)
-class NormSig:
+class NormSig(nn.Module):
     """w = c1 + c2 (sigmoid(v) - its mean over the positions there are), which lies in c1 +- c2 and has mean c1 (LoMDM, 2602.02112).
 
-    Called with raw numbers (n, length) float64 and present (n, length) bool or None -> log w. Raises ValueError unless 0 < c2 < c1.
+    forward: raw numbers (n, length) float64 and present (n, length) bool or None -> log w, float64. Raises ValueError unless 0 < c2 < c1.
     """
 
-    c1: float = 0.7
-    c2: float = 0.65
+    def __init__(self, c1: float = 0.7, c2: float = 0.65):
+        super().__init__()
+        if not 0 < c2 < c1:
+            raise ValueError(f"need 0 < c2 < c1, so that every w is positive, got c1={c1} and c2={c2}")
+        self.c1, self.c2 = c1, c2
 
-    def __post_init__(self) -> None:
-        if not 0 < self.c2 < self.c1:
-            raise ValueError(f"need 0 < c2 < c1, so that every w is positive, got c1={self.c1} and c2={self.c2}")
-
-    def __call__(self, raw: Tensor, present: Tensor | None = None) -> Tensor:
+    def forward(self, raw: Tensor, present: Tensor | None = None) -> Tensor:
         share = raw.sigmoid()
         if present is None:
             mean = share.mean(-1, keepdim=True)
@@ -80,15 +76,14 @@ class NormSig:
         return (w if present is None else torch.where(present, w, self.c1)).log()
 
 
-@dataclass(frozen=True)
-class LogBound:
-    """|log w| <= bound by bound * tanh(. / bound), or as it comes: None. Called as ``NormSig``. Raises ValueError for a bound <= 0."""
+class LogBound(nn.Module):
+    """|log w| <= bound by bound * tanh(. / bound), or as it comes: None. forward: as ``NormSig``. Raises ValueError for a bound <= 0."""
 
-    bound: float | None = None
+    def __init__(self, bound: float | None = None):
+        super().__init__()
+        if bound is not None and not bound > 0:
+            raise ValueError(f"bound must be positive or None, got {bound}")
+        self.bound = bound
 
-    def __post_init__(self) -> None:
-        if self.bound is not None and not self.bound > 0:
-            raise ValueError(f"bound must be positive or None, got {self.bound}")
-
-    def __call__(self, raw: Tensor, present: Tensor | None = None) -> Tensor:
+    def forward(self, raw: Tensor, present: Tensor | None = None) -> Tensor:
         return raw if self.bound is None else self.bound * torch.tanh(raw / self.bound)
