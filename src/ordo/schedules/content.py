@@ -55,7 +55,7 @@ class ContentSchedule(nn.Module):
 class PerVocabulary(ContentSchedule):
     """w_l(x) = u_{x_l}, r = 1: a rate for every token, and in reverse for every token that l may become (GenMD4, Shi et al. 2406.04329).
 
-    Args: vocab_size; init_std of log u at the start; bound: |log u| at most this, None: free. log u has mean 0 before the bound, as a
+    Args: vocab_size; init_std of log u at the start; bound: ``|log u|`` at most this, None: free. log u has mean 0 before the bound, as a
     common factor of all u changes nothing. Equal u are the uniform law.
     """
 
@@ -104,7 +104,8 @@ class PerContext(ContentSchedule):
 
 class OrderPosterior(PerContext):
     """``PerContext`` with free log w, for the jump bound: orders as latent variables, q(order | x) Plackett-Luce in w(x), and a generative
-    p(next position | revealed) = r_l(z) / sum over masked r (LO-ARM, 2503.05979). bound: |log w| and |log r| at most this; None: free.
+    p(next position | revealed) = r_l(z) / sum over masked r (LO-ARM, 2503.05979). bound: ``|log w|`` and ``|log r|`` at most
+    this; None: free.
     """
 
     def __init__(self, length: int, forward_network: nn.Module, reverse_network: nn.Module, bound: float | None = None):

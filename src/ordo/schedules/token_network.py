@@ -77,7 +77,10 @@ class NormSig(nn.Module):
 
 
 class LogBound(nn.Module):
-    """|log w| <= bound by bound * tanh(. / bound), or as it comes: None. forward: as ``NormSig``. Raises ValueError for a bound <= 0."""
+    """``|log w| <= bound`` by bound * tanh(. / bound), or as it comes: None. forward: as ``NormSig``.
+
+    Raises ValueError for a bound <= 0.
+    """
 
     def __init__(self, bound: float | None = None):
         super().__init__()
