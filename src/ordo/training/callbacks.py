@@ -17,7 +17,7 @@ from ordo.data.module import Batch
 from ordo.objectives.output import is_learned
 from ordo.randomness import seeded_generator
 from ordo.samplers import own_sampler, sample
-from ordo.schedules import AveragedSchedule, Schedule
+from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule
 from ordo.training.interrupt import CtrlC
 from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture, shown
 
@@ -178,7 +178,9 @@ class OrderHistory(L.Callback):
 
 
 def _shown(trainer: L.Trainer, module: Any) -> Schedule | AveragedSchedule:
-    """Of which one law is shown, see ``pictures.shown``."""
+    """Of which one law is shown, see ``pictures.shown``; data of one's own need no ``val_set`` where there is nothing to average."""
+    if not isinstance(module.schedule, ContentSchedule):
+        return module.schedule
     return shown(module.schedule, trainer.datamodule.val_set)  # type: ignore[attr-defined]
 
 
