@@ -29,6 +29,7 @@ from ordo.pretrained import open_model
 from ordo.progress import SamplingMeter
 from ordo.randomness import RowRandom, row_seeds
 from ordo.samplers import NOTABLE_SURPRISE, Sampler, Trace, order_surprise, sample_batches
+from ordo.schedules import ContentSchedule
 from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find
 from ordo.training.entry import command, job
@@ -240,7 +241,8 @@ def main(config: DictConfig) -> None:
             if config.log_prob:
                 frame["log_prob"] = log_prob.numpy()
             write_whole(out, lambda path: frame.to_parquet(path) if parquet else frame.to_csv(path, index=False))
-        surprise = order_surprise(trace, model.schedule.cpu().law())
+        own: Any = model.schedule.cpu()
+        surprise = None if isinstance(own, ContentSchedule) else order_surprise(trace, own.law())
         if trace_path is not None:
             write_trace(trace_path, trace, symbols, decoding, config.seed)
     if surprise is not None and surprise > NOTABLE_SURPRISE and not config.quiet:

@@ -126,7 +126,31 @@ def test_fixed_order():
     assert torch.allclose(sharp.precedence(), law.precedence())
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(2, 3), torch.tensor([0.0, float("nan")]), torch.tensor([])])
+def test_a_law_for_every_row():
+    """What a law of n rows says of each is what that row's own law says."""
+    generator = torch.Generator().manual_seed(0)
+    log_w = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    law, each = PlackettLuce(log_w), [PlackettLuce(row) for row in log_w]
+    u = torch.rand(6, 5, generator=generator, dtype=torch.float64)
+    known = torch.rand(6, 5, generator=generator) < 0.3
+    lengths = torch.tensor([5, 3, 4, 1, 5, 2])
+    draw = law.draw(u, known, lengths)
+    revealed = torch.rand(6, 5, generator=generator) < 0.5
+    for i, own in enumerate(each):
+        row = slice(i, i + 1)
+        alone = own.draw(u[row], known[row], lengths[row])
+        assert torch.equal(draw.order[row], alone.order)
+        assert torch.allclose(draw.score[row], alone.score)
+        assert torch.allclose(law.step_log_prob(draw.order)[row], own.step_log_prob(alone.order))
+        assert torch.allclose(law.next_log_prob(revealed)[row], own.next_log_prob(revealed[row]))
+        assert torch.equal(law.keys(u)[row], own.keys(u[row]))
+        assert torch.equal(law.keys(u, 0)[row], own.keys(u[row], 0))
+        assert torch.allclose(law.precedence()[i], own.precedence())
+        assert torch.allclose(law.expected_rank()[i], own.expected_rank())
+        assert torch.equal(law.mode()[i], own.mode())
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(2, 3, 1), torch.tensor([0.0, float("nan")]), torch.tensor([])])
 def test_bad_log_w(bad):
     with pytest.raises(ValueError, match="log_w"):
         PlackettLuce(bad)

@@ -119,22 +119,22 @@ def arranged_draw(
 class PlackettLuce:
     """P(pi) = prod_i w_{pi(i)} / sum_{j >= i} w_{pi(j)}: the order law of alpha_l(t) = 1 - t^{w_l}.
 
-    Larger w is decoded earlier. Args: log_w (length,), any float dtype; kept in the graph.
-    Raises ValueError on a wrong shape or a value that is not finite.
+    Larger w is decoded earlier. Args: log_w (length,), or (n, length) of a law for each of n rows, any float dtype; kept in the graph.
+    Where a method takes n rows, they are then the law's own. Raises ValueError on a wrong shape or a value that is not finite.
     """
 
     def __init__(self, log_w: Tensor):
-        if log_w.ndim != 1 or log_w.numel() == 0:
-            raise ValueError(f"log_w must have shape (length,), got {tuple(log_w.shape)}")
+        if log_w.ndim not in (1, 2) or log_w.numel() == 0:
+            raise ValueError(f"log_w must have shape (length,) or (n, length), got {tuple(log_w.shape)}")
         # Elsewhere a look would wait for the device, and in a graph that is compiled it cannot be.
         if log_w.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.isfinite(log_w).all():
             raise ValueError("log_w holds NaN or infinity; lower the schedule's learning rate or bound log w")
         self.log_w = log_w.double()
-        self.length = log_w.numel()
+        self.length = log_w.shape[-1]
 
     def gauge_fixed(self) -> PlackettLuce:
         """The same law with mean(log w) = 0; the law does not change when w is scaled."""
-        return PlackettLuce(self.log_w - self.log_w.mean())
+        return PlackettLuce(self.log_w - self.log_w.mean(-1, keepdim=True))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit exponential."""
@@ -149,7 +149,7 @@ class PlackettLuce:
         """
         log_w = self.log_w.detach().expand(u.shape)
         if temperature == 0:
-            return -self.mode().argsort().double().expand(u.shape)
+            return -self.mode().argsort(-1).double().expand(u.shape)
         return log_w / temperature - (-u.double().log()).log()
 
     def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw:
@@ -158,7 +158,7 @@ class PlackettLuce:
 
     def step_log_prob(self, order: Tensor) -> Tensor:
         """log P(pi(i) | pi(<i)) for every rank: order (n, length) -> (n, length) nats."""
-        log_w = self.log_w[order]
+        log_w = self.log_w.expand(order.shape).gather(-1, order)
         return log_w - log_w.flip(-1).logcumsumexp(-1).flip(-1)
 
     def log_prob(self, order: Tensor) -> Tensor:
@@ -183,23 +183,25 @@ class PlackettLuce:
 
     def precedence(self) -> Tensor:
         """P(i is decoded before j) = w_i / (w_i + w_j), (length, length); the diagonal is 0."""
-        before = torch.sigmoid(self.log_w[:, None] - self.log_w[None, :])
-        return before - torch.diag_embed(before.diagonal())
+        before = torch.sigmoid(self.log_w[..., :, None] - self.log_w[..., None, :])
+        return before - torch.diag_embed(before.diagonal(dim1=-2, dim2=-1))
 
     def expected_rank(self) -> Tensor:
         """E[rank_i] = 1 + sum_{j != i} w_j / (w_i + w_j), (length,), from 1."""
-        return 1.0 + self.precedence().sum(0)
+        return 1.0 + self.precedence().sum(-2)
 
     def mode(self) -> Tensor:
         """The most probable order (length,) int64: positions by decreasing w, ties by position."""
-        return self.log_w.detach().argsort(descending=True, stable=True)
+        return self.log_w.detach().argsort(dim=-1, descending=True, stable=True)
 
     def entropy(self, samples: int = 4096, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Entropy in nats and its standard error (0 where exact).
 
         Exact by a DP over subsets for length <= 14, H(S) = H(next | S) + sum_l P(l | S) H(S - l);
-        beyond, the mean of -log P(pi) over sampled orders.
+        beyond, the mean of -log P(pi) over sampled orders. Raises ValueError for a law for each of n rows.
         """
+        if self.log_w.ndim == 2:
+            raise ValueError("the entropy is that of one law: take a row of log_w")
         if self.length <= EXACT_ENTROPY_LENGTH:
             return self._entropy_by_subsets(), torch.zeros((), dtype=torch.float64, device=self.log_w.device)
         per_order = -self.log_prob(self.sample(samples, generator))

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from ordo.data.decoding import KINDS, Decoding, from_plain, to_plain
 from ordo.denoisers import Denoiser
-from ordo.schedules import Schedule
 from ordo.training.build import ConfigError, build, first_line, self_contained
 from ordo.training.checkpoint import CheckpointError, check_targets, load, read
 
@@ -55,7 +54,7 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         super().__init__()
         self.data = data or {}
         self.denoiser: Denoiser = build(DictConfig(denoiser), "denoiser")
-        self.schedule: Schedule = build(DictConfig(schedule), "schedule")
+        self.schedule: Any = build(DictConfig(schedule), "schedule")
         if self.schedule.length != self.denoiser.length:
             raise ConfigError(f"the schedule has {self.schedule.length} positions, the denoiser {self.denoiser.length}")
         self.description = {"ordo": FORMAT, "denoiser": self_contained(self.denoiser, denoiser), "schedule": schedule, "data": self.data}

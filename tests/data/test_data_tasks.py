@@ -16,6 +16,7 @@ from ordo.data import (
     ModularSums,
     NotAllEqual,
     TaskData,
+    TwoOrders,
 )
 
 torch.set_num_threads(1)
@@ -24,6 +25,8 @@ SMALL = [
     NotAllEqual(3, 2, design_seed=4),
     ModularSums(2, 3, modulus=3),
     Addition(1),
+    TwoOrders(3),
+    TwoOrders(5, design_seed=3),
     MarkovChain(6, 3, 0.2),
     MarkovChain(7, 2, 0.0),
     BinaryTree(3, 0.15),
@@ -70,6 +73,23 @@ def test_impossible_tokens(law):
     assert law.log_prob(mask).tolist() == [-math.inf]
     with pytest.raises(DataError, match="tokens must be"):
         law.log_prob(mask[:, 1:])
+
+
+def test_two_orders_by_the_definition():
+    """Observations of a loop over columns by their labels; the flag says which half is bits, and both are alike."""
+    law = TwoOrders(4, design_seed=1)
+    assert law.labels[0] == "flag"
+    assert sorted(law.labels[1:]) == sorted(f"{half} {i}" for half in ("first", "second") for i in range(4))
+    tokens = law.sample(500, torch.Generator().manual_seed(0))
+    for row in tokens.tolist():
+        value = dict(zip(law.labels, row, strict=True))
+        bits, seen = ("first", "second") if value["flag"] == 0 else ("second", "first")
+        for j in range(4):
+            some = {value[f"{bits} {i}"] for i in law.parents[value["flag"], j].tolist()}
+            assert value[f"{seen} {j}"] == (len(some) > 1)
+    assert 200 < tokens[:, 0].sum() < 300
+    with pytest.raises(DataError, match="n_half"):
+        TwoOrders(2)
 
 
 def test_entropies_of_the_protocol():

@@ -13,7 +13,8 @@ from tiny_runs import CONFIGS, NAE, configuration, run, text_overrides
 
 from ordo.data import Batch
 from ordo.denoisers import BidirectionalTransformer
-from ordo.likelihood import nelbo
+from ordo.likelihood.report import own_law
+from ordo.likelihood.report import own_nelbo as nelbo
 from ordo.objectives import Dense
 from ordo.order import FixedOrder, PlackettLuce
 from ordo.randomness import StepRandom
@@ -45,9 +46,14 @@ def test_every_argument_is_shown(group, tmp_path):
             assert set(node) - {"_target_"} == wanted, f"{group}/{name}{path}"
 
 
+CONTENT = ("per_vocabulary", "per_context", "order_posterior")
+
+
 def fits(schedule, objective, denoiser):
     """What the design says may be combined."""
     causal = denoiser in ("order_causal", "table_causal")
+    if schedule in CONTENT or objective.startswith("content"):
+        return schedule in CONTENT and objective.startswith("content") and not causal
     causal = {"dense": causal, "dense_rloo": causal, "time": not causal, "order": True}[objective]
     return causal and (schedule != "kumaraswamy" or objective != "order")
 
@@ -78,17 +84,29 @@ def test_schedules_are_what_their_names_say(tmp_path):
         build_data(config)
         return build_module(config).schedule.law()
 
+    def law_given(name):
+        config = configuration(tmp_path, *NAE, f"schedule={name}", "objective=content_order", "denoiser=bidirectional")
+        tokens = next(iter(build_data(config).train_dataloader()))
+        return build_module(config).schedule.law(tokens).log_w
+
     assert isinstance(law("left_to_right"), FixedOrder)
     assert law("left_to_right").order.tolist() == list(range(6))
     for name in ("linear", "cosine", "geometric", "log_linear", "polynomial", "power_table"):
         assert isinstance(law(name), PlackettLuce)
         assert law(name).log_w.tolist() == [0.0] * 6, "all orders equally probable at the start"
+    assert (law_given("per_vocabulary") == 0).all(), "equal rates"
+    for name in ("per_context", "order_posterior"):
+        assert 0 < law_given(name).std(1).mean() < 0.2, "all but equally probable, off the saddle point"
     assert 0 < law("power_network").log_w.abs().max() < 0.5, "off the saddle point, not far from it"
 
 
 OVERFIT = [(name, []) for name in names("experiment")]
 OVERFIT += [("custom", ["objective=order"]), ("custom", ["objective=order", "denoiser=bidirectional"])]
 OVERFIT += [("custom", ["objective=time", "denoiser=bidirectional", "schedule=kumaraswamy"])]
+
+
+OVERFIT += [("custom", ["denoiser=bidirectional", f"objective={objective}", f"schedule={schedule}"])
+            for schedule, objective in zip(CONTENT, ("content_time", "content_order", "content_order"), strict=True)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("experiment", "changes"), OVERFIT, ids=lambda value: "-".join(value) if isinstance(value, list) else value)
@@ -113,7 +131,7 @@ def test_overfits_one_batch(experiment, changes, tmp_path):
 
     def own_nelbo():
         module.eval()
-        value = nelbo(module.denoiser, module.schedule.law(), batch, 16, StepRandom(seed=9), known).mean().item()
+        value = nelbo(module.denoiser, own_law(module.schedule), batch, 16, StepRandom(seed=9), known).mean().item()
         module.train()
         return value
 

@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,8 +125,8 @@ def test_names_of_positions(tmp_path):
     original = plots.order_heatmap
     try:
         plots.order_heatmap = lambda p, labels: seen.setdefault("labels", labels) and original(p, labels)
-        module = SimpleNamespace(schedule=SimpleNamespace(law=lambda: PlackettLuce(torch.zeros(5))), device=torch.device("cpu"), seed=0)
-        pictures.order_picture(module, labels)
+        schedule: Any = SimpleNamespace(law=lambda: PlackettLuce(torch.zeros(5)))
+        pictures.order_picture(schedule, torch.Generator().manual_seed(0), labels)
     finally:
         plots.order_heatmap = original
     assert seen["labels"] == labels

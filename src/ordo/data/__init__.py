@@ -14,6 +14,7 @@ from ordo.data.table_sets import TABLE_SETS
 from ordo.data.task_data import TaskData
 from ordo.data.tasks import Addition, ModularSums, NotAllEqual
 from ordo.data.text import TextData
+from ordo.data.two_orders import TwoOrders
 from ordo.data.vocabulary import TEXT8_ALPHABET, Vocabulary, normalise
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "TableData",
     "TaskData",
     "TextData",
+    "TwoOrders",
     "Vocabulary",
     "normalise",
 ]

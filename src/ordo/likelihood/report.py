@@ -7,6 +7,9 @@ One number misleads: a sharper order law tightens the NELBO without improving th
 * ``mode_exact``: exact -log p(x) of decoding in the law's most probable order; under a uniform law all orders tie and it is left to
   right.
 * ``importance``: K-sample bound on -log of the mixture over the law's orders.
+
+Of a law that depends on the tokens (``ordo.schedules.ContentSchedule``) these are, of the chain of jumps that decodes: ``own_nelbo`` the
+bound "jump", ``mode_exact`` exact -log p(x) of always revealing the position of the largest rate, ``importance`` the bound on -log p(x).
 """
 
 from __future__ import annotations
@@ -20,9 +23,13 @@ import torch
 from torch import Tensor
 
 from ordo.denoisers import Denoiser
+from ordo.likelihood.content import content_importance_bound, content_nelbo
 from ordo.likelihood.orders import OrderLoss, importance_bound, nelbo, order_log_prob, order_loss
-from ordo.order import OrderLaw, not_decoded, uniform_law
+from ordo.likelihood.rules import sampler_log_prob
+from ordo.order import OrderLaw, absent, not_decoded, uniform_law
 from ordo.randomness import StepRandom, seeded_generator
+from ordo.samplers import ByRates, Sampler
+from ordo.schedules import ContentSchedule, Schedule
 
 REVEALED_BINS = 32  # of the number revealed, in the loss by position and number revealed
 
@@ -131,10 +138,37 @@ def position_and_revealed(parts: Sequence[OrderLoss]) -> dict[str, Tensor]:
     return {"nats": (total / count).view(length, bins), "count": count.view(length, bins), "edges": edges}
 
 
+def own_nelbo(
+    denoiser: Denoiser,
+    law: OrderLaw | ContentSchedule,
+    tokens: Tensor,
+    draws: int,
+    random: StepRandom,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """``nelbo``, or of a schedule that depends on the tokens ``content_nelbo``: (batch,) nats."""
+    if isinstance(law, ContentSchedule):
+        return content_nelbo(denoiser, law, tokens, draws, "jump", random, known, lengths)
+    return nelbo(denoiser, law, tokens, draws, random, known, lengths)
+
+
+def law_of(law: OrderLaw | ContentSchedule, tokens: Tensor, lengths: Tensor | None = None) -> OrderLaw:
+    """The law itself, or of a schedule that depends on the tokens that of these (n, length), a law for each row."""
+    if not isinstance(law, ContentSchedule):
+        return law
+    return law.law(tokens, None if lengths is None else ~absent(lengths, tokens.shape[1]))
+
+
+def own_law(schedule: Schedule | ContentSchedule) -> OrderLaw | ContentSchedule:
+    """What likelihoods take for a schedule: its order law, or itself where that depends on the tokens."""
+    return schedule if isinstance(schedule, ContentSchedule) else schedule.law()
+
+
 @torch.no_grad()
 def likelihood_report(
     denoiser: Denoiser,
-    law: OrderLaw,
+    law: OrderLaw | ContentSchedule,
     tokens: Tensor,
     *,
     draws: int = 8,
@@ -166,20 +200,26 @@ def likelihood_report(
     exact_rows = torch.linspace(0, n - 1, some).round().long()
     subset = [None if x is None else x[exact_rows.to(tokens.device)] for x in (tokens, known, lengths)]
     uniform = uniform_law(length, tokens.device)
-    laws = {"uniform": uniform, "own": law}
+    laws: dict[str, OrderLaw | ContentSchedule] = {"uniform": uniform, "own": law}
     watch = progress or (lambda batches, description: batches)
     values: dict[str, list[Tensor]] = {}
     losses: dict[str, list[OrderLoss]] = {}
     for i, (batch, *given) in enumerate(watch(batches(batch_size, tokens, known, lengths), "NELBO")):
         for name, each in laws.items():
-            values.setdefault(f"{name}_nelbo", []).append(nelbo(denoiser, each, batch, draws, StepRandom(seed, i), *given))
+            values.setdefault(f"{name}_nelbo", []).append(own_nelbo(denoiser, each, batch, draws, StepRandom(seed, i), *given))
     for i, (batch, *given) in enumerate(watch(batches(batch_size, *subset), "exact and importance")):
         generator = seeded_generator(tokens.device, seed, i, -7)  # not the orders of the NELBO
-        values.setdefault("mode_exact", []).append(-order_log_prob(denoiser, batch, law.mode(), *given))
-        bound = importance_bound(denoiser, law, batch, importance_draws, generator, *given)
+        if isinstance(law, ContentSchedule):
+            mode = sampler_log_prob(denoiser, Sampler(ByRates(0)), batch, law, *given).total_log_prob
+            bound = content_importance_bound(denoiser, law, batch, importance_draws, generator, *given)
+        else:
+            mode = order_log_prob(denoiser, batch, law.mode(), *given)
+            bound = importance_bound(denoiser, law, batch, importance_draws, generator, *given)
+        values.setdefault("mode_exact", []).append(-mode)
         values.setdefault("importance", []).append(-bound[:, -1])
         for name, each in laws.items():
-            losses.setdefault(name, []).append(order_loss(denoiser, batch, each.sample(len(batch), generator), *given))
+            orders = law_of(each, batch, given[1]).sample(len(batch), generator)
+            losses.setdefault(name, []).append(order_loss(denoiser, batch, orders, *given))
     by_revealed = {name: mean_and_error(torch.cat([part.by_revealed for part in parts])) for name, parts in losses.items()}
     by_position = {name: mean_and_error(torch.cat([part.by_position for part in parts])) for name, parts in losses.items()}
     for curve in by_revealed.values():  # numbers that no sequence reaches

@@ -7,18 +7,23 @@ from torch import Tensor
 
 from ordo.denoisers import Denoiser
 from ordo.samplers import Sampler, Trace, sample
-from ordo.schedules import Schedule
+from ordo.schedules import ContentSchedule, Schedule
 
 
 @torch.no_grad()
 def sampler_log_prob(
-    denoiser: Denoiser, sampler: Sampler, tokens: Tensor, schedule: Schedule | None = None, known: Tensor | None = None
+    denoiser: Denoiser,
+    sampler: Sampler,
+    tokens: Tensor,
+    schedule: Schedule | ContentSchedule | None = None,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
 ) -> Trace:
     """log p(x) of a sampler whose steps are functions of what is revealed: the sum over steps of log mu of the tokens revealed in it (DUEL,
     2603.01367), several a step included. ``trace.total_log_prob`` has it, nats; ``trace.log_prob`` by position; ``trace.calls`` its price.
 
-    tokens (batch, length). known (batch, length) bool: log p of the others given these. The token rule counts: with temperature or top-p it
-    is the likelihood of what the sampler draws, -inf where it never draws it.
+    tokens (batch, length). known (batch, length) bool: log p of the others given these. lengths (batch,): later positions are
+    padding. The token rule counts: with temperature or top-p it is the likelihood of what the sampler draws, -inf where it never draws it.
 
     Raises ValueError, with the reason, for samplers that have no such likelihood.
     """
@@ -26,4 +31,4 @@ def sampler_log_prob(
     if reason:
         raise ValueError(f"this sampler has no exact likelihood: {reason}")
     given = None if known is None else tokens
-    return sample(denoiser, sampler, schedule=schedule, forced=tokens, given=given, known=known)
+    return sample(denoiser, sampler, schedule=schedule, forced=tokens, given=given, known=known, lengths=lengths)

@@ -1,8 +1,12 @@
-"""Three estimators of one NELBO and of its gradients."""
+"""Three estimators of one NELBO and of its gradients; two for laws that depend on the tokens."""
 
+from ordo.objectives.content_order import ContentOrderSpace
+from ordo.objectives.content_time import ContentTimeSpace
 from ordo.objectives.dense import Dense
 from ordo.objectives.order_space import OrderSpace
 from ordo.objectives.output import LawTooSharp, Objective, ObjectiveOutput
 from ordo.objectives.time_space import TimeSpace
 
-__all__ = ["Dense", "LawTooSharp", "Objective", "ObjectiveOutput", "OrderSpace", "TimeSpace"]
+__all__ = [
+    "ContentOrderSpace", "ContentTimeSpace", "Dense", "LawTooSharp", "Objective", "ObjectiveOutput", "OrderSpace", "TimeSpace",
+]  # fmt: skip

@@ -9,7 +9,7 @@ from ordo.denoisers.bidirectional import BidirectionalTransformer
 from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, leave_one_out, set_cost
 from ordo.order import not_decoded
 from ordo.randomness import StepRandom
-from ordo.schedules import Schedule
+from ordo.schedules import ContentSchedule, Schedule
 
 
 class TimeSpace(nn.Module):
@@ -113,6 +113,8 @@ class TimeSpace(nn.Module):
         """Raises ValueError, LawTooSharp as ``forward`` says."""
         if denoiser.order_causal:
             raise ValueError("objective time needs a bidirectional denoiser; use objective order or dense with an order-causal one")
+        if isinstance(schedule, ContentSchedule):
+            schedule.law()  # says what to use
         if is_learned(schedule):
             cls._check_sharpness(schedule, device)
 

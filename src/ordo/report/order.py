@@ -11,21 +11,21 @@ from scipy.stats import spearmanr
 
 from ordo.plots import precedence
 from ordo.randomness import seeded_generator
-from ordo.schedules import Schedule
+from ordo.schedules import AveragedSchedule, Schedule
 
 MOST_PAIRS = 256  # positions up to which the matrix of precedences is kept: (length, length)
 ORDER_CELLS = 500_000  # of sampled orders, (orders, length)
 
 
 @torch.no_grad()
-def law_arrays(schedule: Schedule, seed: int = 0) -> dict[str, np.ndarray]:
+def law_arrays(schedule: Schedule | AveragedSchedule, seed: int = 0) -> dict[str, np.ndarray]:
     """Arrays from which a schedule and its order law are drawn; float64 unless said otherwise.
 
     t (101,) and alpha (101, length); orders (at most 2000, length) int16 or int32, sampled; mode (length,) int64; expected_rank (length,)
     from 1; up to 256 positions precedence (length, length), P(i before j), of the sampled orders where the law has it not in closed form;
     where it has that, order_entropy () nats.
     """
-    device = next((p.device for p in schedule.parameters()), torch.device("cpu"))
+    device = schedule.device
     law, t = schedule.law(), torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
     orders = law.sample(max(64, min(2000, ORDER_CELLS // law.length)), seeded_generator(device, seed, 0, -8))
     out = {

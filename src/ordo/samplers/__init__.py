@@ -15,12 +15,12 @@ from ordo.samplers.how_many import (
     in_best_steps,
 )
 from ordo.samplers.information import best_sizes, factorisation_kl
-from ordo.samplers.loop import Sampler, sample, sample_batches
+from ordo.samplers.loop import Sampler, own_sampler, sample, sample_batches
 from ordo.samplers.off_law import NOTABLE_SURPRISE, order_surprise
 from ordo.samplers.revise import ForwardBackward, PathPlanning, ReMDM, Revise
 from ordo.samplers.trace import History, Trace
 from ordo.samplers.what import TokenRule
-from ordo.samplers.where import ByLaw, ByOrder, ByScore, Stable, Where
+from ordo.samplers.where import ByLaw, ByOrder, ByRates, ByScore, Stable, Where
 
 __all__ = [
     "NOTABLE_SURPRISE",
@@ -28,6 +28,7 @@ __all__ = [
     "ByGroups",
     "ByLaw",
     "ByOrder",
+    "ByRates",
     "ByScore",
     "EntropyBounded",
     "Factor",
@@ -52,6 +53,7 @@ __all__ = [
     "factorisation_kl",
     "in_best_steps",
     "order_surprise",
+    "own_sampler",
     "sample",
     "sample_batches",
 ]

@@ -263,10 +263,12 @@ class OnGrid:
 
     def alphas(self, view: View) -> tuple[Tensor, Tensor]:
         """alpha at the step's t and at its s, (n, length)."""
-        t = view.once("times", lambda: self.times(view.schedule))
+        schedule = view.schedule
+        assert isinstance(schedule, Schedule)
+        t = view.once("times", lambda: self.times(schedule))
         k = view.state.step_in_block.clamp(max=self.calls - 1).cpu()
         device = view.eligible.device
-        alpha_t, alpha_s = view.schedule.alpha(t[k].to(device)), view.schedule.alpha(t[k + 1].to(device))
+        alpha_t, alpha_s = schedule.alpha(t[k].to(device)), schedule.alpha(t[k + 1].to(device))
         return alpha_t, torch.where(t[k + 1].to(device)[:, None] == 0, 1.0, alpha_s)
 
     def choose(self, view: View) -> Tensor:

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from ordo.denoisers import Denoiser, Session
-from ordo.order import OrderLaw
+from ordo.order import OrderLaw, uniform_law
 from ordo.randomness import RowRandom, row_seeds
-from ordo.samplers.how_many import HowMany, One
+from ordo.samplers.how_many import HowMany, One, OnGrid
 from ordo.samplers.revise import Revise
 from ordo.samplers.state import ORDER, TOKEN, State, View, new_state
 from ordo.samplers.trace import Recorder, Trace, join
 from ordo.samplers.what import TokenRule
-from ordo.samplers.where import ByLaw, Where
-from ordo.schedules import Linear, Schedule
+from ordo.samplers.where import ByLaw, ByRates, Where
+from ordo.schedules import ContentSchedule, Linear, Schedule
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,16 @@ class Sampler:
 
     @property
     def exact(self) -> bool:
-        """Whether an exact denoiser gives exact samples: one position at a time, chosen before its token, drawn as it is."""
-        return self.how_many.single and self.where.score_on == "distribution" and self.what.plain and self.revise is None
+        """Whether an exact denoiser gives exact samples, whatever the schedule: one position at a time, chosen before its token, which is
+        drawn as it is. ``ByRates`` does where u = 1 only.
+        """
+        return (
+            not isinstance(self.where, ByRates)
+            and self.how_many.single
+            and self.where.score_on == "distribution"
+            and self.what.plain
+            and self.revise is None
+        )
 
     def why_no_likelihood(self) -> str:
         """Why ``log_prob`` of this sampler is not defined; empty where it is."""
@@ -63,6 +71,8 @@ class Sampler:
             return "positions are chosen by tokens that were drawn, also by those that are thrown away"
         if not self.where.deterministic or not self.how_many.deterministic:
             more = "; use nelbo, importance_bound or, up to 14 positions, subset_likelihood with the order law" if self.order_known else ""
+            if isinstance(self.where, ByRates):
+                more = "; use content_nelbo, content_importance_bound or, up to 14 positions, content_subset_likelihood"
             return f"positions are drawn at random, and the sum over all draws is not known{more}"
         return ""
 
@@ -73,7 +83,7 @@ def sample(
     sampler: Sampler,
     n: int | None = None,
     *,
-    schedule: Schedule | None = None,
+    schedule: Schedule | ContentSchedule | None = None,
     seed: int = 0,
     first_row: int = 0,
     given: Tensor | None = None,
@@ -85,14 +95,15 @@ def sample(
 ) -> Trace:
     """Draws sequences. Row i depends on (seed, first_row + i) and on what is given for it, not on the other rows.
 
-    n: sequences; may be left out where ``given`` says how many. schedule: what ``by_law`` and ``on_grid`` decode by, usually the one the
-    denoiser was trained with; None: linear. given (n, length) tokens, known (n, length) bool: known positions keep their given tokens
-    (infilling, imputation); they are revealed first, among themselves by the position rule's ``key_of_given``. lengths (n,): later
+    n: sequences; may be left out where ``given`` says how many. schedule: what ``by_law``, ``by_rates`` and ``on_grid`` decode by, usually
+    the one the denoiser was trained with; None: linear. given (n, length) tokens, known (n, length) bool: known positions keep their given
+    tokens (infilling, imputation); they are revealed first, among themselves by the position rule's ``key_of_given``. lengths (n,): later
     positions are absent: never decoded, and not seen. forced (n, length): these tokens are taken in place of drawn ones, for likelihoods.
     history: True: ``Trace.history`` tells of every reveal and every masking again; a number: of the first so many rows only.
     on_step: is told after every step which share of the tokens to decode is decoded, 0 to 1.
 
-    Raises ValueError for shapes that do not agree, tokens out of range, and a remasking rule that the denoiser cannot serve.
+    Raises ValueError for shapes that do not agree, tokens out of range, a remasking rule that the denoiser cannot serve, and rules that do
+    not go with the schedule.
     """
     device = denoiser.device
     length = denoiser.length
@@ -115,7 +126,9 @@ def sample(
     schedule = schedule or Linear(length).to(device)
     if schedule.length != length:
         raise ValueError(f"the schedule has {schedule.length} positions, the denoiser {length}")
-    law = schedule.law()
+    check_schedule(sampler, schedule)
+    # No law of its own has a say in the rows that are given: a denoiser of sets does not mind their turns.
+    law = uniform_law(length, device) if isinstance(schedule, ContentSchedule) else schedule.law()
     tokens = torch.full((n, length), denoiser.mask_id, dtype=torch.int64, device=device)
     masked = torch.ones(n, length, dtype=torch.bool, device=device)
     present = None
@@ -155,10 +168,28 @@ def sample(
     return trace if recorder is None else replace(trace, history=recorder.history(device))
 
 
+def own_sampler(schedule: Schedule | ContentSchedule) -> Sampler:
+    """One position at a time in orders of the schedule's own law, whichever kind it is of."""
+    return Sampler(where=ByRates() if isinstance(schedule, ContentSchedule) else ByLaw())
+
+
+def check_schedule(sampler: Sampler, schedule: Schedule | ContentSchedule) -> None:
+    """Raises ValueError where the sampler's rules need another kind of schedule."""
+    name = type(schedule).__name__
+    if isinstance(schedule, ContentSchedule):
+        if isinstance(sampler.where, ByLaw) or isinstance(sampler.how_many, OnGrid):
+            raise ValueError(
+                f"the order law of {name} depends on the tokens: decode by its rates (sampler=by_rates, where ByRates) or by a rule that "
+                "needs no law, such as ByScore, and not by ByLaw or OnGrid"
+            )
+    elif isinstance(sampler.where, ByRates):
+        raise ValueError(f"ByRates decodes by a schedule that depends on the tokens, which {name} does not: use ByLaw")
+
+
 def _step(
     state: State,
     sampler: Sampler,
-    schedule: Schedule,
+    schedule: Schedule | ContentSchedule,
     law: OrderLaw,
     session: Session,
     mask_id: int,
@@ -192,6 +223,8 @@ def _step(
         u = view.uniform(TOKEN) if first or revise is not None else view.kept("tokens", lambda: view.fixed_uniform(TOKEN))
         if not ahead:
             view.log_prob = log_prob
+            if isinstance(where, ByRates) and isinstance(schedule, ContentSchedule) and (log_u := schedule.log_u()) is not None:
+                log_prob = log_prob + log_u
             if first:
                 view.drawn = sampler.what.draw(log_prob, u[eligible])
             view.key = where.key(view)
@@ -249,7 +282,7 @@ def sample_batches(
     batch_size: int,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
     *,
-    schedule: Schedule | None = None,
+    schedule: Schedule | ContentSchedule | None = None,
     seed: int = 0,
     given: Tensor | None = None,
     known: Tensor | None = None,

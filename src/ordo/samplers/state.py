@@ -12,7 +12,7 @@ from torch import Tensor
 from ordo.denoisers import Session
 from ordo.order import OrderLaw
 from ordo.randomness import RowRandom
-from ordo.schedules import Schedule
+from ordo.schedules import ContentSchedule, Schedule
 
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ class View:
         eligible: Tensor,
         step: int,
         session: Session,
-        schedule: Schedule,
+        schedule: Schedule | ContentSchedule,
         law: OrderLaw,
         how_many: Any,
         shared: dict[str, Any],

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ordo.order import OrderLaw
 from ordo.samplers.state import NOISE, ORDER, View
+from ordo.schedules import ContentSchedule
 
 
 class Where(Protocol):
@@ -60,6 +61,44 @@ class ByLaw:
 
     def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
         return law.keys(u, self.temperature)
+
+
+@dataclass(frozen=True)
+class ByRates:
+    """The reverse law of a schedule that depends on the tokens (``ordo.schedules.ContentSchedule``): its jump chain.
+
+    Position l with probability rho_l / W, rho_l = r_l(z) E_mu[u], and then token v in proportion to u_v mu_l(v), which is what the token
+    rule gets. temperature: of log rho; 0: the largest rho, which makes the order a function of what is revealed and log p(x) exact. Several
+    positions a step are drawn one after another at the same rates.
+    """
+
+    temperature: float = 1.0
+    ahead, score_on = False, "distribution"
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
+
+    @property
+    def deterministic(self) -> bool:
+        return self.temperature == 0
+
+    def key(self, view: View) -> Tensor:
+        """log rho + Gumbel noise of this step: the rates change from step to step, so no draw may be kept."""
+        schedule = view.schedule
+        assert isinstance(schedule, ContentSchedule)
+        log_mu = view.known_log_prob()
+        there = ~view.state.known | (view.state.tokens < log_mu.shape[-1])  # what is absent holds the mask id, though known
+        log_rate = schedule.log_r(view.state.tokens, there)
+        log_u = schedule.log_u()
+        if log_u is not None:
+            log_rate = log_rate + view.spread((log_mu + log_u).logsumexp(-1), 0.0)
+        if self.temperature == 0:
+            return log_rate
+        return log_rate / self.temperature - (-view.uniform(ORDER).log()).log()
+
+    def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
+        return law.keys(u)
 
 
 @dataclass(frozen=True)

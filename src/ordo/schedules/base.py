@@ -30,6 +30,10 @@ class Schedule(nn.Module):
         self.length = length
         self.register_buffer("_where", torch.zeros(()), persistent=False)  # knows the device, also where nothing is learned
 
+    @property
+    def device(self) -> torch.device:
+        return self._where.device
+
     def alpha(self, t: Tensor) -> Tensor:
         """P(token l is still clean at t): (batch,) or (batch, length) -> (batch, length)."""
         raise TypeError(f"{type(self).__name__} must define alpha(t)")

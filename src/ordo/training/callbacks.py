@@ -16,9 +16,10 @@ from ordo import plots
 from ordo.data.module import Batch
 from ordo.objectives.output import is_learned
 from ordo.randomness import seeded_generator
-from ordo.samplers import Sampler, sample
+from ordo.samplers import own_sampler, sample
+from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule
 from ordo.training.interrupt import CtrlC
-from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture
+from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture, shown
 
 
 def _remove(path: Path) -> None:
@@ -95,6 +96,8 @@ class LastCheckpoint(Checkpoint):
 class OrderHistory(L.Callback):
     """Expected rank of every position and the order entropy, every ``every`` steps; resumes with the run.
 
+    Of a law that depends on the tokens these are means over validation sequences.
+
     Writes ``order_over_training.npz`` to ``folder`` at the end, and two pictures, ``order_over_training.png`` and ``order.png``, to its
     ``pictures``. At every validation draws both, and ``schedule.png`` and ``loss_by_revealed.png`` (of the first validation batch),
     there and to loggers that take pictures; of a schedule that does not learn only the first and the last. pictures: whether to do so.
@@ -120,7 +123,7 @@ class OrderHistory(L.Callback):
         step = trainer.global_step
         if self.steps and self.steps[-1] >= step:
             return
-        law = module.schedule.law()
+        law: Any = _shown(trainer, module).law()
         self.steps.append(step)
         self.ranks.append(law.expected_rank().tolist())
         entropy = float("nan")
@@ -146,9 +149,10 @@ class OrderHistory(L.Callback):
         if not self.pictures or trainer.sanity_checking or not trainer.is_global_zero:
             return
         labels = _labels(trainer)
-        figures = {"order": order_picture(pl_module, labels)}
+        schedule = _shown(trainer, pl_module)
+        figures = {"order": order_picture(schedule, _order_generator(pl_module), labels)}
         if is_learned(pl_module.schedule):
-            figures["schedule"] = schedule_picture(pl_module, labels)
+            figures["schedule"] = schedule_picture(schedule, pl_module.device, labels)
             if self.steps:
                 figures["order_over_training"] = self._over_training(labels)
         if batch is not None and not pl_module.sharded:
@@ -169,7 +173,19 @@ class OrderHistory(L.Callback):
         np.savez(self.folder / "order_over_training.npz", step=np.array(self.steps), expected_rank=ranks, entropy=entropies)
         labels = _labels(trainer)
         plots.save(self._over_training(labels), self.folder / "pictures" / "order_over_training.png")
-        plots.save(order_picture(pl_module, labels), self.folder / "pictures" / "order.png")
+        picture = order_picture(_shown(trainer, pl_module), _order_generator(pl_module), labels)
+        plots.save(picture, self.folder / "pictures" / "order.png")
+
+
+def _shown(trainer: L.Trainer, module: Any) -> Schedule | AveragedSchedule:
+    """Of which one law is shown, see ``pictures.shown``; data of one's own need no ``val_set`` where there is nothing to average."""
+    if not isinstance(module.schedule, ContentSchedule):
+        return module.schedule
+    return shown(module.schedule, trainer.datamodule.val_set)  # type: ignore[attr-defined]
+
+
+def _order_generator(module: Any) -> torch.Generator:
+    return seeded_generator(module.device, module.seed, 0, -3)
 
 
 def _labels(trainer: L.Trainer) -> list[str] | None:
@@ -195,7 +211,9 @@ class SampleWriter(L.Callback):
         seed, first = pl_module.seed, self.n * trainer.global_step
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         given = data.val_set.given(self.n, pl_module.device)
-        drawn = sample(pl_module.denoiser, Sampler(), self.n, schedule=pl_module.schedule, seed=seed, first_row=first, **given)
+        drawn = sample(
+            pl_module.denoiser, own_sampler(pl_module.schedule), self.n, schedule=pl_module.schedule, seed=seed, first_row=first, **given
+        )
         texts = data.decode(drawn.tokens.cpu())
         ranks = [rank_text(rank) for rank in drawn.rank]
         self.path.parent.mkdir(parents=True, exist_ok=True)

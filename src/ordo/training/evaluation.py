@@ -21,15 +21,17 @@ from ordo.data.decoding import Decoding, cells_of
 from ordo.data.module import Batch, Rows
 from ordo.files import write_json, write_whole
 from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
+from ordo.likelihood.report import own_law
 from ordo.metrics import pair_associations
 from ordo.progress import SamplingMeter, track
 from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, save_page, unit_of
 from ordo.report.numbers import unit_name
 from ordo.report.order import law_arrays
 from ordo.report.page import Link
-from ordo.samplers import Sampler, Trace, sample_batches
+from ordo.samplers import Trace, own_sampler, sample_batches
 from ordo.training.build import ConfigError, build
 from ordo.training.module import OrderDiffusion
+from ordo.training.pictures import shown
 from ordo.training.quality import FEWEST
 
 SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
@@ -92,7 +94,7 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
     module.eval()
     return likelihood_report(
         module.denoiser,
-        module.schedule.law(),
+        own_law(module.schedule),
         batch.tokens.to(module.device),
         draws=settings.draws,
         importance_draws=settings.importance_draws,
@@ -125,7 +127,8 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
     if orders and data.length > 1:
         given: dict[str, Any] = {name: value.to(device) for name, value in batch.given.items()}
         given |= {"batch_size": settings.batch_size, "progress": track if progress else None}
-        tokens, law = batch.tokens.to(device), module.schedule.law()
+        tokens = batch.tokens.to(device)
+        law: Any = shown(module.schedule, rows).law()
         many = timed("scoring many orders", lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given))
     trace, table, quality = None, None, {}
     if settings.get("samples"):
@@ -141,8 +144,8 @@ def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
     n = settings.samples
     with SamplingMeter("sampling") as meter:
         return sample_batches(
-            module.denoiser, Sampler(), n, settings.batch_size, meter.batches, on_step=meter.step, schedule=module.schedule,
-            seed=settings.seed, history=SHOWN_TRACES, **rows.given(n, module.device),
+            module.denoiser, own_sampler(module.schedule), n, settings.batch_size, meter.batches, on_step=meter.step,
+            schedule=module.schedule, seed=settings.seed, history=SHOWN_TRACES, **rows.given(n, module.device),
         )  # fmt: skip
 
 
@@ -152,7 +155,8 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
     extra: more entries of report.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(module.schedule)
+    schedule = shown(module.schedule, data.val_set)
+    arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(schedule)
     out: dict[str, Any] = done.report.as_dict() | {"split": done.split, "labels": data.labels, "precedence": data.precedence}
     if data.precedence and "precedence" in arrays:
         out["edges_kept"] = float(np.mean([arrays["precedence"][i, j] for i, j in data.precedence]))

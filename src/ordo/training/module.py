@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ordo.data.module import Batch
 from ordo.likelihood import nelbo, order_log_prob
+from ordo.likelihood.report import own_law, own_nelbo
 from ordo.objectives import Objective
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
-from ordo.schedules import Schedule
+from ordo.schedules import ContentSchedule, Schedule
 from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer, clip_gradients, with_entropy_bonus
 from ordo.training.sharding import shard
 
@@ -39,7 +40,7 @@ class OrderDiffusion(L.LightningModule):
     def __init__(
         self,
         denoiser: Any,
-        schedule: Schedule,
+        schedule: Schedule | ContentSchedule,
         objective: Objective,
         optimizer: OptimizerSettings,
         seed: int = 0,
@@ -47,12 +48,14 @@ class OrderDiffusion(L.LightningModule):
         config: dict[str, Any] | None = None,
     ):
         super().__init__()
-        self.denoiser, self.schedule, self.objective = denoiser, schedule, objective
+        self.denoiser, self.objective = denoiser, objective
+        self.schedule: Any = schedule
         self.settings, self.seed, self.validation_draws = optimizer, seed, validation_draws
         self.config = config or {}
         self._bad: Tensor | None = None
         self.sharded = False  # the denoiser, among ranks: then it is called by all of them or by none
-        if optimizer.entropy_bonus and not hasattr(schedule.law(), "step_log_prob"):
+        in_closed_form = isinstance(schedule, ContentSchedule) or hasattr(schedule.law(), "step_log_prob")
+        if optimizer.entropy_bonus and not in_closed_form:
             name = type(schedule).__name__
             raise ValueError(f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set it to 0")
 
@@ -81,7 +84,7 @@ class OrderDiffusion(L.LightningModule):
         torch.manual_seed(seeded_generator("cpu", self.seed, trainer.global_step, random.shard + 1, -6).initial_seed())
         # An objective of your own may do without known and lengths, on data where nothing is given or padded.
         out = self.objective(self.denoiser, self.schedule, tokens, random, **batch.given)
-        loss = with_entropy_bonus(out.loss, self.schedule, self.settings, self.seed, trainer.global_step)
+        loss = with_entropy_bonus(out.loss, self.schedule, self.settings, self.seed, trainer.global_step, tokens, batch.lengths)
         self._watch(loss)
         bits = self._bits(out.nelbo, batch)
         self.log("train/bits_per_token", bits, prog_bar=True, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)
@@ -135,11 +138,11 @@ class OrderDiffusion(L.LightningModule):
         batch = Batch.of(batch)
         tokens, uniform_orders = batch.tokens, uniform_law(batch.tokens.shape[1], batch.tokens.device)
         random = StepRandom(self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size)
-        law = self.schedule.law()
-        own = nelbo(self.denoiser, law, tokens, self.validation_draws, random, **batch.given)
+        law = own_law(self.schedule)
+        own = own_nelbo(self.denoiser, law, tokens, self.validation_draws, random, **batch.given)
         uniform = nelbo(self.denoiser, uniform_orders, tokens, self.validation_draws, random, **batch.given)
         values = {"nelbo": own.mean(), "nelbo_uniform": uniform.mean(), "bits_per_token": self._bits(own, batch)}
-        if self.denoiser.order_causal:
+        if self.denoiser.order_causal and not isinstance(law, ContentSchedule):
             values["mode"] = -order_log_prob(self.denoiser, tokens, law.mode(), **batch.given).mean()
         for name, value in values.items():
             show = name == "bits_per_token"

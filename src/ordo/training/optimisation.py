@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ordo.likelihood.report import law_of, own_law
 from ordo.objectives.output import is_learned
-from ordo.order import entropy_surrogate
+from ordo.order import PlackettLuce, entropy_surrogate
 from ordo.randomness import seeded_generator
-from ordo.schedules import Schedule
+from ordo.schedules import ContentSchedule, Schedule
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,28 @@ def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: Optimize
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
 
 
-def with_entropy_bonus(loss: Tensor, schedule: Schedule, settings: OptimizerSettings, seed: int, step: int) -> Tensor:
-    """The loss (nats per position) less the entropy of a learned order law, in its weight at the step."""
+def with_entropy_bonus(
+    loss: Tensor,
+    schedule: Schedule | ContentSchedule,
+    settings: OptimizerSettings,
+    seed: int,
+    step: int,
+    tokens: Tensor,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """The loss (nats per position) less the entropy of a learned order law, in its weight at the step; of a law that depends on the tokens
+    the mean of its entropies given the rows of tokens (batch, length), with lengths (batch,) where they are padded.
+    """
     weight = settings.entropy_weight(step)
     if not weight or not is_learned(schedule):
         return loss
     generator = seeded_generator(loss.device, seed, step, -1)
-    return loss - weight / schedule.length * entropy_surrogate(schedule.law(), 64, generator)  # type: ignore[arg-type]
+    n, law = 64, own_law(schedule)
+    if isinstance(law, ContentSchedule):
+        repeats = -(-n // len(tokens))
+        n = repeats * len(tokens)
+        law = PlackettLuce(law_of(law, tokens, lengths).log_w.repeat(repeats, 1))  # type: ignore[attr-defined]
+    return loss - weight / schedule.length * entropy_surrogate(law, n, generator)  # type: ignore[arg-type]
 
 
 def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings) -> None:

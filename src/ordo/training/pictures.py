@@ -13,18 +13,20 @@ from PIL import Image
 from torch import Tensor
 
 from ordo import plots
-from ordo.data.module import Batch
+from ordo.data.module import Batch, Rows
 from ordo.likelihood.orders import loss_by_rank
-from ordo.likelihood.report import mean_and_error
+from ordo.likelihood.report import law_of, mean_and_error, own_law
 from ordo.objectives.output import set_cost
 from ordo.order import OrderLaw, arrange, not_decoded, there, uniform_law
 from ordo.randomness import seeded_generator
+from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule
 
 # Validation sequences behind a picture of losses, as tokens, least and most: a moment's work beside the validation itself.
 TOKENS = 16384
 ROWS = (8, 64)
 SET_ROWS = (32, 256)  # of a bidirectional denoiser, which scores one number of revealed tokens a row
 BINS = 16
+AVERAGED = 256  # sequences over which a law that depends on the tokens is averaged where one law is shown
 CURVES = 128  # positions drawn as curves; of more, evenly spaced ones
 
 
@@ -57,9 +59,18 @@ def rank_text(rank: Tensor) -> str:
     return " ".join(str(value + 1) if value >= 0 else "-" for value in rank.tolist())
 
 
+def shown(schedule: Schedule | ContentSchedule, rows: Rows) -> Schedule | AveragedSchedule:
+    """The schedule itself, or of one that depends on the tokens its average over evenly spaced rows."""
+    if not isinstance(schedule, ContentSchedule):
+        return schedule
+    batch = rows.batch(torch.linspace(0, len(rows) - 1, min(AVERAGED, len(rows)), dtype=torch.float64).round().long())
+    device = schedule._where.device
+    return AveragedSchedule(schedule, batch.tokens.to(device), None if batch.lengths is None else batch.lengths.to(device))
+
+
 @torch.no_grad()
 def sampled_loss_by_revealed(
-    denoiser: Any, law: OrderLaw, batch: Batch, rows: int, generator: torch.Generator, bins: int
+    denoiser: Any, law: OrderLaw | ContentSchedule, batch: Batch, rows: int, generator: torch.Generator, bins: int
 ) -> tuple[Tensor, Tensor]:
     """Loss of the next token under the law's orders against the number revealed before it, of a bidirectional denoiser, in one call of
     ``rows`` rows: every row has one number, and they are spread evenly.
@@ -72,7 +83,7 @@ def sampled_loss_by_revealed(
     tokens, known, lengths = (None if x is None else x[pick] for x in (batch.tokens, there(batch.known, batch.lengths), batch.lengths))
     assert tokens is not None
     fixed = not_decoded(known, lengths, length)
-    order = arrange(law.sample(rows, generator), known, lengths)
+    order = arrange(law_of(law, tokens, lengths).sample(rows, generator), known, lengths)
     n_known = torch.zeros(rows, dtype=torch.int64, device=device) if known is None else known.sum(1)
     unknown = length - (torch.zeros_like(n_known) if fixed is None else fixed.sum(1))
     spread = torch.randperm(rows, generator=generator, device=device)  # which row has which number is chance
@@ -94,7 +105,7 @@ def loss_picture(module: Any, batch: Batch) -> Figure:
     least, most = ROWS if denoiser.order_causal else SET_ROWS
     rows = min(most, max(least, TOKENS // length))
     batch = Batch(*(None if x is None else x[:rows] for x in batch))  # type: ignore[arg-type]
-    laws = {"uniform": uniform_law(length, device), "own": module.schedule.law()}
+    laws: dict[str, Any] = {"uniform": uniform_law(length, device), "own": own_law(module.schedule)}
     if denoiser.order_causal:
         curves = {}
         for name, law in laws.items():
@@ -111,11 +122,10 @@ def loss_picture(module: Any, batch: Batch) -> Figure:
 
 
 @torch.no_grad()
-def schedule_picture(module: Any, labels: Sequence[str] | None) -> Figure:
+def schedule_picture(schedule: Schedule | AveragedSchedule, device: torch.device, labels: Sequence[str] | None) -> Figure:
     """alpha_l(t) of every position, or of evenly spaced ones where there are many."""
-    device = module.device
     t = torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
-    alpha = module.schedule.alpha(t).cpu()
+    alpha = schedule.alpha(t).cpu()
     length = alpha.shape[1]
     shown = list(range(0, length, -(-length // CURVES)))
     if len(shown) < length and labels is None:
@@ -124,7 +134,7 @@ def schedule_picture(module: Any, labels: Sequence[str] | None) -> Figure:
 
 
 @torch.no_grad()
-def order_picture(module: Any, labels: Sequence[str] | None) -> Figure:
-    """P(rank | position) of the model's order law, from 2000 draws."""
-    orders = module.schedule.law().sample(2000, seeded_generator(module.device, module.seed, 0, -3))
+def order_picture(schedule: Schedule | AveragedSchedule, generator: torch.Generator, labels: Sequence[str] | None) -> Figure:
+    """P(rank | position) of the schedule's order law, from 2000 draws."""
+    orders = schedule.law().sample(2000, generator)
     return plots.order_heatmap(plots.rank_probability(orders.cpu().numpy()), labels)

@@ -11,13 +11,18 @@ from torch import nn
 from ordo.data.module import Batch
 from ordo.objectives import ObjectiveOutput
 from ordo.randomness import StepRandom
-from ordo.schedules import Schedule
+from ordo.schedules import ContentSchedule, Schedule
 from ordo.training.module import TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings, build_optimizer, clip_gradients, with_entropy_bonus
 
 
 def train_steps(
-    denoiser: nn.Module, schedule: Schedule, objective: Any, batches: Iterable[Any], settings: OptimizerSettings, seed: int = 0
+    denoiser: nn.Module,
+    schedule: Schedule | ContentSchedule,
+    objective: Any,
+    batches: Iterable[Any],
+    settings: OptimizerSettings,
+    seed: int = 0,
 ) -> Iterator[tuple[int, ObjectiveOutput]]:
     """Takes ``settings.total_steps`` optimiser steps in place; after each yields how many there have been and what the objective returned.
 
@@ -34,7 +39,7 @@ def train_steps(
         for batch in batches:
             batch = Batch.of(batch)
             out = objective(denoiser, schedule, batch.tokens, StepRandom(seed, step), **batch.given)
-            loss = with_entropy_bonus(out.loss, schedule, settings, seed, step)
+            loss = with_entropy_bonus(out.loss, schedule, settings, seed, step, batch.tokens, batch.lengths)
             if not torch.isfinite(loss):
                 raise TrainingDiverged(f"the loss became NaN or infinite in step {step}; lower lr or schedule_lr, or bound log w")
             optimizer.zero_grad()

@@ -1,0 +1,124 @@
+"""Runs with laws that depend on the tokens: trained, resumed, reported, drawn from; their entropy bonus and their averages."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from content_laws import LENGTH, VOCAB, Additive, every_order, exact_nelbo, random_denoiser, schedules
+from tiny_runs import NAE, call, last, run, run_and_kill
+
+from ordo.likelihood import content_subset_likelihood, likelihood_report
+from ordo.order import PlackettLuce
+from ordo.schedules import AveragedSchedule, LogBound, PerContext
+from ordo.training.checkpoint import load
+from ordo.training.optimisation import OptimizerSettings, with_entropy_bonus
+
+PARTS = [*NAE, "denoiser=bidirectional"]
+SMALL_NETWORKS = [f"schedule.{name}.width=8" for name in ("forward_network", "reverse_network")]
+STEPS = ["steps=6", "checkpoint_every=2", "validate_every=3", "optimizer.schedule_delay=1", "optimizer.warmup_steps=1"]
+REPORT = "report={split: val, weights: last, sequences: 8, draws: 2, importance_draws: 2, exact_sequences: 4, orders: 2, samples: 3, "
+REPORT += "page: true, metrics: {}, batch_size: 8, seed: 0}"
+TOKENS = torch.randint(VOCAB, (5, LENGTH), generator=torch.Generator().manual_seed(0))
+
+
+def test_a_run_leaves_what_others_leave(tmp_path, monkeypatch, capfd):
+    plan = [*PARTS, "schedule=per_context", "objective=content_order", *SMALL_NETWORKS, *STEPS, "callbacks.order.every=2"]
+    plan += ["callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}", "optimizer.entropy_bonus=0.1"]
+    plan += ["optimizer.entropy_steps=5"]
+    result = run(tmp_path / "run", *plan, REPORT)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert {"uniform_nelbo", "own_nelbo", "mode_exact", "importance"} == set(report["estimates"])
+    assert all(value["nats"] > 0 for value in report["estimates"].values())
+    assert len(report["samples"]) == 3
+    assert (tmp_path / "run" / "samples.txt").read_text().count("step 6") == 2
+    for name in ("report.html", "order_over_training.npz", "pictures/order.png", "pictures/schedule.png", "pictures/loss_by_revealed.png"):
+        assert (tmp_path / "run" / name).is_file(), name
+    again, _ = load(tmp_path / "run")
+    tokens = torch.zeros(2, again.denoiser.length, dtype=torch.long)
+    assert torch.equal(again.schedule.law(tokens).log_w, result.module.schedule.law(tokens).log_w)
+    arguments = [f"checkpoint={tmp_path / 'run'}", "n=4", f"out={tmp_path / 's.txt'}", "threads=1"]
+    status, _, err = call("scripts/sample.py", *arguments, "sampler=by_rates", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    assert len((tmp_path / "s.txt").read_text().splitlines()) == 4
+    status, _, err = call("scripts/sample.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    assert (status, "sampler=by_rates" in err) == (2, True), err
+    evaluated = [f"checkpoint={tmp_path / 'run'}", "sequences=4", "draws=1", "importance_draws=1", "exact_sequences=2", "orders=2"]
+    status, _, err = call("eval.py", *evaluated, "samples=1", "threads=1", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+
+
+@pytest.mark.parametrize("parts", [["schedule=per_vocabulary", "objective=content_time"], ["schedule=per_context", *SMALL_NETWORKS]])
+def test_a_killed_run_goes_on_as_if_nothing_had_been(parts, tmp_path):
+    plan = [*PARTS, "objective=content_order", *parts, *STEPS]
+    run(tmp_path / "whole", *plan)
+    assert run_and_kill(tmp_path / "killed", 5, *plan) == -9
+    run(tmp_path / "killed", *plan, f"resume={tmp_path / 'killed'}")
+    whole, killed = (last(tmp_path / name)["state_dict"] for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    assert (Path(tmp_path) / "killed" / "checkpoints" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("name", ["per_vocabulary", "both"])
+def test_the_report_against_exact_values(name):
+    denoiser, schedule, tokens = random_denoiser(0.5).requires_grad_(False), schedules()[name], TOKENS[:3]
+    exact = content_subset_likelihood(denoiser, schedule, tokens)
+    reports = [likelihood_report(denoiser, schedule, tokens.repeat(20, 1), draws=8, importance_draws=40, seed=seed) for seed in range(12)]
+    own, importance = (torch.tensor([r.estimates[key].nats for r in reports]) for key in ("own_nelbo", "importance"))
+    bound, mixture = exact.nelbo.mean(), -exact.log_mixture.mean()
+    assert abs(own.mean() - bound) < 4 * own.std() / 12**0.5
+    assert mixture - 4 * importance.std() / 12**0.5 < importance.mean() < mixture + 0.3 * (bound - mixture)
+    want = torch.stack([exact_nelbo(denoiser, schedule, x, "jump") for x in tokens]).detach()
+    assert torch.allclose(exact.nelbo, want)
+    # Losses are in orders of each sequence's own law.
+    curves = torch.tensor([report.loss_by_position["own"]["nats"] for report in reports])
+    loss = torch.zeros(LENGTH, dtype=torch.float64)
+    orders = torch.tensor(every_order(range(LENGTH)))
+    for x in tokens:
+        rows = x.expand(len(orders), -1)
+        q = schedule.law(rows).log_prob(orders).exp().detach()
+        by_position = torch.zeros(rows.shape, dtype=torch.float64).scatter(1, orders, -denoiser.order_log_prob(rows, orders))
+        loss += (q[:, None] * by_position).sum(0) / len(tokens)
+    assert ((curves.mean(0) - loss).abs() < 4 * curves.std(0) / 12**0.5).all()
+
+
+def test_entropy_bonus_is_the_mean_entropy_given_the_sequence():
+    """Its gradient against enumeration of orders."""
+    torch.manual_seed(0)
+    network = Additive()
+    schedule = PerContext(LENGTH, network, Additive(), LogBound())
+    orders = torch.tensor(every_order(range(LENGTH)))
+    entropy = torch.zeros((), dtype=torch.float64)
+    for x in TOKENS:
+        log_q = schedule.law(x.expand(len(orders), -1)).log_prob(orders)
+        entropy = entropy - (log_q.exp() * log_q).sum() / len(TOKENS)
+    (want,) = torch.autograd.grad(entropy, network.table)
+    settings = OptimizerSettings(total_steps=10, entropy_bonus=1.0, entropy_steps=10**9)
+    zero, found = torch.zeros((), dtype=torch.float64), []
+    for step in range(400):
+        loss = with_entropy_bonus(zero, schedule, settings, 0, step, TOKENS)
+        found.append(-LENGTH * torch.autograd.grad(loss, network.table)[0])
+    found = torch.stack(found)
+    error = found.std(0) / 400**0.5
+    seen = error > 1e-12
+    assert ((found.mean(0) - want).abs()[seen] < 4.5 * error[seen]).all()
+    assert (want[~seen].abs() < 1e-9).all()
+    assert error.max() < 0.2 * want.abs().max()
+
+
+def test_an_averaged_schedule_is_the_mixture_over_sequences():
+    schedule = schedules()["both"]
+    shown = AveragedSchedule(schedule, TOKENS)
+    laws = [PlackettLuce(row) for row in schedule.log_w(TOKENS).detach()]
+    law = shown.law()
+    assert torch.allclose(law.expected_rank(), torch.stack([each.expected_rank() for each in laws]).mean(0))
+    assert torch.allclose(law.precedence(), torch.stack([each.precedence() for each in laws]).mean(0))
+    assert law.mode().tolist() == law.expected_rank().argsort().tolist()
+    entropy, error = law.entropy(40_000, torch.Generator().manual_seed(0))
+    assert abs(entropy - torch.stack([each.entropy()[0] for each in laws]).mean()) < 4 * error
+    assert 0 < error < 0.05
+    rank = law.sample(40_000, torch.Generator().manual_seed(0)).argsort(-1).double() + 1
+    assert torch.allclose(rank.mean(0), law.expected_rank(), atol=0.03)
+    t = torch.tensor([0.1, 0.5, 1.0])
+    want = torch.stack([(1 - t[:, None].double() ** each.log_w.exp()) for each in laws]).mean(0)
+    assert torch.allclose(shown.alpha(t), want, atol=1e-6)
