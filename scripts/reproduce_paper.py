@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench.common import QUICK, Run, run_all
 
 from ordo import plots
+from ordo.files import write_whole
 from ordo.progress import note
 from ordo.training.checkpoint import load, read
 from ordo.training.entry import Parser, command, job
-from ordo.training.provenance import write_whole
 
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}
 OBJECTIVES = ("time", "order", "dense")

@@ -24,6 +24,7 @@ from ordo.data import DataError, TableCodec, Vocabulary
 from ordo.data.columns import CategoricalColumn
 from ordo.data.decoding import Decoding, cells_of
 from ordo.data.frames import read_table, typed
+from ordo.files import write_whole
 from ordo.plots import save_trace_gif, trace_page
 from ordo.pretrained import open_model
 from ordo.progress import SamplingMeter
@@ -33,7 +34,6 @@ from ordo.schedules import ContentSchedule
 from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find
 from ordo.training.entry import command, job
-from ordo.training.provenance import write_whole
 from ordo.training.run import check_writable, quiet, set_threads
 
 TRACES = {".npz": 0, ".html": 8, ".gif": 1}  # suffix: sequences shown, of which every step is kept

@@ -31,13 +31,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from ordo import plots
+from ordo.files import write_whole
 from ordo.objectives import LawTooSharp
 from ordo.progress import clock, note
 from ordo.training.build import ConfigError
 from ordo.training.entry import Parser, command, job
 from ordo.training.errors import USER_ERRORS, first_line
 from ordo.training.module import TrainingDiverged
-from ordo.training.provenance import write_whole
 from ordo.training.run import check_report, check_writable, train
 
 try:

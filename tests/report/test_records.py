@@ -19,7 +19,13 @@ from ordo.schedules import FreeTable, Power
 
 def record(folder="outputs/a", config=None, data="set", split="val", **values):
     provenance = {"data": {"name": data, "seed": hash(str(folder)) % 7}}
-    return Record(folder, {"split": split}, config or {}, provenance, {name: np.asarray(v, dtype=float) for name, v in values.items()})
+    return Record(
+        folder,
+        {"split": split, "scored": f"{data} {split}"},
+        config or {},
+        provenance,
+        {name: np.asarray(v, dtype=float) for name, v in values.items()},
+    )
 
 
 def test_a_log_that_was_resumed(tmp_path):
@@ -47,7 +53,8 @@ def test_a_folder_without_a_report(tmp_path):
         (-20.0 * torch.arange(8), None, "all but fixed: left to right"),
         (20.0 * torch.arange(8), None, "all but fixed: right to left"),
         (0.5 * torch.arange(8), None, r"leans right to left; it is still random to \d\d%"),
-        (20.0 * torch.tensor([3, 0, 2, 1]), ["age", "sex", "job", "pay"], "all but fixed: columns age, job first, pay, sex last"),
+        (20.0 * torch.tensor([3, 0, 2, 1]), ["age", "sex", "job", "pay"], "all but fixed: positions age, job first, pay, sex last"),
+        (torch.linspace(0.3, -0.3, 64), None, "close to uniformly random, leaning left to right"),
     ],
 )
 def test_orders_in_words(log_w, labels, words):

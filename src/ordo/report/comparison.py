@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -40,13 +39,12 @@ def labels(records: list[Record]) -> list[str]:
 def same_sequences(a: Record, b: Record, key: str) -> bool:
     """Whether the values per sequence of two records belong to the same sequences, one by one."""
 
-    def identity(record: Record) -> Any:
-        data = {name: value for name, value in (record.provenance.get("data") or {}).items() if name != "seed"}
-        return data, record.report.get("split")
-
+    scored = a.report.get("scored")
+    if scored is None or scored != b.report.get("scored"):
+        return False
     rows = [r.values.get("exact_rows") for r in (a, b)]
     alike = key.endswith("nelbo") or (rows[0] is not None and rows[1] is not None and np.array_equal(rows[0], rows[1]))
-    return identity(a) == identity(b) and alike and key in a.values and key in b.values and a.values[key].shape == b.values[key].shape
+    return alike and key in a.values and key in b.values and a.values[key].shape == b.values[key].shape
 
 
 def paired(a: Record, b: Record, key: str) -> tuple[float, float] | None:
@@ -124,7 +122,8 @@ def comparison_page(runs: Mapping[str, Record], links: Mapping[str, str] | None 
     for i, (label, r) in enumerate(drawn.items()):
         words.append(f"{label}: {LABELS['own_nelbo']} {cell(r.report, 'own_nelbo', unit)} {unit_name(unit, r.report['unit'])}.")
         if "expected_rank" in r.values:
-            words[-1] += f" {in_words(r.values['expected_rank'], float(r.values.get('order_entropy', math.nan)), r.labels)}"
+            entropy = float(r.values.get("order_entropy", math.nan))
+            words[-1] += " " + in_words(r.values["expected_rank"], entropy, r.labels, r.report["unit"] == "column")
         if "alpha" in r.values:
             figure = plots.schedule_curves(r.values["t"], r.values["alpha"], r.labels)
             words_on_it = "The uppermost curve is decoded first; if all coincide, every order is equally probable."

@@ -44,17 +44,18 @@ def law_arrays(schedule: Schedule | AveragedSchedule, seed: int = 0) -> dict[str
     return arrays
 
 
-def in_words(expected_rank: np.ndarray, entropy: float, labels: Sequence[str] | None = None) -> str:
+def in_words(expected_rank: np.ndarray, entropy: float, labels: Sequence[str] | None = None, columns: bool = False) -> str:
     """One sentence on a law: how far it is from uniformly random orders, and which way it goes.
 
-    expected_rank (length,) from 1. entropy: nats, or NaN. labels: names of the positions, if they have any.
+    expected_rank (length,) from 1. entropy: nats, or NaN. labels: names of the positions, if they have any. columns: whether they are a
+    table's.
     """
     length = len(expected_rank)
     if length == 1:
         return "There is one position, and so one order."
     share = entropy / math.lgamma(length + 1)
     spread = expected_rank.max() - expected_rank.min()
-    if share > 0.995 or spread < 0.01 * length:
+    if spread < 0.01 * length and not share < 0.995:
         return "All decoding orders are equally probable: tokens are decoded in uniformly random order."
     slope = float(spearmanr(expected_rank, np.arange(length))[0])  # type: ignore[arg-type]
     by_rank = np.argsort(expected_rank, kind="stable")
@@ -62,12 +63,14 @@ def in_words(expected_rank: np.ndarray, entropy: float, labels: Sequence[str] | 
         way = "left to right" if slope > 0 else "right to left"
     else:
         names = labels or [str(i) for i in range(length)]
-        what = "columns" if labels else "positions"
+        what = "columns" if columns else "positions"
         some = min(3, length // 2)
         first, last = (", ".join(str(names[i]) for i in part) for part in (by_rank[:some], by_rank[-some:]))
         way = f"{what} {first} first, {last} last"
     if share != share:
         return f"The order of decoding leans {way}."
+    if share > 0.98:
+        return f"The order of decoding is close to uniformly random, leaning {way}."
     if share < 0.05:
         return f"The order of decoding is all but fixed: {way}."
     return f"The order of decoding leans {way}; it is still random to {share:.0%} of the entropy of uniformly random orders."

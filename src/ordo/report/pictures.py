@@ -64,11 +64,13 @@ def likelihood_pictures(record: Record) -> list[Picture]:
     """Loss by number revealed, by position, of many orders; and the best step sizes."""
     report, values, out = record.report, record.values, []
     curves = {name: (c["nats"], c["standard_error"]) for name, c in report["loss_by_revealed"].items()}
+    equal = len(report["loss_by_revealed"]["own"]["nats"]) == report["length"]  # all sequences have as many tokens to decode
+    area = "The area below a curve is the NELBO under that law. " if equal else "Every point is a mean over the sequences that get so far. "
     out.append(
         Picture(
             "loss_by_revealed",
             plots.loss_by_revealed({f"{name} orders": pair for name, pair in curves.items()}),
-            "Loss of the next token against the number of tokens that stand already. The area below a curve is the NELBO under that law. "
+            f"Loss of the next token against the number of tokens that stand already. {area}"
             "Where the model's own orders lie below uniform ones, its order makes the next token easier to say.",
         )
     )
@@ -96,7 +98,7 @@ def likelihood_pictures(record: Record) -> list[Picture]:
             )
     profile = torch.tensor([x for x in report["loss_by_revealed"]["uniform"]["nats"] if x is not None], dtype=torch.float64)
     length = len(profile)
-    if 4 <= length <= 1024 and bool(torch.isfinite(profile).all()):
+    if equal and 4 <= length <= 1024 and bool(torch.isfinite(profile).all()):
         calls = sorted({max(2, length // 16), max(2, length // 8), max(2, length // 4), max(2, length // 2)})
         sizes = {k: best_sizes(profile, k) for k in calls}
         kl = {k: factorisation_kl(profile, s) for k, s in sizes.items()}
@@ -140,8 +142,8 @@ def training_pictures(record: Record) -> list[Picture]:
             Picture(
                 "gradient_signal",
                 plots.gradient_signal(signal["step"], signal["variance"], signal["signal_to_noise"]),
-                "Variance of the schedule's gradient, and its signal-to-noise ratio: below 1 the order moves more by chance than by what "
-                "is learned.",
+                "Variance of the schedule's gradient, and its signal-to-noise ratio: about 1 where there is noise alone, 2 where "
+                "there is as much signal.",
             )
         )
     return out

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from ordo import plots
 from ordo.data.module import Batch
+from ordo.files import write_whole
 from ordo.objectives.output import is_learned
 from ordo.randomness import seeded_generator
 from ordo.samplers import own_sampler, sample
@@ -170,7 +171,8 @@ class OrderHistory(L.Callback):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         ranks, entropies = np.array(self.ranks), np.array(self.entropies)
-        np.savez(self.folder / "order_over_training.npz", step=np.array(self.steps), expected_rank=ranks, entropy=entropies)
+        arrays = {"step": np.array(self.steps), "expected_rank": ranks, "entropy": entropies}
+        write_whole(self.folder / "order_over_training.npz", lambda path: np.savez(path, **arrays))  # type: ignore[arg-type]
         labels = _labels(trainer)
         plots.save(self._over_training(labels), self.folder / "pictures" / "order_over_training.png")
         picture = order_picture(_shown(trainer, pl_module), _order_generator(pl_module), labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +31,7 @@ from ordo.report.numbers import unit_name
 from ordo.report.order import law_arrays
 from ordo.report.page import Link
 from ordo.samplers import Trace, own_sampler, sample_batches
-from ordo.training.build import ConfigError, build
+from ordo.training.build import ConfigError, build, first_line
 from ordo.training.module import OrderDiffusion
 from ordo.training.pictures import shown
 from ordo.training.quality import FEWEST
@@ -41,12 +43,15 @@ MANY = {True: (64, 100), False: (16, 8)}
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of one model on one split. orders: None where they were not asked for. trace: of the samples, on the CPU, with the history of the
-    first rows; None for no samples. table: the samples of a table, whose numbers are drawn from their bins. quality: metric -> name ->
-    value. seconds: of every part.
+    """Of one model on one split.
+
+    scored: checksum of the sequences whose likelihoods were taken, with what is given and padded. orders: None where they were not asked
+    for. trace: of the samples, on the CPU, with the history of the first rows; None for no samples. table: the samples of a table, whose
+    numbers are drawn from their bins. quality: metric -> name -> value. seconds: of every part.
     """
 
     split: str
+    scored: str
     report: LikelihoodReport
     orders: ManyOrders | None
     order_sequences: int
@@ -118,6 +123,7 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
         seconds[name] = time.perf_counter() - begun
         return result
 
+    scored = hashlib.md5(b"".join(x.numpy().tobytes() for x in evenly(split_of(data, settings), settings.sequences) if x is not None))
     report = timed("likelihoods", lambda: evaluate(module, data, settings, progress))
     rows, device = split_of(data, settings), module.device
     orders, sequences = MANY[module.denoiser.order_causal]
@@ -135,8 +141,17 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
         trace = timed("sampling", lambda: draw(module, rows, settings))
         table = data.codec.decode(trace.tokens, seed=settings.seed) if isinstance(data, TableData) else None
         metrics = {name: build(node, f"metrics.{name}") for name, node in (settings.get("metrics") or {}).items() if node is not None}
-        quality = timed("metrics", lambda: {name: dict(metric(trace, rows, data)) for name, metric in metrics.items()})
-    return Evaluation(settings.split, report, many, len(batch.tokens), trace, table, quality, seconds)
+        quality = timed("metrics", lambda: {name: measured(name, metric, trace, rows, data) for name, metric in metrics.items()})
+    return Evaluation(settings.split, scored.hexdigest(), report, many, len(batch.tokens), trace, table, quality, seconds)
+
+
+def measured(name: str, metric: Callable[..., Any], trace: Trace, rows: Rows, data: SequenceData) -> dict[str, float]:
+    """What a metric says of the samples; nothing, and a line on standard error, where it fails: likelihoods are there by then."""
+    try:
+        return dict(metric(trace, rows, data))
+    except Exception as error:
+        print(f"metrics.{name} failed: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
+        return {}
 
 
 def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
@@ -157,9 +172,14 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
     folder.mkdir(parents=True, exist_ok=True)
     schedule = shown(module.schedule, data.val_set)
     arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(schedule)
-    out: dict[str, Any] = done.report.as_dict() | {"split": done.split, "labels": data.labels, "precedence": data.precedence}
+    out: dict[str, Any] = done.report.as_dict() | {
+        "split": done.split,
+        "scored": done.scored,
+        "labels": data.labels,
+        "precedence": data.precedence,
+    }
     if data.precedence and "precedence" in arrays:
-        out["edges_kept"] = float(np.mean([arrays["precedence"][i, j] for i, j in data.precedence]))
+        out["precedence_kept"] = float(np.mean([arrays["precedence"][i, j] for i, j in data.precedence]))
     if done.orders is not None:
         arrays |= {"order_nll_uniform": done.orders.uniform.numpy(), "order_nll_own": done.orders.own.numpy()}
         out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
@@ -193,15 +213,18 @@ def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
         return []
     real, kinds = data.frames["train"], data.codec.kinds
     names = list(kinds)
-    return [
+    pictures = [
         Picture("marginals", plots.marginals(real, drawn, names, kinds), "Every column: sampled rows beside the training rows.", wide=True),
-        Picture(
-            "pair_difference",
-            plots.pair_difference(np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names),
-            "Pairs of columns: difference between how strongly they depend on each other in samples and in training rows. The darker, the "
-            "further apart.",
-        ),
     ]
+    if len(names) > 1:
+        pictures.append(
+            Picture(
+                "pair_difference",
+                plots.pair_difference(np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names),
+                "Pairs of columns: how far their dependence in samples is from that in training rows. The darker, the further apart.",
+            )
+        )
+    return pictures
 
 
 def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, seed: int) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ordo import plots
+from ordo.files import write_whole
 from ordo.training.pictures import log_picture
 
 
@@ -115,11 +116,8 @@ class GradientSignal(L.Callback):
         if not trainer.is_global_zero or not self.steps:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            self.folder / "gradient_signal.npz",
-            step=np.array(self.steps),
-            variance=np.array(self.variance),
-            signal_to_noise=np.array(self.signal_to_noise),
-        )
+        lists = {"step": self.steps, "variance": self.variance, "signal_to_noise": self.signal_to_noise}
+        arrays: dict[str, Any] = {name: np.array(values) for name, values in lists.items()}
+        write_whole(self.folder / "gradient_signal.npz", lambda path: np.savez(path, **arrays))
         if self.pictures:
             self._draw(trainer, [])

@@ -75,7 +75,7 @@ def sampled_loss_by_revealed(
     """Loss of the next token under the law's orders against the number revealed before it, of a bidirectional denoiser, in one call of
     ``rows`` rows: every row has one number, and they are spread evenly.
 
-    Returns mean number revealed and mean loss (nats) of ``bins`` groups of as many rows each: (bins,) float64, on the CPU.
+    Returns mean number revealed and mean loss (nats) of ``bins`` groups of about as many rows each: (bins,) float64, on the CPU.
     """
     n, length = batch.tokens.shape
     device = batch.tokens.device
@@ -93,9 +93,8 @@ def sampled_loss_by_revealed(
     settled = rank < (n_known + k)[:, None]
     settled = settled if fixed is None else settled | fixed
     cost = set_cost(denoiser, tokens.masked_fill(~settled, denoiser.mask_id), tokens, next_token, lengths).sum(1)
-    at = k.double().argsort(stable=True)
-    groups = at[: rows - rows % bins].view(min(bins, rows), -1)
-    return k[groups].double().mean(1).cpu(), cost[groups].mean(1).cpu()
+    groups = k.argsort(stable=True).tensor_split(min(bins, rows))
+    return torch.stack([k[g].double().mean() for g in groups]).cpu(), torch.stack([cost[g].mean() for g in groups]).cpu()
 
 
 def loss_picture(module: Any, batch: Batch) -> Figure:

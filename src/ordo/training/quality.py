@@ -18,7 +18,7 @@ class SampleQuality:
     Tables: Shape and Trend of ``ordo.metrics`` against the training rows (1 is best), and those of the split's own rows. Tasks with a
     known law: share of samples that the law can produce, mean log p of those under the law (nats). Sudokus: share solved. Other
     sequences: n-gram divergence (Jensen-Shannon, nats, 0 is best) from the split, beside that of as many real sequences, and entropy of
-    single tokens (nats); not for documents, whose lengths differ. Nothing for fewer than 100 samples.
+    single tokens (nats); not for documents, whose lengths differ. Nothing for fewer than 100 samples, or real sequences on either side.
     """
 
     def __call__(self, samples: Trace, real: Rows, data: SequenceData) -> dict[str, float]:
@@ -30,7 +30,7 @@ class SampleQuality:
             kinds, train = data.codec.kinds, data.frames["train"]
             drawn, held_out = (data.codec.decode(rows, seed=0) for rows in (tokens, real.tokens[:n].long()))
             out = {}
-            for name, measure in (("shape", shape), ("trend", trend)):
+            for name, measure in (("shape", shape), ("trend", trend))[: len(kinds)]:  # Trend is of pairs of columns
                 out[name] = measure(train, drawn, kinds)
                 out[f"{name}_of_real_rows"] = measure(train, held_out, kinds)
             return out
@@ -44,8 +44,10 @@ class SampleQuality:
             return {"solved": right.all(1).double().mean().item()}
         if real.lengths is not None or real.known is not None:
             return {}
-        whole = real.tokens.long()
-        half = min(n, len(whole) // 2)
+        half = min(n, len(real) // 2)
+        if half < FEWEST:
+            return {}
+        whole = real.tokens[: 2 * half].long()
         out = {}
         for size in range(1, min(4, data.length) + 1):
             out[f"{size}gram_divergence"] = ngram_divergence(tokens[:half], whole[:half], size)

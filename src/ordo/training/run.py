@@ -129,7 +129,7 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
 def keep_old(trainer: L.Trainer, folder: Path) -> None:
     """Renames what an earlier run in the same folder left: a metrics.csv, which Lightning's CSVLogger would delete, and how it ended."""
     logs = [Path(logger.log_dir) / "metrics.csv" for logger in trainer.loggers if isinstance(logger, CSVLogger)]
-    for old in (*logs, folder / "report.json", folder / "diverged.json"):
+    for old in (*logs, *(folder / name for name in ("report.json", "report.html", "compare.html", "diverged.json"))):
         if old.is_file():
             numbered = (old.with_name(f"{old.stem}_{i}{old.suffix}") for i in itertools.count(1))
             old.rename(next(path for path in numbered if not path.exists()))
