@@ -25,6 +25,7 @@ from ordo.training.provenance import git_commit, write_json
 T = TypeVar("T")
 Run = tuple[str, list[str]]  # experiment and overrides of ``python train.py experiment=... overrides``
 QUICK = ["steps=20", "validate_every=10", "report.sequences=32", "report.exact_sequences=8", "report.draws=2", "report.importance_draws=2"]
+QUICK += ["report.page=false", "report.orders=0", "report.samples=0"]
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
 
 
