@@ -16,7 +16,7 @@ from tiny_runs import call
 
 from ordo.data import Addition, SudokuData, TableData, TaskData
 from ordo.data.module import Rows
-from ordo.report import Section, cell, read_record, render, run_page
+from ordo.report import LABELS, Section, cell, read_record, render, run_page
 from ordo.report.page import Folded, Grid, Lines, Terms, Text
 from ordo.samplers import Trace
 from ordo.training import SampleQuality
@@ -107,6 +107,10 @@ def test_the_numbers_are_those_of_the_report(runs):
     own, other = (json.loads((runs / "text" / part / "report.json").read_text()) for part in ("", "compared_with"))
     for key, label in (("own_nelbo", "NELBO, own order law"), ("mode_exact", "exact -log p, mode order")):
         assert [label, cell(own, key, "bits_per_token"), cell(other, key, "bits_per_token")] in page.rows
+    for key, label in LABELS.items():  # written out, not by the function that writes the page
+        shown = [r["estimates"][key] for r in (own, other)]
+        cells = [f"{e['nats'] / 8 / math.log(2):.4f} ± {e['standard_error'] / 8 / math.log(2):.4f}" for e in shown]
+        assert [label, *cells] in page.rows
     assert ["optimiser steps", "4"] in page.rows
     assert ["parameters", f"{own['parameters']:,}"] in page.rows
     drawn = (runs / "text" / "drawn.txt").read_text().splitlines()

@@ -20,7 +20,7 @@ WORDS = {
     "order of decoding": "A masked diffusion model starts from masks alone and reveals its tokens one after another; which position "
     "comes next is drawn from the order law.",
     "order law": "The probability of every order. ordo can learn it: one noise schedule a position, which decides who comes first.",
-    "mode order": "The most probable order under the law.",
+    "mode order": "The most probable order under the law; of a law without a closed form the order of the mean ranks.",
     "-log p, nats, bits": "How surprising data are to the model: the lower, the better it knows them. 1 bit is .693 nats.",
     "NELBO": "Negative evidence lower bound: the mean over orders of -log p in that order. An upper bound on -log p of the model "
     "that draws its order from the law.",
