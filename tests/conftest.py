@@ -4,6 +4,7 @@ import itertools
 import os
 
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("WANDB_SILENT", "true")  # read once a process, so no test can change it
 
 import pytest
 import torch

@@ -68,6 +68,7 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
         stop(error)
     finally:
         restore(full)
+        _state.update(config=None, hydra=False)  # a job that is called as a function, later in this process, is none of Hydra's
 
 
 def stop(error: BaseException) -> NoReturn:
