@@ -1,7 +1,8 @@
 """Likelihoods of a denoiser under a law that depends on the tokens, see ``ordo.schedules.ContentSchedule``: what its jump chain says of x.
 
 The chain's p(x) = sum over orders of p(x, pi), and its forward law given x is a proposal of orders, q(pi | x). All values are nats per
-sequence and without gradients. All raise ValueError for an order-causal denoiser and for a schedule that does not depend on the tokens.
+sequence and without gradients. All raise ValueError for a schedule that does not depend on the tokens, and for an order-causal denoiser
+with one that has u. Of an order-causal denoiser an order costs one call, and p(x, pi) depends on all of the order, not on sets alone.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ordo.likelihood.exact import SUBSET_LENGTH, ExactLikelihood
-from ordo.objectives.content import BOUNDS, check_content, present_positions, reverse_step, step_terms
+from ordo.objectives.content import BOUNDS, check_content, order_terms, present_positions, rates_along, reverse_step, step_terms
 from ordo.objectives.content_order import prefix_terms
+from ordo.objectives.output import order_cost
 from ordo.order import PlackettLuce, arrange, not_decoded, only_decoded, there
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
@@ -32,7 +34,8 @@ def content_nelbo(
 ) -> Tensor:
     """An unbiased estimate of the NELBO of each sequence, bound jump <= rate (see ``ContentOrderSpace``): (batch,) float64.
 
-    tokens (batch, length); spends ``draws`` denoiser rows a sequence, each with a stratified number of revealed tokens. known
+    tokens (batch, length); spends ``draws`` denoiser rows a sequence, each with a stratified number of revealed tokens, or of an
+    order-causal denoiser whole orders. known
     (batch, length) bool: of the other positions given these. lengths (batch,): later positions are padding.
     """
     check_content(denoiser, schedule, "content_nelbo")
@@ -40,6 +43,12 @@ def content_nelbo(
     random, (batch, length) = random or StepRandom(), tokens.shape
     law = schedule.law(tokens, present_positions(lengths, length))
     u = random.uniform(draws, batch, length, tokens.device).flatten(0, 1)
+    if denoiser.order_causal:
+        laws, many = PlackettLuce(law.log_w.repeat(draws, 1)), None if lengths is None else lengths.repeat(draws)
+        given = None if known is None else known.repeat(draws, 1)
+        order = laws.draw(u, given, many).order
+        cost, velocity = order_terms(denoiser, schedule, laws, tokens.repeat(draws, 1), order, bound, given, many)
+        return (cost + velocity).sum(-1).view(draws, batch).mean(0)
     # Row d * batch + b: the draws of one sequence lie 1/draws apart, so they spread evenly over the numbers of revealed positions.
     spread = random.stratified(draws * batch, tokens.device)
     terms, *_ = prefix_terms(denoiser, schedule, law, tokens, spread, u, bound, known, lengths)
@@ -55,7 +64,7 @@ def content_order_log_prob(
     known: Tensor | None = None,
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """log p(x, pi) of the jump chain: positions and tokens, (batch,) float64, by ``length`` calls.
+    """log p(x, pi) of the jump chain: positions and tokens, (batch,) float64, by ``length`` calls, of an order-causal denoiser one.
 
     tokens (batch, length), order (length,) or (batch, length), of which known (batch, length) positions are taken out to the front and
     those beyond lengths (batch,) to the end.
@@ -65,6 +74,11 @@ def content_order_log_prob(
     known = there(known, lengths)
     fixed = not_decoded(known, lengths, length)
     order = arrange(order.expand_as(tokens), known, lengths)
+    if denoiser.order_causal:
+        log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths)
+        log_total = log_r.masked_fill(~masked, -torch.inf).logsumexp(-1)
+        chosen = log_r.gather(-1, order[..., None])[..., 0] - log_total - order_cost(denoiser, tokens, order)
+        return only_decoded(chosen, known, lengths).sum(-1)
     rank, steps = order.argsort(-1), []
     for i in range(length):
         masked = rank >= i if fixed is None else (rank >= i) & ~fixed
@@ -89,7 +103,7 @@ def content_importance_bound(
     """log of the mean over k orders of p(x, pi_k) / q(pi_k | x), pi_k ~ q, for k = 1..draws: (batch, draws) float64 nats.
 
     A lower bound on log p(x) in expectation (Burda et al. 1509.00519): minus the NELBO of bound jump for k = 1, rising in k and tending to
-    log p(x). known, lengths: as of ``content_nelbo``. Costs ``length`` calls an order.
+    log p(x). known, lengths: as of ``content_nelbo``. Costs ``length`` calls an order, of an order-causal denoiser one.
     """
     check_content(denoiser, schedule, "content_importance_bound")
     (batch, length), ratios = tokens.shape, []
@@ -107,9 +121,9 @@ def content_subset_likelihood(denoiser: Any, schedule: ContentSchedule, tokens: 
     """Exact NELBO of either bound and exact log p(x) (``log_mixture``), by a DP over the 2^length revealed sets; length <= 14.
 
     P(S is visited and x_S) goes from S to S + l by the chain's rho_l / W times the token's probability. tokens (batch, length), one
-    sequence at a time. Raises ValueError for longer sequences.
+    sequence at a time. Raises ValueError for longer sequences and for an order-causal denoiser.
     """
-    check_content(denoiser, schedule, "content_subset_likelihood")
+    check_content(denoiser, schedule, "content_subset_likelihood", sets=True)
     _check_bound(bound)
     length, device = tokens.shape[1], tokens.device
     if length > SUBSET_LENGTH:

@@ -1,5 +1,6 @@
-"""Three estimators of one NELBO and of its gradients; two for laws that depend on the tokens."""
+"""Three estimators of one NELBO and of its gradients; three for laws that depend on the tokens."""
 
+from ordo.objectives.content_dense import ContentDense
 from ordo.objectives.content_order import ContentOrderSpace
 from ordo.objectives.content_time import ContentTimeSpace
 from ordo.objectives.dense import Dense
@@ -8,5 +9,6 @@ from ordo.objectives.output import LawTooSharp, Objective, ObjectiveOutput
 from ordo.objectives.time_space import TimeSpace
 
 __all__ = [
-    "ContentOrderSpace", "ContentTimeSpace", "Dense", "LawTooSharp", "Objective", "ObjectiveOutput", "OrderSpace", "TimeSpace",
+    "ContentDense", "ContentOrderSpace", "ContentTimeSpace", "Dense", "LawTooSharp", "Objective", "ObjectiveOutput", "OrderSpace",
+    "TimeSpace",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the two objectives of laws that depend on the tokens share: one step of the reverse process, and the cost of its rates."""
+"""What the objectives of laws that depend on the tokens share: a step of the reverse process or all steps of an order, and their cost."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ordo.objectives.output import scatter, set_cost, static_shapes
-from ordo.order import PlackettLuce, absent
+from ordo.objectives.output import order_cost, scatter, set_cost, static_shapes
+from ordo.order import PlackettLuce, absent, not_decoded, only_decoded
 from ordo.schedules import ContentSchedule
 
 BOUNDS = ("jump", "rate")
 
 
-def check_content(denoiser: Any, schedule: Any, what: str) -> None:
-    """Raises ValueError for an order-causal denoiser, and for a schedule that does not depend on the tokens."""
-    if denoiser.order_causal:
-        raise ValueError(
-            f"{what} needs a bidirectional denoiser: the reverse law depends on the revealed set, and an order-causal one sees an order"
-        )
+def check_content(denoiser: Any, schedule: Any, what: str, sets: bool = False) -> None:
+    """Raises ValueError for a schedule that does not depend on the tokens, and for an order-causal denoiser where ``sets`` are asked for or
+    the law needs them.
+    """
     if not isinstance(schedule, ContentSchedule):
         raise ValueError(
             f"{what} is for laws that depend on the tokens (schedule=per_vocabulary or per_context); {type(schedule).__name__} does not: "
             "use objective time, order or dense"
+        )
+    if denoiser.order_causal and sets:
+        raise ValueError(f"{what} needs a bidirectional denoiser: it sums over revealed sets, and an order-causal one sees an order")
+    if denoiser.order_causal and schedule.log_u() is not None:
+        raise ValueError(
+            f"the rates of {type(schedule).__name__} need the distributions of all masked tokens at every step, which an order-causal "
+            "denoiser does not give at once: use denoiser=bidirectional"
         )
 
 
@@ -89,3 +94,39 @@ def step_terms(law: PlackettLuce, cost: Tensor, log_rate: Tensor, masked: Tensor
         log_ratio = log_total - log_w.masked_fill(~masked, -torch.inf).masked_fill(none, 0.0).logsumexp(-1, keepdim=True)
         gap = gap + torch.expm1(log_ratio) - log_ratio
     return p * torch.where(masked, cost + gap, 0.0), (p * torch.where(masked, gap, 0.0)).sum(-1)
+
+
+def order_terms(
+    denoiser: Any,
+    schedule: ContentSchedule,
+    law: PlackettLuce,
+    tokens: Tensor,
+    order: Tensor,
+    bound: str,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Along orders of an order-causal denoiser: cost of each token and velocity of each step, by rank, (n, length) float64, whose sum is the
+    bound given the order; as of ``step_terms``, with what was revealed in the order it was.
+
+    law: of each of the tokens (n, length); order (n, length), arranged.
+    """
+    n, length = order.shape
+    cost = only_decoded(order_cost(denoiser, tokens, order), known, lengths)
+    log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths)
+    laws = PlackettLuce(law.log_w.repeat_interleave(length, 0))
+    rows = [x.flatten(0, 1) for x in (torch.zeros_like(log_r), log_r, masked)]
+    velocity = step_terms(laws, *rows, bound)[1].view(n, length)
+    return cost, only_decoded(velocity, known, lengths)
+
+
+def rates_along(
+    schedule: ContentSchedule, tokens: Tensor, order: Tensor, mask_id: int, known: Tensor | None = None, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """log r, 0 where not masked, and what is masked still, at every rank of orders (n, length): (n, length ranks, length) each."""
+    length = order.shape[1]
+    masked = order.argsort(-1)[:, None] >= torch.arange(length, device=order.device)[:, None]
+    fixed = not_decoded(known, lengths, length)
+    masked = masked if fixed is None else masked & ~fixed[:, None]
+    log_r = schedule.log_r_along(tokens, order, mask_id, present_positions(lengths, length))
+    return torch.where(masked, log_r, 0.0), masked

@@ -54,7 +54,7 @@ class ContentOrderSpace(nn.Module):
 
         Raises ValueError for an order-causal denoiser, a schedule that does not depend on the tokens, or draws < 2 with a learned one.
         """
-        check_content(denoiser, schedule, "objective content_order")
+        check_content(denoiser, schedule, "objective content_order", sets=True)
         if is_learned(schedule):
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
         batch, length = tokens.shape

@@ -59,7 +59,7 @@ class ContentTimeSpace(nn.Module):
         Raises ValueError for an order-causal denoiser, a schedule that does not depend on the tokens, or draws < 2 with a learned one;
         LawTooSharp (looked for on the CPU) if a position of this batch is masked with a probability below 1e-3 even at t = 1 - 1e-6.
         """
-        check_content(denoiser, schedule, "objective content_time")
+        check_content(denoiser, schedule, "objective content_time", sets=True)
         if is_learned(schedule):
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
         batch, length = tokens.shape

@@ -6,12 +6,13 @@ from ordo.schedules.content import ContentSchedule, OrderPosterior, PerContext, 
 from ordo.schedules.fixed_order import GivenOrder
 from ordo.schedules.kumaraswamy import Kumaraswamy
 from ordo.schedules.networks import FreeTable, PositionNetwork
+from ordo.schedules.pooled import PooledNetwork
 from ordo.schedules.power import Power
 from ordo.schedules.token_network import LogBound, NormSig, TokenNetwork
 from ordo.schedules.univariate import Cosine, Geometric, Linear, LogLinear, Polynomial
 
 __all__ = [
     "ArrivalTimes", "AveragedLaw", "AveragedSchedule", "ContentSchedule", "Cosine", "FreeTable", "Geometric", "GivenOrder", "Kumaraswamy",
-    "Linear", "LogBound", "LogLinear", "NormSig", "OrderPosterior", "PerContext", "PerVocabulary", "Polynomial", "PositionNetwork",
-    "Power", "Schedule", "TokenNetwork",
+    "Linear", "LogBound", "LogLinear", "NormSig", "OrderPosterior", "PerContext", "PerVocabulary", "Polynomial", "PooledNetwork",
+    "PositionNetwork", "Power", "Schedule", "TokenNetwork",
 ]  # fmt: skip

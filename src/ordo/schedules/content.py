@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.order import PlackettLuce
+from ordo.schedules.pooled import PooledNetwork
 from ordo.schedules.token_network import LogBound, NormSig
 
 
@@ -38,6 +39,16 @@ class ContentSchedule(nn.Module):
         """log r of partly masked tokens, meaningful where masked."""
         raise TypeError(f"{type(self).__name__} must define log_r(tokens, present)")
 
+    def log_r_along(self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None) -> Tensor:
+        """log r after each prefix of orders (n, length) of clean tokens: (n, length ranks, length) float64, [:, i] after i are revealed.
+
+        ``length`` rows a sequence go through ``log_r``; a subclass that knows better overrides it.
+        """
+        n, length = order.shape
+        hidden = order.argsort(-1)[:, None] >= torch.arange(length, device=order.device)[:, None]
+        rows = torch.where(hidden, mask_id, tokens[:, None]).flatten(0, 1)
+        return self.log_r(rows, None if present is None else present.repeat_interleave(length, 0)).view(n, length, length)
+
     def log_u(self) -> Tensor | None:
         """log u (vocab,) float64; None: u = 1, which spares the logits of all other tokens."""
         return None
@@ -46,7 +57,7 @@ class ContentSchedule(nn.Module):
         """The forward law of orders given clean tokens: one for each of the n rows. Raises ValueError without tokens."""
         if tokens is None:
             raise ValueError(
-                f"the order law of {type(self).__name__} depends on the tokens: train it with objective content_order or content_time, "
+                f"the order law of {type(self).__name__} depends on the tokens: train it with objective content_order, content_time or content_dense, "
                 "decode with sampler by_rates, and measure it with ordo.likelihood.content_nelbo"
             )
         return PlackettLuce(self.log_w(tokens, present))
@@ -80,7 +91,8 @@ class PerContext(ContentSchedule):
 
     Args:
         forward_network, reverse_network: modules that take (tokens (n, length), present (n, length) bool or None) -> (n, length), such as
-            ``TokenNetwork``; they must share nothing with the denoiser: the law would move what it is learned from.
+            ``TokenNetwork`` or ``PooledNetwork``, which as a reverse network gives all prefixes of an order at once; they must share
+            nothing with the denoiser: the law would move what it is learned from.
         bounds: from a network's numbers to log weights, for both: ``NormSig`` (None: LoMDM's), or ``LogBound``.
     """
 
@@ -94,6 +106,12 @@ class PerContext(ContentSchedule):
 
     def log_r(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
         return self._bounded(self.reverse_network, tokens, present)
+
+    def log_r_along(self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None) -> Tensor:
+        if not isinstance(self.reverse_network, PooledNetwork):
+            return super().log_r_along(tokens, order, mask_id, present)
+        raw = self.reverse_network.along(tokens, order).double()
+        return self.bounds(raw, None if present is None else present[:, None])
 
     def _bounded(self, network: nn.Module, tokens: Tensor, present: Tensor | None) -> Tensor:
         raw = network(tokens, present)
