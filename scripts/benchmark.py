@@ -2,6 +2,7 @@
 
     python scripts/benchmark.py nae --seeds 5            order found on latents-and-observations, nats above the exact entropy
     python scripts/benchmark.py text --text8 FILE        bits/char of random, learned and left-to-right orders
+    python scripts/benchmark.py content --text8 FILE     bits/char of laws of positions and of laws that depend on the tokens
     python scripts/benchmark.py pace --text8 FILE        time to quality: rows and seconds until time-space training's final bits/char
     python scripts/benchmark.py structure --seeds 5      learned orders against the direction of random Bayesian networks
     python scripts/benchmark.py variance --text8 FILE    variance of the gradient in log w, three estimators, equal denoiser rows
@@ -25,13 +26,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench import nae, oracle, pace, quality, sampling, steps, structure, sudoku, tables, text, throughput, tokenise, variance
+from bench import content, nae, oracle, pace, quality, sampling, steps, structure, sudoku, tables, text, throughput, tokenise, variance
 
 from ordo.training.entry import Parser, command, job
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
-BENCHMARKS |= {"tokenise": tokenise}
+BENCHMARKS |= {"tokenise": tokenise, "content": content}
 
 
 def main() -> None:

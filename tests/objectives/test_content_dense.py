@@ -1,4 +1,4 @@
-"""Laws that depend on the tokens with an order-causal denoiser: dense objective, likelihoods, samples, all against enumeration of orders."""
+"""Laws that depend on the tokens with an order-causal denoiser: objective, likelihoods, samples, against enumeration of orders."""
 
 import itertools
 

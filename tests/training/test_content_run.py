@@ -22,8 +22,13 @@ REPORT += "page: true, metrics: {}, batch_size: 8, seed: 0}"
 TOKENS = torch.randint(VOCAB, (5, LENGTH), generator=torch.Generator().manual_seed(0))
 
 
-def test_a_run_leaves_what_others_leave(tmp_path, monkeypatch, capfd):
-    plan = [*PARTS, "schedule=per_context", "objective=content_order", *SMALL_NETWORKS, *STEPS, "callbacks.order.every=2"]
+BIDIRECTIONAL = ["schedule=per_context", "objective=content_order", "denoiser=bidirectional", *SMALL_NETWORKS]
+CAUSAL = ["schedule=order_posterior", "objective=content_dense", "denoiser=order_causal", *SMALL_NETWORKS]
+
+
+@pytest.mark.parametrize("parts", [BIDIRECTIONAL, CAUSAL], ids=["bidirectional", "order_causal"])
+def test_a_run_leaves_what_others_leave(parts, tmp_path, monkeypatch, capfd):
+    plan = [*NAE, *parts, *STEPS, "callbacks.order.every=2"]
     plan += ["callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}", "optimizer.entropy_bonus=0.1"]
     plan += ["optimizer.entropy_steps=5"]
     result = run(tmp_path / "run", *plan, REPORT)
@@ -48,7 +53,9 @@ def test_a_run_leaves_what_others_leave(tmp_path, monkeypatch, capfd):
     assert status == 0, err
 
 
-@pytest.mark.parametrize("parts", [["schedule=per_vocabulary", "objective=content_time"], ["schedule=per_context", *SMALL_NETWORKS]])
+@pytest.mark.parametrize(
+    "parts", [["schedule=per_vocabulary", "objective=content_time"], ["schedule=per_context", *SMALL_NETWORKS], CAUSAL]
+)
 def test_a_killed_run_goes_on_as_if_nothing_had_been(parts, tmp_path):
     plan = [*PARTS, "objective=content_order", *parts, *STEPS]
     run(tmp_path / "whole", *plan)

@@ -106,8 +106,8 @@ def order_terms(
     known: Tensor | None = None,
     lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Along orders of an order-causal denoiser: cost of each token and velocity of each step, by rank, (n, length) float64, whose sum is the
-    bound given the order; as of ``step_terms``, with what was revealed in the order it was.
+    """Along orders of an order-causal denoiser: cost of each token and velocity of each step, by rank, (n, length) float64, whose sum is
+    the bound given the order; as of ``step_terms``, with what was revealed in the order it was.
 
     law: of each of the tokens (n, length); order (n, length), arranged.
     """

@@ -57,8 +57,8 @@ class ContentSchedule(nn.Module):
         """The forward law of orders given clean tokens: one for each of the n rows. Raises ValueError without tokens."""
         if tokens is None:
             raise ValueError(
-                f"the order law of {type(self).__name__} depends on the tokens: train it with objective content_order, content_time or content_dense, "
-                "decode with sampler by_rates, and measure it with ordo.likelihood.content_nelbo"
+                f"the order law of {type(self).__name__} depends on the tokens: train it with objective content_order, content_time or "
+                "content_dense, decode with sampler by_rates, and measure it with ordo.likelihood.content_nelbo"
             )
         return PlackettLuce(self.log_w(tokens, present))
 

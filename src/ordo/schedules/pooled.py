@@ -44,7 +44,8 @@ class PooledNetwork(nn.Module):
 
     def along(self, tokens: Tensor, order: Tensor) -> Tensor:
         """[:, i] is ``forward`` after the first i of ``order`` are revealed: tokens, order (n, length) -> (n, length ranks, length)."""
-        features = self.features(tokens.clamp(max=self.mask_id - 1)).gather(1, order[..., None].expand(-1, -1, self.norm.normalized_shape[0]))
+        features = self.features(tokens.clamp(max=self.mask_id - 1))
+        features = features.gather(1, order[..., None].expand_as(features))
         before = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1].cumsum(1)], 1)
         return self.read_out(before)
 

@@ -108,7 +108,8 @@ def loss_picture(module: Any, batch: Batch) -> Figure:
     if denoiser.order_causal:
         curves = {}
         for name, law in laws.items():
-            loss, _ = loss_by_rank(denoiser, law, batch.tokens, seeded_generator(device, module.seed, 0, -8), **batch.given)
+            of_rows = law_of(law, batch.tokens, batch.lengths)
+            loss, _ = loss_by_rank(denoiser, of_rows, batch.tokens, seeded_generator(device, module.seed, 0, -8), **batch.given)
             curve = mean_and_error(loss)
             reached = sum(value == value for value in curve["nats"])
             curves[name] = (curve["nats"][:reached], curve["standard_error"][:reached])
