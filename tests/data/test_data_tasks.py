@@ -27,6 +27,7 @@ SMALL = [
     Addition(1),
     TwoOrders(3),
     TwoOrders(5, design_seed=3),
+    TwoOrders(4, observation="parity"),
     MarkovChain(6, 3, 0.2),
     MarkovChain(7, 2, 0.0),
     BinaryTree(3, 0.15),
@@ -75,9 +76,12 @@ def test_impossible_tokens(law):
         law.log_prob(mask[:, 1:])
 
 
-def test_two_orders_by_the_definition():
+@pytest.mark.parametrize(
+    ("observation", "says"), [("nae", lambda bits: len(set(bits)) > 1), ("parity", lambda bits: bits.count(1) in (1, 3))]
+)
+def test_two_orders_by_the_definition(observation, says):
     """Observations of a loop over columns by their labels; the flag says which half is bits, and both are alike."""
-    law = TwoOrders(4, design_seed=1)
+    law = TwoOrders(4, 1, observation)
     assert law.labels[0] == "flag"
     assert sorted(law.labels[1:]) == sorted(f"{half} {i}" for half in ("first", "second") for i in range(4))
     tokens = law.sample(500, torch.Generator().manual_seed(0))
@@ -85,11 +89,13 @@ def test_two_orders_by_the_definition():
         value = dict(zip(law.labels, row, strict=True))
         bits, seen = ("first", "second") if value["flag"] == 0 else ("second", "first")
         for j in range(4):
-            some = {value[f"{bits} {i}"] for i in law.parents[value["flag"], j].tolist()}
-            assert value[f"{seen} {j}"] == (len(some) > 1)
+            some = [value[f"{bits} {i}"] for i in law.parents[value["flag"], j].tolist()]
+            assert value[f"{seen} {j}"] == says(some)
     assert 200 < tokens[:, 0].sum() < 300
     with pytest.raises(DataError, match="n_half"):
         TwoOrders(2)
+    with pytest.raises(DataError, match="nae or parity"):
+        TwoOrders(4, observation="xor")
 
 
 def test_entropies_of_the_protocol():

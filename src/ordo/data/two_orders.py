@@ -16,18 +16,21 @@ from ordo.data.loader import data_generator
 @dataclass(frozen=True)
 class TwoOrders(Law):
     """A fair flag, then two halves of ``n_half`` columns each, shuffled: flag 0, the first half are fair bits and each column of the second
-    says whether three of these are not all equal; flag 1, the other way round.
+    says of three of these whether they are not all equal (``observation="nae"``) or their sum is odd ("parity"); flag 1, the other way
+    round.
 
     Good order: the flag, then the half that it says, so that every other column is certain; the half that comes too early has conditionals
-    that are hard to learn (Kim et al. 2502.06768). A law of positions alone is right for one half of the sequences. Entropy
-    (1 + n_half) ln 2.
+    that are hard to learn (Kim et al. 2502.06768), those of parities the hardest: linear equations to be solved. A law of positions alone
+    is right for one half of the sequences. Entropy (1 + n_half) ln 2.
     """
 
     n_half: int = 8
     design_seed: int = 0
+    observation: str = "nae"
 
     def __post_init__(self) -> None:
         require(self.n_half >= 3, f"n_half must be at least 3, got {self.n_half}")
+        require(self.observation in ("nae", "parity"), f"observation={self.observation!r}: choose nae or parity")
 
     @cached_property
     def _design(self) -> tuple[Tensor, Tensor]:
@@ -71,7 +74,7 @@ class TwoOrders(Law):
     def _observe(self, bits: Tensor, flag: int) -> Tensor:
         """Observations (n, n_half) of bits (n, n_half)."""
         seen = bits[:, self.parents[flag]]
-        return (seen != seen[..., :1]).any(-1).long()
+        return seen.sum(-1) % 2 if self.observation == "parity" else (seen != seen[..., :1]).any(-1).long()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         flag = torch.randint(2, (n, 1), generator=generator)
