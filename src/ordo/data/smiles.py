@@ -117,10 +117,10 @@ class SmilesData(SequenceData):
     Single characters would do too, up to 33 of them where QM9 has up to 23 tokens; tokens need fewer calls of a denoiser, and keep what is
     inside brackets right.
 
-    Strings that occur twice are used once, so that none is both trained on and tested. QM9 is the part of GDB-17, an enumeration of small molecules, with up
-    to nine atoms of C, N, O and F beside hydrogen (Ramakrishnan et al. 2014, Quantum chemistry structures and properties of
-    134 kilo molecules, doi 10.1038/sdata.2014.22). ``QM9_URL`` is its table as MoleculeNet (1703.00564) ships it, with a column smiles; its
-    strings need not be those of the file with ``QM9_MD5``, which numbers were measured on.
+    Strings that occur twice are used once, so that none is both trained on and tested. QM9 is the part of GDB-17, an enumeration of small
+    molecules, with up to nine atoms of C, N, O and F beside hydrogen (Ramakrishnan et al. 2014, Quantum chemistry structures and properties
+    of 134 kilo molecules, doi 10.1038/sdata.2014.22). ``QM9_URL`` is its table as MoleculeNet (1703.00564) ships it, with a column smiles;
+    its strings need not be those of the file with ``QM9_MD5``, which numbers were measured on.
 
     Beyond ``SequenceData``: ``vocabulary``; ``smiles``, the strings of every split.
 
