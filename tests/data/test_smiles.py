@@ -23,6 +23,10 @@ def of(folder, molecules=MOLECULES, name="m.csv", **arguments):
     return data
 
 
+def every(data):
+    return [molecule for mine in data.smiles.values() for molecule in mine]
+
+
 @pytest.mark.parametrize(
     ("smiles", "tokens"),
     [
@@ -50,7 +54,7 @@ def test_rows_are_molecules_and_then_the_end(tmp_path):
     data = of(tmp_path)
     assert (data.length, data.vocab_size, data.vocabulary.symbols) == (12, 4, (END, "C", "N", "O"))
     assert {name: len(mine) for name, mine in data.smiles.items()} == {"train": 80, "validation": 10, "test": 10}
-    assert sorted(sum(data.smiles.values(), [])) == sorted(MOLECULES), "every molecule is in one split"
+    assert sorted(every(data)) == sorted(MOLECULES), "every molecule is in one split"
     for rows, mine in ((data.val_set, data.smiles["validation"]), (data.test_set, data.smiles["test"])):
         for row, molecule in zip(rows.tokens.tolist(), mine, strict=True):
             assert row == ["·CNO".index(c) for c in molecule] + [0] * (12 - len(molecule))
@@ -83,12 +87,12 @@ def test_the_split_is_of_its_own_seed_alone(tmp_path):
 def test_strings_that_occur_twice_are_used_once(tmp_path):
     data = of(tmp_path, MOLECULES + MOLECULES[:7])
     assert data.describe()["duplicates"] == 7
-    assert sorted(sum(data.smiles.values(), [])) == sorted(MOLECULES)
+    assert sorted(every(data)) == sorted(MOLECULES)
 
 
 def test_other_files_and_lengths(tmp_path):
     data = of(tmp_path, ["", *(f"{m} name-{i}" for i, m in enumerate(MOLECULES)), " "], name="m.smi", length=15)
-    assert sorted(sum(data.smiles.values(), [])) == sorted(MOLECULES)
+    assert sorted(every(data)) == sorted(MOLECULES)
     assert data.test_set.tokens.shape == (10, 15)
     (tmp_path / "other.csv").write_text('a,SMILES\n1,"C(C)"\n')
     assert read_smiles(tmp_path / "other.csv", "SMILES") == ["C(C)"]
