@@ -8,13 +8,14 @@ from typing import Any
 LABELS = {
     "uniform_nelbo": "NELBO, uniform orders",
     "own_nelbo": "NELBO, own order law",
-    "mode_exact": "exact -log p, mode order",
+    "mode_exact": "exact -log p, one order",
     "importance": "importance bound, own law",
 }
 MEANINGS = {
     "uniform_nelbo": "Upper bound if tokens are decoded in uniformly random orders: comparable between all masked diffusion models.",
     "own_nelbo": "Upper bound if orders are drawn from the model's own law: what training minimises.",
-    "mode_exact": "Exact, no bound: decoding in the one order that the law holds most probable; if all are, from left to right.",
+    "mode_exact": "Exact, no bound: decoding in one order. That is the law's most probable one (if all are, from left to right), or that of the "
+    "mean ranks where a law has no closed form; where it depends on the tokens, the position of the largest rate is always next.",
     "importance": "Upper bound on -log p of the mixture over the law's orders, from several orders a sequence: tighter than the NELBO.",
 }
 NATS = {"column": "row", "SMILES symbol": "molecule"}  # tokens that differ too much for a mean of them, and what they make up
