@@ -21,8 +21,8 @@ class ManyOrders:
     """Mean of -log p(x | order) over the same sequences, nats per sequence, for every order.
 
     uniform, own (orders,) float64 on the CPU: orders drawn uniformly, and from the law. named: "left to right", "right to left" and
-the law's ``mode``, by its ``mode_name``. importance: the bound on -log of the mixture over the law's orders that the K = orders drawn ones give
-    (the same for all sequences; Burda et al. 1509.00519).
+    the law's ``mode``, by its ``mode_name``. importance: the bound on -log of the mixture over the law's orders that the K = orders drawn
+    ones give (the same for all sequences; Burda et al. 1509.00519).
     """
 
     uniform: Tensor

@@ -14,8 +14,8 @@ LABELS = {
 MEANINGS = {
     "uniform_nelbo": "Upper bound if tokens are decoded in uniformly random orders: comparable between all masked diffusion models.",
     "own_nelbo": "Upper bound if orders are drawn from the model's own law: what training minimises.",
-    "mode_exact": "Exact, no bound: decoding in one order. That is the law's most probable one (if all are, from left to right), or that of the "
-    "mean ranks where a law has no closed form; where it depends on the tokens, the position of the largest rate is always next.",
+    "mode_exact": "Exact, no bound: decoding in one order. That is the law's most probable one (if all are, from left to right), or that "
+    "of mean ranks where a law has no closed form; where it depends on the tokens, the position of the largest rate is always next.",
     "importance": "Upper bound on -log p of the mixture over the law's orders, from several orders a sequence: tighter than the NELBO.",
 }
 NATS = {"column": "row", "SMILES symbol": "molecule"}  # tokens that differ too much for a mean of them, and what they make up

@@ -100,8 +100,9 @@ class ArrivalTimes:
         if temperature == 0:
             return -self.mode().argsort().double().expand(u.shape)
         if temperature != 1:
+            name = type(self.schedule).__name__
             raise ValueError(
-                f"temperature {temperature}: the order law of {type(self.schedule).__name__} can be drawn from (1) or its order of mean ranks taken (0)"
+                f"temperature {temperature}: the order law of {name} can be drawn from (1) or its order of mean ranks taken (0)"
             )
         return self.schedule.inverse(u).detach()
 
