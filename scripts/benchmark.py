@@ -13,6 +13,7 @@
     python scripts/benchmark.py sampling                 sampling speed against loops as peers write them
     python scripts/benchmark.py quality --text8 FILE     quality against calls of every sampler on trained models
     python scripts/benchmark.py sudoku --puzzles FILE    share of Sudokus solved by every sampler
+    python scripts/benchmark.py molecules --smiles FILE  nats, validity and novelty of QM9 SMILES under laws of four kinds
     python scripts/benchmark.py tokenise --text FILE     building a token cache against datasets.map, and streaming
 
 The last line on standard output is one JSON object; NAME --help explains the options, --quiet prints nothing else. Finished runs below
@@ -26,13 +27,29 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from bench import content, nae, oracle, pace, quality, sampling, steps, structure, sudoku, tables, text, throughput, tokenise, variance
+from bench import (
+    content,
+    molecules,
+    nae,
+    oracle,
+    pace,
+    quality,
+    sampling,
+    steps,
+    structure,
+    sudoku,
+    tables,
+    text,
+    throughput,
+    tokenise,
+    variance,
+)
 
 from ordo.training.entry import Parser, command, job
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
-BENCHMARKS |= {"tokenise": tokenise, "content": content}
+BENCHMARKS |= {"tokenise": tokenise, "content": content, "molecules": molecules}
 
 
 def main() -> None:

@@ -48,6 +48,7 @@ SUBSTITUTES = [
     ("experiment=NAME", "experiment=custom data=nae"),
     ("data.path=text8", "data.path=letters"),
     ("book.txt", "letters"),
+    ("data.path=qm9.csv", "data.path=molecules.csv"),
     ("data.source=FOLDER data.tokenizer=gpt2", "data.source=corpus data.tokenizer=gpt2 data.cache_dir=cache"),
     ("data.length=256", "data.length=12"),
     ("data.tokenizer=gpt2", "data.tokenizer=models/gpt2"),
@@ -104,6 +105,7 @@ def made(tmp_path_factory):
     )
     frame.to_csv(folder / "my.csv", index=False)
     frame.head(5).assign(gain="").to_csv(folder / "holes.csv", index=False)
+    (folder / "molecules.csv").write_text("smiles\n" + "".join(f"{'C' * n}{end}\n" for n in range(1, 12) for end in ("O", "N", "F")))
     (folder / "corpus").mkdir()
     (folder / "corpus" / "a.jsonl").write_text("".join(f'{{"text": "the quick brown fox {i} jumps over the dog"}}\n' for i in range(120)))
     tiny_model(folder / "models" / "gpt2", "gpt2")

@@ -35,9 +35,14 @@ class OrderDraw:
 
 
 class OrderLaw(Protocol):
-    """What objectives, likelihoods and samplers ask of a law over decoding orders."""
+    """What objectives, likelihoods and samplers ask of a law over decoding orders.
+
+    ``mode`` is one order (length,) that stands for the law, and ``mode_name`` what it is: "mode order", the most probable one, or "order of
+    mean ranks" for laws whose mode has no closed form. Of a law for each of n rows it is theirs, (n, length).
+    """
 
     length: int
+    mode_name: str
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
 
@@ -122,6 +127,8 @@ class PlackettLuce:
     Larger w is decoded earlier. Args: log_w (length,), or (n, length) of a law for each of n rows, any float dtype; kept in the graph.
     Where a method takes n rows, they are then the law's own. Raises ValueError on a wrong shape or a value that is not finite.
     """
+
+    mode_name = "mode order"
 
     def __init__(self, log_w: Tensor):
         if log_w.ndim not in (1, 2) or log_w.numel() == 0:
@@ -229,6 +236,8 @@ class FixedOrder:
 
     Raises ValueError when ``order`` is not a permutation of 0..length-1.
     """
+
+    mode_name = "mode order"
 
     def __init__(self, order: Tensor):
         self.length = order.numel()

@@ -41,7 +41,8 @@ def test_config(name, tmp_path):
     (tmp_path / "root.yaml").write_text(f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n")
     (tmp_path / "letters").write_text(LETTERS)
     (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{i / 3},{'xy'[i % 2]}\n" for i in range(400)))
-    files = {"file": "letters", "text8": "letters", "table": "table.csv"}
+    (tmp_path / "molecules.csv").write_text("smiles\n" + "".join(f"{'C' * n}{end}\n" for n in range(1, 30) for end in ("O", "N", "F")))
+    files = {"file": "letters", "text8": "letters", "table": "table.csv", "qm9_smiles": "molecules.csv"}
     overrides = [f"data.path={tmp_path / files[name]}"] if name in files else []
     content = (CONFIGS / f"{name}.yaml").read_text()
     if "tokenizer" in content:

@@ -10,6 +10,7 @@ from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.likelihood import OrderLoss, enumerate_orders, likelihood_report, many_orders, order_log_prob, order_loss
 from ordo.likelihood.report import position_and_revealed
 from ordo.order import FixedOrder, PlackettLuce, uniform_law
+from ordo.schedules import ArrivalTimes, AveragedLaw
 
 LENGTH, VOCAB = 4, 3
 LAW = PlackettLuce(torch.tensor([0.8, -1.0, 0.3, -0.2], dtype=torch.float64))
@@ -161,3 +162,17 @@ def test_cost_is_what_the_docstring_says():
         net.register_forward_pre_hook(lambda module, inputs, rows=rows: rows.append(len(inputs[0])))
         many_orders(net, TOKENS, LAW, 5)
         assert sum(rows) == calls * len(TOKENS) * (2 * 5 + 3)
+
+
+def test_an_order_of_mean_ranks_is_called_that():
+    """It need not be the mode: of three sequences of the order 0, 1, 2, 3 and two of 1, 2, 3, 0 it is 1, 0, 2, 3, which none has."""
+    net = denoiser(OrderCausalTransformer)
+    log_w = torch.tensor([[60.0, 40, 20, 0]] * 3 + [[0.0, 60, 40, 20]] * 2, dtype=torch.float64)
+    law = AveragedLaw(log_w)
+    assert law.mode().tolist() == [1, 0, 2, 3]
+    assert set(map(tuple, law.sample(200, torch.Generator().manual_seed(0)).tolist())) == {(0, 1, 2, 3), (1, 2, 3, 0)}
+    exact = -order_log_prob(net, TOKENS, torch.tensor([1, 0, 2, 3])).mean().item()
+    many = many_orders(net, TOKENS, law, 3)
+    assert many.named["order of mean ranks"] == pytest.approx(exact)
+    assert "mode order" not in many.marks()
+    assert (ArrivalTimes.mode_name, PlackettLuce.mode_name, FixedOrder.mode_name) == ("order of mean ranks", "mode order", "mode order")

@@ -105,7 +105,7 @@ def test_needs_nothing_from_outside(runs, name):
 def test_the_numbers_are_those_of_the_report(runs):
     page = Page((runs / "text" / "report.html").read_text())
     own, other = (json.loads((runs / "text" / part / "report.json").read_text()) for part in ("", "compared_with"))
-    for key, label in (("own_nelbo", "NELBO, own order law"), ("mode_exact", "exact -log p, mode order")):
+    for key, label in (("own_nelbo", "NELBO, own order law"), ("mode_exact", "exact -log p, one order")):
         assert [label, cell(own, key, "bits_per_token"), cell(other, key, "bits_per_token")] in page.rows
     for key, label in LABELS.items():  # written out, not by the function that writes the page
         shown = [r["estimates"][key] for r in (own, other)]

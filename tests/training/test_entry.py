@@ -89,17 +89,32 @@ def test_other_entry_points_too(script):
         assert len(err.splitlines()) == 1, err
 
 
+def test_a_checkpoint_that_is_not_there_is_a_wrong_command_line(script, tmp_path):
+    """One that is there and cannot be read is a failure."""
+    (tmp_path / "damaged.ckpt").write_bytes(b"x" * 100)
+    out = f"out={tmp_path / 'x.csv'}"
+    for name, *more in (("eval.py",), ("scripts/sample.py", out), ("scripts/export.py", out)):
+        for checkpoint, code in ((tmp_path / "gone", 2), (tmp_path / "gone.ckpt", 2), (tmp_path, 2), (tmp_path / "damaged.ckpt", 1)):
+            status, _, err = script(name, f"checkpoint={checkpoint}", *more)
+            assert (status, len(err.splitlines())) == (code, 1), (name, checkpoint, err)
+            assert ("no checkpoint at" in err) == (code == 2)
+    status, _, err = script("scripts/compare.py", tmp_path / "gone", tmp_path / "too")
+    assert (status, len(err.splitlines())) == (2, 1), err
+
+
 def test_exit_codes(script, tmp_path):
     assert script("train.py", *PLAN, "report=null", f"output={tmp_path / 'run'}")[0] == 0
+    (tmp_path / "damaged.ckpt").write_bytes(b"x" * 100)
     failed = {
-        "resume=gone/last.ckpt": 1, "resume=gone": 1, "optimizer.lr=1e30 optimizer.warmup_steps=0": 1,
+        "resume=gone/last.ckpt": 2, "resume=gone": 2, f"resume={tmp_path / 'damaged.ckpt'}": 1,
+        "optimizer.lr=1e30 optimizer.warmup_steps=0": 1,
         "+objective.foo=1": 2, "denoiser=bidirectional": 2, "threads=0": 2, "output=${oput}": 2,
     }  # fmt: skip
     for arguments, code in failed.items():
         status, _, err = script("train.py", *PLAN, *arguments.split())
         assert (status, len(err.splitlines())) == (code, 1), (arguments, err)
     assert script("train.py", "data=file", "data.path=gone")[0] == 1
-    assert script("eval.py", "checkpoint=gone")[0] == 1
+    assert script("eval.py", "checkpoint=gone")[0] == 2
     assert script("eval.py")[0] == 2
     assert script("eval.py", f"checkpoint={tmp_path / 'run'}", "split=tset")[0] == 2
     assert script("scripts/collect.py", "gone")[0] == 2

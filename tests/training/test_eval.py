@@ -9,9 +9,12 @@ import pytest
 import torch
 from tiny_runs import NAE, ROOT, call, run, text_overrides
 
-from ordo.likelihood import likelihood_report
+from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.likelihood import likelihood_report, many_orders
+from ordo.order import uniform_law
 from ordo.training import load
 from ordo.training.build import build_data
+from ordo.training.evaluation import FEWEST_ORDERS, MANY, MANY_TOKENS, many_size
 
 NAMES = {"uniform_nelbo", "own_nelbo", "mode_exact", "importance"}
 
@@ -106,3 +109,38 @@ def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
     assert not module.training
     assert not any(parameter.requires_grad for parameter in module.parameters())
     assert torch.equal(module.denoiser.head.weight, result.module.denoiser.head.weight)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_picture_of_many_orders_has_a_budget(causal):
+    """As many as of short sequences, then fewer of them, then fewer orders, then none; those that are asked for in any case."""
+    sizes = {length: many_size(causal, length) for length in range(1, 2000)}
+    for length, (orders, sequences) in sizes.items():
+        assert (2 * orders + 3) * sequences * length * (1 if causal else length) <= MANY_TOKENS
+        assert (orders, sequences) == (0, 0) or (orders >= FEWEST_ORDERS and sequences >= 2)
+    full = [length for length, size in sizes.items() if size == MANY[causal]]
+    assert full == list(range(1, 321 if causal else 123))
+    for shorter, longer in zip(sizes.values(), list(sizes.values())[1:], strict=False):
+        assert longer[0] <= shorter[0]
+        assert longer[1] <= shorter[1] or longer[0] < shorter[0]
+    assert sizes[1999] == ((64, 16) if causal else (0, 0))
+    assert many_size(causal, 1999, 0)[0] == 0
+    assert many_size(False, 1024, 16) == (16, 1), "what is asked for is done"
+
+
+@pytest.mark.parametrize("kind", [OrderCausalTransformer, BidirectionalTransformer])
+def test_what_many_orders_cost_is_what_the_budget_counts(kind, monkeypatch):
+    length, seen = 12, 0
+    denoiser = kind(vocab_size=3, length=length, width=8, heads=1, layers=2).eval()  # the last one sees what is asked for alone
+    monkeypatch.setattr("ordo.training.evaluation.MANY_TOKENS", 12_000)
+    orders, sequences = many_size(denoiser.order_causal, length)
+
+    def count(module, arguments, output):
+        nonlocal seen
+        seen += output.shape[0] * output.shape[1]
+
+    denoiser.blocks[0].register_forward_hook(count)
+    many_orders(denoiser, torch.zeros(sequences, length, dtype=torch.long), uniform_law(length), orders)
+    assert seen <= 12_000
+    each = length * (1 if denoiser.order_causal else length)
+    assert seen == pytest.approx((2 * orders + 3) * sequences * each, rel=0.1)

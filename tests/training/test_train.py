@@ -49,6 +49,7 @@ def test_benchmarks_run(tmp_path):
     text.write_text("the quick brown fox jumps over the lazy dog " * 400)
     (tmp_path / "news").mkdir()
     news_file(tmp_path / "news" / "OnlineNewsPopularity.csv", 400)
+    (tmp_path / "m.smi").write_text("".join(f"{'C' * n}{end}\n" for n in range(1, 40) for end in ("O", "N", "F")))
     small = ["denoiser.width=16", "denoiser.layers=1", "denoiser.heads=2", "data.bins=16"]
     commands = {
         "nae": (["--kinds", "dense=1", "time"], {"dense", "time"}),
@@ -63,6 +64,10 @@ def test_benchmarks_run(tmp_path):
         "sudoku": (["--box", "2", "--calls", "4", "--kinds", "learned"], {"learned", "box"}),
         "steps": (["--variants", "mdlm", "order"], {"ratio", "memory_ratio", "parts", "utilisation"}),
         "pace": (["--text8", text, "--seeds", "1", "--length", "16"], {"target", "runs"}),
+        "molecules": (
+            ["--smiles", tmp_path / "m.smi", "--runs", "fixed_order", "position_dense", "context_order"],
+            {"runs", "data", "steps"},
+        ),
         "tokenise": (["--text", text, "--batch", "2"], {"ordo", "map_processes", "stream", "faster_than_map_processes"}),
     }
     for name, (arguments, keys) in commands.items():

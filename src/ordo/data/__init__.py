@@ -1,4 +1,4 @@
-"""Data modules: text at character level, tables, and synthetic tasks whose law is known exactly."""
+"""Data modules: text at character level, tables, molecules, and synthetic tasks whose law is known exactly."""
 
 from ordo.data.bayes_net import BayesNet
 from ordo.data.codec import TableCodec
@@ -8,6 +8,7 @@ from ordo.data.law import Law
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import Batch, Rows, SequenceData
 from ordo.data.processes import BinaryTree, EvenParity, IndependentTokens, MarkovChain
+from ordo.data.smiles import SmilesData, tokenise
 from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
 from ordo.data.table_sets import TABLE_SETS
@@ -36,6 +37,7 @@ __all__ = [
     "NotAllEqual",
     "Rows",
     "SequenceData",
+    "SmilesData",
     "StepBatchSampler",
     "StepSampler",
     "SudokuData",
@@ -46,4 +48,5 @@ __all__ = [
     "TwoOrders",
     "Vocabulary",
     "normalise",
+    "tokenise",
 ]

@@ -15,13 +15,14 @@ from ordo.data.codec import TableCodec
 from ordo.data.corpus import CorpusData
 from ordo.data.errors import DataError
 from ordo.data.law import Law
+from ordo.data.smiles import SmilesData, SmilesVocabulary
 from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
 from ordo.data.text import TextData
 from ordo.data.tokenizer import decode, fingerprint, load_tokenizer, piece
 from ordo.data.vocabulary import Vocabulary
 
-KINDS = (TextData, SudokuData, CorpusData, TableData)  # whose state says what tokens mean
+KINDS = (TextData, SudokuData, CorpusData, SmilesData, TableData)  # whose state says what tokens mean
 DTYPES = {"float64": torch.float64, "int64": torch.int64}
 
 
@@ -42,6 +43,12 @@ class Decoding:
         """Of single characters: text, or the digits of a Sudoku."""
         state = self.states.get(TextData.__qualname__) or self.states.get(SudokuData.__qualname__)
         return None if state is None else Vocabulary(tuple(state["vocabulary"]))
+
+    @property
+    def molecules(self) -> SmilesVocabulary | None:
+        """Of SMILES strings."""
+        state = self.states.get(SmilesData.__qualname__)
+        return None if state is None else SmilesVocabulary(tuple(state["vocabulary"]))
 
     @property
     def table(self) -> dict[str, Any] | None:
@@ -72,8 +79,9 @@ class Decoding:
         """
         if self.table is not None:
             return self._codec.decode(tokens, seed)
-        if self.vocabulary is not None:
-            return self.vocabulary.decode(tokens.cpu())
+        vocabulary = self.vocabulary or self.molecules
+        if vocabulary is not None:
+            return vocabulary.decode(tokens.cpu())
         if self.tokenizer is not None:
             return decode(self.tokenizer, tokens)
         if self.task is not None:
@@ -110,8 +118,9 @@ class Decoding:
         """
         if self.table is not None:
             return self._codec.columns[position].symbol(token)
-        if self.vocabulary is not None:
-            return self.vocabulary.symbols[token]
+        vocabulary = self.vocabulary or self.molecules
+        if vocabulary is not None:
+            return vocabulary.symbols[token]
         return piece(self.tokenizer, token) if self.tokenizer is not None else str(token)
 
     @cached_property
@@ -121,7 +130,7 @@ class Decoding:
 
     @cached_property
     def _mask(self) -> int | None:
-        meaning = self.vocabulary or self.tokenizer
+        meaning = self.vocabulary or self.molecules or self.tokenizer
         return len(meaning) if meaning is not None else None if self.task is None else self.task.vocab_size
 
 

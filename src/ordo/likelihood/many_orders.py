@@ -21,8 +21,8 @@ class ManyOrders:
     """Mean of -log p(x | order) over the same sequences, nats per sequence, for every order.
 
     uniform, own (orders,) float64 on the CPU: orders drawn uniformly, and from the law. named: "left to right", "right to left" and
-    "mode order", the law's. importance: the bound on -log of the mixture over the law's orders that the K = orders drawn ones give
-    (the same for all sequences; Burda et al. 1509.00519).
+    the law's ``mode``, by its ``mode_name``. importance: the bound on -log of the mixture over the law's orders that the K = orders drawn
+    ones give (the same for all sequences; Burda et al. 1509.00519).
     """
 
     uniform: Tensor
@@ -73,5 +73,5 @@ def many_orders(
             log_p[i, rows] = order_log_prob(denoiser, tokens[rows], order, *given).cpu()
     mean = -log_p.mean(1)
     bound = (math.log(orders) - log_p[orders : 2 * orders].logsumexp(0)).mean().item()
-    named: dict[str, float] = dict(zip(("left to right", "right to left", "mode order"), mean[2 * orders :].tolist(), strict=True))
+    named: dict[str, float] = dict(zip(("left to right", "right to left", law.mode_name), mean[2 * orders :].tolist(), strict=True))
     return ManyOrders(mean[:orders], mean[orders : 2 * orders], named, bound)

@@ -4,8 +4,8 @@ One number misleads: a sharper order law tightens the NELBO without improving th
 
 * ``uniform_nelbo``: bound under uniformly random orders.
 * ``own_nelbo``: bound under the model's own order law.
-* ``mode_exact``: exact -log p(x) of decoding in the law's most probable order; under a uniform law all orders tie and it is left to
-  right.
+* ``mode_exact``: exact -log p(x) of decoding in one order, the law's ``mode``: its most probable one, or that of mean ranks; under a
+  uniform law all orders tie and it is left to right.
 * ``importance``: K-sample bound on -log of the mixture over the law's orders.
 
 Of a law that depends on the tokens (``ordo.schedules.ContentSchedule``) these are, of the chain of jumps that decodes: ``own_nelbo`` the

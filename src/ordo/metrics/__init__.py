@@ -1,5 +1,5 @@
 """Metrics of synthetic tables against real ones (fidelity, dependence, usefulness, copying; higher is better unless said otherwise), of
-sequences, and of orders.
+sequences, of molecules, and of orders.
 """
 
 from ordo.metrics.alpha_beta import AlphaBeta, alpha_beta, alpha_precision, beta_recall
@@ -8,6 +8,7 @@ from ordo.metrics.c2st import c2st
 from ordo.metrics.dcr import dcr
 from ordo.metrics.inputs import Kinds
 from ordo.metrics.mle import mle
+from ordo.metrics.molecules import canonical, has_rdkit, molecule_quality, string_quality
 from ordo.metrics.ngrams import ngram_divergence, unigram_entropy
 from ordo.metrics.orders import edges_kept, kendall_tau, precedence_accuracy
 from ordo.metrics.report import table_report
@@ -16,7 +17,7 @@ from ordo.metrics.trend import pair_associations, trend, trend_by_pair
 from ordo.metrics.wnmis import wnmis
 
 __all__ = [
-    "AlphaBeta", "Kinds", "alpha_beta", "alpha_precision", "beta_recall", "c2st", "dcr", "edges_kept", "independent_columns", "kendall_tau",
-    "mle", "ngram_divergence", "pair_associations", "precedence_accuracy", "shape", "shape_by_column", "table_report", "trend",
-    "trend_by_pair", "unigram_entropy", "wnmis",
+    "AlphaBeta", "Kinds", "alpha_beta", "alpha_precision", "beta_recall", "c2st", "canonical", "dcr", "edges_kept", "has_rdkit",
+    "independent_columns", "kendall_tau", "mle", "molecule_quality", "ngram_divergence", "pair_associations", "precedence_accuracy",
+    "shape", "shape_by_column", "string_quality", "table_report", "trend", "trend_by_pair", "unigram_entropy", "wnmis",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ def order_nll_violin(nll: Mapping[str, ArrayLike | Tensor] | ArrayLike | Tensor,
     """Distribution over orders of the mean loss, a violin for every law, with named values as lines across.
 
     nll: name -> (orders,), or one array: the mean of -log p(x | order) over the same sequences for every order, in ``unit``. marks:
-    name -> value in ``unit``: left to right, the learned mode, bounds, the exact mixture. Their labels stand apart even where values do
+    name -> value in ``unit``: left to right, the law's mode, bounds, the exact mixture. Their labels stand apart even where values do
     not, with a leader to each line. ``ordo.likelihood.many_orders`` has both: ``{"uniform": m.uniform, "own law": m.own}``, ``m.marks()``.
 
     Raises ValueError for another shape, and for values that are not finite.

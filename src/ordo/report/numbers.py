@@ -8,34 +8,36 @@ from typing import Any
 LABELS = {
     "uniform_nelbo": "NELBO, uniform orders",
     "own_nelbo": "NELBO, own order law",
-    "mode_exact": "exact -log p, mode order",
+    "mode_exact": "exact -log p, one order",
     "importance": "importance bound, own law",
 }
 MEANINGS = {
     "uniform_nelbo": "Upper bound if tokens are decoded in uniformly random orders: comparable between all masked diffusion models.",
     "own_nelbo": "Upper bound if orders are drawn from the model's own law: what training minimises.",
-    "mode_exact": "Exact, no bound: decoding in the one order that the law holds most probable; if all are, from left to right.",
+    "mode_exact": "Exact, no bound: decoding in one order. That is the law's most probable one (if all are, from left to right), or that "
+    "of mean ranks where a law has no closed form; where it depends on the tokens, the position of the largest rate is always next.",
     "importance": "Upper bound on -log p of the mixture over the law's orders, from several orders a sequence: tighter than the NELBO.",
 }
+NATS = {"column": "row", "SMILES symbol": "molecule"}  # tokens that differ too much for a mean of them, and what they make up
 UNITS = {"nats_above_entropy": "nats above the entropy", "nats": "nats per sequence", "bits_per_token": "bits per token"}
 DECIMALS = {"nats_above_entropy": 3, "nats": 3, "bits_per_token": 4}
 
 
 def unit_of(reports: Sequence[Mapping[str, Any]]) -> str:
-    """A key of UNITS: nats above the entropy where that is known, nats for tables, whose columns differ in kind, else bits per token.
+    """A key of UNITS: nats above the entropy where that is known, nats for tables and molecules, else bits per token.
 
     reports: as ``LikelihoodReport.as_dict`` gives them.
     """
     if reports and all(report["entropy"] is not None for report in reports):
         return "nats_above_entropy"
-    return "nats" if any(report["unit"] == "column" for report in reports) else "bits_per_token"
+    return "nats" if any(report["unit"] in NATS for report in reports) else "bits_per_token"
 
 
 def unit_name(unit: str, token: str) -> str:
     """The unit in words; token: what a token of the data is, such as "char"."""
     if unit == "bits_per_token":
         return f"bits per {token}"
-    return "nats per row" if unit == "nats" and token == "column" else UNITS[unit]
+    return f"nats per {NATS[token]}" if unit == "nats" and token in NATS else UNITS[unit]
 
 
 def standard_error(unit: str) -> str:

@@ -21,9 +21,9 @@ ORDER_CELLS = 500_000  # of sampled orders, (orders, length)
 def law_arrays(schedule: Schedule | AveragedSchedule, seed: int = 0) -> dict[str, np.ndarray]:
     """Arrays from which a schedule and its order law are drawn; float64 unless said otherwise.
 
-    t (101,) and alpha (101, length); orders (at most 2000, length) int16 or int32, sampled; mode (length,) int64; expected_rank (length,)
-    from 1; up to 256 positions precedence (length, length), P(i before j), of the sampled orders where the law has it not in closed form;
-    where it has that, order_entropy () nats.
+    t (101,) and alpha (101, length); orders (at most 2000, length) int16 or int32, sampled; mode (length,) int64, see ``OrderLaw``;
+    expected_rank (length,) from 1; up to 256 positions precedence (length, length), P(i before j), of the sampled orders where the law has
+    it not in closed form; where it has that, order_entropy () nats.
     """
     device = schedule.device
     law, t = schedule.law(), torch.linspace(0, 1, 101, dtype=torch.float64, device=device)

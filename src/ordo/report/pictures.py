@@ -123,7 +123,7 @@ def training_pictures(record: Record) -> list[Picture]:
         "validation, own law": curve(record.metrics, "val/bits_per_token"),
     }
     length = record.report["length"]
-    for name, key in (("validation, uniform orders", "val/nelbo_uniform"), ("validation, exact, mode order", "val/mode")):
+    for name, key in (("validation, uniform orders", "val/nelbo_uniform"), ("validation, exact, one order", "val/mode")):
         steps, nats = curve(record.metrics, key)
         series[name] = steps, nats / (length * math.log(2))
     series = {name: pair for name, pair in series.items() if len(pair[0])}
@@ -133,7 +133,7 @@ def training_pictures(record: Record) -> list[Picture]:
                 "training",
                 plots.training_curves(series, "optimiser steps", "bits per token"),
                 "Training, and validation on the first sequences of the split (trainer.limit_val_batches), not those of the table above. "
-                "Where the exact curve of the mode order lies below the NELBO, drawing orders at random costs that much.",
+                "Where the exact curve of one order lies below the NELBO, drawing orders at random costs that much.",
             )
         )
     signal: dict[str, Any] = record.signal

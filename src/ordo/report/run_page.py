@@ -20,7 +20,9 @@ WORDS = {
     "order of decoding": "A masked diffusion model starts from masks alone and reveals its tokens one after another; which position "
     "comes next is drawn from the order law.",
     "order law": "The probability of every order. ordo can learn it: one noise schedule a position, which decides who comes first.",
-    "mode order": "The most probable order under the law; of a law without a closed form the order of the mean ranks.",
+    "mode order": "The most probable order under the law.",
+    "order of mean ranks": "Positions by their mean rank under the law: shown where its most probable order has no closed form, of "
+    "other schedules than those of Plackett-Luce laws, and of laws that depend on the tokens, averaged over sequences.",
     "-log p, nats, bits": "How surprising data are to the model: the lower, the better it knows them. 1 bit is .693 nats.",
     "NELBO": "Negative evidence lower bound: the mean over orders of -log p in that order. An upper bound on -log p of the model "
     "that draws its order from the law.",
@@ -34,6 +36,12 @@ EXPLAINED = {
     "possible": "Share of samples that the task allows.",
     "log_prob_of_possible": "Mean log-probability of those under the task's law, nats.",
     "solved": "Share of puzzles solved.",
+    "valid": "Share of molecules that RDKit can read and sanitise.",
+    "unique": "Share of different molecules among the valid ones.",
+    "novel": "Share of these that are not training molecules.",
+    "valid_unique_novel": "New molecules a sample.",
+    "distinct_strings": "Share of different strings, molecules or not.",
+    "strings_not_in_train": "Share of these that are not among the training strings.",
     "unigram_entropy": "Entropy of single tokens, nats: low where samples repeat themselves.",
 }
 

@@ -39,7 +39,7 @@ class Where(Protocol):
 
 @dataclass(frozen=True)
 class ByLaw:
-    """The order law of the schedule: an order drawn for every row (temperature 1), its mode (0), or Plackett-Luce(w^(1/temperature)).
+    """The order law of the schedule: an order drawn for every row (temperature 1), its ``mode`` (0), or Plackett-Luce(w^(1/temperature)).
 
     One position at a time this is the first-hitting sampler (2409.02908) for any number of schedules: the limit of the sampler of
     2511.19152 for infinitely many steps.

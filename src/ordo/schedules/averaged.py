@@ -34,6 +34,8 @@ class AveragedLaw:
     model's orders belong to their sequence.
     """
 
+    mode_name = "order of mean ranks"
+
     def __init__(self, log_w: Tensor):
         self.laws, self.length = PlackettLuce(log_w), log_w.shape[1]
 
@@ -51,7 +53,7 @@ class AveragedLaw:
         return self.laws.precedence().mean(0)
 
     def mode(self) -> Tensor:
-        """Positions by expected rank (length,), as the mode of a mixture has no closed form."""
+        """Positions by expected rank (length,), which need not be the most probable order: that of a mixture has no closed form."""
         return self.expected_rank().argsort(stable=True)
 
     def entropy(self, samples: int = 4096, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:

@@ -82,6 +82,8 @@ class ArrivalTimes:
     valid score function (``causal=False``: a time can move a token to any rank, so no cost may be dropped).
     """
 
+    mode_name = "order of mean ranks"
+
     def __init__(self, schedule: Schedule):
         self.schedule, self.length = schedule, schedule.length
 
@@ -91,15 +93,16 @@ class ArrivalTimes:
         return (-self.schedule.inverse(u).detach()).argsort(-1)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """Uniforms (n, length) to arrival times, which are decoded in descending order; temperature 0: to minus the ranks of the mode.
+        """Uniforms (n, length) to arrival times, which are decoded in descending order; temperature 0: to minus the ranks of ``mode``.
 
         Raises ValueError for any other temperature than 0 and 1: only Plackett-Luce laws can be tempered.
         """
         if temperature == 0:
             return -self.mode().argsort().double().expand(u.shape)
         if temperature != 1:
+            name = type(self.schedule).__name__
             raise ValueError(
-                f"temperature {temperature}: the order law of {type(self.schedule).__name__} can be drawn from (1) or its mode taken (0)"
+                f"temperature {temperature}: the order law of {name} can be drawn from (1) or its order of mean ranks taken (0)"
             )
         return self.schedule.inverse(u).detach()
 
@@ -115,5 +118,5 @@ class ArrivalTimes:
         return order.argsort(-1).double().mean(0) + 1.0
 
     def mode(self) -> Tensor:
-        """Positions by expected rank (length,): the order of the mean, as the mode itself has no closed form."""
+        """Positions by expected rank (length,), which need not be the most probable order: that has no closed form."""
         return self.expected_rank().argsort(stable=True)

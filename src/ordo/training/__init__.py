@@ -7,9 +7,9 @@ from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings
 from ordo.training.plain import train_steps
 from ordo.training.progress import StepProgress
-from ordo.training.quality import SampleQuality
+from ordo.training.quality import MoleculeQuality, SampleQuality
 
 __all__ = [
-    "CheckpointError", "GradientSignal", "LastCheckpoint", "OptimizerSettings", "OrderDiffusion", "OrderHistory", "RunningMoments",
-    "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "load", "train_steps",
+    "CheckpointError", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings", "OrderDiffusion", "OrderHistory",
+    "RunningMoments", "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "load", "train_steps",
 ]  # fmt: skip

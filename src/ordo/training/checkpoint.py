@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ordo.data import Law, SequenceData, TextData
-from ordo.training.build import build_module
+from ordo.training.build import ConfigError, build_module
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
@@ -27,6 +27,10 @@ PARTS = (torch.nn.Module, SequenceData, Law, OptimizerSettings)  # what a checkp
 
 class CheckpointError(ValueError):
     """A checkpoint is missing, damaged, foreign, or does not fit."""
+
+
+class NoCheckpoint(CheckpointError, ConfigError):
+    """There is none where the command line says: the command line is wrong, not the checkpoint."""
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -52,7 +56,7 @@ class WholeFiles(TorchCheckpointIO):
 def find(path: str | Path) -> Path:
     """The file itself, or ``checkpoints/last.ckpt`` of a run folder; a folder where it is in parts (FSDP).
 
-    Raises CheckpointError naming what was looked for.
+    Raises NoCheckpoint naming what was looked for.
     """
     path = Path(path)
     if (path / PARTS_FILE).is_file():
@@ -61,7 +65,7 @@ def find(path: str | Path) -> Path:
     for candidate in candidates:
         if candidate.is_file() or (candidate / PARTS_FILE).is_file():
             return candidate
-    raise CheckpointError(f"no checkpoint at {' or '.join(map(str, candidates[:2]))}; name a .ckpt file or the folder of a run")
+    raise NoCheckpoint(f"no checkpoint at {' or '.join(map(str, candidates[:2]))}; name a .ckpt file or the folder of a run")
 
 
 def read(path: str | Path) -> dict[str, Any]:

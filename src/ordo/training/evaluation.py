@@ -37,8 +37,10 @@ from ordo.training.pictures import shown
 from ordo.training.quality import FEWEST
 
 SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
-# Orders and sequences of the picture of many orders: a bidirectional denoiser needs ``length`` calls an order and sequence.
+# Of the picture of many orders: most orders (of either law) and sequences, by whether the denoiser is order-causal; a bidirectional one
+# needs ``length`` rows an order and sequence. And the tokens of denoiser input that it may cost, reached at a length of 320 or 122.
 MANY = {True: (64, 100), False: (16, 8)}
+MANY_TOKENS, FEWEST_ORDERS, FEWEST_SEQUENCES = 1 << 22, 4, 2
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,24 @@ def check_report(settings: DictConfig) -> None:
             raise ConfigError(
                 f"metrics.{name} must make a callable (samples, real, data) -> dict of numbers, as ordo.training.SampleQuality"
             )
+
+
+def many_size(order_causal: bool, length: int, orders: int | None = None) -> tuple[int, int]:
+    """Orders (of either law) and sequences of the picture of many orders, whose 2 orders + 3 orders cost at most ``MANY_TOKENS`` tokens of
+    denoiser input, rows times length: first fewer sequences, down to two, then half as many orders, down to four, then (0, 0), none.
+
+    orders: as many as are asked for, whatever they cost; the budget is left to the sequences, at least one.
+    """
+    most, sequences = MANY[order_causal]
+    each = length if order_causal else length**2  # of one order and sequence
+    if orders is not None:
+        return orders, max(1, min(sequences, MANY_TOKENS // ((2 * orders + 3) * each)))
+    while most >= FEWEST_ORDERS:
+        affordable = MANY_TOKENS // ((2 * most + 3) * each)
+        if affordable >= FEWEST_SEQUENCES:
+            return most, min(sequences, affordable)
+        most //= 2
+    return 0, 0
 
 
 def split_of(data: SequenceData, settings: DictConfig) -> Rows:
@@ -126,8 +146,7 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
     scored = hashlib.md5(b"".join(x.numpy().tobytes() for x in evenly(split_of(data, settings), settings.sequences) if x is not None))
     report = timed("likelihoods", lambda: evaluate(module, data, settings, progress))
     rows, device = split_of(data, settings), module.device
-    orders, sequences = MANY[module.denoiser.order_causal]
-    orders = orders if settings.get("orders") is None else settings.orders
+    orders, sequences = many_size(module.denoiser.order_causal, data.length, settings.get("orders"))
     batch = evenly(rows, min(sequences, settings.sequences or sequences))
     many = None
     if orders and data.length > 1:

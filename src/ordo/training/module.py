@@ -31,7 +31,7 @@ class OrderDiffusion(L.LightningModule):
     """Trains (denoiser, schedule) on an objective.
 
     Logged: ``train/bits_per_token`` (the NELBO, never the surrogate), ``train/order_entropy`` (nats), ``val/nelbo`` (own law),
-    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the mode order) where
+    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the law's ``mode``) where
     one call gives it.
 
     Args: config: plain dict stored in every checkpoint, from which ``ordo.training.checkpoint.load`` rebuilds the model.

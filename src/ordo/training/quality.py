@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
-from ordo.data import SequenceData, SudokuData, TableData, TaskData
+from ordo.data import SequenceData, SmilesData, SudokuData, TableData, TaskData
 from ordo.data.module import Rows
-from ordo.metrics import ngram_divergence, shape, trend, unigram_entropy
+from ordo.metrics import canonical, has_rdkit, molecule_quality, ngram_divergence, shape, string_quality, trend, unigram_entropy
 from ordo.samplers import Trace
 
 FEWEST = 100  # samples below which shares and divergences say nothing
@@ -53,3 +55,21 @@ class SampleQuality:
             out[f"{size}gram_divergence"] = ngram_divergence(tokens[:half], whole[:half], size)
             out[f"{size}gram_divergence_of_real"] = ngram_divergence(whole[half : 2 * half], whole[:half], size)
         return out | {"unigram_entropy": unigram_entropy(tokens[:half]), "unigram_entropy_of_real": unigram_entropy(whole[:half])}
+
+
+class MoleculeQuality:
+    """Of SMILES: shares of valid samples, of different molecules among them, and of new ones among those (``molecule_quality``), and of
+    different and new strings (``string_quality``); new is what is not in the training split. Without RDKit of strings only, and a line on
+    standard error. Nothing for fewer than 100 samples, or other data.
+    """
+
+    def __call__(self, samples: Trace, real: Rows, data: SequenceData) -> dict[str, float]:
+        """As ``SampleQuality``."""
+        if not isinstance(data, SmilesData) or len(samples.tokens) < FEWEST:
+            return {}
+        strings, train = data.decode(samples.tokens), data.smiles["train"]
+        out = string_quality(strings, set(train))
+        if not has_rdkit():
+            print("validity, uniqueness and novelty of molecules need RDKit: pip install -e '.[molecules]'", file=sys.stderr)
+            return out
+        return molecule_quality(strings, {molecule for molecule in canonical(train) if molecule is not None}) | out
