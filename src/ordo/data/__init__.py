@@ -8,6 +8,7 @@ from ordo.data.law import Law
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import Batch, Rows, SequenceData
 from ordo.data.processes import BinaryTree, EvenParity, IndependentTokens, MarkovChain
+from ordo.data.star_graph import StarGraph
 from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
 from ordo.data.table_sets import TABLE_SETS
@@ -36,6 +37,7 @@ __all__ = [
     "NotAllEqual",
     "Rows",
     "SequenceData",
+    "StarGraph",
     "StepBatchSampler",
     "StepSampler",
     "SudokuData",
