@@ -107,8 +107,8 @@ class StarGraph(Law):
         return torch.cat([edges.flatten(1), path[:, :1], path.gather(1, lengths[:, 0] - 1), path], 1)
 
     def solve(self, tokens: Tensor) -> Tensor:
-        """The path (n, path_length) int64 that follows from the edges, start and goal of tokens (n, length); ``n_nodes`` after the goal, and
-        everywhere if none leads there or several do.
+        """The path (n, path_length) int64 that follows from the edges, start and goal of tokens (n, length); ``n_nodes`` after the goal,
+        and everywhere if no path leads there, or several.
         """
         n, blank = len(tokens), self.n_nodes
         edges = tokens[:, : 2 * self.n_edges].view(n, self.n_edges, 2).clamp(max=blank)

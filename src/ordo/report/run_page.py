@@ -34,6 +34,7 @@ EXPLAINED = {
     "possible": "Share of samples that the task allows.",
     "log_prob_of_possible": "Mean log-probability of those under the task's law, nats.",
     "solved": "Share of puzzles solved.",
+    "sequence_accuracy": "Share of sequences that are right throughout.",
     "unigram_entropy": "Entropy of single tokens, nats: low where samples repeat themselves.",
 }
 
