@@ -102,7 +102,9 @@ def test_labels_and_best_order():
     assert MEDIUM.precedence is None
     law = StarGraph(2, 3, 2, 1, 5)
     mask, none = law.vocab_size, law.n_nodes
-    assert law.decode(torch.tensor([[0, 1, 1, 3, 0, 2, none, none, 0, 2, 0, mask, none]])) == ["0>1 1>3 0>2 | 0 2 | 0 _"]
+    row = [0, 1, 1, 3, 0, 2, none, none, 0, 2]
+    texts = law.decode(torch.tensor([[*row, 0, mask, none], [*row, 0, none, 2], [mask] * 13]))
+    assert texts == ["0>1 1>3 0>2 | 0 2 | 0 _", "0>1 1>3 0>2 | 0 2 | 0 . 2", "_>_ _>_ _>_ _>_ | _ _ | _ _ _"]
     for bad in ((1, 3, 3, 2, 9), (3, 5, 6, 2, 20), (3, 5, 5, 5, 20), (3, 5, 5, 0, 20), (3, 5, 5, 4, 12)):
         with pytest.raises(DataError, match=r"must be|need"):
             StarGraph(*bad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -137,11 +138,14 @@ class StarGraph(Law):
         return uniform_log_prob((path == tokens[:, -self.path_length :]).all(1) & (path[:, 0] < self.n_nodes), 0.0)
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """Edges, start and goal, and path, such as ``3>0 0>2 | 3 2 | 3 0 2``; the mask is ``_``, positions not needed are left out."""
-        mask, out = self.vocab_size, []
+        """Edges, start and goal, and path, such as ``3>0 0>2 | 3 2 | 3 0 2``; the mask is ``_``; what is not needed ``.``, or nothing at the
+        end of edges and path.
+        """
+        names = [*map(str, range(self.n_nodes)), ".", "_"] if self.vocab_size > self.n_nodes else [*map(str, range(self.n_nodes)), "_"]
+        out = []
         for row in tokens.tolist():
-            names = ["_" if t == mask else "" if t == self.n_nodes else str(t) for t in row]
-            edges = [f"{a}>{b}" for a, b in zip(names[: 2 * self.n_edges : 2], names[1 : 2 * self.n_edges : 2], strict=True) if a or b]
-            rest = names[2 * self.n_edges :]
-            out.append(" | ".join([" ".join(edges), " ".join(rest[:2]), " ".join(filter(None, rest[2:]))]))
-        return out
+            told = [names[t] for t in row]
+            pairs = zip(told[: 2 * self.n_edges : 2], told[1 : 2 * self.n_edges : 2], strict=True)
+            edges = " ".join(f"{a}>{b}" for a, b in pairs)
+            out.append(f"{edges} | {' '.join(told[2 * self.n_edges :][:2])} | {' '.join(told[-self.path_length :])}")
+        return [re.sub(r"( \.>\.)+ \|", " |", text).rstrip(" .") for text in out]
