@@ -138,7 +138,7 @@ class StarGraph(Law):
         return uniform_log_prob((path == tokens[:, -self.path_length :]).all(1) & (path[:, 0] < self.n_nodes), 0.0)
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """Edges, start and goal, and path, such as ``3>0 0>2 | 3 2 | 3 0 2``; the mask is ``_``; what is not needed ``.``, or nothing at the
+        """Edges, start and goal, and path, such as ``3>0 0>2 | 3 2 | 3 0 2``; the mask is ``_``, what is not needed ``.`` or nothing at the
         end of edges and path.
         """
         names = [*map(str, range(self.n_nodes)), ".", "_"] if self.vocab_size > self.n_nodes else [*map(str, range(self.n_nodes)), "_"]
