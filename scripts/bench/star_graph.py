@@ -30,6 +30,7 @@ KINDS = {
     "left_to_right": ("star_graph_left_to_right", []),
     "right_to_left": ("star_graph_left_to_right", ["schedule.order=right_to_left"]),
     "mdm": ("star_graph_mdm", []),
+    "mdm_dense": ("star_graph_left_to_right", ["schedule=linear"]),
     "learned_dense": ("star_graph_learned_order", []),
     "learned_order": ("star_graph_mdm", ["schedule=power_table", *TWO_DRAWS, "optimizer.schedule_delay=300"]),
     "lomdm": ("star_graph_lomdm", []),
@@ -42,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--steps", type=int, help="not given: the experiments'")
+    parser.add_argument("--width", type=int, help="of the denoisers, 32 a head; not given: the experiments'")
+    parser.add_argument("--lr", type=float, help="of the denoisers; not given: the experiments'")
     parser.add_argument("--graphs", type=int, default=1000, help="held out")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
 
@@ -114,6 +117,8 @@ def define(kind: str, a: argparse.Namespace, seed: int) -> Run:
     changes = [*changes, f"data={SETTINGS[a.setting]}", f"data.eval_size={a.graphs}", f"seed={seed}", "report.split=test"]
     changes += ["report.draws=4", "report.importance_draws=2", "report.exact_sequences=64", "report.orders=0", "report.samples=0"]
     changes += [f"trainer.accelerator={a.device.replace('cuda', 'gpu')}", *([f"steps={a.steps}"] if a.steps else [])]
+    changes += [f"denoiser.width={a.width}", f"denoiser.heads={max(1, a.width // 32)}"] if a.width else []
+    changes += [f"optimizer.lr={a.lr}"] if a.lr else []
     return experiment, [*changes, *([*QUICK, "data.eval_size=20"] if a.quick else [])]
 
 
