@@ -14,6 +14,8 @@
     python scripts/benchmark.py quality --text8 FILE     quality against calls of every sampler on trained models
     python scripts/benchmark.py sudoku --puzzles FILE    share of Sudokus solved by every sampler
     python scripts/benchmark.py molecules --smiles FILE  nats, validity and novelty of QM9 SMILES under laws of four kinds
+    python scripts/benchmark.py star_graph --setting easy     share of paths in star graphs found by every law of orders
+    python scripts/benchmark.py two_orders --seeds 3          gap that a law dependent on the tokens closes where no static order is good
     python scripts/benchmark.py tokenise --text FILE     building a token cache against datasets.map, and streaming
 
 The last line on standard output is one JSON object; NAME --help explains the options, --quiet prints nothing else. Finished runs below
@@ -35,6 +37,7 @@ from bench import (
     pace,
     quality,
     sampling,
+    star_graph,
     steps,
     structure,
     sudoku,
@@ -42,6 +45,7 @@ from bench import (
     text,
     throughput,
     tokenise,
+    two_orders,
     variance,
 )
 
@@ -49,7 +53,7 @@ from ordo.training.entry import Parser, command, job
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
-BENCHMARKS |= {"tokenise": tokenise, "content": content, "molecules": molecules}
+BENCHMARKS |= {"tokenise": tokenise, "content": content, "molecules": molecules, "star_graph": star_graph, "two_orders": two_orders}
 
 
 def main() -> None:

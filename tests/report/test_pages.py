@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from tiny_runs import call
 
-from ordo.data import Addition, SudokuData, TableData, TaskData
+from ordo.data import Addition, StarGraph, SudokuData, TableData, TaskData
 from ordo.data.module import Rows
 from ordo.report import LABELS, Section, cell, read_record, render, run_page
 from ordo.report.page import Folded, Grid, Lines, Terms, Text
@@ -212,6 +212,14 @@ def test_quality_of_sudokus():
     tokens = data.test_set.tokens[torch.arange(120) % 5].clone()
     tokens[3::5, 0] = (tokens[3::5, 0] + 1) % 4  # every puzzle of one kind has a wrong cell
     assert SampleQuality()(trace(tokens), data.test_set, data) == {"solved": 0.8}
+
+
+def test_quality_of_star_graphs():
+    data = TaskData(StarGraph(), eval_size=10)
+    data.setup()
+    tokens = data.test_set.tokens[torch.arange(120) % 10].clone()
+    tokens[3::10, -2] = (tokens[3::10, -2] + 1) % 20  # every tenth path has a wrong node
+    assert SampleQuality()(trace(tokens), data.test_set, data) == {"sequence_accuracy": 0.9}
 
 
 def test_quality_of_tables():

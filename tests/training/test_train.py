@@ -62,6 +62,8 @@ def test_benchmarks_run(tmp_path):
         "sampling": ([], {"grid", "throughput", "cache", "memory_mib"}),
         "quality": (["--task", "nae", "--models", "learned", "--picture", tmp_path / "q.png"], {"models", "entropy"}),
         "sudoku": (["--box", "2", "--calls", "4", "--kinds", "learned"], {"learned", "box"}),
+        "star_graph": (["--kinds", "left_to_right", "mdm", "learned_dense", "lomdm"], {"setting", "mdm", "lomdm"}),
+        "two_orders": (["--n-half", "3", "--kinds", "table_dense", "random_order", "order_posterior"], {"best_static", "kinds"}),
         "steps": (["--variants", "mdlm", "order"], {"ratio", "memory_ratio", "parts", "utilisation"}),
         "pace": (["--text8", text, "--seeds", "1", "--length", "16"], {"target", "runs"}),
         "molecules": (

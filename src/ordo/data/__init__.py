@@ -9,6 +9,7 @@ from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import Batch, Rows, SequenceData
 from ordo.data.processes import BinaryTree, EvenParity, IndependentTokens, MarkovChain
 from ordo.data.smiles import SmilesData, tokenise
+from ordo.data.star_graph import StarGraph
 from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
 from ordo.data.table_sets import TABLE_SETS
@@ -38,6 +39,7 @@ __all__ = [
     "Rows",
     "SequenceData",
     "SmilesData",
+    "StarGraph",
     "StepBatchSampler",
     "StepSampler",
     "SudokuData",

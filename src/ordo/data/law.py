@@ -32,6 +32,13 @@ class Law(ABC):
         """Exact entropy in nats per sequence: the least NELBO any model can have on fresh samples."""
 
     @property
+    def known(self) -> Tensor | None:
+        """Positions (length,) bool that are given, and only the others decoded; entropy and log-probabilities are then those of the others
+        given these. None: all are decoded.
+        """
+        return None
+
+    @property
     def precedence(self) -> list[tuple[int, int]] | None:
         """Pairs (i, j): in a good decoding order position i comes before j. None where no order is better."""
         return None

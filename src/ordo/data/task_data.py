@@ -11,10 +11,15 @@ from torch.utils.data import Dataset
 from ordo.data.errors import DataError
 from ordo.data.law import Law
 from ordo.data.loader import StepSampler, data_generator
-from ordo.data.module import Rows, SequenceData
+from ordo.data.module import Batch, Rows, SequenceData
 
 
-class FreshDraws(Dataset[Tensor]):
+def with_known(tokens: Tensor, law: Law) -> Batch:
+    """Draws (n, length) of the law, and which of their positions are given."""
+    return Batch(tokens, None if law.known is None else law.known.expand_as(tokens))
+
+
+class FreshDraws(Dataset[Any]):
     """Batch ``step`` of a run as a pure function of (seed, step); ranks take strided slices of the whole batch.
 
     So W ranks with ``batch_size`` B see together the rows that one rank with W * B sees.
@@ -24,11 +29,12 @@ class FreshDraws(Dataset[Tensor]):
         self.law, self.batch_size, self.seed = law, batch_size, seed
         self.rank, self.world_size = rank, world_size
 
-    def __getitems__(self, steps: list[int]) -> Tensor:
-        """(batch, length) int64 for the one step in ``steps``."""
+    def __getitems__(self, steps: list[int]) -> Batch | Tensor:
+        """(batch, length) int64 for the one step in ``steps``, with the positions that are given where some are."""
         (step,) = steps
         whole = self.law.sample(self.batch_size * self.world_size, data_generator(self.seed, step))
-        return whole[self.rank :: self.world_size]
+        batch = with_known(whole[self.rank :: self.world_size], self.law)
+        return batch if batch.given else batch.tokens
 
 
 class TaskData(SequenceData):
@@ -70,7 +76,7 @@ class TaskData(SequenceData):
             return
         # Not a function of the run's seed: runs with different seeds are scored on the same sequences.
         draws = [self.task.sample(self.eval_size, data_generator(split)) for split in (1, 2)]
-        self.val_set, self.test_set = map(Rows, draws)
+        self.val_set, self.test_set = (Rows(*with_known(tokens, self.task)) for tokens in draws)
 
     def train_rows(self, rank: int, world_size: int) -> FreshDraws:
         return FreshDraws(self.task, self.batch_size, self.seed, rank, world_size)

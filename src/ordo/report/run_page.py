@@ -42,6 +42,7 @@ EXPLAINED = {
     "valid_unique_novel": "New molecules a sample.",
     "distinct_strings": "Share of different strings, molecules or not.",
     "strings_not_in_train": "Share of these that are not among the training strings.",
+    "sequence_accuracy": "Share of sequences that are right throughout.",
     "unigram_entropy": "Entropy of single tokens, nats: low where samples repeat themselves.",
 }
 

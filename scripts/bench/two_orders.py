@@ -1,0 +1,96 @@
+"""Where half of the sequences want one order and half another: nats above the exact entropy of static laws and of laws of the tokens.
+
+A flag column says which half it is. How much of the gap that static laws leave do laws that depend on the tokens close?
+
+Equal denoiser rows: 256 a step, 3000 steps, 2 layers of width 64 (a content law's own networks come on top). ``random`` runs have uniformly
+random orders, ``table`` and ``network`` a static law learned in order space (bidirectional denoiser) or dense (order-causal). Static laws
+are judged by the exact score of their mode order, laws that depend on the tokens by the importance bound on -log p, the same test sequences
+for all. The gap is that of the best static run of any kind and seed, which is the hardest to close.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.common import QUICK, Run, estimate, run_all, seeds_of
+from bench.nae import mode_above_entropy
+
+SPACE = {"order": ["objective=order", "denoiser=bidirectional"], "dense": ["objective=dense_rloo", "denoiser=order_causal"]}
+ONE_DRAW = ["objective.draws=1", "data.batch_size=256"]
+STATIC = {
+    "random_order": ["schedule=linear", *SPACE["order"], *ONE_DRAW],
+    "random_dense": ["schedule=linear", "objective=dense", "denoiser=order_causal", *ONE_DRAW],
+    "table_order": ["schedule=power_table", *SPACE["order"], "optimizer.schedule_lr=0.05"],
+    "table_dense": ["schedule=power_table", *SPACE["dense"], "optimizer.schedule_lr=0.15"],
+    "network_order": ["schedule=power_network", *SPACE["order"], "optimizer.schedule_lr=0.1"],
+    "network_dense": ["schedule=power_network", *SPACE["dense"], "optimizer.schedule_lr=1.0"],
+}
+CONTENT = {
+    "per_context": [],
+    "order_posterior": ["schedule=order_posterior"],
+    "per_context_dense": ["objective=content_dense", "denoiser=order_causal"],
+    "order_posterior_dense": ["schedule=order_posterior", "objective=content_dense", "denoiser=order_causal"],
+}
+KINDS = STATIC | CONTENT
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--n-half", type=int, default=8, help="columns of each half")
+    parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--steps", type=int, default=3000, help="of training")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+
+
+def define(kind: str, a: argparse.Namespace, seed: int) -> Run:
+    """The run of one kind and seed."""
+    changes = [*KINDS[kind], f"data.task.n_half={a.n_half}", f"seed={seed}", f"steps={a.steps}", "report.split=test", "report.orders=0"]
+    changes += ["report.exact_sequences=512", "report.importance_draws=16", "report.samples=0", f"validate_every={max(1, a.steps // 2)}"]
+    changes += [f"checkpoint_every={max(1, a.steps // 2)}", f"trainer.accelerator={a.device.replace('cuda', 'gpu')}"]
+    return "nae_mixture_lomdm", [*changes, *(QUICK if a.quick else [])]
+
+
+def gap_closed(value: float, error: float, static: float, static_error: float) -> dict[str, float]:
+    """1 - value / static, both nats above the entropy, and its standard error, as if the two were independent."""
+    return {
+        "share": 1 - value / static,
+        "standard_error": ((error / static) ** 2 + (value * static_error / static**2) ** 2) ** 0.5,
+    }
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    a = arguments
+    seeds = seeds_of(a.kinds, KINDS, a.seeds, {})
+    names = {kind: [f"two_orders_{a.n_half}_{kind}_{seed}" for seed in range(seeds[kind])] for kind in seeds}
+    runs = {name: define(kind, a, seed) for kind in seeds for seed, name in enumerate(names[kind])}
+    reports = run_all(runs, a.work, a.jobs)
+    out: dict[str, Any] = {"n_half": a.n_half, "steps": a.steps, "torch": torch.__version__, "kinds": {}}
+    for kind in seeds:
+        mine = [reports[name] for name in names[kind]]
+        result: dict[str, Any] = {"seconds": [r["fit_seconds"] for r in mine]}
+        for key, name in (("own", "own_nelbo"), ("importance", "importance"), ("mode", "mode_exact")):
+            result[key] = [estimate(r, name, "nats_above_entropy") for r in mine]
+            result[f"{key}_standard_error"] = [estimate(r, name, "standard_error") for r in mine]
+        if kind in STATIC:  # over the whole test set
+            folders = [Path(a.work) / name for name in names[kind]]
+            whole = [mode_above_entropy(f) if r["estimates"] else (None, None) for f, r in zip(folders, mine, strict=True)]
+            result |= {"mode": [m[0] for m in whole], "mode_standard_error": [m[1] for m in whole]}
+        out["kinds"][kind] = result
+    static = [
+        pair
+        for kind in seeds
+        if kind in STATIC
+        for pair in zip(out["kinds"][kind]["mode"], out["kinds"][kind]["mode_standard_error"], strict=True)
+        if None not in pair
+    ]
+    if static:
+        out["best_static"] = min(static)
+        for kind in seeds:
+            if kind in CONTENT:
+                rows = zip(out["kinds"][kind]["importance"], out["kinds"][kind]["importance_standard_error"], strict=True)
+                out["kinds"][kind]["gap_closed"] = [None if None in row else gap_closed(*row, *out["best_static"]) for row in rows]
+    return out
