@@ -27,7 +27,9 @@ class Fake:
         self.trainer = SimpleNamespace(
             global_step=0, max_steps=max_steps, sanity_checking=False, is_global_zero=True, callback_metrics={}, datamodule=None
         )
-        self.module = SimpleNamespace(schedule=schedule, device="cpu", seed=0, log=lambda name, value: self.logged.update({name: value}))
+        self.module = SimpleNamespace(
+            schedule=schedule, device="cpu", seed=0, log=lambda name, value, sync_dist: self.logged.update({name: value})
+        )
 
     def law(self, sharpness):
         with torch.no_grad():

@@ -91,7 +91,7 @@ class CollapseAlarm(L.Callback):
             return
         entropy = self._look(trainer, pl_module)
         if entropy is not None:
-            pl_module.log("val/order_choices", math.exp(entropy / pl_module.schedule.length))  # type: ignore[union-attr,operator]
+            pl_module.log("val/order_choices", math.exp(entropy / pl_module.schedule.length), sync_dist=True)  # type: ignore[union-attr,operator]
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         metrics = trainer.callback_metrics
