@@ -6,6 +6,7 @@
     python scripts/benchmark.py pace --text8 FILE        time to quality: rows and seconds until time-space training's final bits/char
     python scripts/benchmark.py structure --seeds 5      learned orders against the direction of random Bayesian networks
     python scripts/benchmark.py variance --text8 FILE    variance of the gradient in log w, three estimators, equal denoiser rows
+    python scripts/benchmark.py estimators --text8 FILE  variance of the law's gradient: every estimator, law and phase of training
     python scripts/benchmark.py throughput               tokens/s and memory against a plain torch.nn.TransformerEncoder step
     python scripts/benchmark.py steps                    training steps against the MDLM step as published
     python scripts/benchmark.py tables --data FOLDER     every metric of synthetic tables on the paper's sets
@@ -31,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bench import (
     content,
+    estimators,
     molecules,
     nae,
     oracle,
@@ -54,6 +56,7 @@ from ordo.training.entry import Parser, command, job
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
 BENCHMARKS |= {"tokenise": tokenise, "content": content, "molecules": molecules, "star_graph": star_graph, "two_orders": two_orders}
+BENCHMARKS |= {"estimators": estimators}
 
 
 def main() -> None:

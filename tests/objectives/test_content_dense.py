@@ -35,7 +35,7 @@ def laws():
     torch.manual_seed(2)
     return {
         "pooled": OrderPosterior(LENGTH, Additive(), pooled()),
-        "normsig": PerContext(LENGTH, Additive(std=1.0), pooled()),
+        "normsig": PerContext(LENGTH, Additive(std=1.0), pooled(), floor=0.1),
         "other": PerContext(LENGTH, Additive(), Additive(), LogBound(2.0)),  # whose prefixes are computed one by one
     }
 

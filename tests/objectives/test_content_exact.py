@@ -1,13 +1,11 @@
 """Both objectives of laws that depend on the tokens against enumeration of orders, masks and times: mean and gradient, float64."""
 
-import itertools
 import math
 from typing import Any
 
-import numpy
 import pytest
 import torch
-from content_laws import LENGTH, VOCAB, Additive, Static, exact_nelbo, random_denoiser, rates, schedules
+from content_laws import LENGTH, T_MIN, VOCAB, Additive, Static, by_quadrature, exact_nelbo, random_denoiser, schedules
 
 from ordo.denoisers import OrderCausalTransformer
 from ordo.likelihood import content_nelbo, enumerate_orders
@@ -19,34 +17,9 @@ from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Linear, LogBound, NormSig, PerContext, PerVocabulary, Power, TokenNetwork
 
 NAMES = list(schedules())
-T_MIN = 0.05
 TOKENS = torch.randint(VOCAB, (3, LENGTH), generator=torch.Generator().manual_seed(0))
 KNOWN = torch.tensor([[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]).bool()
 LENGTHS = torch.tensor([4, 3, 2])
-
-
-def by_quadrature(denoiser, schedule, x, known=(), reconstruction="sampled", t_min=T_MIN, nodes=60):
-    """GenMD4's and LoMDM's loss of one sequence in rates rho_{l,v}: all masks, Gauss-Legendre in log t, and what is left at t_min."""
-    node, weight = (torch.tensor(a) for a in numpy.polynomial.legendre.leggauss(nodes))
-    log_t = (node - 1) / 2 * -math.log(t_min)
-    dlog_t = weight / 2 * -math.log(t_min)
-    unknown = [i for i in range(len(x)) if i not in known]
-    masks = torch.zeros(2 ** len(unknown), len(x), dtype=torch.bool)
-    masks[:, unknown] = torch.tensor(list(itertools.product([False, True], repeat=len(unknown))))
-    z = x.expand_as(masks).masked_fill(masks, VOCAB)
-    rho, w = rates(denoiser, schedule, z), schedule.log_w(x[None])[0].exp()
-    mine, total_rate = (torch.where(masks, y, 1.0) for y in (rho[:, torch.arange(len(x)), x], rho.sum(-1)))
-    # w log w - w - (w log rho_{x} - sum_v rho_v): the Poisson divergence of the rate of the true token, and of all others from 0.
-    inner = torch.where(masks, w * (w.log() - mine.log()) - w + total_rate, 0.0).sum(-1)
-    masked = (w * torch.cat([log_t, torch.tensor([math.log(t_min)])])[:, None]).exp()[:, None]  # (times, 1, length)
-    q = torch.where(masks, masked, 1 - masked)[..., unknown].prod(-1)
-    total = (dlog_t * (q[:-1] @ inner)).sum()
-    if reconstruction == "sampled":
-        cost = (total_rate / mine).log().sum(-1)
-        return total + q[-1] @ cost
-    u = torch.ones(VOCAB, dtype=torch.float64) if schedule.log_u() is None else schedule.log_u().exp()
-    still = t_min**u  # of each token
-    return total + sum(masked[-1, 0, i] * -(still[x[i]] / still.sum()).log() for i in unknown)
 
 
 def exact(objective, denoiser, schedule, tokens=TOKENS, known=None, lengths=None):

@@ -58,6 +58,7 @@ def test_benchmarks_run(tmp_path):
         "throughput": ([], {"ordo", "reference", "peak_mib", "device"}),
         "tables": (["--data", tmp_path, "--sets", "news", "--draws", "2", "--override", *small], {"news"}),
         "variance": ([], {"time", "order", "dense", "rows", "on"}),
+        "estimators": (["--text8", text], {"results", "rows", "repeats"}),
         "oracle": ([], {"samplers", "profile"}),
         "sampling": ([], {"grid", "throughput", "cache", "memory_mib"}),
         "quality": (["--task", "nae", "--models", "learned", "--picture", tmp_path / "q.png"], {"models", "entropy"}),

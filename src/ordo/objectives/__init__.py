@@ -6,9 +6,10 @@ from ordo.objectives.content_time import ContentTimeSpace
 from ordo.objectives.dense import Dense
 from ordo.objectives.order_space import OrderSpace
 from ordo.objectives.output import LawTooSharp, Objective, ObjectiveOutput
+from ordo.objectives.score import ScoreFunction
 from ordo.objectives.time_space import TimeSpace
 
 __all__ = [
     "ContentDense", "ContentOrderSpace", "ContentTimeSpace", "Dense", "LawTooSharp", "Objective", "ObjectiveOutput", "OrderSpace",
-    "TimeSpace",
+    "ScoreFunction", "TimeSpace",
 ]  # fmt: skip

@@ -115,8 +115,8 @@ def order_terms(
     cost = only_decoded(order_cost(denoiser, tokens, order), known, lengths)
     log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths)
     laws = PlackettLuce(law.log_w.repeat_interleave(length, 0))
-    rows = [x.flatten(0, 1) for x in (torch.zeros_like(log_r), log_r, masked)]
-    velocity = step_terms(laws, *rows, bound)[1].view(n, length)
+    log_r, masked = log_r.flatten(0, 1), masked.flatten(0, 1)
+    velocity = step_terms(laws, torch.zeros_like(log_r), log_r, masked, bound)[1].view(n, length)
     return cost, only_decoded(velocity, known, lengths)
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ordo.objectives.content import BOUNDS, check_content, present_positions, reverse_step, step_terms
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out
+from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned
+from ordo.objectives.score import Race, ScoreFunction, race
 from ordo.order import PlackettLuce, not_decoded, there
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
@@ -28,15 +29,16 @@ class ContentOrderSpace(nn.Module):
       Tighter, by log a <= a - 1 with a = W_rho / W_w, and equal where a = 1. With u = 1 it is LO-ARM's bound (2503.05979), q(order | x)
       against p(next position | revealed).
 
-    The sum over l is exact; the prefix has a score part, by RLOO over ``draws`` prefixes that share x and k. No time, no cut.
+    The sum over l is exact; the prefix has a score part, by ``score`` (None: RLOO over ``draws`` prefixes that share x and k). No
+    time, no cut.
     """
 
-    def __init__(self, draws: int = 2, bound: str = "jump"):
+    def __init__(self, draws: int = 2, bound: str = "jump", score: ScoreFunction | None = None):
         super().__init__()
         check_draws(draws, 1, "the order-space objective")
         if bound not in BOUNDS:
             raise ValueError(f"bound={bound!r}: choose jump or rate")
-        self.draws, self.bound = draws, bound
+        self.draws, self.bound, self.score = draws, bound, ScoreFunction() if score is None else score
 
     def forward(
         self,
@@ -55,11 +57,11 @@ class ContentOrderSpace(nn.Module):
         Raises ValueError for an order-causal denoiser, a schedule that does not depend on the tokens, or draws < 2 with a learned one.
         """
         check_content(denoiser, schedule, "objective content_order", sets=True)
-        if is_learned(schedule):
-            check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
+        self.score.check(self.draws, is_learned(schedule), masks=False)
         batch, length = tokens.shape
         spread = random.stratified(batch, tokens.device)
-        return self.estimate(denoiser, schedule, tokens, spread, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+        u = self.score.uniforms(random, self.draws, batch, length, tokens.device)
+        return self.estimate(denoiser, schedule, tokens, spread, u, known, lengths)
 
     def estimate(
         self,
@@ -77,14 +79,18 @@ class ContentOrderSpace(nn.Module):
         batch, length = tokens.shape
         law = schedule.law(tokens, present_positions(lengths, length))
         most = self.draws * (length * (batch + 1) // 2 + batch)  # as in OrderSpace: numbers revealed are evenly spread
-        terms, velocity, score, k = prefix_terms(
-            denoiser, schedule, law, tokens, spread.repeat(self.draws), u.flatten(0, 1), self.bound, known, lengths, most
+        race_too = is_learned(schedule) and self.score.control == "relax"
+        terms, velocity, score, k, run = prefix_terms(
+            denoiser, schedule, law, tokens, spread.repeat(self.draws), u.flatten(0, 1), self.bound, known, lengths, most, race_too
         )
         terms = terms.view(self.draws, batch, length)
         f = terms.sum(-1)
         before = torch.arange(length, device=k.device) < k[:, None]
         log_q = torch.where(before, score, 0.0).sum(-1).view(self.draws, batch)
-        surrogate = f + leave_one_out(f) * log_q if is_learned(schedule) else f
+        surrogate = f
+        if is_learned(schedule):
+            fixed = not_decoded(known, lengths, length)
+            surrogate = f + self.score.of_orders(f, log_q, spread, tokens, None if fixed is None else ~fixed, run)
         return ObjectiveOutput(
             loss=surrogate.mean() / length,
             nelbo=f.detach().mean(0),
@@ -105,8 +111,10 @@ def prefix_terms(
     known: Tensor | None = None,
     lengths: Tensor | None = None,
     most: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Terms (rows, length) of the NELBO, the velocity part (rows,) nats a sequence, scores by rank (rows, length), and numbers revealed.
+    race_too: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Race | None]:
+    """Terms (rows, length) of the NELBO, the velocity part (rows,) nats a sequence, scores by rank (rows, length), numbers revealed, and if
+    it is asked for the race behind the orders.
 
     law: of tokens (batch, length). spread (rows,) in [0, 1), u (rows, length): row d * batch + b is of sequence b.
     """
@@ -126,4 +134,5 @@ def prefix_terms(
     x = tokens.repeat(draws, 1)
     cost, log_rate = reverse_step(denoiser, schedule, x.masked_fill(masked, denoiser.mask_id), x, masked, lengths, most=most)
     terms, velocity = step_terms(law, cost, log_rate, masked, bound)
-    return unknown[:, None] * terms, unknown * velocity, draw.score, k
+    run = race(law, u, draw.order, n_known, k, torch.ones_like(masked) if fixed is None else ~fixed) if race_too else None
+    return unknown[:, None] * terms, unknown * velocity, draw.score, k, run

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ordo.objectives.content import check_content, present_positions, reverse_step
-from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, leave_one_out, static_shapes
+from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, static_shapes
+from ordo.objectives.score import ScoreFunction
 from ordo.order import not_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
@@ -29,11 +30,11 @@ class ContentTimeSpace(nn.Module):
     proportion to its probability t_min^{u_v} of being masked still (GenMD4), 1 / vocab_size where u = 1; its expectation is exact, without
     a call, and t is drawn above t_min.
 
-    Gradient in the schedule: the path part, and the score part by RLOO over ``draws`` masks that share x and t. Tends to the rate bound of
-    ``ContentOrderSpace`` for t_min -> 0, with more variance.
+    Gradient in the schedule: the path part, and the score part by ``score`` (None: RLOO over ``draws`` masks that share x and t). Tends to
+    the rate bound of ``ContentOrderSpace`` for t_min -> 0, with more variance.
     """
 
-    def __init__(self, draws: int = 2, t_min: float = 1e-3, reconstruction: str = "sampled"):
+    def __init__(self, draws: int = 2, t_min: float = 1e-3, reconstruction: str = "sampled", score: ScoreFunction | None = None):
         super().__init__()
         check_draws(draws, 1, "the time-space objective")
         if not 0 < t_min < 1:
@@ -41,6 +42,7 @@ class ContentTimeSpace(nn.Module):
         if reconstruction not in ("sampled", "analytic"):
             raise ValueError(f"reconstruction={reconstruction!r}: choose sampled or analytic")
         self.draws, self.t_min, self.reconstruction = draws, t_min, reconstruction
+        self.score = ScoreFunction() if score is None else score
 
     def forward(
         self,
@@ -60,11 +62,11 @@ class ContentTimeSpace(nn.Module):
         LawTooSharp (looked for on the CPU) if a position of this batch is masked with a probability below 1e-3 even at t = 1 - 1e-6.
         """
         check_content(denoiser, schedule, "objective content_time", sets=True)
-        if is_learned(schedule):
-            check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
+        self.score.check(self.draws, is_learned(schedule), masks=True)
         batch, length = tokens.shape
         spread = random.stratified(batch, tokens.device)
-        return self.estimate(denoiser, schedule, tokens, spread, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+        u = self.score.uniforms(random, self.draws, batch, length, tokens.device)
+        return self.estimate(denoiser, schedule, tokens, spread, u, known, lengths)
 
     def estimate(
         self,
@@ -107,8 +109,7 @@ class ContentTimeSpace(nn.Module):
         if is_learned(schedule):
             # log(1 - t^w), which rounds to log 0 where w is tiny and t all but 1
             log_clean = torch.log(-torch.expm1(log_masked.clamp(max=-torch.finfo(torch.float64).tiny)))
-            log_q = torch.where(decoded, torch.where(masked, log_masked, log_clean), 0.0).sum(-1)
-            surrogate = f + leave_one_out(f) * log_q
+            surrogate = f + self.score.of_masks(f, masked, log_masked, log_clean, spread, tokens, decoded)
         if analytic:
             terms = terms + self._analytic(schedule, log_w, tokens, decoded, denoiser.vocab_size)
             surrogate = surrogate + (terms.sum(-1) - f)

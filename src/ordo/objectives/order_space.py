@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers import Denoiser
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, order_cost, set_cost
+from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, order_cost, set_cost
+from ordo.objectives.score import ScoreFunction, race
 from ordo.order import not_decoded, there
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
@@ -18,15 +19,15 @@ class OrderSpace(nn.Module):
     """NELBO = L E_{k, prefix of k} sum_{l masked} P(next = l | revealed) (-log mu(x_l | revealed)), k stratified over 0..L-1.
 
     Prop. 3.1 of 2511.19152 with one rank drawn and the choice at that rank summed exactly. No time, no cut, no reconstruction
-    term. With equal w it is the mask-count form of the MDM loss. Path part through P(next), score part by RLOO
-    over ``draws`` prefixes that share x and k. Works with both denoisers; needs a schedule whose next-choice
+    term. With equal w it is the mask-count form of the MDM loss. Path part through P(next), score part by ``score`` (None: RLOO
+    over ``draws`` prefixes that share x and k). Works with both denoisers; needs a schedule whose next-choice
     probabilities are known (power, univariate, given order).
     """
 
-    def __init__(self, draws: int = 2):
+    def __init__(self, draws: int = 2, score: ScoreFunction | None = None):
         super().__init__()
         check_draws(draws, 1, "the order-space objective")
-        self.draws = draws
+        self.draws, self.score = draws, ScoreFunction() if score is None else score
 
     def forward(
         self,
@@ -49,11 +50,11 @@ class OrderSpace(nn.Module):
                 f"objective order needs P(next | revealed), which {type(schedule).__name__} has not in closed form; "
                 "use objective time or dense"
             )
-        if is_learned(schedule):
-            check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
+        self.score.check(self.draws, is_learned(schedule), masks=False)
         batch, length = tokens.shape
         spread = random.stratified(batch, tokens.device)
-        return self.estimate(denoiser, schedule, tokens, spread, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+        u = self.score.uniforms(random, self.draws, batch, length, tokens.device)
+        return self.estimate(denoiser, schedule, tokens, spread, u, known, lengths)
 
     def estimate(
         self,
@@ -97,7 +98,12 @@ class OrderSpace(nn.Module):
         if is_learned(schedule):
             before = torch.arange(length, device=k.device) < k[:, None]
             log_q = torch.where(before, draw.score, 0.0).sum(-1).view(self.draws, batch)
-            surrogate = f + leave_one_out(f) * log_q
+            decoded = None if fixed is None else ~fixed[:batch]
+            run = None
+            if self.score.control == "relax":
+                there_too = torch.ones_like(revealed) if fixed is None else ~fixed
+                run = race(law, u.flatten(0, 1), draw.order, n_known.repeat(self.draws), k, there_too)
+            surrogate = f + self.score.of_orders(f, log_q, spread, tokens, decoded, run)
         return ObjectiveOutput(
             loss=surrogate.mean() / length,
             nelbo=f.detach().mean(0),

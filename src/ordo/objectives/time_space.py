@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
-from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, leave_one_out, set_cost
+from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, set_cost
+from ordo.objectives.score import ScoreFunction
 from ordo.order import not_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule, Schedule
@@ -19,18 +20,19 @@ class TimeSpace(nn.Module):
     1/t_min, so that the estimate stays unbiased for a valid bound (all tokens still masked at t_min decoded at once).
     t_min = 0 is Eq. 8 as printed, whose variance is infinite.
 
-    Gradient in the schedule: the path part through the rate, and the score part by RLOO over ``draws`` masks that share x and t.
+    Gradient in the schedule: the path part through the rate, and the score part by ``score`` (None: RLOO over ``draws`` masks that share x
+    and t).
     A position with a large w is masked only within about 1/w of t = 1, so that the variance grows with the sharpness of the law, and a
     run can look good because it never sees its first tokens: bound log w (schedule.bound), or use the order-space or dense objective.
     Needs a bidirectional denoiser, since z_t fixes a revealed set but no order of revealing.
     """
 
-    def __init__(self, draws: int = 2, t_min: float = 1e-3):
+    def __init__(self, draws: int = 2, t_min: float = 1e-3, score: ScoreFunction | None = None):
         super().__init__()
         check_draws(draws, 1, "the time-space objective")
         if not 0 <= t_min < 1:
             raise ValueError(f"t_min must lie in [0, 1), got {t_min}")
-        self.draws, self.t_min = draws, t_min
+        self.draws, self.t_min, self.score = draws, t_min, ScoreFunction() if score is None else score
 
     def forward(
         self,
@@ -49,12 +51,12 @@ class TimeSpace(nn.Module):
         Raises ValueError for an order-causal denoiser, or a learned schedule with draws < 2; LawTooSharp (looked for on the CPU) if a
         position is masked with a probability below 1e-3 even at t = 1 - 1e-6.
         """
-        if is_learned(schedule):
-            check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
+        self.score.check(self.draws, is_learned(schedule), masks=True)
         self.check(denoiser, schedule, tokens.device)
         batch, length = tokens.shape
         spread = random.stratified(batch, tokens.device)
-        return self.estimate(denoiser, schedule, tokens, spread, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+        u = self.score.uniforms(random, self.draws, batch, length, tokens.device)
+        return self.estimate(denoiser, schedule, tokens, spread, u, known, lengths)
 
     def estimate(
         self,
@@ -74,8 +76,8 @@ class TimeSpace(nn.Module):
         if is_learned(schedule):
             fixed = not_decoded(known, lengths, tokens.shape[1])
             log_masked, log_clean = schedule.log_mask_prob(t)
-            log_q = torch.where(masked, log_masked, log_clean if fixed is None else torch.where(fixed, 0.0, log_clean)).sum(-1)
-            surrogate = f + leave_one_out(f) * log_q
+            decoded = None if fixed is None else ~fixed
+            surrogate = f + self.score.of_masks(f, masked, log_masked, log_clean, spread, tokens, decoded)
         return ObjectiveOutput(
             loss=surrogate.mean() / tokens.shape[1],
             nelbo=f.detach().mean(0),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.order import PlackettLuce
+from ordo.schedules.floor import check_floor, with_floor
 from ordo.schedules.pooled import PooledNetwork
 from ordo.schedules.token_network import LogBound, NormSig
 
@@ -94,10 +95,20 @@ class PerContext(ContentSchedule):
             ``TokenNetwork`` or ``PooledNetwork``, which as a reverse network gives all prefixes of an order at once; they must share
             nothing with the denoiser: the law would move what it is learned from.
         bounds: from a network's numbers to log weights, for both: ``NormSig`` (None: LoMDM's), or ``LogBound``.
+        floor: every next choice of either law keeps at least probability floor / (number of positions), see ``with_floor``; 0: no floor.
     """
 
-    def __init__(self, length: int, forward_network: nn.Module, reverse_network: nn.Module, bounds: nn.Module | None = None):
+    def __init__(
+        self,
+        length: int,
+        forward_network: nn.Module,
+        reverse_network: nn.Module,
+        bounds: nn.Module | None = None,
+        floor: float = 0.0,
+    ):
         super().__init__(length)
+        check_floor(floor)
+        self.floor = floor
         self.forward_network, self.reverse_network = forward_network, reverse_network
         self.bounds = NormSig() if bounds is None else bounds
 
@@ -110,21 +121,21 @@ class PerContext(ContentSchedule):
     def log_r_along(self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None) -> Tensor:
         if not isinstance(self.reverse_network, PooledNetwork):
             return super().log_r_along(tokens, order, mask_id, present)
-        raw = self.reverse_network.along(tokens, order).double()
-        return self.bounds(raw, None if present is None else present[:, None])
+        raw, there = self.reverse_network.along(tokens, order).double(), None if present is None else present[:, None]
+        return with_floor(self.bounds(raw, there), self.floor, there)
 
     def _bounded(self, network: nn.Module, tokens: Tensor, present: Tensor | None) -> Tensor:
         raw = network(tokens, present)
         if raw.shape != tokens.shape:
             raise ValueError(f"a schedule network gave shape {tuple(raw.shape)} for tokens {tuple(tokens.shape)}")
-        return self.bounds(raw.double(), present)
+        return with_floor(self.bounds(raw.double(), present), self.floor, present)
 
 
 class OrderPosterior(PerContext):
     """``PerContext`` with free log w, for the jump bound: orders as latent variables, q(order | x) Plackett-Luce in w(x), and a generative
     p(next position | revealed) = r_l(z) / sum over masked r (LO-ARM, 2503.05979). bound: ``|log w|`` and ``|log r|`` at most
-    this; None: free.
+    this; None: free. floor: as of ``PerContext``.
     """
 
-    def __init__(self, length: int, forward_network: nn.Module, reverse_network: nn.Module, bound: float | None = None):
-        super().__init__(length, forward_network, reverse_network, LogBound(bound))
+    def __init__(self, length: int, forward_network: nn.Module, reverse_network: nn.Module, bound: float | None = None, floor: float = 0.0):
+        super().__init__(length, forward_network, reverse_network, LogBound(bound), floor)

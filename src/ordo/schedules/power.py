@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ordo.order import PlackettLuce
 from ordo.schedules.base import Schedule
+from ordo.schedules.floor import check_floor, with_floor
 
 
 class Power(Schedule):
@@ -16,21 +17,24 @@ class Power(Schedule):
         length: positions.
         network: module whose forward() gives log w as (length,): FreeTable or PositionNetwork.
         bound: ``|log w| <= bound`` after centring, by bound * tanh(. / bound); None leaves it free.
+        floor: every next choice keeps this share of a uniform first one's probability at least, floor / length, see ``with_floor``; the
+            mean of w is then 1. 0: no floor.
     """
 
-    def __init__(self, length: int, network: nn.Module, bound: float | None = None):
+    def __init__(self, length: int, network: nn.Module, bound: float | None = None, floor: float = 0.0):
         super().__init__(length)
+        check_floor(floor)
         if bound is not None and not bound > 0:
             raise ValueError(f"bound must be positive or None, got {bound}")
-        self.network, self.bound = network, bound
+        self.network, self.bound, self.floor = network, bound, floor
 
     def log_w(self) -> Tensor:
-        """(length,) float64 with mean 0 (before the bound): NELBO(c w) = NELBO(w), so the scale is fixed."""
+        """(length,) float64 with mean 0 (before bound and floor): NELBO(c w) = NELBO(w), so the scale is fixed."""
         raw = self.network().double()
         if raw.shape != (self.length,):
             raise ValueError(f"the schedule network gave shape {tuple(raw.shape)} for length {self.length}")
         raw = raw - raw.mean()
-        return raw if self.bound is None else self.bound * torch.tanh(raw / self.bound)
+        return with_floor(raw if self.bound is None else self.bound * torch.tanh(raw / self.bound), self.floor)
 
     def law(self) -> PlackettLuce:
         return PlackettLuce(self.log_w())

@@ -2,6 +2,7 @@
 
 from ordo.training.callbacks import LastCheckpoint, OrderHistory, SampleWriter
 from ordo.training.checkpoint import CheckpointError, load
+from ordo.training.collapse import CollapseAlarm
 from ordo.training.gradient_signal import GradientSignal, RunningMoments
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings
@@ -10,6 +11,6 @@ from ordo.training.progress import StepProgress
 from ordo.training.quality import MoleculeQuality, SampleQuality
 
 __all__ = [
-    "CheckpointError", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings", "OrderDiffusion", "OrderHistory",
-    "RunningMoments", "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "load", "train_steps",
+    "CheckpointError", "CollapseAlarm", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings", "OrderDiffusion",
+    "OrderHistory", "RunningMoments", "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "load", "train_steps",
 ]  # fmt: skip

@@ -31,6 +31,7 @@ from ordo.report.comparison import comparison_page
 from ordo.report.page import Link
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
 from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read, started_before
+from ordo.training.collapse import CollapseAlarm
 from ordo.training.evaluation import Evaluation, check_report, examine, save_evaluation, save_report_page
 from ordo.training.interrupt import Interrupted
 from ordo.training.module import OrderDiffusion, TrainingDiverged
@@ -207,7 +208,9 @@ def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
     if config.report is not None and trainer.is_global_zero:
         done = examine(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
         size = sum(p.numel() for p in module.parameters())
-        save_evaluation(done, module, data, folder, fit_seconds=seconds, parameters=size, steps=trainer.global_step)
+        collapsed = next((c.collapsed for c in trainer.callbacks if isinstance(c, CollapseAlarm)), None)  # type: ignore[attr-defined]
+        extra = {"fit_seconds": seconds, "parameters": size, "steps": trainer.global_step, "collapsed": collapsed}
+        save_evaluation(done, module, data, folder, **extra)
         if config.report.get("page", True):
             save_report_page(done, data, folder)
     return Result(module, data, done, seconds)

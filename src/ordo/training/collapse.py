@@ -1,0 +1,107 @@
+"""Tells an order law that has become sharp by accident from one that has learned an order."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+
+from ordo.objectives.output import is_learned
+from ordo.progress import note
+from ordo.randomness import seeded_generator
+from ordo.schedules import ContentSchedule
+from ordo.training.pictures import shown
+
+MEND = "raise optimizer.schedule_delay, lower optimizer.schedule_lr, set optimizer.entropy_bonus, or bound the law (schedule.bound, floor)"
+
+
+class CollapseAlarm(L.Callback):
+    """Warns once, in one line, when the order law has collapsed; resumes with the run.
+
+    The law is *sharp* where less than ``sharp`` of the entropy of random orders, log L!, is left: of a law that depends on the tokens the
+    mean entropy given the sequence. A learned law may end sharp, and many good ones do. It counts as collapsed if
+
+    * it is sharp before ``early`` of all steps: the denoiser knows too little by then to say which orders are good; or
+    * it is sharp at a validation and ``val/nelbo``, which is under the law itself, is above the best of ``val/nelbo`` and
+      ``val/nelbo_uniform`` of earlier validations, when it was soft: sharpening has cost likelihood, and one that learns gains by it. The
+      denoiser trains on, so this verdict is taken back if a later validation falls below that value.
+
+    What it cannot see is a law that sharpened later, and gained by it, but less than by another order: for that compare seeds.
+
+    Logs ``val/order_choices``, exp(entropy / L): how many positions there are to choose from at a step, effectively; 1 for one order. Looks
+    at every validation, and every ``every`` steps while it is early. Does nothing where the law does not learn or its entropy has no closed
+    form.
+
+    Raises ValueError unless 0 <= early <= 1, 0 < sharp < 1 and every >= 1.
+    """
+
+    def __init__(self, sharp: float = 0.05, early: float = 0.05, every: int = 25):
+        if not (0 < sharp < 1 and 0 <= early <= 1 and every >= 1):
+            raise ValueError(f"need 0 < sharp < 1, 0 <= early <= 1 and every >= 1, got {sharp}, {early}, {every}")
+        self.sharp, self.early, self.every = sharp, early, every
+        self.share: float | None = None  # of the entropy, at the last look
+        self.soft = math.inf  # the best NELBO of a soft law, nats a sequence
+        self.too_early, self.worse, self.warned = False, False, False
+
+    @property
+    def collapsed(self) -> bool | None:
+        """The verdict so far; None: no look was taken, as the law does not learn or has no entropy in closed form."""
+        return None if self.share is None else self.too_early or self.worse
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("share", "soft", "too_early", "worse", "warned")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+
+    def _look(self, trainer: L.Trainer, module: Any) -> float | None:
+        """Entropy of the law, nats; None: there is none to see."""
+        schedule = module.schedule
+        if not is_learned(schedule) or schedule.length < 2:
+            return None
+        if isinstance(schedule, ContentSchedule):
+            schedule = shown(schedule, trainer.datamodule.val_set)  # type: ignore[attr-defined]
+        law: Any = schedule.law()
+        if not hasattr(law, "entropy"):
+            return None
+        generator = seeded_generator(module.device, module.seed, trainer.global_step, -9)
+        entropy = float(law.entropy(samples=256, generator=generator)[0].detach())
+        self.share = entropy / math.lgamma(schedule.length + 1)
+        return entropy
+
+    def _warn(self, trainer: L.Trainer, why: str) -> None:
+        if not self.warned and trainer.is_global_zero:
+            note(f"warning: the order law has collapsed: at step {trainer.global_step} {why}; {MEND}")
+        self.warned = True
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        step = trainer.global_step
+        if self.too_early or step % self.every or step >= self.early * trainer.max_steps:
+            return
+        if self._look(trainer, pl_module) is not None and self.share is not None and self.share < self.sharp:
+            self.too_early = True
+            left = f"{100 * self.share:.1f}% of the entropy of random orders is left"
+            self._warn(trainer, f"of {trainer.max_steps} only {left}, before the denoiser can know which orders are good")
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # The end of the epoch, not of validation: averaged weights (EMA) are still in place, and it can be logged.
+        if trainer.sanity_checking:
+            return
+        entropy = self._look(trainer, pl_module)
+        if entropy is not None:
+            pl_module.log("val/order_choices", math.exp(entropy / pl_module.schedule.length), sync_dist=True)  # type: ignore[union-attr,operator]
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        if trainer.sanity_checking or self.share is None or "val/nelbo" not in metrics:
+            return
+        own, uniform = float(metrics["val/nelbo"]), float(metrics.get("val/nelbo_uniform", math.inf))
+        if self.share >= self.sharp:
+            self.soft, self.worse = min(self.soft, own, uniform), False
+            return
+        self.worse = own > self.soft
+        if self.worse:
+            why = f"only {100 * self.share:.1f}% of the entropy of random orders is left, and val/nelbo is {own:.4g}"
+            self._warn(trainer, f"{why}, when {self.soft:.4g} had been reached with a soft law")
