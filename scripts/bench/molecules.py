@@ -26,13 +26,14 @@ from ordo.training.checkpoint import load
 
 ORDER = ["denoiser=bidirectional", "objective=order"]
 DENSE = ["denoiser=order_causal", "objective=dense"]
+SCORE = ["objective.score.baseline=learned", "objective.score.unigram=true"]  # one draw: as many molecules as without a learned law
 RUNS = {
     "fixed_order": ("qm9_smiles_mdm", 1, []),
     "fixed_dense": ("qm9_smiles_mdm", 1, DENSE),
-    "position_order": ("qm9_smiles_learned_order", 2, [*ORDER, "optimizer.schedule_lr=0.1"]),
+    "position_order": ("qm9_smiles_learned_order", 1, [*ORDER, *SCORE, "optimizer.schedule_lr=0.1"]),
     "position_dense": ("qm9_smiles_learned_order", 1, []),
-    "vocabulary_order": ("qm9_smiles_genmd4", 2, []),
-    "context_order": ("qm9_smiles_lomdm", 2, []),
+    "vocabulary_order": ("qm9_smiles_genmd4", 1, SCORE),
+    "context_order": ("qm9_smiles_lomdm", 1, SCORE),
     "l2r_dense": ("qm9_smiles_mdm", 1, [*DENSE, "schedule=left_to_right"]),
 }  # experiment, draws of the objective, changes
 

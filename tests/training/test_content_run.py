@@ -53,8 +53,22 @@ def test_a_run_leaves_what_others_leave(parts, tmp_path, monkeypatch, capfd):
     assert status == 0, err
 
 
+LEARNED_BASELINE = [
+    "objective.draws=1",
+    "objective.score.baseline=learned",
+    "objective.score.unigram=true",
+    "objective.score.control=relax",
+]
+
+
 @pytest.mark.parametrize(
-    "parts", [["schedule=per_vocabulary", "objective=content_time"], ["schedule=per_context", *SMALL_NETWORKS], CAUSAL]
+    "parts",
+    [
+        ["schedule=per_vocabulary", "objective=content_time"],
+        ["schedule=per_context", *SMALL_NETWORKS],
+        ["schedule=per_vocabulary", *LEARNED_BASELINE],
+        CAUSAL,
+    ],
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_been(parts, tmp_path):
     plan = [*PARTS, "objective=content_order", *parts, *STEPS]
@@ -63,7 +77,19 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(parts, tmp_path):
     run(tmp_path / "killed", *plan, f"resume={tmp_path / 'killed'}")
     whole, killed = (last(tmp_path / name)["state_dict"] for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    assert ("objective.score.counts" in whole) == (parts[-1] == LEARNED_BASELINE[-1])
     assert (Path(tmp_path) / "killed" / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_the_law_waits(tmp_path):
+    """Both networks keep every bit during the delay, and move in the step after it."""
+    plan = [*PARTS, "schedule=per_context", "objective=content_order", *SMALL_NETWORKS, "schedule.floor=0.1", "validate_every=99"]
+    plan += ["optimizer.schedule_delay=3", "optimizer.entropy_bonus=0.1", "optimizer.entropy_steps=100"]
+    found = [run(tmp_path / str(n), *plan, f"steps={n}").module.schedule.state_dict() for n in (1, 3, 4)]
+    for name in found[0]:
+        assert torch.equal(found[0][name], found[1][name]), name
+    for network in ("forward_network", "reverse_network"):
+        assert not torch.equal(found[1][f"{network}.weight"], found[2][f"{network}.weight"])
 
 
 @pytest.mark.parametrize("name", ["per_vocabulary", "both"])
