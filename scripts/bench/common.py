@@ -69,7 +69,9 @@ def _one(experiment: str, overrides: list[str], folder: str, identity: str) -> d
     except TrainingDiverged as error:
         return {"estimates": {}, "fit_seconds": None, "diverged": str(error)}
     out = result.report.as_dict() if result.report is not None else {"estimates": {}}
-    return out | {"fit_seconds": None if killed else result.seconds}
+    written = Path(folder) / "report.json"
+    collapsed = json.loads(written.read_text()).get("collapsed") if written.exists() else None
+    return out | {"fit_seconds": None if killed else result.seconds, "collapsed": collapsed}
 
 
 def seeds_of(wanted: list[str], known: Container[str], seeds: int | None, default: dict[str, int]) -> dict[str, int]:
