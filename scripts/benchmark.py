@@ -8,6 +8,7 @@
     python scripts/benchmark.py variance --text8 FILE    variance of the gradient in log w, three estimators, equal denoiser rows
     python scripts/benchmark.py estimators --text8 FILE  variance of the law's gradient: every estimator, law and phase of training
     python scripts/benchmark.py throughput               tokens/s and memory against a plain torch.nn.TransformerEncoder step
+    python scripts/benchmark.py law_cost                 seconds and memory of a step under every law of orders
     python scripts/benchmark.py steps                    training steps against the MDLM step as published
     python scripts/benchmark.py tables --data FOLDER     every metric of synthetic tables on the paper's sets
     python scripts/benchmark.py oracle                   every sampler with an exact denoiser: KL to the law against calls
@@ -33,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench import (
     content,
     estimators,
+    law_cost,
     molecules,
     nae,
     oracle,
@@ -56,7 +58,7 @@ from ordo.training.entry import Parser, command, job
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
 BENCHMARKS |= {"tokenise": tokenise, "content": content, "molecules": molecules, "star_graph": star_graph, "two_orders": two_orders}
-BENCHMARKS |= {"estimators": estimators}
+BENCHMARKS |= {"estimators": estimators, "law_cost": law_cost}
 
 
 def main() -> None:
