@@ -35,6 +35,10 @@ KINDS = {
     "learned_order": ("star_graph_mdm", ["schedule=power_table", *TWO_DRAWS, "optimizer.schedule_delay=300"]),
     "lomdm": ("star_graph_lomdm", []),
     "order_posterior": ("star_graph_order_posterior", []),
+    "order_posterior_dense": (
+        "star_graph_order_posterior",
+        ["objective=content_dense", "denoiser=order_causal", "optimizer.schedule_lr=5e-3", *TWO_DRAWS],
+    ),
 }
 
 
