@@ -204,11 +204,12 @@ def _step(
     if sampler.block is not None or step == 0:
         state.block_size = torch.where(state.block_size < 0, eligible.sum(1), state.block_size)
 
-    view = View(state, eligible, step, session, schedule, law, how_many, shared)
+    view = View(state, eligible, step, session, schedule, law, how_many, shared, mask_id)
     if revise is not None:
         revise.before(view)
     chosen = asked = eligible
-    ahead = where.ahead and how_many.ahead
+    rates_of_tokens = isinstance(where, ByRates) and isinstance(schedule, ContentSchedule) and schedule.log_u() is not None
+    ahead = where.ahead and how_many.ahead and not rates_of_tokens
     if ahead:  # the call is spent on the chosen positions alone
         view.key = where.key(view)
         chosen = asked = how_many.choose(view)
@@ -223,8 +224,8 @@ def _step(
         u = view.uniform(TOKEN) if first or revise is not None else view.kept("tokens", lambda: view.fixed_uniform(TOKEN))
         if not ahead:
             view.log_prob = log_prob
-            if isinstance(where, ByRates) and isinstance(schedule, ContentSchedule) and (log_u := schedule.log_u()) is not None:
-                log_prob = log_prob + log_u
+            if rates_of_tokens:
+                log_prob = log_prob + schedule.log_u()  # type: ignore[union-attr]
             if first:
                 view.drawn = sampler.what.draw(log_prob, u[eligible])
             view.key = where.key(view)

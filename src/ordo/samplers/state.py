@@ -100,7 +100,9 @@ class View:
         law: OrderLaw,
         how_many: Any,
         shared: dict[str, Any],
+        mask_id: int,
     ):
+        self.mask_id = mask_id
         self.state, self.eligible, self.step, self.schedule, self.law, self.how_many = state, eligible, step, schedule, law, how_many
         self.random = RowRandom(state.seeds)
         self._session, self._shared = session, shared

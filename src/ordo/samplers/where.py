@@ -69,11 +69,11 @@ class ByRates:
 
     Position l with probability rho_l / W, rho_l = r_l(z) E_mu[u], and then token v in proportion to u_v mu_l(v), which is what the token
     rule gets. temperature: of log rho; 0: the largest rho, which makes the order a function of what is revealed and log p(x) exact. Several
-    positions a step are drawn one after another at the same rates.
+    positions a step are drawn one after another at the same rates. ``ahead`` where u = 1 only.
     """
 
     temperature: float = 1.0
-    ahead, score_on = False, "distribution"
+    ahead, score_on = True, "distribution"
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
@@ -87,12 +87,11 @@ class ByRates:
         """log rho + Gumbel noise of this step: the rates change from step to step, so no draw may be kept."""
         schedule = view.schedule
         assert isinstance(schedule, ContentSchedule)
-        log_mu = view.known_log_prob()
-        there = ~view.state.known | (view.state.tokens < log_mu.shape[-1])  # what is absent holds the mask id, though known
+        there = ~view.state.known | (view.state.tokens != view.mask_id)  # what is absent holds the mask id, though known
         log_rate = schedule.log_r(view.state.tokens, there)
         log_u = schedule.log_u()
         if log_u is not None:
-            log_rate = log_rate + view.spread((log_mu + log_u).logsumexp(-1), 0.0)
+            log_rate = log_rate + view.spread((view.known_log_prob() + log_u).logsumexp(-1), 0.0)
         if self.temperature == 0:
             return log_rate
         return log_rate / self.temperature - (-view.uniform(ORDER).log()).log()
