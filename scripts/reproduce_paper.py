@@ -49,6 +49,7 @@ def define(name: str, law: str, objective: str, seed: int, data: Path, a: argpar
     if objective == "dense":
         changes[1] = "objective=dense_rloo" if law == "learned" else "objective=dense"
     changes += [f"objective.draws={draws}", f"data.batch_size={256 // draws}", f"optimizer.schedule_lr={RATE[objective]}"]
+    changes += ["objective.score.baseline=rloo"] if objective == "order" else []
     if law == "learned" and objective == "time":
         changes += ["schedule.bound=4"]  # sharper laws would hide columns from random times
     changes += [f"data.name={name}", f"data.path={data / name}", "data.eval_batch_size=1024", f"seed={seed}", f"steps={a.steps}"]

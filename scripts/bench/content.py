@@ -17,7 +17,7 @@ from bench.common import QUICK, Run, estimate, run_all, seeds_of
 BIDIRECTIONAL, CAUSAL = ["denoiser=bidirectional"], ["denoiser=order_causal"]
 CONTENT = {"per_vocabulary": 0.02, "per_context": 2e-3, "posterior": 2e-3}  # and the rate of the schedule
 # One draw a sequence, so that every run sees as many sequences.
-SCORE = ["objective.score.baseline=learned", "objective.score.unigram=true"]
+SCORE = ["objective.score.unigram=true"]
 SCHEDULES = {
     "fixed": ["schedule=linear"],
     "positions": ["schedule=power_network"],

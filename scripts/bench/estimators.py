@@ -97,6 +97,7 @@ def configuration(data: str, law: str, a: argparse.Namespace) -> Any:
     where = {"nae": [], "adult": [f"data.path={a.adult}"], "text8": [f"data.path={a.text8}"]}[data]
     kind = ("table_causal" if law == "dense" else "table") if data == "adult" else ("order_causal" if law == "dense" else "bidirectional")
     changes = [*DATA[data], *LAWS[law], f"denoiser={kind}", *where, f"seed={a.seed}", f"steps={a.steps}", f"data.batch_size={a.rows // 2}"]
+    changes += [] if law == "dense" else ["objective.draws=2", "objective.score.baseline=rloo"]
     return compose_experiment("custom", changes)
 
 

@@ -21,10 +21,11 @@ from ordo.training.build import build_data
 from ordo.training.checkpoint import load
 
 NOISIER = "optimizer.schedule_lr=0.05"  # than the dense gradient: a smaller step for the law
+TWO_DRAWS = ["objective.draws=2", "objective.score.baseline=rloo"]
 KINDS = {
     "fixed": ["schedule=linear", "objective=dense", "data.batch_size=256"],
     "time": ["objective=time", "denoiser=bidirectional", NOISIER, "schedule.bound=4"],
-    "order": ["objective=order", "denoiser=bidirectional", NOISIER],
+    "order": ["objective=order", "denoiser=bidirectional", *TWO_DRAWS, NOISIER],
     "dense": [],
     "exchangeable": ["data=exchangeable", "steps=1000"],
 }

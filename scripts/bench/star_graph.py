@@ -32,7 +32,7 @@ KINDS = {
     "mdm": ("star_graph_mdm", []),
     "mdm_dense": ("star_graph_left_to_right", ["schedule=linear"]),
     "learned_dense": ("star_graph_learned_order", []),
-    "learned_order": ("star_graph_mdm", ["schedule=power_table", *TWO_DRAWS, "optimizer.schedule_delay=300"]),
+    "learned_order": ("star_graph_mdm", ["schedule=power_table", "optimizer.schedule_lr=0.05", "optimizer.schedule_delay=300"]),
     "lomdm": ("star_graph_lomdm", []),
     "order_posterior": ("star_graph_order_posterior", []),
     "order_posterior_dense": (

@@ -44,6 +44,7 @@ def define(name: str, seed: int, text8: str, device: str, quick: bool, length: i
     draws = 2 if law in ("table", "network") and objective != "dense" else 1
     changes = [*LAWS[law], *OBJECTIVES[objective], f"objective.draws={draws}", f"data.batch_size={rows // draws}"]
     changes += [f"optimizer.schedule_lr={RATES[name]}"] if name in RATES else []
+    changes += ["objective.score.baseline=rloo"] if objective == "order" else []
     changes += ["schedule.bound=4"] if objective == "time" and law in ("table", "network") else []
     changes += [f"data.path={Path(text8).resolve()}", f"data.length={length}", f"seed={seed}"]
     changes += [f"steps={steps}", "validate_every=${steps}", "checkpoint_every=600"]

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def define(kind: str, a: argparse.Namespace, seed: int) -> Run:
     """The run of one kind and seed."""
-    draws = 1 if kind in ("random_order", "random_dense", "table_dense", "network_dense") else 2
+    draws = 2 if kind in CONTENT and kind.endswith("dense") else 1
     changes = [*KINDS[kind], f"objective.draws={draws}", f"data.batch_size={a.rows // draws}", f"data.task.n_half={a.n_half}"]
     changes += [f"seed={seed}", f"steps={a.steps}", "report.split=test", "report.orders=0"]
     changes += ["report.exact_sequences=512", "report.importance_draws=16", "report.samples=0", f"validate_every={max(1, a.steps // 2)}"]

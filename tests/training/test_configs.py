@@ -53,6 +53,8 @@ def fits(schedule, objective, denoiser):
     """What the design says may be combined."""
     causal = denoiser in ("order_causal", "table_causal")
     if schedule in CONTENT or objective.startswith("content"):
+        if objective == "content_dense":  # no rates of tokens
+            return schedule in ("per_context", "order_posterior") and causal
         return schedule in CONTENT and objective.startswith("content") and not causal
     causal = {"dense": causal, "dense_rloo": causal, "time": not causal, "order": True}[objective]
     return causal and (schedule != "kumaraswamy" or objective != "order")
