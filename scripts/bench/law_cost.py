@@ -1,9 +1,9 @@
 """What a law of orders costs a training step: seconds and peak memory relative to uniformly random orders, at equal denoiser rows.
 
-All variants take turns in one process; memory is the growth of the peak of a process of its own over what it had before its first step.
-LAW_OBJECTIVE: ``_order`` and ``_time`` with a bidirectional denoiser, ``_dense`` with an order-causal one; laws and schedule networks as
-configs/schedule has them. One draw of every row, the running regression as its baseline, or RLOO over two draws of half as many sequences
-(``_rloo``).
+All variants take turns in one process; memory is the growth of the peak of a process of its own over what it had before its first step, on
+a GPU the peak allocated. LAW_OBJECTIVE: ``_order`` and ``_time`` with a bidirectional denoiser, ``_dense`` with an order-causal one; laws
+and schedule networks as configs/schedule has them. One draw of every row, with a running regression (dense: a running mean) as its baseline,
+or RLOO over two draws of half as many sequences (``_rloo``).
 """
 
 from __future__ import annotations

@@ -60,7 +60,15 @@ def test_a_sharp_law_that_costs_likelihood(capfd):
     assert alarm.collapsed is True, "uniform orders were better at step 200"
     told = capfd.readouterr().err.splitlines()
     assert len(told) == 1, "warned once"
-    for word in ("collapsed", "step 300", "14.5", "14 had been", "optimizer.entropy_bonus", "optimizer.schedule_lr", "schedule.bound, schedule.floor"):
+    for word in (
+        "collapsed",
+        "step 300",
+        "14.5",
+        "14 had been",
+        "optimizer.entropy_bonus",
+        "optimizer.schedule_lr",
+        "schedule.bound, schedule.floor",
+    ):
         assert word in told[0], word
     again = CollapseAlarm()
     again.load_state_dict(alarm.state_dict())

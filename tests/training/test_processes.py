@@ -20,7 +20,7 @@ ONE, TWO = ["data.batch_size=8"], ["data.batch_size=4", "trainer=ddp", "trainer.
 SHARDED = ["data.batch_size=4", "trainer=fsdp", "trainer.devices=2"]
 OBJECTIVES = {
     "dense": ["objective=dense", "objective.unigram=true", "denoiser.layers=2"],
-    "order": ["objective=order", "denoiser=bidirectional"],
+    "order": ["objective=order", "denoiser=bidirectional", "objective.score.unigram=true", "objective.score.control=relax"],
     "time": ["objective=time", "denoiser=bidirectional", "schedule.bound=4", "trainer.accumulate_grad_batches=2"],
 }
 

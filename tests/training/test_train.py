@@ -59,6 +59,11 @@ def test_benchmarks_run(tmp_path):
         "tables": (["--data", tmp_path, "--sets", "news", "--draws", "2", "--override", *small], {"news"}),
         "variance": ([], {"time", "order", "dense", "rows", "on"}),
         "estimators": (["--text8", text], {"results", "rows", "repeats"}),
+        "content": (
+            ["--text8", text, "--seeds", "1", "--runs", "fixed_order", "per_context_order", "posterior_dense"],
+            {"per_context_order"},
+        ),
+        "law_cost": (["--variants", "fixed_order", "per_context_order", "posterior_dense"], {"relative_time", "relative_memory"}),
         "oracle": ([], {"samplers", "profile"}),
         "sampling": ([], {"grid", "throughput", "cache", "memory_mib"}),
         "quality": (["--task", "nae", "--models", "learned", "--picture", tmp_path / "q.png"], {"models", "entropy"}),

@@ -20,8 +20,8 @@ def check_content(denoiser: Any, schedule: Any, what: str, sets: bool = False) -
     """
     if not isinstance(schedule, ContentSchedule):
         raise ValueError(
-            f"{what} is for laws that depend on the tokens (schedule=per_vocabulary or per_context); {type(schedule).__name__} does not: "
-            "use objective time, order or dense"
+            f"{what} is for laws that depend on the tokens (schedule=per_vocabulary, per_context or order_posterior); "
+            f"{type(schedule).__name__} does not: train it with objective time, order or dense"
         )
     if denoiser.order_causal and sets:
         raise ValueError(f"{what} needs a bidirectional denoiser: it sums over revealed sets, and an order-causal one sees an order")

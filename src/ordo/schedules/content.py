@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from ordo.order import PlackettLuce
 from ordo.schedules.floor import check_floor, with_floor
-from ordo.schedules.pooled import PooledNetwork
 from ordo.schedules.token_network import LogBound, NormSig
 
 
@@ -92,8 +91,8 @@ class PerContext(ContentSchedule):
 
     Args:
         forward_network, reverse_network: modules that take (tokens (n, length), present (n, length) bool or None) -> (n, length), such as
-            ``TokenNetwork`` or ``PooledNetwork``, which as a reverse network gives all prefixes of an order at once; they must share
-            nothing with the denoiser: the law would move what it is learned from.
+            ``TokenNetwork``; they must share nothing with the denoiser: the law would move what it is learned from. A reverse network with
+            a method ``along``, such as ``PooledNetwork``, gives all prefixes of an order at once.
         bounds: from a network's numbers to log weights, for both: ``NormSig`` (None: LoMDM's), or ``LogBound``.
         floor: every next choice of either law keeps at least probability floor / (number of positions), see ``with_floor``; 0: no floor.
     """
@@ -119,9 +118,10 @@ class PerContext(ContentSchedule):
         return self._bounded(self.reverse_network, tokens, present)
 
     def log_r_along(self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None) -> Tensor:
-        if not isinstance(self.reverse_network, PooledNetwork):
+        along = getattr(self.reverse_network, "along", None)
+        if along is None:
             return super().log_r_along(tokens, order, mask_id, present)
-        raw, there = self.reverse_network.along(tokens, order).double(), None if present is None else present[:, None]
+        raw, there = along(tokens, order).double(), None if present is None else present[:, None]
         return with_floor(self.bounds(raw, there), self.floor, there)
 
     def _bounded(self, network: nn.Module, tokens: Tensor, present: Tensor | None) -> Tensor:

@@ -47,7 +47,7 @@ class PooledNetwork(nn.Module):
         features = self.features(tokens.clamp(max=self.mask_id - 1))
         features = features.gather(1, order[..., None].expand_as(features))
         before = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1].cumsum(1)], 1)
-        return self.read_out(before)
+        return self.read_out(before)[..., : tokens.shape[1]]
 
     def features(self, tokens: Tensor) -> Tensor:
         """What a token at its position adds: (n, length) -> (n, length, width)."""
