@@ -2,7 +2,7 @@
 
 All variants take turns in one process; memory is the growth of the peak of a process of its own over what it had before its first step, on
 a GPU the peak allocated. LAW_OBJECTIVE: ``_order`` and ``_time`` with a bidirectional denoiser, ``_dense`` with an order-causal one; laws
-and schedule networks as configs/schedule has them. One draw of every row, with a running regression (dense: a running mean) as its baseline,
+and schedule networks as configs/schedule has them. One draw of every row, a running regression (dense: a running mean) as its baseline,
 or RLOO over two draws of half as many sequences (``_rloo``).
 """
 
