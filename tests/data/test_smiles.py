@@ -96,6 +96,11 @@ def test_other_files_and_lengths(tmp_path):
     assert data.test_set.tokens.shape == (10, 15)
     (tmp_path / "other.csv").write_text('a,SMILES\n1,"C(C)"\n')
     assert read_smiles(tmp_path / "other.csv", "SMILES") == ["C(C)"]
+    (tmp_path / "marked.csv").write_text("\ufeffsmiles\nCC\n", encoding="utf-8")
+    assert read_smiles(tmp_path / "marked.csv", "smiles") == ["CC"], "a byte-order mark is no part of the name"
+    (tmp_path / "packed.csv").write_bytes(b"\x1f\x8b\x08\x00")
+    with pytest.raises(DataError, match=r"packed.csv is not UTF-8 text .* at byte 1\)"):
+        read_smiles(tmp_path / "packed.csv", "smiles")
 
 
 def test_what_a_checkpoint_keeps(tmp_path):

@@ -92,9 +92,12 @@ class SmilesVocabulary:
 def read_smiles(file: Path, column: str) -> list[str]:
     """Of a CSV file the column, of any other the first word of every line, such as .smi files have it. Blank lines are skipped.
 
-    Raises DataError for a file without such a column, with an empty cell, or without molecules.
+    Raises DataError for a file that is no UTF-8 text, without such a column, with an empty cell, or without molecules.
     """
-    lines = file.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); unpack it, or convert it to UTF-8") from None
     if file.suffix.lower() != ".csv":
         molecules = [line.split()[0] for line in lines if line.strip()]
     else:
@@ -120,7 +123,8 @@ class SmilesData(SequenceData):
     Strings that occur twice are used once, so that none is both trained on and tested. QM9 is the part of GDB-17, an enumeration of small
     molecules, with up to nine atoms of C, N, O and F beside hydrogen (Ramakrishnan et al. 2014, Quantum chemistry structures and properties
     of 134 kilo molecules, doi 10.1038/sdata.2014.22). ``QM9_URL`` is its table as MoleculeNet (1703.00564) ships it, with a column smiles;
-    its strings need not be those of the file with ``QM9_MD5``, which numbers were measured on.
+    its strings need not be those of the file with ``QM9_MD5``, which numbers were measured on: 133,595 different SMILES without
+    explicit [H] and stereo marks. From other strings numbers will differ.
 
     Beyond ``SequenceData``: ``vocabulary``; ``smiles``, the strings of every split.
 
