@@ -83,10 +83,11 @@ class ScoreFunction(nn.Module):
         the time) and its square, and with ``unigram`` the sequence's cost under its positions' running token frequencies; draws = 1 too.
     antithetic: ``none``. ``mirror``: the second half of the draws is made of 1 - u (draws even; rloo takes the other pairs: draws >= 4).
         ``disarm``, masks only: such pairs, each used as in DisARM (Dong et al., 2006.10680), which integrates out u given both masks:
-        1/2 (f - f')(z_l - z'_l) sigmoid(|theta_l|) grad theta_l, theta the log-odds of being masked; no baseline beside it.
+        1/2 (f - f')(z_l - z'_l) sigmoid(abs theta_l) grad theta_l, theta the log-odds of being masked; no baseline beside it.
     control: ``none``. ``relax``, orders only: PL-RELAX with the surrogate c = beta . (soft memberships of the prefix), ``soft_revealed``:
         (f - c(given)) grad log q + grad c(free) - grad c(given), see ``race``; the rest of f goes on to the baseline. beta by the running
         regression of f on them, so that no gradient of a gradient and no second optimiser is needed.
+
     decay: of the running regression and mean, whose coefficients come from earlier steps only. length: positions, for relax and unigram;
     vocab_size: for unigram.
 
