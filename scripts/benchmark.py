@@ -17,7 +17,7 @@
     python scripts/benchmark.py sudoku --puzzles FILE    share of Sudokus solved by every sampler
     python scripts/benchmark.py molecules --smiles FILE  nats, validity and novelty of QM9 SMILES under laws of four kinds
     python scripts/benchmark.py star_graph --setting easy     share of paths in star graphs found by every law of orders
-    python scripts/benchmark.py two_orders --seeds 3          gap that a law dependent on the tokens closes where no static order is good
+    python scripts/benchmark.py two_orders --task two_ways    gap that a law dependent on the tokens closes where no static order is good
     python scripts/benchmark.py tokenise --text FILE     building a token cache against datasets.map, and streaming
 
 The last line on standard output is one JSON object; NAME --help explains the options, --quiet prints nothing else. Finished runs below

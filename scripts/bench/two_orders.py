@@ -1,8 +1,9 @@
 """Where half of the sequences want one order and half another: nats above the exact entropy of static laws and of laws of the tokens.
 
-A flag column says which half it is. How much of the gap that static laws leave do laws that depend on the tokens close?
+A flag column says which half it is. How much of the gap that static laws leave do laws that depend on the tokens close? Tasks: two_orders,
+constraints, which a good denoiser reads in either direction; two_ways, steps that are easy in one direction only.
 
-Equal denoiser rows: 128 a step, 4000 steps, 2 layers of width 64 (a content law's own networks come on top). ``random`` runs have uniformly
+Equal denoiser rows, steps and size, 2 layers of width 64 (a content law's own networks come on top). ``random`` runs have uniformly
 random orders, ``table`` and ``network`` a static law learned in order space (bidirectional denoiser) or dense (order-causal). Static laws
 are judged by the exact score of their mode order or by the importance bound, whichever is lower, laws that depend on the tokens by the
 importance bound on -log p, on the same 512 test sequences. The gap is that of the best static run of any kind and seed, which is the
@@ -27,22 +28,20 @@ STATIC = {
     "network_order": ["schedule=power_network", *SPACE["order"], "optimizer.schedule_lr=0.1"],
     "network_dense": ["schedule=power_network", *SPACE["dense"], "optimizer.schedule_lr=1.0"],
 }
+DENSE = ["objective=content_dense", "denoiser=order_causal"]
 CONTENT = {
-    "per_context": [],
-    "order_posterior": ["schedule=order_posterior"],
-    "per_context_dense": ["objective=content_dense", "denoiser=order_causal", "optimizer.schedule_lr=5e-3"],
-    "order_posterior_dense": [
-        "schedule=order_posterior",
-        "objective=content_dense",
-        "denoiser=order_causal",
-        "optimizer.schedule_lr=5e-3",
-    ],
+    "per_context": ["schedule=per_context", "objective=content_order", "denoiser=bidirectional"],
+    "order_posterior": ["schedule=order_posterior", "objective=content_order", "denoiser=bidirectional"],
+    "per_context_dense": ["schedule=per_context", *DENSE],
+    "order_posterior_dense": ["schedule=order_posterior", *DENSE],
 }
 KINDS = STATIC | CONTENT
+TASKS = {"two_orders": "nae_mixture_lomdm", "two_ways": "two_ways_posterior"}  # and the experiment that the runs are changes of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--n-half", type=int, default=8, help="columns of each half")
+    parser.add_argument("--task", default="two_orders", choices=TASKS)
+    parser.add_argument("--n-half", type=int, default=8, help="columns of each half, of two_orders")
     parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--steps", type=int, default=4000, help="of training")
@@ -53,11 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def define(kind: str, a: argparse.Namespace, seed: int) -> Run:
     """The run of one kind and seed."""
     draws = 2 if kind in CONTENT and kind.endswith("dense") else 1
-    changes = [*KINDS[kind], f"objective.draws={draws}", f"data.batch_size={a.rows // draws}", f"data.task.n_half={a.n_half}"]
+    changes = [*KINDS[kind], f"objective.draws={draws}", f"data.batch_size={a.rows // draws}"]
+    changes += [f"data.task.n_half={a.n_half}"] if a.task == "two_orders" else []
     changes += [f"seed={seed}", f"steps={a.steps}", "report.split=test", "report.orders=0"]
     changes += ["report.exact_sequences=512", "report.importance_draws=16", "report.samples=0", f"validate_every={max(1, a.steps // 2)}"]
     changes += [f"checkpoint_every={max(1, a.steps // 2)}", f"trainer.accelerator={a.device.replace('cuda', 'gpu')}"]
-    return "nae_mixture_lomdm", [*changes, *(QUICK if a.quick else [])]
+    return TASKS[a.task], [*changes, *(QUICK if a.quick else [])]
 
 
 def gap_closed(value: float, error: float, static: float, static_error: float) -> dict[str, float]:
@@ -71,10 +71,11 @@ def gap_closed(value: float, error: float, static: float, static_error: float) -
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     a = arguments
     seeds = seeds_of(a.kinds, KINDS, a.seeds, {})
-    names = {kind: [f"two_orders_{a.n_half}_{kind}_{seed}" for seed in range(seeds[kind])] for kind in seeds}
+    task = f"two_orders_{a.n_half}" if a.task == "two_orders" else a.task
+    names = {kind: [f"{task}_{kind}_{seed}" for seed in range(seeds[kind])] for kind in seeds}
     runs = {name: define(kind, a, seed) for kind in seeds for seed, name in enumerate(names[kind])}
     reports = run_all(runs, a.work, a.jobs)
-    out: dict[str, Any] = {"n_half": a.n_half, "steps": a.steps, "rows": a.rows, "torch": torch.__version__, "kinds": {}}
+    out: dict[str, Any] = {"task": task, "steps": a.steps, "rows": a.rows, "torch": torch.__version__, "kinds": {}}
     for kind in seeds:
         mine = [reports[name] for name in names[kind]]
         result: dict[str, Any] = {"seconds": [r["fit_seconds"] for r in mine], "collapsed": [r.get("collapsed") for r in mine]}

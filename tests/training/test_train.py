@@ -70,6 +70,7 @@ def test_benchmarks_run(tmp_path):
         "sudoku": (["--box", "2", "--calls", "4", "--kinds", "learned"], {"learned", "box"}),
         "star_graph": (["--kinds", "left_to_right", "mdm", "learned_dense", "lomdm"], {"setting", "mdm", "lomdm"}),
         "two_orders": (["--n-half", "3", "--kinds", "table_dense", "random_order", "order_posterior"], {"best_static", "kinds"}),
+        "two_orders --task two_ways": (["--kinds", "table_dense", "order_posterior_dense"], {"best_static", "kinds"}),
         "steps": (["--variants", "mdlm", "order"], {"ratio", "memory_ratio", "parts", "utilisation"}),
         "pace": (["--text8", text, "--seeds", "1", "--length", "16"], {"target", "runs"}),
         "molecules": (
@@ -79,7 +80,7 @@ def test_benchmarks_run(tmp_path):
         "tokenise": (["--text", text, "--batch", "2"], {"ordo", "map_processes", "stream", "faster_than_map_processes"}),
     }
     for name, (arguments, keys) in commands.items():
-        command = [sys.executable, ROOT / "scripts" / "benchmark.py", name, "--quick", "--work", tmp_path / "work", *arguments]
+        command = [sys.executable, ROOT / "scripts" / "benchmark.py", *name.split(), "--quick", "--work", tmp_path / "work", *arguments]
         done = subprocess.run(list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert keys <= set(json.loads(done.stdout.splitlines()[-1]))

@@ -17,6 +17,7 @@ from ordo.data.task_data import TaskData
 from ordo.data.tasks import Addition, ModularSums, NotAllEqual
 from ordo.data.text import TextData
 from ordo.data.two_orders import TwoOrders
+from ordo.data.two_ways import TwoWays
 from ordo.data.vocabulary import TEXT8_ALPHABET, Vocabulary, normalise
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "TaskData",
     "TextData",
     "TwoOrders",
+    "TwoWays",
     "Vocabulary",
     "normalise",
     "tokenise",

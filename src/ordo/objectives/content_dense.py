@@ -82,30 +82,15 @@ class ContentDense(Dense):
         lengths: Tensor | None = None,
     ) -> ObjectiveOutput:
         """A function of tensors alone: u (draws, batch, length) in (0, 1) says the orders."""
-        batch, length = tokens.shape
-        log_w = schedule.law(tokens, present_positions(lengths, length)).log_w
+        log_w = schedule.law(tokens, present_positions(lengths, tokens.shape[1])).log_w
         law = PlackettLuce(log_w.repeat(self.draws, 1))
         known = None if known is None else known.repeat(self.draws, 1)
         many = None if lengths is None else lengths.repeat(self.draws)
         draw = law.draw(u.flatten(0, 1), known, many)
         x = tokens.repeat(self.draws, 1)
         cost, velocity = order_terms(denoiser, schedule, law, x, draw.order, self.bound, known, many)
-        terms = cost + velocity
-        surrogate = terms.sum(-1)
-        diagnostics: dict[str, Tensor] = {"velocity": velocity.detach().sum(-1).mean()}
-        if is_learned(schedule):
-            rare = None
-            if self.unigram:
-                rare = self._surprise(tokens, lengths).repeat(self.draws, 1).gather(1, draw.order).view(self.draws, batch, length)
-            moved = cost + torch.cat([velocity[:, 1:], torch.zeros_like(velocity[:, :1])], 1)  # by the choice at each rank, or later ones
-            advantage = self.advantage(moved.detach().view(self.draws, batch, length), draw.causal, rare)
-            surrogate = surrogate + (advantage.flatten(0, 1) * draw.score).sum(-1)
-            diagnostics["advantage_rms"] = advantage.square().mean().sqrt()
-        by_position = torch.zeros_like(terms).scatter(1, draw.order, terms.detach())
-        return ObjectiveOutput(
-            loss=surrogate.mean() / length,
-            nelbo=terms.detach().sum(-1).view(self.draws, batch).mean(0),
-            by_position=by_position.view(self.draws, batch, length).mean(0),
-            rows=x.shape[0],
-            diagnostics=diagnostics,
-        )
+        # What a step's velocity is, the choices before it say: the last of them is one rank earlier.
+        moved = cost + torch.cat([velocity[:, 1:], torch.zeros_like(velocity[:, :1])], 1)
+        out = self._output(cost + velocity, moved, draw, tokens, lengths, is_learned(schedule))
+        out.diagnostics["velocity"] = velocity.detach().sum(-1).mean()
+        return out

@@ -6,8 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.order_causal import OrderCausalTransformer
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, leave_one_out, mean_over_ranks, n_ranks, order_cost
-from ordo.order import absent, only_decoded
+from ordo.objectives.output import (
+    ObjectiveOutput,
+    check_draws,
+    count_tokens,
+    is_learned,
+    leave_one_out,
+    mean_over_ranks,
+    order_cost,
+    surprise,
+)
+from ordo.order import OrderDraw, absent, only_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -97,35 +106,38 @@ class Dense(nn.Module):
         lengths: Tensor | None = None,
     ) -> ObjectiveOutput:
         """A function of tensors alone: u (draws, batch, length) in (0, 1) says the orders."""
-        learned = is_learned(schedule)
-        batch, length = tokens.shape
         known = None if known is None else known.repeat(self.draws, 1)
         many = None if lengths is None else lengths.repeat(self.draws)
         draw = schedule.law().draw(u.flatten(0, 1), known, many)
-        x = tokens.repeat(self.draws, 1)
-        cost = only_decoded(order_cost(denoiser, x, draw.order), known, many)
-        nelbo = cost.detach().sum(-1)
-        surrogate = cost.sum(-1)
+        cost = only_decoded(order_cost(denoiser, tokens.repeat(self.draws, 1), draw.order), known, many)
+        return self._output(cost, cost, draw, tokens, lengths, is_learned(schedule))
+
+    def _output(
+        self, terms: Tensor, moved: Tensor, draw: OrderDraw, tokens: Tensor, lengths: Tensor | None, learned: bool
+    ) -> ObjectiveOutput:
+        """terms (draws * batch, length) by rank: the NELBO's; moved: the same, each at the rank of the last choice that moves it."""
+        batch, length = tokens.shape
+        surrogate = terms.sum(-1)
         diagnostics: dict[str, Tensor] = {}
         if learned:
             rare = None
             if self.unigram:
                 rare = self._surprise(tokens, lengths).repeat(self.draws, 1).gather(1, draw.order).view(self.draws, batch, length)
-            advantage = self.advantage(cost.detach().view(self.draws, batch, length), draw.causal, rare)
+            advantage = self.advantage(moved.detach().view(self.draws, batch, length), draw.causal, rare)
             surrogate = surrogate + (advantage.flatten(0, 1) * draw.score).sum(-1)
             diagnostics["advantage_rms"] = advantage.square().mean().sqrt()
-        by_position = torch.zeros_like(cost).scatter(1, draw.order, cost.detach())
+        by_position = torch.zeros_like(terms).scatter(1, draw.order, terms.detach())
         return ObjectiveOutput(
             loss=surrogate.mean() / length,
-            nelbo=nelbo.view(self.draws, batch).mean(0),
+            nelbo=terms.detach().sum(-1).view(self.draws, batch).mean(0),
             by_position=by_position.view(self.draws, batch, length).mean(0),
-            rows=x.shape[0],
+            rows=len(terms),
             diagnostics=diagnostics,
         )
 
     @torch.no_grad()
-    def advantage(self, cost: Tensor, causal: bool, surprise: Tensor | None = None) -> Tensor:
-        """cost, and with ``unigram`` surprise (-log frequency), (draws, batch, length) by rank, nats -> advantages, same shape.
+    def advantage(self, cost: Tensor, causal: bool, rare: Tensor | None = None) -> Tensor:
+        """cost, and with ``unigram`` rare, the tokens' ``surprise``, (draws, batch, length) by rank, nats -> advantages, same shape.
 
         causal False: a choice moves every rank, so only what no choice moves may be taken away. Updates the running statistics in training
         mode.
@@ -137,7 +149,7 @@ class Dense(nn.Module):
 
         to_go = rest(cost)
         controls = [(cost.cumsum(-1) - cost) * causal] if self.control else []
-        controls += [rest(surprise)] if surprise is not None else []
+        controls += [rest(rare)] if rare is not None else []
         z = torch.stack(controls, -1) if controls else cost.new_zeros((*cost.shape, 0))
         if self.baseline == "rloo":
             own, other = leave_one_out(to_go), leave_one_out(z)
@@ -164,14 +176,9 @@ class Dense(nn.Module):
         self.second += moment_rate * (second - self.second)
         self.seen += 1
 
-    @torch.no_grad()
     def _surprise(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """-log of the running frequency of each token at its position (batch, length), nats, 0 beyond lengths (batch,); counts the tokens
-        in training mode.
-        """
-        there = torch.ones_like(tokens, dtype=torch.float64) if lengths is None else (~absent(lengths, tokens.shape[1])).double()
+        """``surprise`` of the tokens (batch, length), 0 beyond lengths (batch,); counts them in training mode."""
+        there = torch.ones_like(tokens, dtype=torch.bool) if lengths is None else ~absent(lengths, tokens.shape[1])
         if self.training:
-            (counts,) = mean_over_ranks(torch.zeros_like(self.counts).scatter_add_(1, tokens.T, there.T))
-            self.counts += counts * n_ranks()
-        p = (self.counts + 1) / (self.counts.sum(-1, keepdim=True) + self.counts.shape[1])
-        return -p.log().gather(1, tokens.T).T * there
+            count_tokens(self.counts, tokens, there)
+        return surprise(self.counts, tokens, there)

@@ -118,6 +118,20 @@ def mean_over_ranks(*tensors: Tensor) -> list[Tensor]:
     return [part.view_as(x) for part, x in zip(parts, tensors, strict=True)]
 
 
+@torch.no_grad()
+def count_tokens(counts: Tensor, tokens: Tensor, there: Tensor) -> None:
+    """Adds tokens (batch, length) of all ranks to counts (length, vocab), those where there (batch, length) bool."""
+    (seen,) = mean_over_ranks(torch.zeros_like(counts).scatter_add_(1, tokens.T, there.T.to(counts.dtype)))
+    counts += seen * n_ranks()
+
+
+@torch.no_grad()
+def surprise(counts: Tensor, tokens: Tensor, there: Tensor) -> Tensor:
+    """-log of the counted frequency of each token at its position (batch, length), nats, add-one smoothed; 0 where not there."""
+    p = (counts + 1) / (counts.sum(-1, keepdim=True) + counts.shape[1])
+    return -p.log().gather(1, tokens.T).T * there
+
+
 def check_draws(draws: int, least: int, what: str) -> None:
     if draws < least:
         raise ValueError(f"{what} needs draws >= {least}, got draws={draws}")

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ordo.objectives.output import check_draws, leave_one_out, mean_over_ranks, n_ranks
+from ordo.objectives.output import check_draws, count_tokens, leave_one_out, mean_over_ranks, surprise
 from ordo.order import OrderLaw, PlackettLuce
 from ordo.randomness import StepRandom
 
@@ -168,14 +168,14 @@ class ScoreFunction(nn.Module):
         """
         if self.baseline == "rloo" and self.control == "none":
             return self._less_the_others(f) * log_q
-        surprise = self._surprise(tokens, decoded)
+        rare = self._surprise(tokens, decoded)
         features = [torch.ones_like(f)[..., None]]
         if self.baseline == "learned":
-            features.append(self._fixed_features(spread, decoded, surprise).expand(*f.shape, -1))
+            features.append(self._fixed_features(spread, decoded, rare).expand(*f.shape, -1))
         soft = None
         if self.control == "relax":
             assert run is not None, "control=relax needs the race"
-            soft = [self._soft_features(x, run, surprise).view(*f.shape, -1) for x in (run.free, run.given)]
+            soft = [self._soft_features(x, run, rare).view(*f.shape, -1) for x in (run.free, run.given)]
             features.append(soft[1].detach())
         begun = self.second[0, 0] > 0
         beta, residual = self._regress(f.detach(), torch.cat(features, -1))
@@ -209,21 +209,21 @@ class ScoreFunction(nn.Module):
         others = (pairs.sum(0) - pairs) / (len(pairs) - 1)
         return f - torch.cat([others, others])
 
-    def _fixed_features(self, spread: Tensor, decoded: Tensor | None, surprise: Tensor | None) -> Tensor:
+    def _fixed_features(self, spread: Tensor, decoded: Tensor | None, rare: Tensor | None) -> Tensor:
         """(batch, 3 or 5): nothing that a choice moves."""
         share = torch.ones_like(spread) if decoded is None else decoded.double().mean(-1)
         features = [share, share * spread, share * spread.square()]
-        if surprise is not None:
-            features += [surprise.sum(-1), surprise.sum(-1) * spread]
+        if rare is not None:
+            features += [rare.sum(-1), rare.sum(-1) * spread]
         return torch.stack(features, -1)
 
-    def _soft_features(self, log_t: Tensor, run: Race, surprise: Tensor | None) -> Tensor:
+    def _soft_features(self, log_t: Tensor, run: Race, rare: Tensor | None) -> Tensor:
         """(rows, length or length + 1): soft memberships, and the surprise to expect of the next token, times as many as are decoded."""
         soft = soft_revealed(log_t, run.chosen, run.decoded)
-        if surprise is None:
+        if rare is None:
             return soft
         left = torch.where(run.decoded, 1.0 - soft, 0.0)
-        mean = (left * surprise.repeat(len(left) // len(surprise), 1)).sum(-1) / left.sum(-1).clamp(min=1e-9)
+        mean = (left * rare.repeat(len(left) // len(rare), 1)).sum(-1) / left.sum(-1).clamp(min=1e-9)
         return torch.cat([soft, (run.decoded.sum(-1) * mean)[:, None]], -1)
 
     @torch.no_grad()
@@ -242,17 +242,14 @@ class ScoreFunction(nn.Module):
             self.cross += (1 - self.decay) * (cross - self.cross)
         return beta, residual
 
-    @torch.no_grad()
     def _surprise(self, tokens: Tensor, decoded: Tensor | None) -> Tensor | None:
-        """-log of the running frequency of each token at its position (batch, length), nats, 0 where not decoded; counts in training
-        mode, after the look: what this step's tokens say comes too late for it.
+        """``surprise`` of the tokens (batch, length), 0 where not decoded; counts in training mode, after the look: what this step's
+        tokens say comes too late for it. None without ``unigram``.
         """
         if not self.unigram:
             return None
-        there = torch.ones_like(tokens, dtype=torch.float64) if decoded is None else decoded.double()
-        p = (self.counts + 1) / (self.counts.sum(-1, keepdim=True) + self.counts.shape[1])
-        surprise = -p.log().gather(1, tokens.T).T * there
+        there = torch.ones_like(tokens, dtype=torch.bool) if decoded is None else decoded
+        out = surprise(self.counts, tokens, there)
         if self.training:
-            (counts,) = mean_over_ranks(torch.zeros_like(self.counts).scatter_add_(1, tokens.T, there.T))
-            self.counts += counts * n_ranks()
-        return surprise
+            count_tokens(self.counts, tokens, there)
+        return out
