@@ -65,7 +65,7 @@ DISARM = {"disarm 2": (2, {"antithetic": "disarm"})}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text8", default=None, help="text8 or its first megabytes")
     parser.add_argument("--adult", default=None, metavar="FOLDER", help="the folder of the Adult table")
-    parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS))
+    parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS), help="whose gradients")
     parser.add_argument("--steps", type=int, default=600, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a gradient estimate")
     parser.add_argument("--repeats", type=int, default=60, help="gradient estimates a figure")

@@ -121,7 +121,7 @@ def test_overfits_one_batch(experiment, changes, tmp_path):
     if "bins" in source:
         (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"{i / 3},{'xyz'[i % 3]},{i % 5}\n" for i in range(40)))
         overrides += [f"data.path={tmp_path / 't.csv'}"]
-    if "split_seed" in source:
+    if source._target_.endswith("SmilesData"):
         (tmp_path / "molecules").write_text("".join(f"{'C' * n}{end}\n" for n in range(1, 9) for end in ("O", "N", "F", "#N")))
         overrides += [f"data.path={tmp_path / 'molecules'}"]
     if "source" in source:
