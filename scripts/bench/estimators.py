@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=600, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a gradient estimate")
     parser.add_argument("--repeats", type=int, default=60, help="gradient estimates a figure")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of models, data and estimates")
     parser.add_argument("--table", default=None, metavar="FILE", help="write the compact table there too, Markdown")
 
 

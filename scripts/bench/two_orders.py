@@ -40,7 +40,7 @@ TASKS = {"two_orders": "nae_mixture_lomdm", "two_ways": "two_ways_posterior"}  #
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", default="two_orders", choices=TASKS)
+    parser.add_argument("--task", default="two_orders", choices=TASKS, help="see above")
     parser.add_argument("--n-half", type=int, default=8, help="columns of each half, of two_orders")
     parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
