@@ -31,7 +31,7 @@ def start(output, *plan, launcher=(), killed_at=None):
     if killed_at is not None:
         command += ["+callbacks.kill._target_=tiny_runs.KillAt", f"+callbacks.kill.batch={killed_at}"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(tiny_runs.__file__).parent)}
-    done = subprocess.run(command, env=environment, cwd=output.parent, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, env=environment, cwd=output.parent, capture_output=True, text=True, timeout=400)
     return done.returncode, done.stderr
 
 
