@@ -104,7 +104,7 @@ def test_masks_equal_enumeration(name, schedule):
     draws, options = MASKS[name]
     score = ScoreFunction(**options, **SIZES)
     if schedule == "power":
-        agrees(TimeSpace(draws, T_MIN, score), power(1.2), repeats=500)
+        agrees(TimeSpace(draws, T_MIN, score), power(1.2), repeats=500 if name in ("ema", "disarm") else 250)  # these are noisier
     else:
         agrees(ContentTimeSpace(draws, T_MIN, score=score), schedules()[schedule], repeats=250)
 
