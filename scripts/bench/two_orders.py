@@ -1,13 +1,14 @@
 """Where half of the sequences want one order and half another: nats above the exact entropy of static laws and of laws of the tokens.
 
 A flag column says which half it is. How much of the gap that static laws leave do laws that depend on the tokens close? Tasks: two_orders,
-constraints, which a good denoiser reads in either direction; two_ways, steps that are easy in one direction only.
+constraints between columns; two_ways, steps that are easy in one direction only.
 
 Equal denoiser rows, steps and size, 2 layers of width 64 (a content law's own networks come on top). ``random`` runs have uniformly random
 orders, ``table`` and ``network`` a static law learned in order space (bidirectional denoiser) or dense (order-causal). ``hasty`` is a law
-that does not wait for the denoiser. ``per_context_dense`` is slow: its reverse network sees every prefix by itself. Static laws are judged
-by the exact score of their mode order or by the importance bound, whichever is lower, laws that depend on the tokens by the importance
-bound on -log p, on the same 512 test sequences. The gap is that of the best static run of any kind and seed, which is the hardest to close.
+that does not wait for the denoiser, and moves faster. ``per_context_dense`` is slow: its reverse network sees every prefix by itself.
+Static laws are judged by the exact score of their mode order or by the importance bound, whichever is lower, laws that depend on the tokens
+by the importance bound on -log p, on the same 512 test sequences. The gap is that of the best static run of any kind and seed, which is the
+hardest to close.
 """
 
 from __future__ import annotations
