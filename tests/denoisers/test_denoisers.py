@@ -71,6 +71,24 @@ def test_order_of_revealing(kind, kwargs, batch):
     assert same == (not net.order_causal)
 
 
+def test_given_positions_are_read_by_position(batch):
+    """Two networks of equal weights: with ``given`` any order of the given ones is what the plain one says of these by position."""
+    plain, net = make(OrderCausalTransformer), make(OrderCausalTransformer, given=3)
+    net.load_state_dict(plain.state_dict())
+    tokens, order, _ = batch
+    straight = torch.cat([order[:, :3].sort(1).values, order[:, 3:]], 1)
+    assert not torch.equal(order, straight)
+    for k in range(3, LENGTH):
+        n = torch.full((7,), k)
+        assert torch.equal(net.conditionals(tokens, order, n), plain.conditionals(tokens, straight, n))
+    assert torch.equal(net.order_log_prob(tokens, order)[:, 3:], plain.order_log_prob(tokens, straight)[:, 3:])
+    mixed = torch.tensor([0, 1, 2, 3, 4, 5, 3])  # with fewer revealed than are given, as asked
+    expected = torch.where((mixed >= 3)[:, None], straight, order)
+    assert torch.equal(net.conditionals(tokens, order, mixed), plain.conditionals(tokens, expected, mixed))
+    with pytest.raises(ValueError, match="given must be in"):
+        OrderCausalTransformer(VOCAB, LENGTH, width=8, heads=2, given=LENGTH)
+
+
 def test_rows_of_a_batch_do_not_mix(batch):
     tokens, order, k = batch
     for kind in (BidirectionalTransformer, OrderCausalTransformer):

@@ -23,6 +23,9 @@ class OrderCausalTransformer(OnDevice):
 
     Args: as BidirectionalTransformer; ``positions="both"`` adds learned embeddings of the position a
     token stands at and of the position that is predicted.
+        given: how many positions are given in every row and so come first in every order. They are read by position whatever the order
+            says of them: no law says how, and among tokens in random order neighbours see each other half the time. What is
+            said at their own ranks is then of the positions as read; nothing asks for it. 0: none, or not as many in all rows.
     """
 
     order_causal = True
@@ -40,11 +43,15 @@ class OrderCausalTransformer(OnDevice):
         dropout: float = 0.0,
         positions: str = "both",
         recompute: bool = False,
+        given: int = 0,
     ):
         super().__init__()
+        if not 0 <= given < length:
+            raise ValueError(f"given must be in 0..{length - 1}, as one position at least is decoded, got {given}")
         if positions not in ("rotary", "learned", "both"):
             raise ValueError(f"positions={positions!r}: choose one of rotary, learned, both")
         self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
+        self.given = given
         self.token = nn.Embedding(vocab_size + 1, width)
         learned = positions != "rotary"
         self.stands_at = nn.Embedding(length + 1, width) if learned else None
@@ -57,6 +64,13 @@ class OrderCausalTransformer(OnDevice):
         cos, sin = rotary_table(length + 1, width // heads)  # row 0: "before the first position"
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
+
+    def as_read(self, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
+        """Orders (batch, length) with given positions by position; those of which fewer than these are revealed (batch,) as they are."""
+        if self.given == 0:
+            return order
+        read = torch.cat([order[:, : self.given].sort(1).values, order[:, self.given :]], 1)
+        return read if n_revealed is None else torch.where(n_revealed[:, None] >= self.given, read, order)
 
     def run_slots(
         self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None, past: Sequence[Past | None] | None = None
@@ -93,6 +107,7 @@ class OrderCausalTransformer(OnDevice):
         score: return -log mu of the tokens themselves, (batch, length) by rank, without holding all logits; see ``head_cost``.
         """
         batch, length = order.shape
+        order = self.as_read(order, n_revealed)
         slot = torch.arange(length, device=order.device)
         mask = None
         source = (slot - 1).expand(batch, length)  # rank of the token that a slot carries
@@ -115,14 +130,14 @@ class OrderCausalTransformer(OnDevice):
         revealed prefix and to itself. Tokens at masked positions are not read.
         """
         log_prob = self(tokens, order, n_revealed).log_softmax(-1)
-        rank = order.argsort(-1)[..., None].expand(-1, -1, log_prob.shape[-1])
+        rank = self.as_read(order, n_revealed).argsort(-1)[..., None].expand(-1, -1, log_prob.shape[-1])
         return log_prob.gather(1, rank)
 
     def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor:
         """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), in one call."""
         if self.scores_targets:
             return -self(tokens, order, score=True)
-        target = tokens.gather(1, order)[..., None]
+        target = tokens.gather(1, self.as_read(order))[..., None]
         return self(tokens, order).log_softmax(-1).gather(-1, target)[..., 0]
 
     def session(self, n: int, present: Tensor | None = None) -> Session:

@@ -59,6 +59,7 @@ class PrefixSession:
     def __call__(self, rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor) -> Tensor:
         """See ``ordo.denoisers.Session``."""
         device, k, length = tokens.device, *tokens.shape
+        order = self.denoiser.as_read(order, n_revealed)
         nowhere = order.new_full((k, 1), -1)
         stands = torch.cat([nowhere, order[:, :-1]], 1)  # by rank
         carried = torch.cat([nowhere + 1 + self.denoiser.mask_id, tokens.gather(1, order[:, :-1])], 1)

@@ -53,7 +53,7 @@ def build_data(config: DictConfig) -> SequenceData:
     data.prepare_data()
     data.setup("fit")
     with open_dict(config):
-        config.shape = {name: getattr(data, name) for name in ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates")}
+        config.shape = {name: getattr(data, name) for name in ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")}
     return data
 
 
