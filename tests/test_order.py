@@ -116,6 +116,22 @@ def test_entropy_surrogate_gradient():
     assert exact.abs().max() > 10 * error.max()
 
 
+def test_entropy_surrogate_of_what_is_decoded():
+    """Half of the rows are given position 0 and end before position 4: the mean of two entropies, each by its own enumeration."""
+    log_w = torch.tensor([0.5, -0.4, 0.1, 1.0, 0.7], dtype=torch.float64, requires_grad=True)
+    whole, part = PlackettLuce(log_w).entropy()[0], PlackettLuce(log_w[1:4]).entropy()[0]
+    (exact,) = torch.autograd.grad((whole + part) / 2, log_w)
+    first = torch.arange(64) < 32
+    known, lengths = first[:, None] & (torch.arange(5) == 0), torch.where(first, 4, 5)
+    generator, draws = torch.Generator().manual_seed(0), []
+    for _ in range(400):
+        loss = entropy_surrogate(PlackettLuce(log_w), 64, generator, known, lengths)
+        draws.append(torch.autograd.grad(loss, log_w)[0])
+    error = torch.stack(draws).std(0) / math.sqrt(400)
+    assert ((torch.stack(draws).mean(0) - exact).abs() < 4 * error).all()
+    assert exact.abs().max() > 10 * error.max()
+
+
 def test_fixed_order():
     law = FixedOrder(torch.tensor([2, 0, 1]))
     assert law.step_log_prob(torch.tensor([[2, 0, 1], [2, 1, 0]])).tolist() == [[0, 0, 0], [0, -math.inf, -math.inf]]

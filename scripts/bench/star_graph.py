@@ -37,7 +37,7 @@ KINDS = {
     "order_posterior": ("star_graph_order_posterior", []),
     "order_posterior_dense": (
         "star_graph_order_posterior",
-        ["objective=content_dense", "denoiser=order_causal", "optimizer.schedule_lr=5e-3", *TWO_DRAWS],
+        ["objective=content_dense", "denoiser=order_causal", *TWO_DRAWS],
     ),
 }
 

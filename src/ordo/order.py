@@ -193,6 +193,10 @@ class PlackettLuce:
         before = torch.sigmoid(self.log_w[..., :, None] - self.log_w[..., None, :])
         return before - torch.diag_embed(before.diagonal(dim1=-2, dim2=-1))
 
+    def part(self, positions: Tensor) -> PlackettLuce:
+        """The law of these positions among themselves, which is their law too where the others are given: positions (k,), ascending."""
+        return PlackettLuce(self.log_w[..., positions])
+
     def expected_rank(self) -> Tensor:
         """E[rank_i] = 1 + sum_{j != i} w_j / (w_i + w_j), (length,), from 1."""
         return 1.0 + self.precedence().sum(-2)
@@ -259,6 +263,10 @@ class FixedOrder:
         order = arrange(self.order.expand(u.shape), known, lengths)
         return OrderDraw(order, torch.zeros(u.shape, dtype=torch.float64, device=order.device), causal=True)
 
+    def part(self, positions: Tensor) -> FixedOrder:
+        """This order of positions (k,), ascending, alone."""
+        return FixedOrder(self.order.argsort()[positions].argsort())
+
     def step_log_prob(self, order: Tensor) -> Tensor:
         """0 for the choices of this order, -inf from the first other choice on: (n, length) -> (n, length)."""
         same = (order == self.order).cumprod(-1).bool()
@@ -293,13 +301,23 @@ def uniform_law(length: int, device: torch.device | str = "cpu") -> PlackettLuce
     return PlackettLuce(torch.zeros(length, dtype=torch.float64, device=device))
 
 
-def entropy_surrogate(law: NextStepLaw, n: int, generator: torch.Generator | None = None) -> Tensor:
-    """A scalar whose gradient is an unbiased estimate of the gradient of the law's entropy (nats).
+def entropy_surrogate(
+    law: NextStepLaw,
+    n: int,
+    generator: torch.Generator | None = None,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> Tensor:
+    """A scalar whose gradient is an unbiased estimate of the gradient of the law's entropy (nats); with known (n, length) bool and lengths
+    (n,), one for each of the n orders, of that of the order of the positions that are neither known nor beyond lengths.
 
     Score function on -log P(pi) with a leave-one-out baseline over n orders (Kool et al. 2019) and
     entropy-to-go; needs no denoiser. Its value is meaningless.
     """
-    steps = law.step_log_prob(law.sample(n, generator))
+    order = law.sample(n, generator)
+    fixed = not_decoded(known, lengths, order.shape[1])
+    order = arrange(order, fixed)  # those that are not decoded come first, so that no choice is among them
+    steps = only_decoded(law.step_log_prob(order), fixed)
     to_go = -steps.detach().flip(-1).cumsum(-1).flip(-1)
     advantage = (to_go - to_go.mean(0)) * (n / (n - 1))
     return (advantage * steps).sum(-1).mean()

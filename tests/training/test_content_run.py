@@ -8,6 +8,7 @@ import torch
 from content_laws import LENGTH, VOCAB, Additive, every_order, exact_nelbo, random_denoiser, schedules
 from tiny_runs import NAE, call, last, run, run_and_kill
 
+from ordo.data.module import Batch
 from ordo.likelihood import content_subset_likelihood, likelihood_report
 from ordo.order import PlackettLuce
 from ordo.schedules import AveragedSchedule, LogBound, PerContext
@@ -129,7 +130,7 @@ def test_entropy_bonus_is_the_mean_entropy_given_the_sequence():
     settings = OptimizerSettings(total_steps=10, entropy_bonus=1.0, entropy_steps=10**9)
     zero, found = torch.zeros((), dtype=torch.float64), []
     for step in range(400):
-        loss = with_entropy_bonus(zero, schedule, settings, 0, step, TOKENS)
+        loss = with_entropy_bonus(zero, schedule, settings, 0, step, Batch(TOKENS))
         found.append(-LENGTH * torch.autograd.grad(loss, network.table)[0])
     found = torch.stack(found)
     error = found.std(0) / 400**0.5

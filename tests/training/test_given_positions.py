@@ -1,12 +1,18 @@
 """A whole run on data with given positions: training, report, samples, resume, eval.py, sample.py."""
 
 import json
+import math
 
+import numpy as np
 import pytest
 import torch
 from tiny_runs import QUIET, call, last, run
 
 from ordo.data import SudokuData
+from ordo.order import PlackettLuce
+from ordo.report import read_record
+from ordo.report.order import in_words
+from ordo.report.pictures import order_pictures
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 SUDOKU = ["data.bank=20", "data.eval_size=6", "steps=4", "checkpoint_every=2", "validate_every=2"]
@@ -65,6 +71,33 @@ def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
     lines = out.read_text().splitlines()
     assert len(lines) == 5
     assert all(a in (b, "0") and b in "1234" for line in lines for a, b in zip(puzzle, line, strict=True))
+
+
+def test_the_law_is_shown_of_what_is_decoded(tmp_path):
+    """Where all rows are given the same positions. The entropy of their order can be no more than that of k! orders."""
+    folder = tmp_path / "star"
+    plan = ["data.eval_size=6", "denoiser.width=16", "denoiser.heads=2", "denoiser.layers=1", "data.batch_size=4", "objective.draws=2"]
+    plan += ["steps=4", "checkpoint_every=2", "validate_every=2", "optimizer.entropy_bonus=0.1", "optimizer.entropy_steps=4", *QUIET]
+    result = run(folder, *plan, "callbacks.order.every=1", REPORT, experiment="star_graph_learned_order")
+    report, values = json.loads((folder / "report.json").read_text()), np.load(folder / "report_values.npz")
+    history = np.load(folder / "order_over_training.npz")
+    task = result.data.task
+    length, k = task.length, task.path_length
+    assert report["decoded"] == list(range(length - k, length))
+    assert result.module.denoiser.given == length - k
+    assert values["orders"].shape[1:] == values["expected_rank"].shape == values["mode"].shape == (k,)
+    assert history["expected_rank"].shape == (len(history["step"]), k)
+    assert abs(history["entropy"][0] - math.log(math.factorial(k))) < 1e-9
+    part = PlackettLuce(result.module.schedule.law().log_w[length - k :])
+    assert np.allclose(values["precedence"], part.precedence().detach().numpy())
+    assert np.allclose(values["order_entropy"], part.entropy()[0].item())
+    kept = [part.precedence()[i - length + k, j - length + k].item() for i, j in task.precedence]
+    assert report["precedence_kept"] == pytest.approx(sum(kept) / len(kept))
+    record = read_record(folder)
+    assert record.order_labels == task.labels[length - k :]
+    assert record.order_edges == [(i + 1, i) for i in range(k - 1)]
+    assert "edge 0 from" not in in_words(values["expected_rank"], float(values["order_entropy"]), record.order_labels)
+    assert {"order", "schedule", "precedence"} <= {picture.name for picture in order_pictures(record)}
 
 
 def test_resume(trained, tmp_path):

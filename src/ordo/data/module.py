@@ -66,6 +66,12 @@ class Rows(Dataset[Any]):
         known, lengths = (None if x is None else x[rows] for x in (self.known, self.lengths))
         return Batch(self.tokens[rows].long(), known, lengths)
 
+    def decoded_positions(self) -> Tensor | None:
+        """The positions (k,) int64 that are not given, where some are, and the same ones in all rows."""
+        if self.known is None or not self.known.any() or (self.known != self.known[:1]).any():
+            return None
+        return (~self.known[0]).nonzero()[:, 0]
+
     def given(self, n: int, device: torch.device) -> dict[str, Any]:
         """What to give ``ordo.samplers.sample`` for n sequences: of the first rows, in turn, their lengths and the positions given."""
         batch = self.batch(torch.arange(n) % len(self.tokens))

@@ -123,13 +123,13 @@ def comparison_page(runs: Mapping[str, Record], links: Mapping[str, str] | None 
         words.append(f"{label}: {LABELS['own_nelbo']} {cell(r.report, 'own_nelbo', unit)} {unit_name(unit, r.report['unit'])}.")
         if "expected_rank" in r.values:
             entropy = float(r.values.get("order_entropy", math.nan))
-            words[-1] += " " + in_words(r.values["expected_rank"], entropy, r.labels, r.report["unit"] == "column")
+            words[-1] += " " + in_words(r.values["expected_rank"], entropy, r.order_labels, r.report["unit"] == "column")
         if "alpha" in r.values:
-            figure = plots.schedule_curves(r.values["t"], r.values["alpha"], r.labels)
+            figure = plots.schedule_curves(r.values["t"], r.values["alpha"], r.order_labels)
             words_on_it = "The uppermost curve is decoded first; if all coincide, every order is equally probable."
             pictures.append(Picture(f"schedule_{i}", figure, f"{label}: noise schedules. {words_on_it}"))
         if "orders" in r.values:
-            figure = plots.order_heatmap(plots.rank_probability(r.values["orders"]), r.labels)
+            figure = plots.order_heatmap(plots.rank_probability(r.values["orders"]), r.order_labels)
             pictures.append(Picture(f"order_{i}", figure, f"{label}: probability of every rank for every position."))
     samples: list[Block] = []
     for label, r in drawn.items():

@@ -11,14 +11,14 @@ from scipy.stats import spearmanr
 
 from ordo.plots import precedence
 from ordo.randomness import seeded_generator
-from ordo.schedules import AveragedSchedule, Schedule
+from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 
 MOST_PAIRS = 256  # positions up to which the matrix of precedences is kept: (length, length)
 ORDER_CELLS = 500_000  # of sampled orders, (orders, length)
 
 
 @torch.no_grad()
-def law_arrays(schedule: Schedule | AveragedSchedule, seed: int = 0) -> dict[str, np.ndarray]:
+def law_arrays(schedule: Schedule | AveragedSchedule | SchedulePart, seed: int = 0) -> dict[str, np.ndarray]:
     """Arrays from which a schedule and its order law are drawn; float64 unless said otherwise.
 
     t (101,) and alpha (101, length); orders (at most 2000, length) int16 or int32, sampled; mode (length,) int64, see ``OrderLaw``;

@@ -16,8 +16,7 @@ from ordo.samplers import best_sizes, factorisation_kl
 
 def order_pictures(record: Record) -> list[Picture]:
     """The law over decoding orders: rank of every position, schedules, precedence, and how it came about in training."""
-    values, labels, out = record.values, record.labels, []
-    edges = record.report.get("precedence")
+    values, labels, edges, out = record.values, record.order_labels, record.order_edges, []
     if "orders" in values:
         out.append(
             Picture(
@@ -53,7 +52,7 @@ def order_pictures(record: Record) -> list[Picture]:
         out.append(
             Picture(
                 "precedence",
-                plots.precedence_matrix(values["precedence"], labels, None if edges is None else [tuple(e) for e in edges]),
+                plots.precedence_matrix(values["precedence"], labels, edges),
                 f"How probably the position of the row is decoded before the position of the column.{known}",
             )
         )

@@ -38,6 +38,23 @@ class Record:
         """Of the positions, where the data have names for them."""
         return self.report.get("labels")
 
+    @property
+    def order_labels(self) -> list[str] | None:
+        """Of the positions that the law is shown of: those decoded, where all rows are given the others."""
+        return labels_of(self.labels, self.report.get("decoded"))
+
+    @property
+    def order_edges(self) -> list[tuple[int, int]] | None:
+        """Pairs of these, by their place among them, of which the first comes earlier in a good order; None where unknown."""
+        pairs, decoded = self.report.get("precedence"), self.report.get("decoded")
+        place = None if decoded is None else {position: i for i, position in enumerate(decoded)}
+        return None if pairs is None else [(i, j) if place is None else (place[i], place[j]) for i, j in pairs]
+
+
+def labels_of(labels: list[str] | None, positions: list[int] | None) -> list[str] | None:
+    """Names of some positions, their numbers where they have none; None: of all, if they have any."""
+    return labels if positions is None else [str(i) if labels is None else labels[i] for i in positions]
+
 
 def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -62,7 +62,7 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
     name = unit_name(unit, report["unit"])
     if "expected_rank" in record.values:
         entropy = float(record.values.get("order_entropy", float("nan")))
-        out.append(in_words(record.values["expected_rank"], entropy, record.labels, report["unit"] == "column"))
+        out.append(in_words(record.values["expected_rank"], entropy, record.order_labels, report["unit"] == "column"))
     if "precedence_kept" in report:
         kept = f"{report['precedence_kept']:.0%} of the {len(report['precedence'])} pairs of positions"
         out.append(f"Of an order of the law, {kept} stand as the task suggests, which of random orders half do.")

@@ -9,7 +9,7 @@ from typing import Any
 LEFT_OUT = ("output", "resume", "label", "quiet", "shape", "compare", "callbacks.progress")
 # ... and these repeat other settings (${...} in configs/).
 REPEATED = ("optimizer.total_steps", "trainer.max_steps", "trainer.val_check_interval", "callbacks.last.every", "logger.wandb.name")
-READ_OFF = ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates")
+READ_OFF = ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")
 
 
 def flat(node: Any, output: str, path: str = "") -> dict[str, Any]:

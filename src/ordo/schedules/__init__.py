@@ -6,6 +6,7 @@ from ordo.schedules.content import ContentSchedule, OrderPosterior, PerContext, 
 from ordo.schedules.fixed_order import GivenOrder
 from ordo.schedules.kumaraswamy import Kumaraswamy
 from ordo.schedules.networks import FreeTable, PositionNetwork
+from ordo.schedules.part import SchedulePart
 from ordo.schedules.pooled import PooledNetwork
 from ordo.schedules.power import Power
 from ordo.schedules.token_network import LogBound, NormSig, TokenNetwork
@@ -14,5 +15,5 @@ from ordo.schedules.univariate import Cosine, Geometric, Linear, LogLinear, Poly
 __all__ = [
     "ArrivalTimes", "AveragedLaw", "AveragedSchedule", "ContentSchedule", "Cosine", "FreeTable", "Geometric", "GivenOrder", "Kumaraswamy",
     "Linear", "LogBound", "LogLinear", "NormSig", "OrderPosterior", "PerContext", "PerVocabulary", "Polynomial", "PooledNetwork",
-    "PositionNetwork", "Power", "Schedule", "TokenNetwork",
+    "PositionNetwork", "Power", "Schedule", "SchedulePart", "TokenNetwork",
 ]  # fmt: skip

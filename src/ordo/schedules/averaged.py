@@ -39,6 +39,10 @@ class AveragedLaw:
     def __init__(self, log_w: Tensor):
         self.laws, self.length = PlackettLuce(log_w), log_w.shape[1]
 
+    def part(self, positions: Tensor) -> AveragedLaw:
+        """The law of positions (k,), ascending, among themselves."""
+        return AveragedLaw(self.laws.log_w[:, positions])
+
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n orders (n, length) int64, each of a sequence drawn at random."""
         log_w = self.laws.log_w

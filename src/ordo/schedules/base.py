@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.order import OrderDraw, OrderLaw, arranged_draw
+from ordo.schedules.part import SchedulePart
 
 INSIDE = (1e-300, 1 - 2**-53)  # of (0, 1) as far as float64 can tell: keeps quotients and logarithms finite
 
@@ -84,12 +85,12 @@ class ArrivalTimes:
 
     mode_name = "order of mean ranks"
 
-    def __init__(self, schedule: Schedule):
+    def __init__(self, schedule: Schedule | SchedulePart):
         self.schedule, self.length = schedule, schedule.length
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n orders (n, length) int64: times by the inverse of 1 - alpha_l, sorted downwards (2511.19152, Algorithm 1)."""
-        u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=self.schedule._where.device)
+        u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=self.schedule.device)
         return (-self.schedule.inverse(u).detach()).argsort(-1)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
@@ -112,9 +113,13 @@ class ArrivalTimes:
         log_density = (-self.schedule.alpha_prime(tau)).log()
         return arranged_draw((-tau).argsort(-1), lambda order: log_density.gather(1, order), False, known, lengths)
 
+    def part(self, positions: Tensor) -> ArrivalTimes:
+        """The law of positions (k,), ascending, among themselves."""
+        return ArrivalTimes(SchedulePart(self.schedule, positions))
+
     def expected_rank(self, samples: int = 4096) -> Tensor:
         """Mean rank of each position (length,), from 1, over orders drawn with a fixed seed."""
-        order = self.sample(samples, torch.Generator(device=self.schedule._where.device).manual_seed(0))
+        order = self.sample(samples, torch.Generator(device=self.schedule.device).manual_seed(0))
         return order.argsort(-1).double().mean(0) + 1.0
 
     def mode(self) -> Tensor:

@@ -17,10 +17,11 @@ from ordo.data.module import Batch
 from ordo.files import write_whole
 from ordo.objectives.output import is_learned
 from ordo.randomness import seeded_generator
+from ordo.report.record import labels_of
 from ordo.samplers import own_sampler, sample
-from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule
+from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 from ordo.training.interrupt import CtrlC
-from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture, shown
+from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture, shown_part
 
 
 def _remove(path: Path) -> None:
@@ -97,7 +98,8 @@ class LastCheckpoint(Checkpoint):
 class OrderHistory(L.Callback):
     """Expected rank of every position and the order entropy, every ``every`` steps; resumes with the run.
 
-    Of a law that depends on the tokens these are means over validation sequences.
+    Where the same positions are given in all validation sequences, ranks, entropy and pictures of the law are of the others. Of a law
+    that depends on the tokens these are means over validation sequences.
 
     Writes ``order_over_training.npz`` to ``folder`` at the end, and two pictures, ``order_over_training.png`` and ``order.png``, to its
     ``pictures``. At every validation draws both, and ``schedule.png`` and ``loss_by_revealed.png`` (of the first validation batch),
@@ -124,7 +126,7 @@ class OrderHistory(L.Callback):
         step = trainer.global_step
         if self.steps and self.steps[-1] >= step:
             return
-        law: Any = _shown(trainer, module).law()
+        law: Any = _shown(trainer, module)[0].law()
         self.steps.append(step)
         self.ranks.append(law.expected_rank().tolist())
         entropy = float("nan")
@@ -149,8 +151,7 @@ class OrderHistory(L.Callback):
         batch, self._batch = self._batch, None
         if not self.pictures or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        labels = _labels(trainer)
-        schedule = _shown(trainer, pl_module)
+        schedule, labels = _shown(trainer, pl_module)
         figures = {"order": order_picture(schedule, _order_generator(pl_module), labels)}
         if is_learned(pl_module.schedule):
             figures["schedule"] = schedule_picture(schedule, pl_module.device, labels)
@@ -173,26 +174,21 @@ class OrderHistory(L.Callback):
         ranks, entropies = np.array(self.ranks), np.array(self.entropies)
         arrays = {"step": np.array(self.steps), "expected_rank": ranks, "entropy": entropies}
         write_whole(self.folder / "order_over_training.npz", lambda path: np.savez(path, **arrays))  # type: ignore[arg-type]
-        labels = _labels(trainer)
+        schedule, labels = _shown(trainer, pl_module)
         plots.save(self._over_training(labels), self.folder / "pictures" / "order_over_training.png")
-        picture = order_picture(_shown(trainer, pl_module), _order_generator(pl_module), labels)
+        picture = order_picture(schedule, _order_generator(pl_module), labels)
         plots.save(picture, self.folder / "pictures" / "order.png")
 
 
-def _shown(trainer: L.Trainer, module: Any) -> Schedule | AveragedSchedule:
-    """Of which one law is shown, see ``pictures.shown``; data of one's own need no ``val_set`` where there is nothing to average."""
-    if not isinstance(module.schedule, ContentSchedule):
-        return module.schedule
-    return shown(module.schedule, trainer.datamodule.val_set)  # type: ignore[attr-defined]
+def _shown(trainer: L.Trainer, module: Any) -> tuple[Schedule | AveragedSchedule | SchedulePart, list[str] | None]:
+    """Of which one law is shown, see ``pictures.shown_part``, and names of its positions, where they have any."""
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    part, positions = shown_part(module.schedule, getattr(data, "val_set", None))
+    return part, labels_of(getattr(data, "labels", None), None if positions is None else positions.tolist())
 
 
 def _order_generator(module: Any) -> torch.Generator:
     return seeded_generator(module.device, module.seed, 0, -3)
-
-
-def _labels(trainer: L.Trainer) -> list[str] | None:
-    """Names of the positions, where the data have them."""
-    return getattr(trainer.datamodule, "labels", None)  # type: ignore[attr-defined]
 
 
 class SampleWriter(L.Callback):

@@ -33,7 +33,7 @@ from ordo.report.page import Link
 from ordo.samplers import Trace, own_sampler, sample_batches
 from ordo.training.build import ConfigError, build, first_line
 from ordo.training.module import OrderDiffusion
-from ordo.training.pictures import shown
+from ordo.training.pictures import shown, shown_part
 from ordo.training.quality import FEWEST
 
 SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
@@ -189,16 +189,19 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
     extra: more entries of report.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    schedule = shown(module.schedule, data.val_set)
+    schedule, decoded = shown_part(module.schedule, data.val_set)
+    positions = list(range(data.length)) if decoded is None else decoded.tolist()
     arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(schedule)
     out: dict[str, Any] = done.report.as_dict() | {
         "split": done.split,
         "scored": done.scored,
         "labels": data.labels,
+        "decoded": None if decoded is None else positions,  # of which the law is shown; None: all
         "precedence": data.precedence,
     }
     if data.precedence and "precedence" in arrays:
-        out["precedence_kept"] = float(np.mean([arrays["precedence"][i, j] for i, j in data.precedence]))
+        place = {position: i for i, position in enumerate(positions)}
+        out["precedence_kept"] = float(np.mean([arrays["precedence"][place[i], place[j]] for i, j in data.precedence]))
     if done.orders is not None:
         arrays |= {"order_nll_uniform": done.orders.uniform.numpy(), "order_nll_own": done.orders.own.numpy()}
         out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}

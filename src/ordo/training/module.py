@@ -84,7 +84,7 @@ class OrderDiffusion(L.LightningModule):
         torch.manual_seed(seeded_generator("cpu", self.seed, trainer.global_step, random.shard + 1, -6).initial_seed())
         # An objective of your own may do without known and lengths, on data where nothing is given or padded.
         out = self.objective(self.denoiser, self.schedule, tokens, random, **batch.given)
-        loss = with_entropy_bonus(out.loss, self.schedule, self.settings, self.seed, trainer.global_step, tokens, batch.lengths)
+        loss = with_entropy_bonus(out.loss, self.schedule, self.settings, self.seed, trainer.global_step, batch)
         self._watch(loss)
         bits = self._bits(out.nelbo, batch)
         self.log("train/bits_per_token", bits, prog_bar=True, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ordo.data.module import Batch
 from ordo.likelihood.report import law_of, own_law
 from ordo.objectives.output import is_learned
 from ordo.order import PlackettLuce, entropy_surrogate
@@ -100,22 +101,23 @@ def with_entropy_bonus(
     settings: OptimizerSettings,
     seed: int,
     step: int,
-    tokens: Tensor,
-    lengths: Tensor | None = None,
+    batch: Batch,
 ) -> Tensor:
     """The loss (nats per position) less the entropy of a learned order law, in its weight at the step; of a law that depends on the tokens
-    the mean of its entropies given the rows of tokens (batch, length), with lengths (batch,) where they are padded.
+    the mean of its entropies given the sequences of the batch. Given positions and padding have no order.
     """
     weight = settings.entropy_weight(step)
     if not weight or not is_learned(schedule):
         return loss
     generator = seeded_generator(loss.device, seed, step, -1)
     n, law = 64, own_law(schedule)
+    repeats = -(-n // len(batch.tokens))
     if isinstance(law, ContentSchedule):
-        repeats = -(-n // len(tokens))
-        n = repeats * len(tokens)
-        law = PlackettLuce(law_of(law, tokens, lengths).log_w.repeat(repeats, 1))  # type: ignore[attr-defined]
-    return loss - weight / schedule.length * entropy_surrogate(law, n, generator)  # type: ignore[arg-type]
+        n = repeats * len(batch.tokens)
+        law = PlackettLuce(law_of(law, batch.tokens, batch.lengths).log_w.repeat(repeats, 1))  # type: ignore[attr-defined]
+    known = None if batch.known is None else batch.known.repeat(repeats, 1)[:n]
+    lengths = None if batch.lengths is None else batch.lengths.repeat(repeats)[:n]
+    return loss - weight / schedule.length * entropy_surrogate(law, n, generator, known, lengths)  # type: ignore[arg-type]
 
 
 def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings) -> None:

@@ -19,7 +19,7 @@ from ordo.likelihood.report import law_of, mean_and_error, own_law
 from ordo.objectives.output import set_cost
 from ordo.order import OrderLaw, arrange, not_decoded, there, uniform_law
 from ordo.randomness import seeded_generator
-from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule
+from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule, SchedulePart
 
 # Validation sequences behind a picture of losses, as tokens, least and most: a moment's work beside the validation itself.
 TOKENS = 16384
@@ -66,6 +66,17 @@ def shown(schedule: Schedule | ContentSchedule, rows: Rows) -> Schedule | Averag
     batch = rows.batch(torch.linspace(0, len(rows) - 1, min(AVERAGED, len(rows)), dtype=torch.float64).round().long())
     device = schedule._where.device
     return AveragedSchedule(schedule, batch.tokens.to(device), None if batch.lengths is None else batch.lengths.to(device))
+
+
+def shown_part(schedule: Schedule | ContentSchedule, rows: Any) -> tuple[Schedule | AveragedSchedule | SchedulePart, Tensor | None]:
+    """What is shown of a schedule: the positions that are decoded, and which these are, where all rows are given the others; else all of
+    it, see ``shown``, and None. Data of one's own need no ``Rows`` where there is nothing to average.
+    """
+    whole: Any = shown(schedule, rows)
+    positions = rows.decoded_positions() if isinstance(rows, Rows) else None
+    if positions is None or not hasattr(whole.law(), "part"):  # a law of one's own
+        return whole, None
+    return SchedulePart(whole, positions), positions
 
 
 @torch.no_grad()
@@ -122,7 +133,7 @@ def loss_picture(module: Any, batch: Batch) -> Figure:
 
 
 @torch.no_grad()
-def schedule_picture(schedule: Schedule | AveragedSchedule, device: torch.device, labels: Sequence[str] | None) -> Figure:
+def schedule_picture(schedule: Schedule | AveragedSchedule | SchedulePart, device: torch.device, labels: Sequence[str] | None) -> Figure:
     """alpha_l(t) of every position, or of evenly spaced ones where there are many."""
     t = torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
     alpha = schedule.alpha(t).cpu()
@@ -134,7 +145,7 @@ def schedule_picture(schedule: Schedule | AveragedSchedule, device: torch.device
 
 
 @torch.no_grad()
-def order_picture(schedule: Schedule | AveragedSchedule, generator: torch.Generator, labels: Sequence[str] | None) -> Figure:
+def order_picture(schedule: Schedule | AveragedSchedule | SchedulePart, generator: torch.Generator, labels: Sequence[str] | None) -> Figure:
     """P(rank | position) of the schedule's order law, from 2000 draws."""
     orders = schedule.law().sample(2000, generator)
     return plots.order_heatmap(plots.rank_probability(orders.cpu().numpy()), labels)

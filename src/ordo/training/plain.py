@@ -39,7 +39,7 @@ def train_steps(
         for batch in batches:
             batch = Batch.of(batch)
             out = objective(denoiser, schedule, batch.tokens, StepRandom(seed, step), **batch.given)
-            loss = with_entropy_bonus(out.loss, schedule, settings, seed, step, batch.tokens, batch.lengths)
+            loss = with_entropy_bonus(out.loss, schedule, settings, seed, step, batch)
             if not torch.isfinite(loss):
                 raise TrainingDiverged(f"the loss became NaN or infinite in step {step}; lower lr or schedule_lr, or bound log w")
             optimizer.zero_grad()
