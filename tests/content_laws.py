@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ordo.denoisers import BidirectionalTransformer
-from ordo.schedules import ContentSchedule, LogBound, OrderPosterior, PerContext, PerVocabulary
+from ordo.schedules import ContentSchedule, FreeTable, LogBound, OrderPosterior, PerContext, PerVocabulary
 
 LENGTH, VOCAB = 4, 3
 T_MIN = 0.05
@@ -73,6 +73,7 @@ def schedules(length=LENGTH):
         "per_context_log": PerContext(length, Additive(length), Additive(length), LogBound(2.0)),
         "order_posterior": OrderPosterior(length, Additive(length), Additive(length)),
         "both": Both(length),
+        "base": PerContext(length, Additive(length, 1.0), Additive(length, 1.0), base=FreeTable(length, 0.7, scale=3.0)),
     }
 
 

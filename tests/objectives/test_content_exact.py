@@ -14,7 +14,7 @@ from ordo.objectives.content import step_terms
 from ordo.objectives.content_order import prefix_terms
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
-from ordo.schedules import FreeTable, Linear, LogBound, NormSig, PerContext, PerVocabulary, Power, TokenNetwork
+from ordo.schedules import FreeTable, Linear, LogBound, NormSig, OrderPosterior, PerContext, PerVocabulary, Power, TokenNetwork
 
 NAMES = list(schedules())
 TOKENS = torch.randint(VOCAB, (3, LENGTH), generator=torch.Generator().manual_seed(0))
@@ -67,7 +67,7 @@ def agrees(objective, denoiser, schedule, known=None, lengths=None, repeats=120,
 
 def repeats(name, objective):
     """So many that there is something to see: bounded weights have small gradients."""
-    return 250 if (name, objective) == ("per_context", "time_sampled") else 120
+    return 250 if name in ("per_context", "base") and objective == "time_sampled" else 120
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -191,6 +191,35 @@ def test_constant_features_are_weights_of_positions():
             (expected,) = torch.autograd.grad(theirs.loss, table.table)
             assert torch.allclose(gradient - gradient.mean(), expected, atol=1e-10, rtol=0)
     assert isinstance(Static(log_w).law(TOKENS), PlackettLuce)
+
+
+def test_a_base_alone_is_power():
+    """Networks that say 0 and a table of positions under both laws: values and gradients in the table, whatever its scale."""
+    denoiser, table = random_denoiser().requires_grad_(False), FreeTable(LENGTH, init_std=0.8, scale=3.0).double()
+    nothing: Any = Constant(torch.zeros(LENGTH, dtype=torch.float64))
+    for schedule in (OrderPosterior(LENGTH, nothing, nothing, base=table), PerContext(LENGTH, nothing, nothing, base=table)):
+        for step in range(3):
+            ours = ContentOrderSpace(2)(denoiser, schedule, TOKENS, StepRandom(step=step), KNOWN, LENGTHS)
+            theirs = OrderSpace(2)(denoiser, Power(LENGTH, table), TOKENS, StepRandom(step=step), KNOWN, LENGTHS)
+            assert torch.allclose(ours.by_position, theirs.by_position, atol=1e-10, rtol=0)
+            (gradient,) = torch.autograd.grad(ours.loss, table.table)
+            (expected,) = torch.autograd.grad(theirs.loss, table.table)
+            assert torch.allclose(gradient, expected, atol=1e-10, rtol=0)
+            assert gradient.abs().max() > 1e-6
+    with pytest.raises(ValueError, match="the base gave shape"):
+        OrderPosterior(LENGTH, nothing, nothing, base=FreeTable(LENGTH + 1)).log_w(TOKENS)
+
+
+def test_a_table_moves_by_its_scale():
+    """A step of Adam moves every parameter by the learning rate, and so the numbers by ``scale`` times that."""
+    for scale in (1.0, 20.0):
+        table = FreeTable(LENGTH, scale=scale).double()
+        optimizer = torch.optim.Adam(table.parameters(), lr=1e-3)
+        (table() * torch.tensor([1.0, -2.0, 3.0, 1.0])).sum().backward()
+        optimizer.step()
+        assert torch.allclose(table().abs(), torch.full((LENGTH,), 1e-3 * scale, dtype=torch.float64), rtol=1e-4)
+    with pytest.raises(ValueError, match="scale must be positive"):
+        FreeTable(LENGTH, scale=0.0)
 
 
 def test_normsig_is_what_the_paper_says():

@@ -95,6 +95,8 @@ class PerContext(ContentSchedule):
             a method ``along``, such as ``PooledNetwork``, gives all prefixes of an order at once.
         bounds: from a network's numbers to log weights, for both: ``NormSig`` (None: LoMDM's), or ``LogBound``.
         floor: every next choice of either law keeps at least probability floor / (number of positions), see ``with_floor``; 0: no floor.
+        base: module whose forward() gives (length,), such as ``FreeTable``, added to log w and log r alike, after the bounds: a law of
+            positions, which costs no velocity, from which the networks depart. None: 0.
     """
 
     def __init__(
@@ -104,10 +106,11 @@ class PerContext(ContentSchedule):
         reverse_network: nn.Module,
         bounds: nn.Module | None = None,
         floor: float = 0.0,
+        base: nn.Module | None = None,
     ):
         super().__init__(length)
         check_floor(floor)
-        self.floor = floor
+        self.floor, self.base = floor, base
         self.forward_network, self.reverse_network = forward_network, reverse_network
         self.bounds = NormSig() if bounds is None else bounds
 
@@ -121,21 +124,38 @@ class PerContext(ContentSchedule):
         along = getattr(self.reverse_network, "along", None)
         if along is None:
             return super().log_r_along(tokens, order, mask_id, present)
-        raw, there = along(tokens, order).double(), None if present is None else present[:, None]
-        return with_floor(self.bounds(raw, there), self.floor, there)
+        return self._log_weights(along(tokens, order), None if present is None else present[:, None])
 
     def _bounded(self, network: nn.Module, tokens: Tensor, present: Tensor | None) -> Tensor:
         raw = network(tokens, present)
         if raw.shape != tokens.shape:
             raise ValueError(f"a schedule network gave shape {tuple(raw.shape)} for tokens {tuple(tokens.shape)}")
-        return with_floor(self.bounds(raw.double(), present), self.floor, present)
+        return self._log_weights(raw, present)
+
+    def _log_weights(self, raw: Tensor, present: Tensor | None) -> Tensor:
+        """From a network's numbers (..., length)."""
+        log_w = self.bounds(raw.double(), present)
+        if self.base is not None:
+            offset = self.base().double()
+            if offset.shape != (self.length,):
+                raise ValueError(f"the base gave shape {tuple(offset.shape)} for length {self.length}")
+            log_w = log_w + (offset - offset.mean())[: raw.shape[-1]]
+        return with_floor(log_w, self.floor, present)
 
 
 class OrderPosterior(PerContext):
     """``PerContext`` with free log w, for the jump bound: orders as latent variables, q(order | x) Plackett-Luce in w(x), and a generative
     p(next position | revealed) = r_l(z) / sum over masked r (LO-ARM, 2503.05979). bound: ``|log w|`` and ``|log r|`` at most
-    this; None: free. floor: as of ``PerContext``.
+    this, without the base; None: free. floor, base: as of ``PerContext``.
     """
 
-    def __init__(self, length: int, forward_network: nn.Module, reverse_network: nn.Module, bound: float | None = None, floor: float = 0.0):
-        super().__init__(length, forward_network, reverse_network, LogBound(bound), floor)
+    def __init__(
+        self,
+        length: int,
+        forward_network: nn.Module,
+        reverse_network: nn.Module,
+        bound: float | None = None,
+        floor: float = 0.0,
+        base: nn.Module | None = None,
+    ):
+        super().__init__(length, forward_network, reverse_network, LogBound(bound), floor, base)

@@ -11,15 +11,19 @@ from torch import Tensor, nn
 class FreeTable(nn.Module):
     """One free number per position, zero at the start: forward() -> (length,) float32.
 
-    ``init_std`` draws the start from a normal instead.
+    ``init_std`` draws the start from a normal instead. The numbers are ``scale`` times the parameters: under Adam they move that much
+    faster than the learning rate says, which beside networks that want a small one a table needs. Raises ValueError for a scale <= 0.
     """
 
-    def __init__(self, length: int, init_std: float = 0.0):
+    def __init__(self, length: int, init_std: float = 0.0, scale: float = 1.0):
         super().__init__()
-        self.table = nn.Parameter(init_std * torch.randn(length))
+        if not scale > 0:
+            raise ValueError(f"scale must be positive, got {scale}")
+        self.scale = scale
+        self.table = nn.Parameter(init_std / scale * torch.randn(length))
 
     def forward(self) -> Tensor:
-        return self.table
+        return self.scale * self.table
 
 
 class PositionNetwork(nn.Module):
