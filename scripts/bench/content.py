@@ -15,7 +15,10 @@ import numpy as np
 from bench.common import QUICK, Run, estimate, run_all, seeds_of
 
 BIDIRECTIONAL, CAUSAL = ["denoiser=bidirectional"], ["denoiser=order_causal"]
-CONTENT = {"per_vocabulary": 0.02, "per_context": 2e-3, "posterior": 2e-3}  # and the rate of the schedule
+RATE = 2e-3
+# ..._base: networks that depart from a law of positions, that of positions_dense, which moves as fast as there.
+BASE = f"schedule.base={{_target_: ordo.schedules.PositionNetwork, length: '${{data.length}}', scale: {1.0 / RATE}}}"
+CONTENT = {"per_vocabulary": 0.02} | dict.fromkeys(["per_context", "posterior", "per_context_base", "posterior_base"], RATE)  # and the rate
 # One draw a sequence, so that every run sees as many sequences.
 SCORE = ["objective.score.unigram=true"]
 SCHEDULES = {
@@ -25,9 +28,11 @@ SCHEDULES = {
     "per_vocabulary": ["schedule=per_vocabulary"],
     "per_context": ["schedule=per_context"],
     "posterior": ["schedule=order_posterior"],
+    "per_context_base": ["schedule=per_context_pooled", BASE],
+    "posterior_base": ["schedule=order_posterior", BASE],
 }
 RUNS = ["fixed_order", "positions_order", "per_vocabulary_order", "per_context_order", "posterior_order"]
-RUNS += ["fixed_dense", "positions_dense", "posterior_dense", "l2r_dense"]
+RUNS += ["fixed_dense", "positions_dense", "posterior_dense", "l2r_dense", "per_context_base_dense", "posterior_base_dense"]
 ESTIMATES = (("own", "own_nelbo"), ("uniform", "uniform_nelbo"), ("mode", "mode_exact"), ("importance", "importance"))
 
 
@@ -48,7 +53,7 @@ def define(name: str, seed: int, text8: str, device: str, quick: bool, length: i
     changes = [*SCHEDULES[law], *(BIDIRECTIONAL if objective == "order" else CAUSAL)]
     changes += [f"objective={'content_' if content else ''}{objective}", "objective.draws=1", f"data.batch_size={rows}"]
     changes += SCORE if objective == "order" and law != "fixed" else []
-    changes += ["objective.baseline=ema", "objective.unigram=true"] if name == "posterior_dense" else []
+    changes += ["objective.baseline=ema", "objective.unigram=true"] if content and objective == "dense" else []
     changes += [f"optimizer.schedule_lr={CONTENT[law]}"] if content else []
     changes += ["optimizer.schedule_lr=0.1"] if name == "positions_order" else []  # as in the benchmark text: the gradients are noisier
     changes += [f"data.path={Path(text8).resolve()}", f"data.length={length}", f"seed={seed}"]

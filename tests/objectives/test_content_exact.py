@@ -14,7 +14,18 @@ from ordo.objectives.content import step_terms
 from ordo.objectives.content_order import prefix_terms
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
-from ordo.schedules import FreeTable, Linear, LogBound, NormSig, OrderPosterior, PerContext, PerVocabulary, Power, TokenNetwork
+from ordo.schedules import (
+    FreeTable,
+    Linear,
+    LogBound,
+    NormSig,
+    OrderPosterior,
+    PerContext,
+    PerVocabulary,
+    PositionNetwork,
+    Power,
+    TokenNetwork,
+)
 
 NAMES = list(schedules())
 TOKENS = torch.randint(VOCAB, (3, LENGTH), generator=torch.Generator().manual_seed(0))
@@ -213,6 +224,10 @@ def test_a_base_alone_is_power():
 def test_a_table_moves_by_its_scale():
     """A step of Adam moves every parameter by the learning rate, and so the numbers by ``scale`` times that."""
     for scale in (1.0, 20.0):
+        torch.manual_seed(0)
+        network = PositionNetwork(LENGTH, scale=scale)
+        torch.manual_seed(0)
+        assert torch.allclose(network(), PositionNetwork(LENGTH)()), "the start is the same"
         table = FreeTable(LENGTH, scale=scale).double()
         optimizer = torch.optim.Adam(table.parameters(), lr=1e-3)
         (table() * torch.tensor([1.0, -2.0, 3.0, 1.0])).sum().backward()
