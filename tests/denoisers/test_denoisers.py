@@ -73,20 +73,28 @@ def test_order_of_revealing(kind, kwargs, batch):
 
 def test_given_positions_are_read_by_position(batch):
     """Two networks of equal weights: with ``given`` any order of the given ones is what the plain one says of these by position."""
-    plain, net = make(OrderCausalTransformer), make(OrderCausalTransformer, given=3)
+    given = [1, 2, 4]
+    plain, net = make(OrderCausalTransformer), make(OrderCausalTransformer, given=given)
     net.load_state_dict(plain.state_dict())
     tokens, order, _ = batch
-    straight = torch.cat([order[:, :3].sort(1).values, order[:, 3:]], 1)
-    assert not torch.equal(order, straight)
+    rest = [[p for p in row if p not in given] for row in order.tolist()]
+    first = [[p for p in row if p in given] for row in order.tolist()]
+    arranged = torch.tensor([a + b for a, b in zip(first, rest, strict=True)])
+    straight = torch.tensor([given + b for b in rest])
+    assert not torch.equal(arranged, straight)
     for k in range(3, LENGTH):
         n = torch.full((7,), k)
-        assert torch.equal(net.conditionals(tokens, order, n), plain.conditionals(tokens, straight, n))
-    assert torch.equal(net.order_log_prob(tokens, order)[:, 3:], plain.order_log_prob(tokens, straight)[:, 3:])
-    mixed = torch.tensor([0, 1, 2, 3, 4, 5, 3])  # with fewer revealed than are given, as asked
-    expected = torch.where((mixed >= 3)[:, None], straight, order)
-    assert torch.equal(net.conditionals(tokens, order, mixed), plain.conditionals(tokens, expected, mixed))
-    with pytest.raises(ValueError, match="given must be in"):
-        OrderCausalTransformer(VOCAB, LENGTH, width=8, heads=2, given=LENGTH)
+        assert torch.equal(net.conditionals(tokens, arranged, n), plain.conditionals(tokens, straight, n))
+    assert torch.equal(net.order_log_prob(tokens, arranged)[:, 3:], plain.order_log_prob(tokens, straight)[:, 3:])
+    # With others among or before them, as where more is given: first by position, then the others in their order; or as they are, where
+    # not all of them are revealed.
+    for k in range(LENGTH):
+        n = torch.full((7,), k)
+        there = [set(given) <= set(row[:k]) for row in order.tolist()]
+        expected = torch.where(torch.tensor(there)[:, None], straight, order)
+        assert torch.equal(net.conditionals(tokens, order, n), plain.conditionals(tokens, expected, n))
+    with pytest.raises(ValueError, match="given positions must be in"):
+        OrderCausalTransformer(VOCAB, LENGTH, width=8, heads=2, given=[LENGTH])
 
 
 def test_rows_of_a_batch_do_not_mix(batch):

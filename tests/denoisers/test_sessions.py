@@ -24,7 +24,7 @@ KINDS = [
     (BidirectionalTransformer, {"positions": "learned"}),
     (OrderCausalTransformer, {}),
     (OrderCausalTransformer, {"positions": "rotary"}),
-    (OrderCausalTransformer, {"given": 2}),
+    (OrderCausalTransformer, {"given": [1, 4]}),
     (TableTransformer, {"ordered": [4, 0, 3, 0, 0, 2], "waves": 2}),
     (OrderCausalTableTransformer, {}),
 ]

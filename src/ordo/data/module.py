@@ -93,7 +93,7 @@ class SequenceData(L.LightningDataModule, ABC):
         vocab_size: V; the mask, which no data set contains, is token V.
         vocab_sizes: of every position, for denoisers with a vocabulary per column; None (text): ``vocab_size`` everywhere.
         coordinates: of positions on a grid, its axes: lists of ``length`` whole numbers from 0, such as row and column; None: a line.
-        given: how many positions are given in every row and not decoded; 0: none, or not as many in all rows.
+        given: positions that are given in every row; None: none is, or not the same ones in all rows.
         ordered: how many of every position's tokens are ordered, such as bins of numbers; None: none.
         length: tokens per sequence.
         unit: what one token is: "char", "token", or "column" of a table.
@@ -114,7 +114,7 @@ class SequenceData(L.LightningDataModule, ABC):
     vocab_size: int
     vocab_sizes: list[int] | None = None
     ordered: list[int] | None = None
-    given: int = 0
+    given: list[int] | None = None
     coordinates: list[list[int]] | None = None
     labels: list[str] | None = None
     length: int

@@ -68,7 +68,7 @@ class TaskData(SequenceData):
         self.task, self.batches_per_epoch, self.eval_size = task, batches_per_epoch, eval_size
         self.length, self.vocab_size, self.unit = task.length, task.vocab_size, "token"
         self.vocab_sizes = [task.vocab_size] * task.length
-        self.given = 0 if task.known is None else int(task.known.sum())
+        self.given = None if task.known is None else task.known.nonzero()[:, 0].tolist()
         self.entropy, self.precedence, self.labels = task.entropy, task.precedence, task.labels
 
     def setup(self, stage: str | None = None) -> None:

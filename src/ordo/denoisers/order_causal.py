@@ -23,15 +23,16 @@ class OrderCausalTransformer(OnDevice):
 
     Args: as BidirectionalTransformer; ``positions="both"`` adds learned embeddings of the position a
     token stands at and of the position that is predicted.
-        given: how many positions are given in every row and so come first in every order. They are read by position whatever the order
-            says of them: no law says how, and among tokens in random order neighbours see each other half the time. What is
-            said at their own ranks is then of the positions as read; nothing asks for it. 0: none, or not as many in all rows.
+        given: positions that are given in every row and so come first in every order. They are read by position whatever the order says
+            of them: no law says how, and of tokens in random order neighbours see each other half the time. What is said at
+            the ranks of given tokens is then of the positions as read; nothing asks for it. None: none, or not the same ones in all rows.
     """
 
     order_causal = True
     scores_targets = True  # whether ``forward`` takes ``score``; False for subclasses with a read-out of their own
     cos: Tensor
     sin: Tensor
+    _given: Tensor
 
     def __init__(
         self,
@@ -43,15 +44,17 @@ class OrderCausalTransformer(OnDevice):
         dropout: float = 0.0,
         positions: str = "both",
         recompute: bool = False,
-        given: int = 0,
+        given: Sequence[int] | None = None,
     ):
         super().__init__()
-        if not 0 <= given < length:
-            raise ValueError(f"given must be in 0..{length - 1}, as one position at least is decoded, got {given}")
+        given = sorted(set(given or ()))
+        if given and not (given[0] >= 0 and given[-1] < length and len(given) < length):
+            raise ValueError(f"given positions must be in 0..{length - 1}, and one position at least be decoded, got {given}")
         if positions not in ("rotary", "learned", "both"):
             raise ValueError(f"positions={positions!r}: choose one of rotary, learned, both")
         self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
-        self.given = given
+        self.n_given = len(given)
+        self.register_buffer("_given", torch.isin(torch.arange(length), torch.tensor(given, dtype=torch.int64)), persistent=False)
         self.token = nn.Embedding(vocab_size + 1, width)
         learned = positions != "rotary"
         self.stands_at = nn.Embedding(length + 1, width) if learned else None
@@ -66,11 +69,15 @@ class OrderCausalTransformer(OnDevice):
         self.register_buffer("sin", sin, persistent=False)
 
     def as_read(self, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
-        """Orders (batch, length) with given positions by position; those of which fewer than these are revealed (batch,) as they are."""
-        if self.given == 0:
+        """Orders (batch, length) with the given positions first, by position, where all of these are among the first n_revealed (batch,),
+        or without it where they come first; other orders as they are.
+        """
+        if self.n_given == 0:
             return order
-        read = torch.cat([order[:, : self.given].sort(1).values, order[:, self.given :]], 1)
-        return read if n_revealed is None else torch.where(n_revealed[:, None] >= self.given, read, order)
+        given, rank = self._given[order], torch.arange(order.shape[1], device=order.device)
+        last = torch.where(given, rank, 0).amax(1)
+        read = order.gather(1, torch.where(given, order, rank + order.shape[1]).argsort(1))
+        return torch.where((last < (self.n_given if n_revealed is None else n_revealed))[:, None], read, order)
 
     def run_slots(
         self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None, past: Sequence[Past | None] | None = None
