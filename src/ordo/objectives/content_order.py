@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.objectives.content import BOUNDS, check_content, present_positions, reverse_step, step_terms
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned
+from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, prefix_sizes
 from ordo.objectives.score import Race, ScoreFunction, race
 from ordo.order import PlackettLuce, not_decoded, there
 from ordo.randomness import StepRandom
@@ -120,15 +120,12 @@ def prefix_terms(
     """
     batch, length = tokens.shape
     draws = len(u) // batch
-    known, fixed = there(known, lengths), not_decoded(known, lengths, length)
-    n_known = torch.zeros(batch, dtype=torch.int64, device=u.device) if known is None else known.sum(1)
-    unknown = length - (torch.zeros_like(n_known) if fixed is None else fixed.sum(1))
-    n_known, unknown = n_known.repeat(draws), unknown.repeat(draws)
-    known, fixed = (None if mask is None else mask.repeat(draws, 1) for mask in (known, fixed))
+    known = None if known is None else known.repeat(draws, 1)
     lengths = None if lengths is None else lengths.repeat(draws)
+    n_known, unknown, k = prefix_sizes(spread, known, lengths, length)
+    known, fixed = there(known, lengths), not_decoded(known, lengths, length)
     law = PlackettLuce(law.log_w.repeat(draws, 1))
     draw = law.draw(u, known, lengths)
-    k = n_known + torch.minimum((spread * unknown).long(), (unknown - 1).clamp(min=0))
     revealed = draw.order.argsort(-1) < k[:, None]
     masked = ~(revealed if fixed is None else revealed | fixed)
     x = tokens.repeat(draws, 1)

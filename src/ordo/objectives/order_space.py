@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers import Denoiser
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, order_cost, set_cost
+from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, order_cost, prefix_sizes, set_cost
 from ordo.objectives.score import ScoreFunction, race
 from ordo.order import not_decoded, there
 from ordo.randomness import StepRandom
@@ -71,10 +71,8 @@ class OrderSpace(nn.Module):
         """
         batch, length = tokens.shape
         law: Any = schedule.law()
+        n_known, unknown, n_revealed = prefix_sizes(spread, known, lengths, length)
         known, fixed = there(known, lengths), not_decoded(known, lengths, length)
-        n_known = spread.new_zeros(batch, dtype=torch.int64) if known is None else known.sum(1)
-        unknown = length - (torch.zeros_like(n_known) if fixed is None else fixed.sum(1))
-        n_revealed = n_known + torch.minimum((spread * unknown).long(), (unknown - 1).clamp(min=0))
         known, fixed = (None if mask is None else mask.repeat(self.draws, 1) for mask in (known, fixed))
         lengths = None if lengths is None else lengths.repeat(self.draws)
         draw = law.draw(u.flatten(0, 1), known, lengths)

@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ordo.order import absent
+from ordo.order import absent, not_decoded, there
 from ordo.randomness import StepRandom
 
 
@@ -130,6 +130,17 @@ def surprise(counts: Tensor, tokens: Tensor, there: Tensor) -> Tensor:
     """-log of the counted frequency of each token at its position (batch, length), nats, add-one smoothed; 0 where not there."""
     p = (counts + 1) / (counts.sum(-1, keepdim=True) + counts.shape[1])
     return -p.log().gather(1, tokens.T).T * there
+
+
+def prefix_sizes(spread: Tensor, known: Tensor | None, lengths: Tensor | None, length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """How many positions of a row are given, how many are decoded, and how many are revealed in all, (rows,) int64 each; spread (rows,) in
+    [0, 1) says how far decoding has come. known (rows, length) bool, lengths (rows,).
+    """
+    known, fixed = there(known, lengths), not_decoded(known, lengths, length)
+    none = torch.zeros_like(spread, dtype=torch.int64)
+    n_known = none if known is None else known.sum(1)
+    unknown = length - (none if fixed is None else fixed.sum(1))
+    return n_known, unknown, n_known + torch.minimum((spread * unknown).long(), (unknown - 1).clamp(min=0))
 
 
 def check_draws(draws: int, least: int, what: str) -> None:

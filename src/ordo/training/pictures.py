@@ -16,7 +16,7 @@ from ordo import plots
 from ordo.data.module import Batch, Rows
 from ordo.likelihood.orders import loss_by_rank
 from ordo.likelihood.report import law_of, mean_and_error, own_law
-from ordo.objectives.output import set_cost
+from ordo.objectives.output import prefix_sizes, set_cost
 from ordo.order import OrderLaw, arrange, not_decoded, there, uniform_law
 from ordo.randomness import seeded_generator
 from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule, SchedulePart
@@ -95,15 +95,13 @@ def sampled_loss_by_revealed(
     assert tokens is not None
     fixed = not_decoded(known, lengths, length)
     order = arrange(law_of(law, tokens, lengths).sample(rows, generator), known, lengths)
-    n_known = torch.zeros(rows, dtype=torch.int64, device=device) if known is None else known.sum(1)
-    unknown = length - (torch.zeros_like(n_known) if fixed is None else fixed.sum(1))
     spread = torch.randperm(rows, generator=generator, device=device)  # which row has which number is chance
-    k = torch.minimum((spread + 0.5) / rows * unknown, (unknown - 1).clamp(min=0)).long()
+    n_known, _, revealed = prefix_sizes((spread + 0.5) / rows, known, lengths, length)
     rank = order.argsort(1)
-    next_token = rank == (n_known + k)[:, None]
-    settled = rank < (n_known + k)[:, None]
+    next_token, settled = rank == revealed[:, None], rank < revealed[:, None]
     settled = settled if fixed is None else settled | fixed
     cost = set_cost(denoiser, tokens.masked_fill(~settled, denoiser.mask_id), tokens, next_token, lengths).sum(1)
+    k = revealed - n_known
     groups = k.argsort(stable=True).tensor_split(min(bins, rows))
     return torch.stack([k[g].double().mean() for g in groups]).cpu(), torch.stack([cost[g].mean() for g in groups]).cpu()
 
