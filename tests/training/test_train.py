@@ -60,7 +60,7 @@ def test_benchmarks_run(tmp_path):
         "variance": ([], {"time", "order", "dense", "rows", "on"}),
         "estimators": (["--text8", text], {"results", "rows", "repeats"}),
         "content": (
-            ["--text8", text, "--seeds", "1", "--runs", "fixed_order", "per_context_order", "posterior_dense"],
+            ["--text8", text, "--seeds", "1", "--runs", "fixed_order", "per_context_order", "per_context_base_dense"],
             {"per_context_order"},
         ),
         "law_cost": (["--variants", "fixed_order", "per_context_order", "posterior_dense"], {"relative_time", "relative_memory"}),
@@ -68,7 +68,7 @@ def test_benchmarks_run(tmp_path):
         "sampling": ([], {"grid", "throughput", "cache", "memory_mib"}),
         "quality": (["--task", "nae", "--models", "learned", "--picture", tmp_path / "q.png"], {"models", "entropy"}),
         "sudoku": (["--box", "2", "--calls", "4", "--kinds", "learned"], {"learned", "box"}),
-        "star_graph": (["--kinds", "left_to_right", "mdm", "learned_dense", "lomdm"], {"setting", "mdm", "lomdm"}),
+        "star_graph": (["--kinds", "left_to_right", "mdm", "order_posterior_dense", "lomdm"], {"setting", "mdm", "lomdm"}),
         "two_orders": (["--n-half", "3", "--kinds", "table_dense", "random_order", "order_posterior"], {"best_static", "kinds"}),
         "two_orders --task two_ways": (["--kinds", "table_dense", "order_posterior_dense"], {"best_static", "kinds"}),
         "steps": (["--variants", "mdlm", "order"], {"ratio", "memory_ratio", "parts", "utilisation"}),
