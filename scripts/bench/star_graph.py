@@ -2,6 +2,7 @@
 
 Models of one size (the law's own networks come on top), trained on graphs drawn afresh, 64 denoiser rows a step; every one decodes the same
 held-out graphs one token a call, each token the most probable one, positions by its own law and by adaptive rules. Errors are binomial.
+``no_base``: the posterior's networks alone, without the table of positions that they depart from.
 Settings easy, medium and hard are those of 2505.05755. Published on hard, trained for 80,000 steps of 64 on 50,000 graphs (2602.18695): ARM
 24.0%, MDM 25.0%, LO-ARM 30.1%, LoFlexMDM 87.9%: not comparable with these, as paths are written as edges there, and graphs are drawn once.
 """
@@ -26,6 +27,7 @@ from ordo.training.checkpoint import load
 
 SETTINGS = {"easy": "star_graph", "medium": "star_graph_medium", "hard": "star_graph_hard"}
 TWO_DRAWS = ["objective.draws=2", "data.batch_size=32"]
+POSTERIOR_DENSE = ["objective=content_dense", "denoiser=order_causal", *TWO_DRAWS]
 KINDS = {
     "left_to_right": ("star_graph_left_to_right", []),
     "right_to_left": ("star_graph_left_to_right", ["schedule.order=right_to_left"]),
@@ -35,10 +37,8 @@ KINDS = {
     "learned_order": ("star_graph_mdm", ["schedule=power_table", "optimizer.schedule_lr=0.05", "optimizer.schedule_delay=300"]),
     "lomdm": ("star_graph_lomdm", []),
     "order_posterior": ("star_graph_order_posterior", []),
-    "order_posterior_dense": (
-        "star_graph_order_posterior",
-        ["objective=content_dense", "denoiser=order_causal", *TWO_DRAWS],
-    ),
+    "order_posterior_dense": ("star_graph_order_posterior", POSTERIOR_DENSE),
+    "no_base_posterior_dense": ("star_graph_order_posterior", [*POSTERIOR_DENSE, "schedule.base=null"]),
 }
 
 
