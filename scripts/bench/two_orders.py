@@ -14,11 +14,18 @@ hardest to close.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.common import QUICK, Run, estimate, run_all, seeds_of
+from ordo.data import TaskData, TwoWays
+from ordo.samplers import TokenRule, own_sampler, sample
+from ordo.training.build import build_data
+from ordo.training.checkpoint import load
 
 SPACE = {"order": ["objective=order", "denoiser=bidirectional"], "dense": ["objective=dense", "denoiser=order_causal"]}
 STATIC = {
@@ -70,6 +77,27 @@ def gap_closed(value: float, error: float, static: float, static_error: float) -
     }
 
 
+def orders_drawn(folder: Path, n: int = 512) -> dict[str, Any]:
+    """Of a trained model of two_ways, most probable tokens in orders of its own law: the share of paths that are right, and the commonest
+    orders of the path's states, numbered from 1 along the path, in the direction of each flag, with how often they came.
+    """
+    module, config = load(folder)
+    data = build_data(config)
+    assert isinstance(data, TaskData)
+    assert isinstance(data.task, TwoWays)
+    steps, tokens, known = data.task.steps, data.test_set.tokens[:n], data.test_set.known
+    assert known is not None
+    sampler = replace(own_sampler(module.schedule), what=TokenRule(temperature=0))
+    trace = sample(module.denoiser, sampler, len(tokens), schedule=module.schedule, seed=0, given=tokens, known=known[:n])
+    out: dict[str, Any] = {"right": (trace.tokens == tokens).all(1).double().mean().item()}
+    position = trace.rank[:, -steps:].argsort(1)
+    for flag in (0, 1):
+        rows = position[tokens[:, -steps - 2] == flag]
+        states = (rows if flag == 0 else steps - 1 - rows) + 1
+        out[f"flag_{flag}"] = Counter(" ".join(map(str, row)) for row in states.tolist()).most_common(2)
+    return out
+
+
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     a = arguments
     seeds = seeds_of(a.kinds, KINDS, a.seeds, {})
@@ -84,6 +112,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for key, name in (("own", "own_nelbo"), ("importance", "importance"), ("mode", "mode_exact")):
             result[key] = [estimate(r, name, "nats_above_entropy") for r in mine]
             result[f"{key}_standard_error"] = [estimate(r, name, "standard_error") for r in mine]
+        if a.task == "two_ways" and kind in CONTENT:
+            result["orders"] = [orders_drawn(Path(a.work) / name) for name in names[kind] if reports[name]["estimates"]]
         out["kinds"][kind] = result
     static = [
         pair
