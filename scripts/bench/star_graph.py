@@ -26,8 +26,6 @@ from ordo.training.build import build_data
 from ordo.training.checkpoint import load
 
 SETTINGS = {"easy": "star_graph", "medium": "star_graph_medium", "hard": "star_graph_hard"}
-TWO_DRAWS = ["objective.draws=2", "data.batch_size=32"]
-POSTERIOR_DENSE = ["objective=content_dense", "denoiser=order_causal", *TWO_DRAWS]
 KINDS = {
     "left_to_right": ("star_graph_left_to_right", []),
     "right_to_left": ("star_graph_left_to_right", ["schedule.order=right_to_left"]),
@@ -36,9 +34,9 @@ KINDS = {
     "learned_dense": ("star_graph_learned_order", []),
     "learned_order": ("star_graph_mdm", ["schedule=power_table", "optimizer.schedule_lr=0.05", "optimizer.schedule_delay=300"]),
     "lomdm": ("star_graph_lomdm", []),
-    "order_posterior": ("star_graph_order_posterior", []),
-    "order_posterior_dense": ("star_graph_order_posterior", POSTERIOR_DENSE),
-    "no_base_posterior_dense": ("star_graph_order_posterior", [*POSTERIOR_DENSE, "schedule.base=null"]),
+    "order_posterior": ("star_graph_lomdm", ["schedule=order_posterior"]),
+    "order_posterior_dense": ("star_graph_order_posterior", []),
+    "no_base_posterior_dense": ("star_graph_order_posterior", ["schedule.base=null"]),
 }
 
 
