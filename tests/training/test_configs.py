@@ -46,7 +46,7 @@ def test_every_argument_is_shown(group, tmp_path):
             assert set(node) - {"_target_"} == wanted, f"{group}/{name}{path}"
 
 
-CONTENT = ("per_vocabulary", "per_context", "order_posterior")
+CONTENT = ("per_vocabulary", "per_context", "per_context_pooled", "order_posterior")
 
 
 def fits(schedule, objective, denoiser):
@@ -54,7 +54,7 @@ def fits(schedule, objective, denoiser):
     causal = denoiser in ("order_causal", "table_causal")
     if schedule in CONTENT or objective.startswith("content"):
         if objective == "content_dense":  # no rates of tokens
-            return schedule in ("per_context", "order_posterior") and causal
+            return schedule in CONTENT[1:] and causal
         return schedule in CONTENT and objective.startswith("content") and not causal
     causal = {"dense": causal, "dense_rloo": causal, "time": not causal, "order": True}[objective]
     return causal and (schedule != "kumaraswamy" or objective != "order")
@@ -97,7 +97,7 @@ def test_schedules_are_what_their_names_say(tmp_path):
         assert isinstance(law(name), PlackettLuce)
         assert law(name).log_w.tolist() == [0.0] * 6, "all orders equally probable at the start"
     assert (law_given("per_vocabulary") == 0).all(), "equal rates"
-    for name in ("per_context", "order_posterior"):
+    for name in CONTENT[1:]:
         assert 0 < law_given(name).std(1).mean() < 0.2, "all but equally probable, off the saddle point"
     assert 0 < law("power_network").log_w.abs().max() < 0.5, "off the saddle point, not far from it"
 
