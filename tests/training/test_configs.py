@@ -107,8 +107,11 @@ OVERFIT += [("custom", ["objective=order"]), ("custom", ["objective=order", "den
 OVERFIT += [("custom", ["objective=time", "denoiser=bidirectional", "schedule=kumaraswamy"])]
 
 
-OVERFIT += [("custom", ["denoiser=bidirectional", f"objective={objective}", f"schedule={schedule}"])
-            for schedule, objective in zip(CONTENT, ("content_time", "content_order", "content_order"), strict=True)]  # fmt: skip
+SPACES = ("content_time", "content_order", "content_time", "content_order")
+OVERFIT += [
+    ("custom", ["denoiser=bidirectional", f"objective={objective}", f"schedule={schedule}"])
+    for schedule, objective in zip(CONTENT, SPACES, strict=True)
+]
 
 
 @pytest.mark.parametrize(("experiment", "changes"), OVERFIT, ids=lambda value: "-".join(value) if isinstance(value, list) else value)

@@ -199,6 +199,6 @@ def compose_with(config, changes):
     for key, value in changes.items():
         other[key] = value
     for shared in (config, other):
-        shared.shape = {"length": 3 if shared is config else 4, "vocab_size": 2}
-        shared.shape |= dict.fromkeys(["vocab_sizes", "ordered", "coordinates", "given"])
+        sizes = {"length": 3 if shared is config else 4, "vocab_size": 2}
+        shared.shape = sizes | dict.fromkeys(["vocab_sizes", "ordered", "coordinates", "given"])
     return other
