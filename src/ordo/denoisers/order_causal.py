@@ -22,10 +22,11 @@ class OrderCausalTransformer(OnDevice):
     Its conditionals depend on the *order* in which tokens were revealed, not only on their set.
 
     Args: as BidirectionalTransformer; ``positions="both"`` adds learned embeddings of the position a
-    token stands at and of the position that is predicted.
-        given: positions that are given in every row and so come first in every order. They are read by position whatever the order says
-            of them: no law says how, and of tokens in random order neighbours see each other half the time. What is said at
-            the ranks of given tokens is then of the positions as read; nothing asks for it. None: none, or not the same ones in all rows.
+    token stands at and of the position that is predicted. given: positions that are given in every row,
+    and so come first in every order; None: none, or not the same ones in all rows. They are read by
+    position whatever the order says of them: no law says how, and of tokens in random order neighbours
+    see each other half the time. What is said at the ranks of given tokens is then of the positions as
+    read; nothing asks for it.
     """
 
     order_causal = True
