@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.samplers import ByLaw, Sampler, sample
+from ordo.schedules import Linear
 
 LENGTH, VOCAB = 6, 4
 POSITIONS = ("rotary", "learned", "both")
@@ -86,13 +88,24 @@ def test_given_positions_are_read_by_position(batch):
         n = torch.full((7,), k)
         assert torch.equal(net.conditionals(tokens, arranged, n), plain.conditionals(tokens, straight, n))
     assert torch.equal(net.order_log_prob(tokens, arranged)[:, 3:], plain.order_log_prob(tokens, straight)[:, 3:])
-    # With others among or before them, as where more is given: first by position, then the others in their order; or as they are, where
-    # not all of them are revealed.
-    for k in range(LENGTH):
+    for k in range(3):  # not all of them are revealed: as asked
         n = torch.full((7,), k)
-        there = [set(given) <= set(row[:k]) for row in order.tolist()]
-        expected = torch.where(torch.tensor(there)[:, None], straight, order)
-        assert torch.equal(net.conditionals(tokens, order, n), plain.conditionals(tokens, expected, n))
+        assert torch.equal(net.conditionals(tokens, arranged, n), plain.conditionals(tokens, arranged, n))
+    # One model, however it is asked, also where they do not come first.
+    rows = torch.arange(7)
+    elsewhere = torch.tensor([set(row[:3]) != set(given) for row in order.tolist()])
+    for some in (arranged, order):
+        by_rank = net.order_log_prob(tokens, some)
+        for k in range(LENGTH):
+            log_prob = net.conditionals(tokens, some, torch.full((7,), k))[rows, some[:, k], tokens[rows, some[:, k]]]
+            same = elsewhere if some is order and k < 3 else torch.full((7,), k >= 3)
+            assert torch.allclose(log_prob[same], by_rank[same, k], atol=1e-12)
+    # Decoding with one more given: it is read after those that all rows are given, and scored as it is drawn.
+    known = torch.isin(torch.arange(LENGTH), torch.tensor([0, *given])).expand(7, -1)
+    trace = sample(net, Sampler(ByLaw()), 7, schedule=Linear(LENGTH), seed=0, given=tokens, known=known)
+    decoded = [[p for p in sorted(range(LENGTH), key=row.__getitem__) if row[p] >= 0] for row in trace.rank.tolist()]
+    drawn = torch.tensor([[*given, 0, *row] for row in decoded])
+    assert torch.allclose(net.order_log_prob(trace.tokens, drawn)[:, 4:].sum(1), trace.log_prob.double().sum(1), atol=1e-6)
     with pytest.raises(ValueError, match="given positions must be in"):
         OrderCausalTransformer(VOCAB, LENGTH, width=8, heads=2, given=[LENGTH])
 

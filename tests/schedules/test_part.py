@@ -64,6 +64,12 @@ def test_arrival_times(kind):
         a, b = ((r[:, i] < r[:, j]).double().mean() for r in (rank, part))
         assert abs(float(a - b)) < 4 * math.sqrt(0.5 / n)
     assert torch.equal(own.alpha(torch.linspace(0, 1, 5)), schedule.alpha(torch.linspace(0, 1, 5))[:, POSITIONS])
+    u = torch.rand(50, 5, dtype=torch.float64, generator=generator)
+    known = torch.ones(50, 5, dtype=torch.bool)
+    known[:, POSITIONS] = False
+    whole, alone = ArrivalTimes(schedule).draw(u, known), ArrivalTimes(own).draw(u[:, POSITIONS])
+    assert torch.equal(torch.searchsorted(POSITIONS, whole.order[:, 2:].contiguous()), alone.order)
+    assert torch.allclose(whole.score[:, 2:], alone.score), "given positions change nothing"
     law = own.law()
     assert (abs(law.expected_rank() - (part + 1).double().mean(0)) < 0.05).all()
     assert torch.equal(ArrivalTimes(schedule).part(POSITIONS).keys(torch.full((2, 3), 0.3)), own.inverse(torch.full((2, 3), 0.3)))

@@ -70,15 +70,16 @@ class OrderCausalTransformer(OnDevice):
         self.register_buffer("sin", sin, persistent=False)
 
     def as_read(self, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
-        """Orders (batch, length) with the given positions first, by position, where all of these are among the first n_revealed (batch,),
-        or without it where they come first; other orders as they are.
+        """Orders (batch, length) with the given positions by position, where these come first and are all among the first n_revealed
+        (batch,); other orders as they are.
         """
         if self.n_given == 0:
             return order
-        given, rank = self._given[order], torch.arange(order.shape[1], device=order.device)
-        last = torch.where(given, rank, 0).amax(1)
-        read = order.gather(1, torch.where(given, order, rank + order.shape[1]).argsort(1))
-        return torch.where((last < (self.n_given if n_revealed is None else n_revealed))[:, None], read, order)
+        first, rest = order[:, : self.n_given], order[:, self.n_given :]
+        straight = self._given[first].all(1)
+        if n_revealed is not None:
+            straight = straight & (n_revealed >= self.n_given)
+        return torch.where(straight[:, None], torch.cat([first.sort(1).values, rest], 1), order)
 
     def run_slots(
         self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None, past: Sequence[Past | None] | None = None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ordo.denoisers import Denoiser
 from ordo.objectives import TimeSpace
-from ordo.objectives.output import set_cost
+from ordo.objectives.output import prefix_sizes, set_cost
 from ordo.order import OrderLaw, absent, arrange, not_decoded, only_decoded, sort_by, there
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
@@ -63,10 +63,8 @@ def nelbo(
     x = tokens.repeat(draws, 1)
     if denoiser.order_causal:
         return -order_log_prob(denoiser, x, order, known, lengths).view(draws, batch).mean(0)
-    n_known = torch.zeros(len(x), dtype=torch.int64, device=x.device) if known is None else known.sum(1)
-    unknown = length - (torch.zeros_like(n_known) if fixed is None else fixed.sum(1))
     # Row d * batch + b: the draws of one sequence lie 1/draws apart, so they spread evenly over the numbers of revealed positions.
-    k = n_known + torch.minimum((random.stratified(draws * batch, tokens.device) * unknown).long(), (unknown - 1).clamp(min=0))
+    _, unknown, k = prefix_sizes(random.stratified(draws * batch, tokens.device), known, lengths, length)
     rank = order.argsort(-1)
     revealed = rank < k[:, None]
     settled = revealed if fixed is None else revealed | fixed

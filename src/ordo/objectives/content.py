@@ -20,7 +20,7 @@ def check_content(denoiser: Any, schedule: Any, what: str, sets: bool = False) -
     """
     if not isinstance(schedule, ContentSchedule):
         raise ValueError(
-            f"{what} is for laws that depend on the tokens (schedule=per_vocabulary, per_context or order_posterior); "
+            f"{what} is for laws that depend on the tokens (schedule=per_vocabulary, per_context, per_context_pooled or order_posterior); "
             f"{type(schedule).__name__} does not: train it with objective time, order or dense"
         )
     if denoiser.order_causal and sets:

@@ -47,8 +47,10 @@ class Record:
     def order_edges(self) -> list[tuple[int, int]] | None:
         """Pairs of these, by their place among them, of which the first comes earlier in a good order; None where unknown."""
         pairs, decoded = self.report.get("precedence"), self.report.get("decoded")
-        place = None if decoded is None else {position: i for i, position in enumerate(decoded)}
-        return None if pairs is None else [(i, j) if place is None else (place[i], place[j]) for i, j in pairs]
+        if pairs is None or decoded is None:
+            return pairs and [(i, j) for i, j in pairs]
+        place = {position: i for i, position in enumerate(decoded)}
+        return [(place[i], place[j]) for i, j in pairs if i in place and j in place]
 
 
 def labels_of(labels: list[str] | None, positions: list[int] | None) -> list[str] | None:

@@ -64,7 +64,7 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
         entropy = float(record.values.get("order_entropy", float("nan")))
         out.append(in_words(record.values["expected_rank"], entropy, record.order_labels, report["unit"] == "column"))
     if "precedence_kept" in report:
-        kept = f"{report['precedence_kept']:.0%} of the {len(report['precedence'])} pairs of positions"
+        kept = f"{report['precedence_kept']:.0%} of the {len(record.order_edges or ())} pairs of positions"
         out.append(f"Of an order of the law, {kept} stand as the task suggests, which of random orders half do.")
     beside = "".join(f"; {label}: {cell(other.report, 'own_nelbo', unit)}" for label, other in others.items())
     out.append(f"{LABELS['own_nelbo']}: {cell(report, 'own_nelbo', unit)} {name}{beside} (mean ± standard error; lower is better).")

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 def check_scale(scale: float) -> None:
     """Numbers are ``scale`` times the parameters: under Adam they move that much faster than the learning rate says, as numbers of
-    positions must beside networks of tokens, which want a small one. Raises ValueError unless it is positive.
+    positions must beside networks of tokens, which want a small one. Gradients are ``scale`` times as large too, and ``schedule_clip``
+    goes by one norm for all of a schedule. Raises ValueError unless it is positive.
     """
     if not scale > 0:
         raise ValueError(f"scale must be positive, got {scale}")

@@ -22,18 +22,24 @@ class SchedulePart:
         return self.schedule.device
 
     def alpha(self, t: Tensor) -> Tensor:
-        """t (times,) -> (times, k) float64."""
-        return self.schedule.alpha(t)[..., self.positions]
+        """t (n,) or (n, k) -> (n, k) float64."""
+        return self.schedule.alpha(self._whole(t))[..., self.positions]
 
     def inverse(self, u: Tensor) -> Tensor:
         """Arrival times of u (n, k), see ``Schedule.inverse``."""
-        whole = torch.full((len(u), self.schedule.length), 0.5, dtype=u.dtype, device=u.device)
-        whole[:, self.positions] = u
-        return self.schedule.inverse(whole)[:, self.positions]
+        return self.schedule.inverse(self._whole(u))[:, self.positions]
 
     def alpha_prime(self, t: Tensor) -> Tensor:
         """As ``alpha``."""
-        return self.schedule.alpha_prime(t)[..., self.positions]
+        return self.schedule.alpha_prime(self._whole(t))[..., self.positions]
+
+    def _whole(self, values: Tensor) -> Tensor:
+        """Values (n, k) at their positions of (n, length), 0.5 elsewhere; those of shape (n,) are for all positions anyway."""
+        if values.ndim == 1:
+            return values
+        whole = torch.full((len(values), self.schedule.length), 0.5, dtype=values.dtype, device=values.device)
+        whole[:, self.positions] = values
+        return whole
 
     def law(self) -> Any:
         """The order law of these positions among themselves."""

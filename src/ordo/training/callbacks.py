@@ -127,8 +127,11 @@ class OrderHistory(L.Callback):
         if self.steps and self.steps[-1] >= step:
             return
         law: Any = _shown(trainer, module)[0].law()
+        rank = law.expected_rank().tolist()
+        if self.ranks and len(self.ranks[-1]) != len(rank):  # of a run from before given positions were left out
+            self.steps, self.ranks, self.entropies = [], [], []
         self.steps.append(step)
-        self.ranks.append(law.expected_rank().tolist())
+        self.ranks.append(rank)
         entropy = float("nan")
         if hasattr(law, "entropy"):
             generator = seeded_generator(module.device, module.seed, step, -2)

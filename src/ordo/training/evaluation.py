@@ -201,7 +201,8 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
     }
     if data.precedence and "precedence" in arrays:
         place = {position: i for i, position in enumerate(positions)}
-        out["precedence_kept"] = float(np.mean([arrays["precedence"][place[i], place[j]] for i, j in data.precedence]))
+        kept = [arrays["precedence"][place[i], place[j]] for i, j in data.precedence if i in place and j in place]
+        out |= {"precedence_kept": float(np.mean(kept))} if kept else {}
     if done.orders is not None:
         arrays |= {"order_nll_uniform": done.orders.uniform.numpy(), "order_nll_own": done.orders.own.numpy()}
         out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
