@@ -59,6 +59,7 @@ def test_range_means_what_it_means_in_a_grid(text):
     assert drawn == grid
 
 
+@pytest.mark.slow  # a quarter of a minute
 @pytest.mark.usefixtures("no_pictures")
 def test_a_real_search_and_its_best_run_again(tmp_path, monkeypatch, capfd):
     command = [*FIXED, *SPACE, "--trials", 3, "--output", tmp_path / "s"]

@@ -37,6 +37,7 @@ def single(folder, *overrides):
     return train(config).report.estimates["own_nelbo"].nats
 
 
+@pytest.mark.slow  # half a minute
 @pytest.mark.usefixtures("no_pictures")
 def test_seeds_and_their_table(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)

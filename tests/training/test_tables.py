@@ -83,6 +83,7 @@ def test_unfit_tables_are_one_line(tmp_path, script):
     assert "which table? data.path=FILE.csv" in err
 
 
+@pytest.mark.slow  # half a minute
 def test_report_of_the_best_weights(tmp_path, script):
     """Where training learns rows by heart, the report of ``weights=best`` is that of best.ckpt, not of the last step."""
     parts = [*table(tmp_path / "t.csv", n=40), "denoiser.width=32", "data.batch_size=32", "optimizer.lr=1e-2"]
