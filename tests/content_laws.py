@@ -70,9 +70,10 @@ def schedules(length=LENGTH):
     return {
         "per_vocabulary": PerVocabulary(length, VOCAB, init_std=0.6),
         "per_context": PerContext(length, Additive(length, 1.0), Additive(length, 1.0)),
-        "per_context_log": PerContext(length, Additive(length), Additive(length), LogBound(2.0), base=FreeTable(length, 0.7)),
+        "per_context_log": PerContext(length, Additive(length), Additive(length), LogBound(2.0)),
         "order_posterior": OrderPosterior(length, Additive(length), Additive(length)),
         "both": Both(length),
+        "base": PerContext(length, Additive(length, 1.0), Additive(length, 1.0), base=FreeTable(length, 0.7, scale=3.0)),
     }
 
 
