@@ -11,7 +11,7 @@ from tiny_runs import NAE, call, last, run, run_and_kill
 from ordo.data.module import Batch
 from ordo.likelihood import content_subset_likelihood, likelihood_report
 from ordo.order import PlackettLuce
-from ordo.schedules import AveragedSchedule, LogBound, PerContext
+from ordo.schedules import AveragedSchedule, FreeTable, LogBound, PerContext, Power
 from ordo.training.checkpoint import load
 from ordo.training.optimisation import OptimizerSettings, with_entropy_bonus
 
@@ -138,6 +138,20 @@ def test_entropy_bonus_is_the_mean_entropy_given_the_sequence():
     assert ((found.mean(0) - want).abs()[seen] < 4.5 * error[seen]).all()
     assert (want[~seen].abs() < 1e-9).all()
     assert error.max() < 0.2 * want.abs().max()
+
+
+def test_entropy_bonus_is_of_what_is_decoded():
+    """A weight of a given position moves nothing, nor does one of padding; those of the others do."""
+    table = FreeTable(LENGTH).double()
+    settings = OptimizerSettings(total_steps=10, entropy_bonus=1.0, entropy_steps=10**9)
+    with torch.no_grad():
+        table.table.copy_(torch.linspace(-1, 1, LENGTH))
+    known = (torch.arange(LENGTH) == 0).expand(5, -1)
+    for batch, none in ((Batch(TOKENS, known), 0), (Batch(TOKENS, None, torch.full((5,), LENGTH - 1)), LENGTH - 1)):
+        loss = with_entropy_bonus(torch.zeros((), dtype=torch.float64), Power(LENGTH, table), settings, 0, 0, batch)
+        (gradient,) = torch.autograd.grad(loss, table.table)
+        assert abs(gradient[none]) < 1e-12
+        assert gradient.abs().sort().values[1] > 1e-4
 
 
 def test_an_averaged_schedule_is_the_mixture_over_sequences():

@@ -84,7 +84,7 @@ def test_the_law_is_shown_of_what_is_decoded(tmp_path):
     task = result.data.task
     length, k = task.length, task.path_length
     assert report["decoded"] == list(range(length - k, length))
-    assert result.module.denoiser._given.tolist() == [i < length - k for i in range(length)]
+    assert result.module.denoiser.is_given.tolist() == [i < length - k for i in range(length)]
     assert values["orders"].shape[1:] == values["expected_rank"].shape == values["mode"].shape == (k,)
     assert history["expected_rank"].shape == (len(history["step"]), k)
     assert abs(history["entropy"][0] - math.log(math.factorial(k))) < 1e-9

@@ -33,7 +33,7 @@ class OrderCausalTransformer(OnDevice):
     scores_targets = True  # whether ``forward`` takes ``score``; False for subclasses with a read-out of their own
     cos: Tensor
     sin: Tensor
-    _given: Tensor
+    is_given: Tensor
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class OrderCausalTransformer(OnDevice):
             raise ValueError(f"positions={positions!r}: choose one of rotary, learned, both")
         self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
         self.n_given = len(given)
-        self.register_buffer("_given", torch.isin(torch.arange(length), torch.tensor(given, dtype=torch.int64)), persistent=False)
+        self.register_buffer("is_given", torch.isin(torch.arange(length), torch.tensor(given, dtype=torch.int64)), persistent=False)
         self.token = nn.Embedding(vocab_size + 1, width)
         learned = positions != "rotary"
         self.stands_at = nn.Embedding(length + 1, width) if learned else None
@@ -76,7 +76,7 @@ class OrderCausalTransformer(OnDevice):
         if self.n_given == 0:
             return order
         first, rest = order[:, : self.n_given], order[:, self.n_given :]
-        straight = self._given[first].all(1)
+        straight = self.is_given[first].all(1)
         if n_revealed is not None:
             straight = straight & (n_revealed >= self.n_given)
         return torch.where(straight[:, None], torch.cat([first.sort(1).values, rest], 1), order)

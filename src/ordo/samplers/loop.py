@@ -142,8 +142,9 @@ def sample(
     known_now = ~masked if present is None else ~masked & present
     seeds = row_seeds(seed, n, first_row, device)
     key = sampler.where.key_of_given(law, RowRandom(seeds).uniform(-1, ORDER, length))
-    if getattr(denoiser, "n_given", 0):  # what all rows are given comes before what these are given besides
-        key = key.masked_fill(denoiser._given, torch.inf)  # type: ignore[attr-defined]
+    is_given = getattr(denoiser, "is_given", None)
+    if is_given is not None:  # what all rows are given comes before what these are given besides
+        key = key.masked_fill(is_given, torch.inf)
     order = key.masked_fill(~known_now, -torch.inf).argsort(dim=1, descending=True, stable=True)
     state = new_state(tokens, masked, order, known_now.sum(1), seeds)
     session = denoiser.session(n, present)
