@@ -73,7 +73,7 @@ def schedules(length=LENGTH):
         "per_context_log": PerContext(length, Additive(length), Additive(length), LogBound(2.0)),
         "order_posterior": OrderPosterior(length, Additive(length), Additive(length)),
         "both": Both(length),
-        "base": PerContext(length, Additive(length, 1.0), Additive(length, 1.0), base=FreeTable(length, 0.7, scale=3.0)),
+        "base": PerContext(length, Additive(length, 1.0), Additive(length, 1.0), base=FreeTable(length, 0.7)),
     }
 
 

@@ -17,7 +17,7 @@ from bench.common import QUICK, Run, estimate, run_all, seeds_of
 BIDIRECTIONAL, CAUSAL = ["denoiser=bidirectional"], ["denoiser=order_causal"]
 RATE = 2e-3
 # ..._base: networks that depart from a law of positions, that of positions_dense, which moves as fast as there.
-BASE = f"schedule.base={{_target_: ordo.schedules.PositionNetwork, length: '${{data.length}}', scale: {1.0 / RATE}}}"
+BASE = ["schedule.base={_target_: ordo.schedules.PositionNetwork, length: '${data.length}'}", "optimizer.base_lr=1.0"]
 CONTENT = {"per_vocabulary": 0.02} | dict.fromkeys(["per_context", "posterior", "per_context_base", "posterior_base"], RATE)  # and the rate
 # One draw a sequence, so that every run sees as many sequences.
 SCORE = ["objective.score.unigram=true"]
@@ -28,8 +28,8 @@ SCHEDULES = {
     "per_vocabulary": ["schedule=per_vocabulary"],
     "per_context": ["schedule=per_context"],
     "posterior": ["schedule=order_posterior"],
-    "per_context_base": ["schedule=per_context_pooled", BASE],
-    "posterior_base": ["schedule=order_posterior", BASE],
+    "per_context_base": ["schedule=per_context_pooled", *BASE],
+    "posterior_base": ["schedule=order_posterior", *BASE],
 }
 RUNS = ["fixed_order", "positions_order", "per_vocabulary_order", "per_context_order", "posterior_order"]
 RUNS += ["fixed_dense", "positions_dense", "posterior_dense", "l2r_dense", "per_context_base_dense", "posterior_base_dense"]

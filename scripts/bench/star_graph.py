@@ -36,7 +36,7 @@ KINDS = {
     "lomdm": ("star_graph_lomdm", []),
     "order_posterior": ("star_graph_lomdm", ["schedule=order_posterior"]),
     "order_posterior_dense": ("star_graph_order_posterior", []),
-    "no_base_posterior_dense": ("star_graph_order_posterior", ["schedule.base=null"]),
+    "no_base_posterior_dense": ("star_graph_order_posterior", ["schedule.base=null", "optimizer.base_lr=null"]),
 }
 
 

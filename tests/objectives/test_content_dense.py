@@ -36,7 +36,7 @@ def laws():
     return {
         "pooled": OrderPosterior(LENGTH, Additive(), pooled()),
         "normsig": PerContext(LENGTH, Additive(std=1.0), pooled(), floor=0.1),
-        "base": OrderPosterior(LENGTH, Additive(), pooled(), bound=2.0, floor=0.1, base=FreeTable(LENGTH, 0.7, scale=3.0)),
+        "base": OrderPosterior(LENGTH, Additive(), pooled(), bound=2.0, floor=0.1, base=FreeTable(LENGTH, 0.7)),
         "other": PerContext(LENGTH, Additive(), Additive(), LogBound(2.0)),  # whose prefixes are computed one by one
     }
 

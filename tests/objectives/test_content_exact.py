@@ -22,7 +22,6 @@ from ordo.schedules import (
     OrderPosterior,
     PerContext,
     PerVocabulary,
-    PositionNetwork,
     Power,
     TokenNetwork,
 )
@@ -205,8 +204,8 @@ def test_constant_features_are_weights_of_positions():
 
 
 def test_a_base_alone_is_power():
-    """Networks that say 0 and a table of positions under both laws: values and gradients in the table, whatever its scale."""
-    denoiser, table = random_denoiser().requires_grad_(False), FreeTable(LENGTH, init_std=0.8, scale=3.0).double()
+    """Networks that say 0 and a table of positions under both laws: values and gradients in the table."""
+    denoiser, table = random_denoiser().requires_grad_(False), FreeTable(LENGTH, init_std=0.8).double()
     nothing: Any = Constant(torch.zeros(LENGTH, dtype=torch.float64))
     for schedule in (OrderPosterior(LENGTH, nothing, nothing, base=table), PerContext(LENGTH, nothing, nothing, base=table)):
         for step in range(3):
@@ -219,22 +218,6 @@ def test_a_base_alone_is_power():
             assert gradient.abs().max() > 1e-6
     with pytest.raises(ValueError, match="the base gave shape"):
         OrderPosterior(LENGTH, nothing, nothing, base=FreeTable(LENGTH + 1)).log_w(TOKENS)
-
-
-def test_a_table_moves_by_its_scale():
-    """A step of Adam moves every parameter by the learning rate, and so the numbers by ``scale`` times that."""
-    for scale in (1.0, 20.0):
-        torch.manual_seed(0)
-        network = PositionNetwork(LENGTH, scale=scale)
-        torch.manual_seed(0)
-        assert torch.allclose(network(), PositionNetwork(LENGTH)()), "the start is the same"
-        table = FreeTable(LENGTH, scale=scale).double()
-        optimizer = torch.optim.Adam(table.parameters(), lr=1e-3)
-        (table() * torch.tensor([1.0, -2.0, 3.0, 1.0])).sum().backward()
-        optimizer.step()
-        assert torch.allclose(table().abs(), torch.full((LENGTH,), 1e-3 * scale, dtype=torch.float64), rtol=1e-4)
-    with pytest.raises(ValueError, match="scale must be positive"):
-        FreeTable(LENGTH, scale=0.0)
 
 
 def test_normsig_is_what_the_paper_says():

@@ -8,11 +8,11 @@ import torch
 from tiny_runs import BARE, NAE, configuration, last, run
 
 from ordo.denoisers import OrderCausalTransformer
-from ordo.objectives import Dense
-from ordo.schedules import FreeTable, Power
+from ordo.objectives import ContentDense, Dense
+from ordo.schedules import FreeTable, OrderPosterior, PooledNetwork, Power, TokenNetwork
 from ordo.training import OptimizerSettings, OrderDiffusion
 from ordo.training.build import build_data, build_module
-from ordo.training.optimisation import build_optimizer
+from ordo.training.optimisation import build_optimizer, clip_gradients
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -52,6 +52,46 @@ def test_groups():
     assert [g["weight_decay"] for g in optimizer.param_groups] == [0.7, 0.0, 0.0]
     assert order["params"] == [schedule.network.table]
     assert (order["initial_lr"], order["betas"]) == (0.2, (0.5, 0.6))
+
+
+def with_base(base: FreeTable | None) -> OrderPosterior:
+    return OrderPosterior(4, TokenNetwork(3, 4, width=8), PooledNetwork(3, 4, width=8), base=base)
+
+
+def test_a_base_has_a_rate_and_a_clip_of_its_own():
+    """A step of AdamW moves every number by the rate of its group; a base with a huge gradient leaves the networks' direction as it is."""
+    denoiser, schedule = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1), with_base(FreeTable(4))
+    s = OptimizerSettings(total_steps=10, schedule_lr=0.01, base_lr=0.5, schedule_delay=0, schedule_clip=2.0)
+    optimizer, _ = build_optimizer(denoiser, schedule, s)
+    *_, networks, base = optimizer.param_groups
+    assert isinstance(schedule.base, FreeTable)
+    assert base["params"] == [schedule.base.table]
+    assert {id(p) for p in networks["params"]} == {id(p) for n, p in schedule.named_parameters() if n != "base.table"}
+    for small in (1e-3, 1.0):  # within the limit, and beyond it
+        schedule.base.table.grad = torch.tensor([3e6, 0, 0, -4e6])
+        for p in networks["params"]:
+            p.grad = torch.full_like(p, small)
+        clip_gradients(denoiser, schedule, s)
+        assert torch.allclose(schedule.base.table.grad, torch.tensor([1.2, 0, 0, -1.6]))
+        norm = small * sum(p.numel() for p in networks["params"]) ** 0.5
+        for p in networks["params"]:
+            assert torch.allclose(p.grad, torch.full_like(p, small * min(1.0, 2.0 / norm)))
+    before = [p.detach().clone() for p in (schedule.base.table, schedule.forward_network.weight)]  # type: ignore[union-attr]
+    optimizer.step()
+    moved = [(p - q).abs().max().item() for p, q in zip((schedule.base.table, schedule.forward_network.weight), before, strict=True)]  # type: ignore[union-attr]
+    assert moved == pytest.approx([0.5, 0.01], rel=1e-3)
+
+
+def test_the_rate_of_a_base():
+    """Not given it is that of the schedule; given without a base it would do nothing."""
+    denoiser = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1)
+    optimizer, _ = build_optimizer(denoiser, with_base(FreeTable(4)), OptimizerSettings(total_steps=10, schedule_lr=0.01))
+    assert [g["initial_lr"] for g in optimizer.param_groups[2:]] == [0.01, 0.01]
+    for schedule in (with_base(None), Power(4, FreeTable(4)), with_base(FreeTable(4).requires_grad_(False))):
+        with pytest.raises(ValueError, match=r"optimizer\.base_lr is the rate of schedule\.base"):
+            OrderDiffusion(denoiser, schedule, ContentDense(4), OptimizerSettings(total_steps=10, base_lr=0.5))
+    with pytest.raises(ValueError, match=r"optimizer\.base_lr must be positive"):
+        OptimizerSettings(total_steps=10, base_lr=0.0)
 
 
 def test_the_order_law_waits(tmp_path):

@@ -17,7 +17,7 @@ from ordo.objectives import Objective
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
 from ordo.schedules import ContentSchedule, Schedule
-from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer, clip_gradients, with_entropy_bonus
+from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer, check_law, clip_gradients, with_entropy_bonus
 from ordo.training.sharding import shard
 
 VALIDATION = 1 << 40  # a step no training run reaches: validation draws never coincide with training draws
@@ -54,10 +54,7 @@ class OrderDiffusion(L.LightningModule):
         self.config = config or {}
         self._bad: Tensor | None = None
         self.sharded = False  # the denoiser, among ranks: then it is called by all of them or by none
-        in_closed_form = isinstance(schedule, ContentSchedule) or hasattr(schedule.law(), "step_log_prob")
-        if optimizer.entropy_bonus and not in_closed_form:
-            name = type(schedule).__name__
-            raise ValueError(f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set it to 0")
+        check_law(schedule, optimizer)
 
     def configure_model(self) -> None:
         if self.device_mesh is not None and not self.sharded:

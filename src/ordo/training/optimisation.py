@@ -23,9 +23,11 @@ class OptimizerSettings:
     lr, betas, weight_decay: of the denoiser (decay on matrices only).
     warmup_steps: linear, then cosine to final_lr * lr at total_steps.
     schedule_lr, schedule_betas: of the schedule network, no decay.
+    base_lr: of the law of positions that a law of tokens departs from (``schedule.base``): numbers of positions must move faster than
+        networks of tokens, which want a small rate. None: schedule_lr.
     schedule_delay: steps in which the order law does not move, because the denoiser still knows nothing.
     schedule_ramp: steps from there to the full rate. schedule_final: factor reached, by cosine, at total_steps.
-    clip, schedule_clip: largest gradient norm of each group; None for no limit.
+    clip, schedule_clip: largest gradient norm of denoiser and schedule, of a schedule's base apart; None for no limit.
     entropy_bonus: nats of loss per nat of order entropy (per sequence) at the start, annealed linearly to 0 at entropy_steps.
     """
 
@@ -36,6 +38,7 @@ class OptimizerSettings:
     warmup_steps: int = 100
     final_lr: float = 0.02
     schedule_lr: float = 0.05
+    base_lr: float | None = None
     schedule_betas: tuple[float, float] = (0.9, 0.999)
     schedule_delay: int = 100
     schedule_ramp: int = 0
@@ -50,9 +53,10 @@ class OptimizerSettings:
             raise ValueError(f"optimizer.total_steps must be positive, got {self.total_steps}")
         if self.entropy_bonus and self.entropy_steps < 1:
             raise ValueError("optimizer.entropy_bonus needs optimizer.entropy_steps > 0, over which it is annealed to 0")
-        for name in ("lr", "schedule_lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"optimizer.{name} must be positive, got {getattr(self, name)}")
+        for name in ("lr", "schedule_lr", "base_lr"):
+            rate = getattr(self, name)
+            if rate is not None and not rate > 0:
+                raise ValueError(f"optimizer.{name} must be positive, got {rate}")
 
     def denoiser_factor(self, step: int) -> float:
         """Learning rate of the denoiser at a step, relative to lr."""
@@ -73,10 +77,30 @@ class OptimizerSettings:
         return self.entropy_bonus * max(0.0, 1 - step / self.entropy_steps) if self.entropy_bonus else 0.0
 
 
+def check_law(schedule: Schedule | ContentSchedule, settings: OptimizerSettings) -> None:
+    """Raises ValueError for settings that could do nothing, or cannot do what they say, with such a law."""
+    in_closed_form = isinstance(schedule, ContentSchedule) or hasattr(schedule.law(), "step_log_prob")
+    if settings.entropy_bonus and not in_closed_form:
+        name = type(schedule).__name__
+        raise ValueError(f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set it to 0")
+    if settings.base_lr is not None and not split_base(schedule)[1]:
+        raise ValueError(
+            "optimizer.base_lr is the rate of schedule.base, a law of positions that is learned, and there is none; set it to null"
+        )
+
+
+def split_base(schedule: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """What a schedule learns, and apart from it what its base does (``schedule.base``; empty without one)."""
+    base = getattr(schedule, "base", None)
+    of_base = [p for p in base.parameters() if p.requires_grad] if isinstance(base, nn.Module) else []
+    known = {id(p) for p in of_base}
+    return [p for p in schedule.parameters() if p.requires_grad and id(p) not in known], of_base
+
+
 def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings, fused: bool = True):
     """(AdamW, LambdaLR stepped once an optimiser step).
 
-    Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns.
+    Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns; its base if it has one.
     """
     matrices, others = [], []
     embeddings = {id(p) for m in denoiser.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
@@ -87,10 +111,11 @@ def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: Optimize
         {"params": others, "lr": settings.lr, "weight_decay": 0.0, "betas": tuple(settings.betas)},
     ]
     factors = [settings.denoiser_factor, settings.denoiser_factor]
-    learned = [p for p in schedule.parameters() if p.requires_grad]
-    if learned:
-        groups.append({"params": learned, "lr": settings.schedule_lr, "weight_decay": 0.0, "betas": tuple(settings.schedule_betas)})
-        factors.append(settings.schedule_factor)
+    networks, base = split_base(schedule)
+    for learned, rate in ((networks, settings.schedule_lr), (base, settings.base_lr or settings.schedule_lr)):
+        if learned:
+            groups.append({"params": learned, "lr": rate, "weight_decay": 0.0, "betas": tuple(settings.schedule_betas)})
+            factors.append(settings.schedule_factor)
     optimizer = torch.optim.AdamW(groups, fused=fused)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
 
@@ -121,11 +146,14 @@ def with_entropy_bonus(
 
 
 def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings) -> None:
-    """Each by a norm of its own: the schedule's score gradients are noisy and must not shrink the denoiser's step."""
-    for module, limit in ((denoiser, settings.clip), (schedule, settings.schedule_clip)):
-        parameters = [p for p in module.parameters() if p.grad is not None]
-        if limit is not None and parameters:
-            nn.utils.clip_grad_norm_(parameters, limit)
+    """Each by a norm of its own: the schedule's score gradients are noisy and must not shrink the denoiser's step, nor those of a few
+    numbers of positions that of networks of tokens.
+    """
+    networks, base = split_base(schedule)
+    for parameters, limit in ((denoiser.parameters(), settings.clip), (networks, settings.schedule_clip), (base, settings.schedule_clip)):
+        moved = [p for p in parameters if p.grad is not None]
+        if limit is not None and moved:
+            nn.utils.clip_grad_norm_(moved, limit)
 
 
 def apply_settings(optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR, fresh: tuple) -> None:

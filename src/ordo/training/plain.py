@@ -13,7 +13,7 @@ from ordo.objectives import ObjectiveOutput
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule, Schedule
 from ordo.training.module import TrainingDiverged
-from ordo.training.optimisation import OptimizerSettings, build_optimizer, clip_gradients, with_entropy_bonus
+from ordo.training.optimisation import OptimizerSettings, build_optimizer, check_law, clip_gradients, with_entropy_bonus
 
 
 def train_steps(
@@ -29,8 +29,9 @@ def train_steps(
     The same steps as ``OrderDiffusion`` in one process. batches: tokens (batch, length) int64, or ``Batch``, on the denoiser's device, such
     as a ``train_dataloader()``; iterated again where they end. It is a generator: nothing is trained unless the result is iterated.
 
-    Raises ValueError where batches run out, TrainingDiverged for a loss that is NaN or infinite.
+    Raises ValueError where batches run out or settings are not for such a law, TrainingDiverged for a loss that is NaN or infinite.
     """
+    check_law(schedule, settings)
     denoiser.train()
     optimizer, rates = build_optimizer(denoiser, schedule, settings)
     step = 0
