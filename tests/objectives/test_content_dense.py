@@ -10,6 +10,8 @@ from scipy import stats
 from ordo.denoisers import OrderCausalTransformer
 from ordo.likelihood import content_importance_bound, content_nelbo, content_order_log_prob, sampler_log_prob
 from ordo.objectives import ContentDense, Dense
+from ordo.objectives.content import present_positions, rates_along
+from ordo.order import arrange, there
 from ordo.randomness import StepRandom
 from ordo.samplers import ByRates, Sampler, sample
 from ordo.schedules import ContentSchedule, LogBound, OrderPosterior, PerContext, PerVocabulary, PooledNetwork, Power, TokenNetwork
@@ -160,6 +162,31 @@ def test_all_prefixes_at_once(name):
             there = seen[:, i]
             assert torch.allclose(fast[:, i][there], schedule.log_r(z, present)[there], atol=1e-12, rtol=0)
     assert (fast[0, 1] - fast[0, 2]).abs().max() > 1e-3
+
+
+def test_ranks_of_given_positions_cost_no_rows():
+    """Networks without ``along`` see a prefix a decoded position of the row that has most; the rates there are as with all prefixes."""
+    schedule, n, rows = laws()["other"], 6, []
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(VOCAB, (n, LENGTH), generator=generator)
+    whole = schedule.log_r
+    schedule.log_r = lambda tokens, present=None: rows.append(len(tokens)) or whole(tokens, present)  # type: ignore[method-assign]
+    lengths = torch.tensor([4, 4, 3, 4, 2, 4])
+    for known, many in (
+        (torch.arange(LENGTH).expand(n, -1) < 0, None),
+        (torch.arange(LENGTH).expand(n, -1) < torch.tensor([1, 2, 1, 4, 3, 1])[:, None], None),
+        (torch.arange(LENGTH).expand(n, -1) >= torch.tensor([1, 2, 1, 0, 1, 2])[:, None], lengths),
+        (torch.arange(LENGTH).expand(n, -1) >= 0, None),
+    ):
+        order = arrange(torch.rand(n, LENGTH, generator=generator).argsort(1), there(known, many), many)
+        some, masked = rates_along(schedule, tokens, order, VOCAB, known, many)
+        every = ContentSchedule.log_r_along(schedule, tokens, order, VOCAB, present_positions(many, LENGTH))
+        given = known.sum(1) if many is None else (known & (torch.arange(LENGTH) < many[:, None])).sum(1)
+        assert rows[-2:] == [n * (LENGTH - min(int(given.min()), LENGTH - 1)), n * LENGTH]
+        at = masked & (torch.arange(LENGTH) >= given[:, None])[..., None]
+        assert torch.allclose(some[at], every[at], atol=1e-12, rtol=0)
+        decoded = (LENGTH if many is None else many) - given
+        assert torch.equal(at.sum((1, 2)), decoded * (decoded + 1) // 2), "of m decoded positions m, m - 1, ... 1 are masked"
 
 
 def test_a_law_of_positions_is_the_dense_objective():

@@ -128,5 +128,5 @@ def rates_along(
     masked = order.argsort(-1)[:, None] >= torch.arange(length, device=order.device)[:, None]
     fixed = not_decoded(known, lengths, length)
     masked = masked if fixed is None else masked & ~fixed[:, None]
-    log_r = schedule.log_r_along(tokens, order, mask_id, present_positions(lengths, length))
+    log_r = schedule.log_r_along(tokens, order, mask_id, present_positions(lengths, length), known)
     return torch.where(masked, log_r, 0.0), masked

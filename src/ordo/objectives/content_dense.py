@@ -20,7 +20,7 @@ class ContentDense(Dense):
 
     velocity_i >= 0 is what it costs at step i that the reverse law is not the forward law, exactly summed over the next position. It needs
     the reverse weights after every prefix, which a schedule whose reverse network is ``PooledNetwork`` gives at once; other networks see
-    ``length`` rows a sequence. The denoiser is order-causal, u = 1: with u, rates need the distributions of all masked tokens at all steps.
+    a row a decoded position. The denoiser is order-causal, u = 1: with u, rates need the distributions of all masked tokens at all steps.
 
     Score part: the choice at rank i moves the cost from i on and the velocity from i + 1 on. Baselines and control variates are those of
     ``Dense``, applied to their sum. With a law that does not depend on the tokens and r = w it is ``Dense``, velocity 0.
