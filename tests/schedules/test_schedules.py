@@ -428,6 +428,11 @@ def test_position_network_starts_near_the_uniform_law():
 
 def test_free_table_starts_uniform_or_drawn():
     assert (FreeTable(LENGTH)() == 0).all()
+    law = Power(30, FreeTable(30, init_slope=0.7)).law()
+    orders = torch.stack([torch.arange(30), torch.arange(30).flip(0)])
+    first, last = law.step_log_prob(orders)[:, 0].exp()
+    assert first.item() == pytest.approx(1 - math.exp(-0.7), rel=1e-5)
+    assert last.item() == pytest.approx((1 - math.exp(-0.7)) * math.exp(-0.7 * 29), rel=1e-4)
     torch.manual_seed(0)
     assert abs(FreeTable(10000, init_std=0.5)().std() - 0.5) < 0.02
 

@@ -11,12 +11,14 @@ from torch import Tensor, nn
 class FreeTable(nn.Module):
     """One free number per position, zero at the start: forward() -> (length,) float32.
 
-    ``init_std`` draws the start from a normal instead.
+    ``init_std`` draws the start from a normal instead. ``init_slope``: besides, numbers fall by that much from one position to the next, so
+    that an order law with these log w begins near left to right, or with a negative one near right to left: of many adjacent positions the
+    first comes next with probability 1 - exp(-init_slope).
     """
 
-    def __init__(self, length: int, init_std: float = 0.0):
+    def __init__(self, length: int, init_std: float = 0.0, init_slope: float = 0.0):
         super().__init__()
-        self.table = nn.Parameter(init_std * torch.randn(length))
+        self.table = nn.Parameter(init_std * torch.randn(length) - init_slope * torch.arange(length))
 
     def forward(self) -> Tensor:
         return self.table
