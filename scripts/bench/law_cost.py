@@ -22,10 +22,21 @@ from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.objectives import ContentDense, ContentOrderSpace, ContentTimeSpace, Dense, OrderSpace, ScoreFunction, TimeSpace
 from ordo.progress import track
 from ordo.randomness import StepRandom
-from ordo.schedules import Linear, OrderPosterior, PerContext, PerVocabulary, PooledNetwork, PositionNetwork, Power, TokenNetwork
+from ordo.schedules import (
+    FeatureHead,
+    Linear,
+    OrderPosterior,
+    PerContext,
+    PerVocabulary,
+    PooledNetwork,
+    PositionNetwork,
+    Power,
+    TokenNetwork,
+    attach_features,
+)
 from ordo.training.provenance import describe_device
 
-LAWS = ("positions", "per_vocabulary", "per_context", "posterior")
+LAWS = ("positions", "per_vocabulary", "per_context", "per_context_shared", "posterior")
 VARIANTS = ["fixed_order", *(f"{law}_order" for law in LAWS), "per_context_order_rloo"]
 VARIANTS += ["fixed_time", *(f"{law}_time" for law in LAWS), "fixed_dense", "positions_dense", "posterior_dense"]
 
@@ -43,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS, help="training steps to time")
 
 
-def make_schedule(law: str, a: argparse.Namespace) -> Any:
+def make_schedule(law: str, a: argparse.Namespace, denoiser: Any) -> Any:
     if law == "fixed":
         return Linear(a.length)
     if law == "positions":
@@ -53,6 +64,10 @@ def make_schedule(law: str, a: argparse.Namespace) -> Any:
     forward = TokenNetwork(a.vocab, a.length)
     if law == "per_context":
         return PerContext(a.length, forward, TokenNetwork(a.vocab, a.length))
+    if law == "per_context_shared":
+        shared = PerContext(a.length, FeatureHead(a.width), FeatureHead(a.width))
+        attach_features(shared, denoiser)
+        return shared
     return OrderPosterior(a.length, forward, PooledNetwork(a.vocab, a.length))
 
 
@@ -70,7 +85,7 @@ def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
         objective = kinds[rest][content](draws=draws, score=score)
     transformer = OrderCausalTransformer if rest == "dense" else BidirectionalTransformer
     net = transformer(a.vocab, a.length, width=a.width, heads=a.heads, layers=a.layers).to(a.device)
-    schedule, objective = make_schedule(law, a).to(a.device), objective.to(a.device)
+    schedule, objective = make_schedule(law, a, net).to(a.device), objective.to(a.device)
     optimizer = torch.optim.AdamW([*net.parameters(), *schedule.parameters()], lr=3e-4, fused=True)
     tokens = torch.randint(a.vocab, (a.rows // draws, a.length), device=a.device)
     count = iter(range(10**9))

@@ -83,6 +83,16 @@ def there(known: Tensor | None, lengths: Tensor | None) -> Tensor | None:
     return known if known is None or lengths is None else known & ~absent(lengths, known.shape[1])
 
 
+def given_ranks(known: Tensor | None, lengths: Tensor | None = None) -> int:
+    """Number of first ranks of arranged orders at which nothing is decoded in any row, as known (n, length) positions come first; less than
+    length. 0 while compiling: a number that tensors say would break the graph.
+    """
+    known = there(known, lengths)
+    if known is None or torch.compiler.is_compiling():
+        return 0
+    return min(int(known.sum(1).min()), known.shape[1] - 1)
+
+
 def arrange(order: Tensor, known: Tensor | None, lengths: Tensor | None = None) -> Tensor:
     """Orders (n, length) with known (n, length) bool positions moved to the front and those beyond lengths (n,) to the end; each part keeps
     its order.

@@ -10,7 +10,7 @@ from scipy import stats
 from ordo.denoisers import OrderCausalTransformer
 from ordo.likelihood import content_importance_bound, content_nelbo, content_order_log_prob, sampler_log_prob
 from ordo.objectives import ContentDense, Dense
-from ordo.objectives.content import present_positions, rates_along
+from ordo.objectives.content import order_terms, present_positions
 from ordo.order import arrange, there
 from ordo.randomness import StepRandom
 from ordo.samplers import ByRates, Sampler, sample
@@ -164,29 +164,37 @@ def test_all_prefixes_at_once(name):
     assert (fast[0, 1] - fast[0, 2]).abs().max() > 1e-3
 
 
-def test_ranks_of_given_positions_cost_no_rows():
-    """Networks without ``along`` see a prefix a decoded position of the row that has most; the rates there are as with all prefixes."""
-    schedule, n, rows = laws()["other"], 6, []
+def terms(denoiser, schedule, law, tokens, order, known, lengths):
+    cost, velocity = order_terms(denoiser, schedule, law, tokens, order, "jump", known, lengths)
+    return cost, velocity, content_order_log_prob(denoiser, schedule, tokens, order, known, lengths)
+
+
+@pytest.mark.parametrize("name", ["pooled", "other"])
+def test_ranks_of_given_positions_cost_nothing(name, monkeypatch):
+    """Rates are computed from the rank on at which a row decodes its first position; the terms are as with rates at all ranks."""
+    schedule, denoiser, n, ranks = laws()[name], causal(), 6, []
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(VOCAB, (n, LENGTH), generator=generator)
-    whole = schedule.log_r
-    schedule.log_r = lambda tokens, present=None: rows.append(len(tokens)) or whole(tokens, present)  # type: ignore[method-assign]
-    lengths = torch.tensor([4, 4, 3, 4, 2, 4])
-    for known, many in (
-        (torch.arange(LENGTH).expand(n, -1) < 0, None),
-        (torch.arange(LENGTH).expand(n, -1) < torch.tensor([1, 2, 1, 4, 3, 1])[:, None], None),
-        (torch.arange(LENGTH).expand(n, -1) >= torch.tensor([1, 2, 1, 0, 1, 2])[:, None], lengths),
-        (torch.arange(LENGTH).expand(n, -1) >= 0, None),
+    along = schedule.log_r_along
+    monkeypatch.setattr(schedule, "log_r_along", lambda *a: ranks.append(along(*a)) or ranks[-1])
+    place, lengths = torch.arange(LENGTH).expand(n, -1), torch.tensor([4, 4, 3, 4, 2, 4])
+    for known, many, least in (
+        (place < 0, None, 0),
+        (place < torch.tensor([1, 2, 1, 4, 3, 1])[:, None], None, 1),
+        (place >= torch.tensor([1, 2, 1, 0, 1, 2])[:, None], lengths, 1),
+        (place >= 0, None, LENGTH - 1),
     ):
         order = arrange(torch.rand(n, LENGTH, generator=generator).argsort(1), there(known, many), many)
-        some, masked = rates_along(schedule, tokens, order, VOCAB, known, many)
-        every = ContentSchedule.log_r_along(schedule, tokens, order, VOCAB, present_positions(many, LENGTH))
-        given = known.sum(1) if many is None else (known & (torch.arange(LENGTH) < many[:, None])).sum(1)
-        assert rows[-2:] == [n * (LENGTH - min(int(given.min()), LENGTH - 1)), n * LENGTH]
-        at = masked & (torch.arange(LENGTH) >= given[:, None])[..., None]
-        assert torch.allclose(some[at], every[at], atol=1e-12, rtol=0)
-        decoded = (LENGTH if many is None else many) - given
-        assert torch.equal(at.sum((1, 2)), decoded * (decoded + 1) // 2), "of m decoded positions m, m - 1, ... 1 are masked"
+        law = schedule.law(tokens, present_positions(many, LENGTH))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("ordo.objectives.content.given_ranks", lambda *a: 0)
+            patch.setattr("ordo.likelihood.content.given_ranks", lambda *a: 0)
+            want = terms(denoiser, schedule, law, tokens, order, known, many)
+        found = terms(denoiser, schedule, law, tokens, order, known, many)
+        assert [r.shape[1] for r in ranks[-4:]] == [LENGTH] * 2 + [LENGTH - least] * 2
+        assert torch.allclose(ranks[-4][:, least:], ranks[-2], atol=1e-12, rtol=0)
+        assert all(torch.allclose(a, b, atol=1e-12, rtol=0) for a, b in zip(found, want, strict=True))
 
 
 def test_a_law_of_positions_is_the_dense_objective():

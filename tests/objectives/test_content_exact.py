@@ -15,6 +15,7 @@ from ordo.objectives.content_order import prefix_terms
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
 from ordo.schedules import (
+    FeatureHead,
     FreeTable,
     Linear,
     LogBound,
@@ -24,6 +25,7 @@ from ordo.schedules import (
     PerVocabulary,
     Power,
     TokenNetwork,
+    attach_features,
 )
 
 NAMES = list(schedules())
@@ -106,6 +108,40 @@ def test_denoiser_gradient(name, objective):
     error = got.std(0) / 60**0.5
     assert ((got.mean(0) - want).abs() < 4 * error).all()
     assert error.max() < 0.1 * want.abs().max()
+
+
+def shared(denoiser):
+    """A law whose numbers come from heads on the denoiser's features."""
+    torch.manual_seed(5)
+    heads = [FeatureHead(8, hidden=6, init_std=1.0).double() for _ in range(2)]
+    schedule = OrderPosterior(LENGTH, heads[0], heads[1])
+    attach_features(schedule, denoiser)
+    return schedule
+
+
+@pytest.mark.parametrize("objective", ["order_jump", "time_sampled"])
+def test_heads_on_features_equal_enumeration(objective):
+    denoiser = random_denoiser().requires_grad_(False)
+    agrees(OBJECTIVES[objective](), denoiser, shared(denoiser), KNOWN, LENGTHS)
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_gradient_stops_at_the_features(objective):
+    """The denoiser moves as if the law read the features of a copy of it that is not trained."""
+    denoiser, objective = random_denoiser(), OBJECTIVES[objective]()
+    schedule, apart = shared(denoiser), shared(random_denoiser().requires_grad_(False))
+    for step in range(3):
+        mine, others = (objective(denoiser, law, TOKENS, StepRandom(step=step), KNOWN, LENGTHS).loss for law in (schedule, apart))
+        assert mine == others
+        for a, b in (
+            (torch.autograd.grad(loss, parameters, retain_graph=True) for loss, parameters in ((mine, p), (others, q)))
+            for p, q in (
+                (list(denoiser.parameters()), list(denoiser.parameters())),
+                (list(schedule.parameters()), list(apart.parameters())),
+            )
+        ):
+            assert all(torch.allclose(x, y, atol=1e-12, rtol=0) for x, y in zip(a, b, strict=True))
+            assert max(x.abs().max() for x in a) > 1e-3
 
 
 def test_path_part_alone_is_biased():

@@ -25,9 +25,10 @@ TOKENS = torch.randint(VOCAB, (5, LENGTH), generator=torch.Generator().manual_se
 
 BIDIRECTIONAL = ["schedule=per_context", "objective=content_order", "denoiser=bidirectional", *SMALL_NETWORKS]
 CAUSAL = ["schedule=order_posterior", "objective=content_dense", "denoiser=order_causal", *SMALL_NETWORKS]
+SHARED = ["schedule=per_context_shared", "objective=content_order", "denoiser=bidirectional"]
 
 
-@pytest.mark.parametrize("parts", [BIDIRECTIONAL, CAUSAL], ids=["bidirectional", "order_causal"])
+@pytest.mark.parametrize("parts", [BIDIRECTIONAL, CAUSAL, SHARED], ids=["bidirectional", "order_causal", "shared"])
 def test_a_run_leaves_what_others_leave(parts, tmp_path, monkeypatch, capfd):
     plan = [*NAE, *parts, *STEPS, "callbacks.order.every=2"]
     plan += ["callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}", "optimizer.entropy_bonus=0.1"]

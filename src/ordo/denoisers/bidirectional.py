@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,30 @@ class BidirectionalTransformer(SetDenoiser):
 
         Returns (batch, length, vocab_size), or (where.sum(), vocab_size) in row-major order of ``where``, or with target (m,).
         """
+        x, around = self.before_last(tokens, present)
+        length, last = tokens.shape[1], self.blocks[-1]
+        if target is not None:
+            return head_cost(self.head, self.norm(last(x, **around, rows=at)), target)
+        if where is not None and not torch.is_grad_enabled():
+            count = where.sum(1)
+            most = int(count.max()) if len(count) else 0
+            if 2 * most <= length:
+                if most == 1 and bool(count.all()):  # one by one
+                    at = where.to(torch.int8).argmax(1, keepdim=True)
+                    return self.read_out_at(self.norm(last(x, **around, at=at)[:, 0]), at[:, 0])
+                at = where.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
+                x = last(x, **around, at=at)
+                here = torch.arange(most, device=x.device) < count[:, None]
+                return self.read_out_at(self.norm(x[here]), at[here])
+        return self.read_out(self.norm(last(x, **around)), where)
+
+    def features(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """What logits are read from, (batch, length, width), at all positions: tokens and present as of ``forward``."""
+        x, around = self.before_last(tokens, present)
+        return self.norm(self.blocks[-1](x, **around))
+
+    def before_last(self, tokens: Tensor, present: Tensor | None) -> tuple[Tensor, dict[str, Any]]:
+        """What goes into the last block, (batch, length, width), and what all blocks are told besides."""
         x = self.embed(tokens)
         length = tokens.shape[1]
         if self.position is not None:
@@ -108,23 +133,10 @@ class BidirectionalTransformer(SetDenoiser):
             angle = fraction * frequency
             condition = self.level(torch.cat([angle.cos(), angle.sin()], dim=-1))
         mask = None if present is None else present[:, None, None]
-        *front, last = self.blocks
-        for block in front:
-            x = block(x, rotary, mask, condition=condition)
-        if target is not None:
-            return head_cost(self.head, self.norm(last(x, rotary, mask, condition=condition, rows=at)), target)
-        if where is not None and not torch.is_grad_enabled():
-            count = where.sum(1)
-            most = int(count.max()) if len(count) else 0
-            if 2 * most <= length:
-                if most == 1 and bool(count.all()):  # one by one
-                    at = where.to(torch.int8).argmax(1, keepdim=True)
-                    return self.read_out_at(self.norm(last(x, rotary, mask, condition=condition, at=at)[:, 0]), at[:, 0])
-                at = where.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
-                x = last(x, rotary, mask, condition=condition, at=at)
-                here = torch.arange(most, device=x.device) < count[:, None]
-                return self.read_out_at(self.norm(x[here]), at[here])
-        return self.read_out(self.norm(last(x, rotary, mask, condition=condition)), where)
+        around = {"rotary": rotary, "mask": mask, "condition": condition}
+        for block in list(self.blocks)[:-1]:
+            x = block(x, **around)
+        return x, around
 
     def embed(self, tokens: Tensor) -> Tensor:
         """(batch, length) -> (batch, length, width), before positions."""

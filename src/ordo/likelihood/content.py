@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ordo.likelihood.exact import SUBSET_LENGTH, ExactLikelihood
 from ordo.objectives.content import BOUNDS, check_content, order_terms, present_positions, rates_along, reverse_step, step_terms
 from ordo.objectives.content_order import prefix_terms
 from ordo.objectives.output import order_cost
-from ordo.order import PlackettLuce, arrange, not_decoded, only_decoded, there
+from ordo.order import PlackettLuce, arrange, given_ranks, not_decoded, only_decoded, there
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
 
@@ -75,10 +76,11 @@ def content_order_log_prob(
     fixed = not_decoded(known, lengths, length)
     order = arrange(order.expand_as(tokens), known, lengths)
     if denoiser.order_causal:
-        log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths)
+        first = given_ranks(known)
+        log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths, first)
         log_total = log_r.masked_fill(~masked, -torch.inf).logsumexp(-1)
-        chosen = log_r.gather(-1, order[..., None])[..., 0] - log_total - order_cost(denoiser, tokens, order)
-        return only_decoded(chosen, known, lengths).sum(-1)
+        chosen = log_r.gather(-1, order[:, first:, None])[..., 0] - log_total - order_cost(denoiser, tokens, order)[:, first:]
+        return only_decoded(pad(chosen, (first, 0)), known, lengths).sum(-1)
     rank, steps = order.argsort(-1), []
     for i in range(length):
         masked = rank >= i if fixed is None else (rank >= i) & ~fixed

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ordo.objectives.output import order_cost, scatter, set_cost, static_shapes
-from ordo.order import PlackettLuce, absent, not_decoded, only_decoded
+from ordo.order import PlackettLuce, absent, given_ranks, not_decoded, only_decoded
 from ordo.schedules import ContentSchedule
 
 BOUNDS = ("jump", "rate")
@@ -20,8 +21,8 @@ def check_content(denoiser: Any, schedule: Any, what: str, sets: bool = False) -
     """
     if not isinstance(schedule, ContentSchedule):
         raise ValueError(
-            f"{what} is for laws that depend on the tokens (schedule=per_vocabulary, per_context, per_context_pooled or order_posterior); "
-            f"{type(schedule).__name__} does not: train it with objective time, order or dense"
+            f"{what} is for laws that depend on the tokens (schedule=per_vocabulary, per_context, per_context_pooled, per_context_shared "
+            f"or order_posterior); {type(schedule).__name__} does not: train it with objective time, order or dense"
         )
     if denoiser.order_causal and sets:
         raise ValueError(f"{what} needs a bidirectional denoiser: it sums over revealed sets, and an order-causal one sees an order")
@@ -112,21 +113,30 @@ def order_terms(
     law: of each of the tokens (n, length); order (n, length), arranged.
     """
     n, length = order.shape
+    first = given_ranks(known, lengths)
     cost = only_decoded(order_cost(denoiser, tokens, order), known, lengths)
-    log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths)
-    laws = PlackettLuce(law.log_w.repeat_interleave(length, 0))
+    log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths, first)
+    laws = PlackettLuce(law.log_w.repeat_interleave(length - first, 0))
     log_r, masked = log_r.flatten(0, 1), masked.flatten(0, 1)
-    velocity = step_terms(laws, torch.zeros_like(log_r), log_r, masked, bound)[1].view(n, length)
-    return cost, only_decoded(velocity, known, lengths)
+    velocity = step_terms(laws, torch.zeros_like(log_r), log_r, masked, bound)[1].view(n, length - first)
+    return cost, only_decoded(pad(velocity, (first, 0)), known, lengths)
 
 
 def rates_along(
-    schedule: ContentSchedule, tokens: Tensor, order: Tensor, mask_id: int, known: Tensor | None = None, lengths: Tensor | None = None
+    schedule: ContentSchedule,
+    tokens: Tensor,
+    order: Tensor,
+    mask_id: int,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
+    first: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """log r, 0 where not masked, and what is masked still, at every rank of orders (n, length): (n, length ranks, length) each."""
+    """log r, 0 where not masked, and what is masked still, at every rank of orders (n, length) from ``first`` on: each (n, length - first
+    ranks, length).
+    """
     length = order.shape[1]
-    masked = order.argsort(-1)[:, None] >= torch.arange(length, device=order.device)[:, None]
+    masked = order.argsort(-1)[:, None] >= torch.arange(first, length, device=order.device)[:, None]
     fixed = not_decoded(known, lengths, length)
     masked = masked if fixed is None else masked & ~fixed[:, None]
-    log_r = schedule.log_r_along(tokens, order, mask_id, present_positions(lengths, length), known)
+    log_r = schedule.log_r_along(tokens, order, mask_id, present_positions(lengths, length), first)
     return torch.where(masked, log_r, 0.0), masked

@@ -39,22 +39,16 @@ class ContentSchedule(nn.Module):
         """log r of partly masked tokens, meaningful where masked."""
         raise TypeError(f"{type(self).__name__} must define log_r(tokens, present)")
 
-    def log_r_along(
-        self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None, known: Tensor | None = None
-    ) -> Tensor:
-        """log r after each prefix of orders (n, length) of clean tokens: (n, length ranks, length) float64, [:, i] after i are revealed.
+    def log_r_along(self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None, first: int = 0) -> Tensor:
+        """log r after each prefix, of ``first`` positions or more, of orders (n, length) of clean tokens: (n, length - first, length)
+        float64, [:, i] after first + i are revealed.
 
-        known (n, length) bool: given positions, which come first; what is said before they are all revealed means nothing.
-        A row a decoded position goes through ``log_r``; a subclass that knows better overrides it.
+        A row a prefix goes through ``log_r``; a subclass that knows better overrides it.
         """
         n, length = order.shape
-        first = 0
-        if known is not None:  # the same ranks of all rows
-            first = min(int((known if present is None else known & present).sum(1).min()), length - 1)
         hidden = order.argsort(-1)[:, None] >= torch.arange(first, length, device=order.device)[:, None]
         rows = torch.where(hidden, mask_id, tokens[:, None]).flatten(0, 1)
-        log_r = self.log_r(rows, None if present is None else present.repeat_interleave(length - first, 0)).view(n, -1, length)
-        return torch.cat([log_r.new_zeros(n, first, length), log_r], 1)
+        return self.log_r(rows, None if present is None else present.repeat_interleave(length - first, 0)).view(n, -1, length)
 
     def log_u(self) -> Tensor | None:
         """log u (vocab,) float64; None: u = 1, which spares the logits of all other tokens."""
@@ -99,7 +93,7 @@ class PerContext(ContentSchedule):
     Args:
         forward_network, reverse_network: modules that take (tokens (n, length), present (n, length) bool or None) -> (n, length), such as
             ``TokenNetwork``; they must share nothing with the denoiser: the law would move what it is learned from. A reverse network with
-            a method ``along``, such as ``PooledNetwork``, gives all prefixes of an order at once.
+            a method ``along(tokens, order, first)``, such as ``PooledNetwork``, gives all prefixes of an order at once.
         bounds: from a network's numbers to log weights, for both: ``NormSig`` (None: LoMDM's), or ``LogBound``.
         floor: every next choice of either law keeps at least probability floor / (number of positions), see ``with_floor``; 0: no floor.
         base: module whose forward() gives (length,), such as ``FreeTable``, added to log w and log r alike, after the bounds: a law of
@@ -127,13 +121,11 @@ class PerContext(ContentSchedule):
     def log_r(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
         return self._bounded(self.reverse_network, tokens, present)
 
-    def log_r_along(
-        self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None, known: Tensor | None = None
-    ) -> Tensor:
+    def log_r_along(self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None, first: int = 0) -> Tensor:
         along = getattr(self.reverse_network, "along", None)
         if along is None:
-            return super().log_r_along(tokens, order, mask_id, present, known)
-        return self._log_weights(along(tokens, order), None if present is None else present[:, None])
+            return super().log_r_along(tokens, order, mask_id, present, first)
+        return self._log_weights(along(tokens, order, first), None if present is None else present[:, None])
 
     def _bounded(self, network: nn.Module, tokens: Tensor, present: Tensor | None) -> Tensor:
         raw = network(tokens, present)

@@ -42,12 +42,12 @@ class PooledNetwork(nn.Module):
         features = self.features(tokens.masked_fill(~seen, 0)) * seen[..., None]
         return self.read_out(features.sum(1))[:, : tokens.shape[1]]
 
-    def along(self, tokens: Tensor, order: Tensor) -> Tensor:
-        """[:, i] is ``forward`` after the first i of ``order`` are revealed: tokens, order (n, length) -> (n, length ranks, length)."""
+    def along(self, tokens: Tensor, order: Tensor, first: int = 0) -> Tensor:
+        """[:, i] is ``forward`` after first + i of ``order`` are revealed: tokens, order (n, length) -> (n, length - first, length)."""
         features = self.features(tokens.clamp(max=self.mask_id - 1))
         features = features.gather(1, order[..., None].expand_as(features))
         before = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1].cumsum(1)], 1)
-        return self.read_out(before)[..., : tokens.shape[1]]
+        return self.read_out(before[:, first:])[..., : tokens.shape[1]]
 
     def features(self, tokens: Tensor) -> Tensor:
         """What a token at its position adds: (n, length) -> (n, length, width)."""

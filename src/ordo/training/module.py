@@ -16,7 +16,7 @@ from ordo.likelihood.report import own_law, own_nelbo
 from ordo.objectives import Objective
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
-from ordo.schedules import ContentSchedule, Schedule
+from ordo.schedules import ContentSchedule, Schedule, attach_features
 from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer, check_law, clip_gradients, with_entropy_bonus
 from ordo.training.sharding import shard
 
@@ -55,6 +55,7 @@ class OrderDiffusion(L.LightningModule):
         self._bad: Tensor | None = None
         self.sharded = False  # the denoiser, among ranks: then it is called by all of them or by none
         check_law(schedule, optimizer)
+        attach_features(schedule, denoiser)
 
     def configure_model(self) -> None:
         if self.device_mesh is not None and not self.sharded:

@@ -11,7 +11,7 @@ from torch import nn
 from ordo.data.module import Batch
 from ordo.objectives import ObjectiveOutput
 from ordo.randomness import StepRandom
-from ordo.schedules import ContentSchedule, Schedule
+from ordo.schedules import ContentSchedule, Schedule, attach_features
 from ordo.training.module import TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings, build_optimizer, check_law, clip_gradients, with_entropy_bonus
 
@@ -32,6 +32,7 @@ def train_steps(
     Raises ValueError where batches run out or settings are not for such a law, TrainingDiverged for a loss that is NaN or infinite.
     """
     check_law(schedule, settings)
+    attach_features(schedule, denoiser)
     denoiser.train()
     optimizer, rates = build_optimizer(denoiser, schedule, settings)
     step = 0
