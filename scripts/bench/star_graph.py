@@ -133,7 +133,7 @@ def define(kind: str, a: argparse.Namespace, seed: int) -> Run:
     changes = [*changes, f"data={SETTINGS[a.setting]}", f"data.eval_size={a.graphs}", f"seed={seed}", "report.split=test"]
     changes += ["report.draws=4", "report.importance_draws=2", "report.exact_sequences=64", "report.orders=0", "report.samples=0"]
     changes += [f"trainer.accelerator={a.device.replace('cuda', 'gpu')}", *([f"steps={a.steps}"] if a.steps else [])]
-    changes += [f"optimizer.schedule_delay={a.delay}"] if a.delay else []
+    changes += [f"optimizer.schedule_delay={a.delay}"] if a.delay is not None else []
     changes += [f"denoiser.width={a.width}", f"denoiser.heads={max(1, a.width // 32)}"] if a.width else []
     changes += [f"optimizer.lr={a.lr}"] if a.lr else []
     return experiment, [*changes, *([*QUICK, "data.eval_size=20"] if a.quick else [])]

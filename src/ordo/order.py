@@ -85,7 +85,7 @@ def there(known: Tensor | None, lengths: Tensor | None) -> Tensor | None:
 
 def given_ranks(known: Tensor | None, lengths: Tensor | None = None) -> int:
     """Number of first ranks of arranged orders at which nothing is decoded in any row, as known (n, length) positions come first; less than
-    length. 0 while compiling: a number that tensors say would break the graph.
+    length. A look at data, for which a GPU is waited; 0 while compiling, as it would break the graph.
     """
     known = there(known, lengths)
     if known is None or torch.compiler.is_compiling():

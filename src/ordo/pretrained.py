@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ordo.data.decoding import KINDS, Decoding, from_plain, to_plain
 from ordo.denoisers import Denoiser
+from ordo.schedules import attach_features
 from ordo.training.build import ConfigError, build, first_line, self_contained
 from ordo.training.checkpoint import CheckpointError, check_targets, load, read
 
@@ -57,6 +58,10 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         self.schedule: Any = build(DictConfig(schedule), "schedule")
         if self.schedule.length != self.denoiser.length:
             raise ConfigError(f"the schedule has {self.schedule.length} positions, the denoiser {self.denoiser.length}")
+        try:
+            attach_features(self.schedule, self.denoiser)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         self.description = {"ordo": FORMAT, "denoiser": self_contained(self.denoiser, denoiser), "schedule": schedule, "data": self.data}
 
     @classmethod

@@ -84,6 +84,7 @@ def test_conditionals_are_those_of_the_model(kind, changes, tmp_path):
             for seen in (None, present):
                 want = by_hand(model, kind, noised, vocab, settings.get("shift", True), seen)
                 out = denoiser(noised, present=seen)
+                assert torch.equal(denoiser.read_out(denoiser.features(noised, seen)), out)
                 here = present if seen is not None else torch.ones_like(present)
                 assert torch.allclose(out[here], want[here], atol=1e-5)
                 assert torch.allclose(denoiser(noised, where=masked & here, present=seen), want[masked & here], atol=1e-5)

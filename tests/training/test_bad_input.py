@@ -57,6 +57,7 @@ class Opens:
         return os.mkdir, (self.path,)
 
 
+HEADS = ["schedule=per_context_shared", "objective=content_order"]
 FILE = ["data=file", "data.length=8"]
 CASES = {
     "missing text": (lambda p: [*FILE, f"data.path={p}/gone"], ["no such file", "gone", "check path"]),
@@ -77,6 +78,12 @@ CASES = {
     "bonus without a law": (
         lambda p: [*NAE, "schedule=kumaraswamy", "optimizer.entropy_bonus=1", "optimizer.entropy_steps=9"],
         ["entropy_bonus", "set it to 0"],
+    ),
+    "rate of no base": (lambda p: [*NAE, "schedule=power_table", "optimizer.base_lr=1"], [r"optimizer\.base_lr", "set it to null"]),
+    "features in order": (lambda p: [*NAE, *HEADS, "denoiser=order_causal"], ["denoiser=bidirectional", "OrderCausalTransformer has not"]),
+    "features divided": (
+        lambda p: [*NAE, *HEADS, "denoiser=bidirectional", "trainer=fsdp", "trainer.devices=1"],
+        ["use schedule=per_context, or trainer=ddp"],
     ),
     "one draw": (lambda p: [*NAE, "objective.baseline=rloo"], ["draws >= 2"]),
     "no steps": (lambda p: [*NAE, "steps=0"], ["total_steps must be positive"]),

@@ -106,6 +106,18 @@ def test_early(step, collapsed, capfd):
     assert len(capfd.readouterr().err.splitlines()) == collapsed
 
 
+@pytest.mark.parametrize(("slope", "verdict"), [(30.0, False), (0.0, True)])
+def test_sharp_from_the_start(slope, verdict):
+    """A law that was made sharp has not become so; one that was soft has. It is kept by a run that goes on."""
+    alarm, fake = CollapseAlarm(), Fake(Power(8, FreeTable(8, init_slope=slope)))
+    alarm.on_train_start(fake.trainer, fake.module)
+    again = CollapseAlarm()
+    again.load_state_dict(alarm.state_dict())
+    fake.law(SHARP)
+    fake.step(again, 25)
+    assert again.collapsed is verdict
+
+
 def test_given_and_absent_positions_are_no_choices():
     """Sharp where it decodes, though nothing is known of what it would do with the rest; and the other way round."""
     known = torch.tensor([[1, 1, 1, 1, 0, 0, 0, 0]]).bool().expand(20, -1)

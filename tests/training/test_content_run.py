@@ -69,7 +69,7 @@ LEARNED_BASELINE = [
         ["schedule=per_vocabulary", "objective=content_time"],
         ["schedule=per_context", *SMALL_NETWORKS],
         ["schedule=per_vocabulary", *LEARNED_BASELINE],
-        CAUSAL,
+        [*CAUSAL, "schedule.base={_target_: ordo.schedules.FreeTable, length: '${shape.length}'}", "optimizer.base_lr=0.1"],
     ],
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_been(parts, tmp_path):

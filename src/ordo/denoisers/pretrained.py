@@ -132,18 +132,22 @@ class PretrainedDenoiser(SetDenoiser):
         target: Tensor | None = None,
     ) -> Tensor:
         """As BidirectionalTransformer; only the positions ``where``, or ``at``, go through the model's output head."""
-        ids = tokens.masked_fill(tokens == self.mask_id, self.mask_token)
-        if self.begin is not None:
-            ids = nn.functional.pad(ids, (1, 0), value=self.begin)
-            present = None if present is None else nn.functional.pad(present, (1, 0), value=True)
-        x = self.features(ids, None if present is None else present.long())
-        x = x if self.begin is None else x[:, :-1]
+        x = self.features(tokens, present)
         if target is not None:
             return head_cost(_Head(self.read_out, self.vocab_size), x.flatten(0, 1)[at], target)  # type: ignore[arg-type]
         return self.read_out(x if where is None else x[where])
 
-    def features(self, ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """Of the model's body, (batch, length, width); of a model whose head cannot be called by itself its logits."""
+    def features(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """What logits are read from, (batch, length, width); of a model whose head cannot be called by itself its logits."""
+        ids = tokens.masked_fill(tokens == self.mask_id, self.mask_token)
+        if self.begin is not None:
+            ids = nn.functional.pad(ids, (1, 0), value=self.begin)
+            present = None if present is None else nn.functional.pad(present, (1, 0), value=True)
+        x = self.body(ids, None if present is None else present.long())
+        return x if self.begin is None else x[:, :-1]
+
+    def body(self, ids: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """Of the model's body, (batch, length, width)."""
         body = self.model.base_model if self.rest else self.model
         cache = {"use_cache": False} if self.causal else {}
         return body(input_ids=ids, attention_mask=attention_mask, **cache)[0]

@@ -87,7 +87,7 @@ class ContentTimeSpace(nn.Module):
         if not static_shapes(tokens.device) and bool((decoded & (log_w.detach() > SHARPEST)).any()):
             raise LawTooSharp(
                 "objective content_time hardly ever masks some position under so sharp an order law and would report too small a NELBO: "
-                "bound log w (schedule.bounds), lower optimizer.schedule_lr, or use objective content_order"
+                "bound log w (schedule.bounds), lower optimizer.schedule_lr (and base_lr), or use objective content_order"
             )
         analytic = self.reconstruction == "analytic"
         t = self.t_min + (1.0 - self.t_min) * spread if analytic else spread.clamp(min=self.t_min)

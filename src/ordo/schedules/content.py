@@ -92,8 +92,9 @@ class PerContext(ContentSchedule):
 
     Args:
         forward_network, reverse_network: modules that take (tokens (n, length), present (n, length) bool or None) -> (n, length), such as
-            ``TokenNetwork``; they must share nothing with the denoiser: the law would move what it is learned from. A reverse network with
-            a method ``along(tokens, order, first)``, such as ``PooledNetwork``, gives all prefixes of an order at once.
+            ``TokenNetwork``; no gradient may pass to the denoiser, or the law would move what it is learned from (``FeatureHead`` stops
+            it). A reverse network with a method ``along(tokens, order, first)``, such as ``PooledNetwork``, gives all prefixes of an order
+            at once.
         bounds: from a network's numbers to log weights, for both: ``NormSig`` (None: LoMDM's), or ``LogBound``.
         floor: every next choice of either law keeps at least probability floor / (number of positions), see ``with_floor``; 0: no floor.
         base: module whose forward() gives (length,), such as ``FreeTable``, added to log w and log r alike, after the bounds: a law of

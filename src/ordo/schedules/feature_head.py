@@ -14,7 +14,9 @@ class FeatureHead(nn.Module):
     features: the law learns from the denoiser and does not move what it is learned from (LoMDM, 2602.02112).
 
     forward(tokens (n, length), present=None) -> (n, length) float32; it costs a call of the denoiser without gradients, which no sampler
-    counts among its NFE. Numbers start small, of standard deviation about ``init_std``.
+    counts among its NFE. As the denoiser learns its features move, and the law with them, also while ``schedule_delay`` keeps the head as
+    it is. In evaluation mode the denoiser's dropout is off, whatever mode that is in. Numbers start small, of standard deviation about
+    ``init_std``.
 
     ``attach`` says whose features; ``OrderDiffusion`` and ``train_steps`` do so. The denoiser is no part of the module, and its parameters
     are not the head's. It must have ``features(tokens, present) -> (n, length, width)``, as ``BidirectionalTransformer`` has.
@@ -24,6 +26,8 @@ class FeatureHead(nn.Module):
 
     def __init__(self, width: int, hidden: int = 64, init_std: float = 0.05):
         super().__init__()
+        if width is None:
+            raise ValueError("FeatureHead needs the width of the denoiser's features, which this denoiser's configuration does not name")
         self.width = width
         self.hidden = nn.Linear(width, hidden)
         self.weight = nn.Parameter(init_std * (hidden / 4) ** -0.5 * torch.randn(hidden))
@@ -42,8 +46,14 @@ class FeatureHead(nn.Module):
     def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
         if not self._denoiser:
             raise ValueError("a FeatureHead reads the features of a denoiser: call its attach(denoiser) first")
+        denoiser = self._denoiser[0]
+        noisy = denoiser.training and not self.training
+        if noisy:
+            denoiser.eval()
         with torch.no_grad():
-            features = self._denoiser[0].features(tokens, present)
+            features = denoiser.features(tokens, present)
+        if noisy:
+            denoiser.train()
         if features.shape[-1] != self.width:
             raise ValueError(f"a FeatureHead has width {self.width}, the denoiser's features have {features.shape[-1]}")
         # Not a matrix product: autocast would round it to bfloat16, and a sharp law with it.

@@ -13,7 +13,7 @@ class FreeTable(nn.Module):
 
     ``init_std`` draws the start from a normal instead. ``init_slope``: besides, numbers fall by that much from one position to the next, so
     that an order law with these log w begins near left to right, or with a negative one near right to left: of many adjacent positions the
-    first comes next with probability 1 - exp(-init_slope).
+    first comes next with probability 1 - exp(-init_slope), before the bound and the floor of a schedule.
     """
 
     def __init__(self, length: int, init_std: float = 0.0, init_slope: float = 0.0):

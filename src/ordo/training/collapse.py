@@ -13,7 +13,7 @@ from ordo.objectives.output import is_learned
 from ordo.progress import note
 from ordo.randomness import seeded_generator
 
-MEND = "raise optimizer.schedule_delay, lower optimizer.schedule_lr, set optimizer.entropy_bonus, or hold the law back"
+MEND = "raise optimizer.schedule_delay, lower optimizer.schedule_lr (and base_lr), set optimizer.entropy_bonus, or hold the law back"
 DRAWS = 256  # orders of a look, of evenly spaced validation sequences
 MARGIN = 1.005  # validation NELBOs are estimates
 
@@ -24,7 +24,8 @@ class CollapseAlarm(L.Callback):
     The law is *sharp* where less than ``sharp`` of the entropy of random orders, log n! of n tokens to decode, is left: of a law that
     depends on the tokens the mean entropy given the sequence. A learned law may end sharp, and many good ones do. It counts as collapsed if
 
-    * it is sharp before ``early`` of all steps: the denoiser knows too little by then to say which orders are good; or
+    * it is sharp before ``early`` of all steps, and was not at the start: the denoiser knows too little by then to say which orders are
+      good; or
     * it is sharp at a validation, and ``val/nelbo``, which is under the law itself, has never since it is sharp been as low as the best of
       ``val/nelbo`` and ``val/nelbo_uniform`` when it was soft (half a percent is let pass): sharpening has cost likelihood, and one that
       learns gains by it. The denoiser trains on, so this verdict is taken back if a later validation falls to that value.
@@ -47,6 +48,7 @@ class CollapseAlarm(L.Callback):
         self.soft = math.inf  # the best NELBO of a soft law, nats a sequence
         self.best = math.inf  # the best since it is sharp
         self.too_early, self.worse, self.warned = False, False, False
+        self.began_sharp = False  # made so, see ``FreeTable``
 
     @property
     def collapsed(self) -> bool | None:
@@ -54,7 +56,7 @@ class CollapseAlarm(L.Callback):
         return None if self.share is None else self.too_early or self.worse
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("share", "soft", "best", "too_early", "worse", "warned")}
+        return {name: getattr(self, name) for name in ("share", "soft", "best", "too_early", "worse", "warned", "began_sharp")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, value in state_dict.items():
@@ -96,9 +98,13 @@ class CollapseAlarm(L.Callback):
             note(f"warning: the order law has collapsed: at step {trainer.global_step} {why}; {MEND}{self._bounds(module)}")
         self.warned = True
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.global_step == 0 and self.early and self._look(trainer, pl_module) is not None and self.share is not None:
+            self.began_sharp = self.share < self.sharp
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
-        if self.too_early or step % self.every or step >= self.early * trainer.max_steps:
+        if self.too_early or self.began_sharp or step % self.every or step >= self.early * trainer.max_steps:
             return
         if self._look(trainer, pl_module) is not None and self.share is not None and self.share < self.sharp:
             self.too_early = True

@@ -115,7 +115,7 @@ class OrderDiffusion(L.LightningModule):
         where = f"the last good checkpoint is in {kept} (resume={kept})" if kept else "no checkpoint had been written yet"
         return TrainingDiverged(
             f"{what} became NaN or infinite at or before step {self.trainer.global_step}; training stopped, {where}. "
-            "Lower optimizer.lr or optimizer.schedule_lr, bound log w (schedule.bound), or raise objective.t_min."
+            "Lower optimizer.lr or optimizer.schedule_lr (and base_lr), bound log w (schedule.bound), or raise objective.t_min."
         )
 
     def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:

@@ -43,7 +43,9 @@ def train_steps(
             out = objective(denoiser, schedule, batch.tokens, StepRandom(seed, step), **batch.given)
             loss = with_entropy_bonus(out.loss, schedule, settings, seed, step, batch)
             if not torch.isfinite(loss):
-                raise TrainingDiverged(f"the loss became NaN or infinite in step {step}; lower lr or schedule_lr, or bound log w")
+                raise TrainingDiverged(
+                    f"the loss became NaN or infinite in step {step}; lower lr or schedule_lr (and base_lr), or bound log w"
+                )
             optimizer.zero_grad()
             loss.backward()
             clip_gradients(denoiser, schedule, settings)

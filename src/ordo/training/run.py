@@ -29,6 +29,7 @@ from ordo.progress import note
 from ordo.report import read_record, save_page
 from ordo.report.comparison import comparison_page
 from ordo.report.page import Link
+from ordo.schedules import FeatureHead
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
 from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read, started_before
 from ordo.training.collapse import CollapseAlarm
@@ -141,6 +142,11 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
     data = build_data(config)
     module = build_module(config)
     trainer = build_trainer(config, folder)
+    if isinstance(trainer.strategy, ShardedStrategy) and any(isinstance(part, FeatureHead) for part in module.schedule.modules()):
+        raise ConfigError(
+            "trainer=fsdp divides the denoiser among devices, which then call it together, and a law that reads its features "
+            "(schedule=per_context_shared) is asked for by one alone: use schedule=per_context, or trainer=ddp"
+        )
     trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
     if config.resume == "auto":
         config.resume = str(folder) if started_before(folder, config) else None

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import fully_shard
 
 
 class ShardedStrategy(ModelParallelStrategy):
@@ -46,8 +46,6 @@ def shard(denoiser: nn.Module, schedule: nn.Module, mesh: Any) -> None:
     for block in getattr(denoiser, "blocks", ()):
         fully_shard(block, mesh=mesh)
     fully_shard(denoiser, mesh=mesh)
-    if hasattr(denoiser, "features"):
-        register_fsdp_forward_method(denoiser, "features")
     for parameter in (p for p in schedule.parameters() if p.requires_grad):
         parameter.register_post_accumulate_grad_hook(_average)
 
