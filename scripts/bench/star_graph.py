@@ -2,7 +2,8 @@
 
 Models of one size (the law's own networks come on top), trained on graphs drawn afresh, 64 denoiser rows a step; every one decodes the same
 held-out graphs one token a call, each token the most probable one, positions by its own law and by adaptive rules. Errors are binomial.
-``no_base``: the posterior's networks alone, without the table of positions that they depart from. ``from_left``: a table, of the
+``no_base``: the posterior's networks alone, without the table of positions that they depart from. ``clipped``: gradients of the
+law so short that most steps weigh the same. ``from_left``: a table, of the
 posterior (whose networks have two layers of attention then) or by itself, that starts near left to right: the next position is the
 leftmost one with probability .95.
 Settings easy, medium and hard are those of 2505.05755. Published on hard, trained for 80,000 steps of 64 on 50,000 graphs (2602.18695): ARM
@@ -49,6 +50,7 @@ KINDS = {
         "star_graph_order_posterior",
         ["schedule.base.init_slope=3.0", "optimizer.base_lr=0.01", *LOOKS],
     ),
+    "clipped_posterior_dense": ("star_graph_order_posterior", ["optimizer.schedule_clip=0.0067"]),
     "no_base_posterior_dense": ("star_graph_order_posterior", ["schedule.base=null", "optimizer.base_lr=null"]),
 }
 
