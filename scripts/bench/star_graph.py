@@ -2,10 +2,9 @@
 
 Models of one size (the law's own networks come on top), trained on graphs drawn afresh, 64 denoiser rows a step; every one decodes the same
 held-out graphs one token a call, each token the most probable one, positions by its own law and by adaptive rules. Errors are binomial.
-``no_base``: the posterior's networks alone, without the table of positions that they depart from. ``clipped``: gradients of the
-law so short that most steps weigh the same. ``from_left``: a table, of the
-posterior (whose networks have two layers of attention then) or by itself, that starts near left to right: the next position is the
-leftmost one with probability .95.
+``no_base``: the posterior's networks alone, without the table of positions that they depart from. ``clipped``: with gradients of its law so
+short that most steps weigh the same. ``from_left``: a table, by itself or of a posterior whose networks have two layers of attention, that
+starts near left to right: the next position is the leftmost one with probability .95.
 Settings easy, medium and hard are those of 2505.05755. Published on hard, trained for 80,000 steps of 64 on 50,000 graphs (2602.18695): ARM
 24.0%, MDM 25.0%, LO-ARM 30.1%, LoFlexMDM 87.9%: not comparable with these, as paths are written as edges there, and graphs are drawn once.
 """
