@@ -23,8 +23,8 @@ class OptimizerSettings:
     lr, betas, weight_decay: of the denoiser (decay on matrices only).
     warmup_steps: linear, then cosine to final_lr * lr at total_steps.
     schedule_lr, schedule_betas: of the schedule network, no decay.
-    base_lr: of the law of positions that a law of tokens departs from (``schedule.base``): numbers of positions must move faster than
-        networks of tokens, which want a small rate. None: schedule_lr.
+    base_lr: of ``schedule.base``, whose numbers of positions must move faster than networks of tokens, which want a small rate; None:
+    schedule_lr.
     schedule_delay: steps in which the order law does not move, because the denoiser still knows nothing.
     schedule_ramp: steps from there to the full rate. schedule_final: factor reached, by cosine, at total_steps.
     clip, schedule_clip: largest gradient norm of denoiser and schedule, of a schedule's base apart; None for no limit.
