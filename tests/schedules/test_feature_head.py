@@ -57,6 +57,16 @@ def test_a_copy_of_both_reads_the_copy():
     assert not torch.allclose(module.schedule.log_r(tokens()), before)
 
 
+def test_dropout_is_off_in_evaluation():
+    """Of the law, whatever the denoiser does, which goes on as it was."""
+    schedule, denoiser = law().eval(), BidirectionalTransformer(VOCAB, LENGTH, width=WIDTH, heads=2, layers=2, dropout=0.5)
+    attach_features(schedule, denoiser)
+    assert torch.equal(schedule.log_r(tokens()), schedule.log_r(tokens()))
+    assert denoiser.training
+    schedule.train()
+    assert not torch.equal(schedule.log_r(tokens()), schedule.log_r(tokens()))
+
+
 def test_training_attaches():
     denoiser, schedule = denoisers()["plain"], law()
     before = [p.detach().clone() for p in schedule.parameters()]
