@@ -10,12 +10,15 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from ordo.training.build import ConfigError, build_data
-from ordo.training.checkpoint import check_data, find, load, read
+from ordo.errors import ConfigError
+from ordo.parts import shown
+from ordo.training.build import plain
+from ordo.training.checkpoint import check_data, find, read
 from ordo.training.entry import command, job
 from ordo.training.evaluation import check_report, examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
 from ordo.training.provenance import provenance
 from ordo.training.run import check_writable, quiet, set_threads
+from ordo.training.stored import load, load_data
 
 
 @hydra.main(config_path="configs", config_name="eval", version_base="1.3")
@@ -33,16 +36,13 @@ def main(config: DictConfig) -> None:
         device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
         if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
             raise ConfigError(f"device={device}: choose auto, cpu, or cuda where there is a GPU")
-        module, trained = load(path)
-        if config.data_path is not None:
-            key = next((key for key in ("path", "source") if key in trained.data), None)
-            if key is None:
-                raise ConfigError(f"data_path={config.data_path}: the data of {path} are made, not read from a file")
-            trained.data[key] = config.data_path
-        if "limit_eval" in trained.data:  # here `sequences` is the only limit; a corpus may be too large to be held whole
-            trained.data.limit_eval = config.sequences if "tokenizer" in trained.data else None
-        data = build_data(trained)
+        module, trained = load(path, config.trust)
+        places = {name: value for name, value in plain(config.data, "data").items() if value is not None}
+        # Here `sequences` is the only limit; but a corpus may be too large to be held whole.
+        changes = {"limit_eval": config.sequences if "tokenizer" in trained.get("data", {}) else None}
+        data = load_data(trained, path, places, changes, config.trust)
         check_data(path, module, data)
+        name = shown(trained.get("name", path.parent.parent.name))
         module = module.to(device)
         done = examine(module, data, config)
         about = {"checkpoint": str(path), "trained_with": module.config, "provenance": provenance(device) | {"data": data.describe()}}
@@ -52,9 +52,9 @@ def main(config: DictConfig) -> None:
         save_report_page(done, data, folder, run if (run / "config.yaml").is_file() else None)
         report = done.report
         if config.quiet:
-            console.print(result_line({str(trained.name): report}, f"{path}, {config.split} data", folder), soft_wrap=True)
+            console.print(result_line({name: report}, f"{path}, {config.split} data", folder), soft_wrap=True)
             return
-        console.print(report_table({str(trained.name): report}, f"{path}: {config.split} data, mean ± standard error"))
+        console.print(report_table({name: report}, f"{path}: {config.split} data, mean ± standard error"))
         for text in sample_texts(done, data, 4):
             console.print(repr(text), soft_wrap=True)
         console.print(f"to look at: {folder}/report.html; pictures and samples beside it", soft_wrap=True)

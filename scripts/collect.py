@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from ordo import plots
-from ordo.files import write_whole
+from ordo.files import read_yaml, write_whole
 from ordo.report import LABELS, UNITS, unit_of
 from ordo.report.numbers import DECIMALS, standard_error
 from ordo.report.settings import differing, flat, shown
@@ -32,7 +31,7 @@ from ordo.training.run import check_writable
 FIGURES = ("seconds", "parameters", "steps_done")
 
 
-def status_of(folder: Path, config: Any) -> tuple[str, str]:
+def status_of(folder: Path, config: dict[str, Any]) -> tuple[str, str]:
     """finished, no report, diverged or unfinished, and a remark."""
     if (folder / "report.json").is_file():
         return "finished", ""
@@ -40,13 +39,13 @@ def status_of(folder: Path, config: Any) -> tuple[str, str]:
         return "diverged", json.loads((folder / "diverged.json").read_text(encoding="utf-8"))["error"]
     log = folder / "csv" / "metrics.csv"
     steps = pd.read_csv(log)["step"] if log.is_file() and log.stat().st_size else []
-    done = f"step {max(steps) + 1} of {config.steps}" if len(steps) else f"no step of {config.steps} logged"
-    return ("no report" if config.report is None else "unfinished"), done
+    done = f"step {max(steps) + 1} of {config.get('steps')}" if len(steps) else f"no step of {config.get('steps')} logged"
+    return ("no report" if config.get("report") is None else "unfinished"), done
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What became of a run, its settings by dotted name, and its report (empty if it has none)."""
-    config = OmegaConf.load(folder / "config.yaml")
+    config = read_yaml(folder / "config.yaml")
     status, remark = status_of(folder, config)
     report = json.loads((folder / "report.json").read_text(encoding="utf-8")) if status == "finished" else {}
     about = {"run": str(folder), "status": status, "remark": remark}
@@ -54,9 +53,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
         about |= {
             "seconds": report.get("fit_seconds"),
             "parameters": report.get("parameters"),
-            "steps_done": report.get("steps", config.steps),
+            "steps_done": report.get("steps", config.get("steps")),
         }
-    return about, flat(OmegaConf.to_container(config), str(config.output)), report
+    return about, flat(config, str(config.get("output"))), report
 
 
 def collect(folders: list[Path]) -> tuple[pd.DataFrame, list[str], str]:

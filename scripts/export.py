@@ -13,8 +13,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from ordo.errors import ConfigError
 from ordo.pretrained import OrderedModel
-from ordo.training.build import ConfigError
 from ordo.training.entry import command, job
 from ordo.training.run import check_writable, quiet
 
@@ -30,7 +30,7 @@ def main(config: DictConfig) -> None:
         if out.exists():
             raise ConfigError(f"out={out} is there already; name a new folder")
         check_writable(out.parent)
-        model = OrderedModel.of_checkpoint(config.checkpoint)
+        model = OrderedModel.of_checkpoint(config.checkpoint, config.trust)
         partial = out.with_name(f".partial-{out.name}")
         try:
             model.save_pretrained(partial)

@@ -28,8 +28,9 @@ from bench.common import QUICK, Run, run_all
 from ordo import plots
 from ordo.files import write_whole
 from ordo.progress import note
-from ordo.training.checkpoint import load, read
+from ordo.training.checkpoint import read
 from ordo.training.entry import Parser, command, job
+from ordo.training.stored import load
 
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}
 OBJECTIVES = ("time", "order", "dense")

@@ -184,7 +184,7 @@ def main(config: DictConfig) -> None:
         for path in (out, *([trace_path] if trace_path else [])):
             check_writable(path.parent)
         set_threads(config.threads)
-        model = open_model(config.checkpoint)
+        model = open_model(config.checkpoint, config.trust, config.tokenizer)
         decoding = model.decoding
         state = decoding.table
         if (state is None) != (out.suffix == ".txt"):

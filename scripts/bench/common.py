@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from ordo.progress import note, track
 from ordo.samplers import Sampler
+from ordo.training.build import build
 from ordo.training.provenance import git_commit, write_json
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def sampler_of(choice: str, overrides: Iterable[str] = ()) -> Sampler:
 @cache
 def _sampler_of(choice: str, *overrides: str) -> Sampler:
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        return instantiate(compose("sample", [f"sampler={choice}", *overrides]).sampler)
+        return build(compose("sample", [f"sampler={choice}", *overrides]).sampler, "sampler")
 
 
 def _one(experiment: str, overrides: list[str], folder: str, identity: str) -> dict[str, Any]:

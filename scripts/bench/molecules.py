@@ -21,8 +21,7 @@ from ordo.data import SmilesData
 from ordo.metrics import canonical, has_rdkit, molecule_quality, string_quality
 from ordo.progress import note
 from ordo.samplers import ByScore, Sampler, own_sampler, sample_batches
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.stored import load, load_data
 
 ORDER = ["denoiser=bidirectional", "objective=order"]
 DENSE = ["denoiser=order_causal", "objective=dense"]
@@ -65,7 +64,7 @@ def draw(folder: Path, a: argparse.Namespace, seed: int, known: dict[str, set[st
     molecules, canonical and as they are, the first time.
     """
     module, config = load(folder)
-    data = build_data(config)
+    data = load_data(config, folder, as_trained=True)
     assert isinstance(data, SmilesData)
     if not known:
         known["strings"] = set(data.smiles["train"])
@@ -106,5 +105,6 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         entry["samplers"] = [draw(Path(a.work) / run, a, seed, known) if reports[run]["estimates"] else {} for seed, run in enumerate(mine)]
         out[name] = entry
     settings = {"steps": a.steps, "rows": a.rows, "samples": a.samples, "torch": torch.__version__}
-    data = build_data(load(Path(a.work) / next(iter(runs)))[1])
+    first = Path(a.work) / next(iter(runs))
+    data = load_data(load(first)[1], first, as_trained=True)
     return {"runs": out, **settings, "data": {key: data.describe()[key] for key in ("name", "md5", "length", "vocab_size", "sequences")}}

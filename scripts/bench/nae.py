@@ -17,8 +17,7 @@ from bench.common import QUICK, Run, estimate, run_all, seeds_of
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.stored import load, load_data
 
 NOISIER = "optimizer.schedule_lr=0.05"  # than the dense gradient: a smaller step for the law
 TWO_DRAWS = ["objective.draws=2", "objective.score.baseline=rloo"]
@@ -44,7 +43,7 @@ def mean_and_error(values: torch.Tensor) -> tuple[float, float]:
 def mode_above_entropy(folder: Path) -> tuple[float, float]:
     """Exact -log p in the mode order minus the entropy, nats, over the whole test set, and its standard error."""
     module, config = load(folder)
-    data = build_data(config)
+    data = load_data(config, folder, as_trained=True)
     assert data.entropy is not None
     tokens = data.test_set.tokens
     return mean_and_error(-order_log_prob(module.denoiser, tokens, module.schedule.law().mode()) - data.entropy)
@@ -53,7 +52,7 @@ def mode_above_entropy(folder: Path) -> tuple[float, float]:
 def own_minus_uniform(folder: Path) -> tuple[float, float]:
     """Paired over test sequences: mean of own minus uniform NELBO, nats, and its standard error."""
     module, config = load(folder)
-    tokens = build_data(config).test_set.tokens
+    tokens = load_data(config, folder, as_trained=True).test_set.tokens
     own = nelbo(module.denoiser, module.schedule.law(), tokens, 16, StepRandom(1))
     uniform = nelbo(module.denoiser, uniform_law(tokens.shape[1]), tokens, 16, StepRandom(2))
     return mean_and_error(own - uniform)

@@ -30,8 +30,7 @@ from ordo.metrics import ngram_divergence, unigram_entropy
 from ordo.randomness import StepRandom
 from ordo.samplers import ByLaw, InSteps, Sampler, best_sizes, order_surprise, sample_batches
 from ordo.schedules import Schedule
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.stored import load, load_data
 
 MODELS = ("random_set", "random_causal", "learned")
 RUNS = {  # the runs of the benchmarks text and nae, where there are such
@@ -116,7 +115,7 @@ def minus_log_p(denoiser: Denoiser, sampler: Sampler, schedule: Schedule, tokens
 def evaluate(folder: Path, a: argparse.Namespace, profile: list[float]) -> dict[str, Any]:
     """Every sampler on one trained model."""
     module, config = load(folder)
-    data = build_data(config)
+    data = load_data(config, folder, as_trained=True)
     module = module.to(a.device)
     denoiser, schedule = module.denoiser, module.schedule
     real = data.test_set.tokens.long()

@@ -24,8 +24,7 @@ from bench.common import QUICK, Run, estimate, progress, run_all, seeds_of
 from ordo.data import StarGraph, TaskData
 from ordo.samplers import ByLaw, ByRates, ByScore, Sampler, TokenRule, sample_batches
 from ordo.schedules import ContentSchedule, GivenOrder, Linear
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.stored import load, load_data
 
 SETTINGS = {"easy": "star_graph", "medium": "star_graph_medium", "hard": "star_graph_hard"}
 # Networks that look at tokens by attention, twice: a sum over what is revealed cannot say which node is the centre.
@@ -103,7 +102,7 @@ def order_found(law: StarGraph, tokens: Tensor, rank: Tensor) -> tuple[float, fl
 def solve(folder: Path, a: argparse.Namespace) -> dict[str, Any]:
     """Of one trained model: accuracy of every sampler, its standard error, and the order that it decoded in."""
     module, config = load(folder)
-    data = build_data(config)
+    data = load_data(config, folder, as_trained=True)
     assert isinstance(data, TaskData)
     assert isinstance(data.task, StarGraph)
     tokens, known = data.test_set.tokens, data.test_set.known
@@ -155,7 +154,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "own_standard_error": [estimate(reports[name], "own_nelbo", "standard_error") for name in names[kind]],
             "seconds": [reports[name]["fit_seconds"] for name in names[kind]],
             "collapsed": [reports[name].get("collapsed") for name in names[kind]],
-            "steps": [config.steps for _, config in models],
+            "steps": [config["steps"] for _, config in models],
             "parameters": [sum(p.numel() for p in module.denoiser.parameters()) for module, _ in models],
             "schedule_parameters": [sum(p.numel() for p in module.schedule.parameters()) for module, _ in models],
         }

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from hydra.utils import instantiate
 from torch import Tensor
 
 from bench.common import QUICK, Run, compose_experiment, estimate, run_all, seeds_of
@@ -24,8 +23,8 @@ from ordo.data import BayesNet, TaskData
 from ordo.metrics import edges_kept, kendall_tau, precedence_accuracy
 from ordo.order import PlackettLuce, uniform_law
 from ordo.randomness import seeded_generator
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.build import build
+from ordo.training.stored import load, load_data
 
 ONE_ORDER = ["objective=dense", "data.batch_size=256"]
 KINDS = {
@@ -47,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def network(design_seed: int) -> BayesNet:
     """The law that a run with this design seed learns."""
     config = compose_experiment("nae_learned_order", ["data=bayes_net", f"data.task.design_seed={design_seed}"])
-    return instantiate(config.data.task)
+    return build(config.data.task, "data.task")
 
 
 def define(kind: str, design_seed: int, seed: int, device: str, quick: bool) -> Run:
@@ -67,7 +66,7 @@ def above_law(folder: Path) -> dict[str, tuple[float, float]]:
     Its expectation is the value above the entropy; its spread is without that of the law's own -log p.
     """
     values = np.load(folder / "report_values.npz")
-    data = build_data(load(folder)[1])
+    data = load_data(load(folder)[1], folder, as_trained=True)
     assert isinstance(data, TaskData)
     tokens = data.test_set.tokens
     scored = tokens[torch.linspace(0, len(tokens) - 1, len(values["own_nelbo"])).round().long()]

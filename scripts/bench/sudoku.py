@@ -18,8 +18,7 @@ from bench.common import QUICK, Run, progress, run_all, sampler_of, seeds_of
 from ordo.data import SudokuData
 from ordo.samplers import ByScore, Sampler, sample_batches
 from ordo.schedules import Linear
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.stored import load, load_data
 
 KINDS = {"fixed": [], "learned": ["schedule=power_table", "objective.draws=2", "data.batch_size=32"]}
 
@@ -77,8 +76,7 @@ def define(kind: str, box: int, seed: int, steps: int | None, device: str, quick
 def solve(folder: Path, a: argparse.Namespace, learned: bool) -> dict[str, Any]:
     """Of one trained model: solve rate of every sampler, its standard error, cells right, calls and seconds."""
     module, config = load(folder)
-    config.data.path = a.puzzles
-    data = build_data(config)
+    data = load_data(config, folder, {"path": a.puzzles})
     assert isinstance(data, SudokuData)
     test = data.test_set
     assert test.known is not None

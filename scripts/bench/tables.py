@@ -24,8 +24,7 @@ from ordo.metrics import independent_columns, table_report
 from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.samplers import Sampler, sample_batches
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.stored import load, load_data
 
 SETS = ("adult", "default", "shoppers", "magic", "beijing")
 
@@ -79,7 +78,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for name in a.sets:
         folder = Path(a.work) / f"tables_{name}_{a.seed}"
         module, config = load(folder / "checkpoints" / "best.ckpt")
-        data = build_data(config)
+        data = load_data(config, folder, as_trained=True)
         assert isinstance(data, TableData)
         # Rows held out are no part of the reference.
         held_out = data.frames["test" if a.split == "test" else "validation"]

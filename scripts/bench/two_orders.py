@@ -24,8 +24,7 @@ import torch
 from bench.common import QUICK, Run, estimate, run_all, seeds_of
 from ordo.data import TaskData, TwoWays
 from ordo.samplers import TokenRule, own_sampler, sample
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.stored import load, load_data
 
 SPACE = {"order": ["objective=order", "denoiser=bidirectional"], "dense": ["objective=dense", "denoiser=order_causal"]}
 STATIC = {
@@ -82,7 +81,7 @@ def orders_drawn(folder: Path, n: int = 512) -> dict[str, Any]:
     orders of the path's states, numbered from 1 along the path, in the direction of each flag, with how often they came.
     """
     module, config = load(folder)
-    data = build_data(config)
+    data = load_data(config, folder, as_trained=True)
     assert isinstance(data, TaskData)
     assert isinstance(data.task, TwoWays)
     steps, tokens, known = data.task.steps, data.test_set.tokens[:n], data.test_set.known

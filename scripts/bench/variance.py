@@ -21,8 +21,7 @@ from ordo.order import PlackettLuce
 from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Power
-from ordo.training.build import build_data
-from ordo.training.checkpoint import load
+from ordo.training.stored import load, load_data
 
 ROWS = 256
 
@@ -64,9 +63,9 @@ def measure(folder: Path, own_law: bool, repeats: int) -> dict[str, float]:
     """Figures of every objective that fits the denoiser of a run, under its own learned law or under uniform orders."""
     torch.set_num_threads(1)
     module, config = load(folder)
-    config.data.batch_size = ROWS
-    config.data.seed += 1  # not the batches it was trained on
-    data = build_data(config)
+    # Not the batches it was trained on.
+    changes = {"batch_size": ROWS, "seed": config["data"]["seed"] + 1}
+    data = load_data(config, folder, changes=changes, as_trained=True)
     length = data.length
     law = module.schedule.law()
     log_w = law.log_w if own_law and isinstance(law, PlackettLuce) else torch.zeros(length)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Whole or not at all: ``write`` gets a path beside the target, which is then renamed."""
@@ -19,6 +21,20 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file, as plain values: no interpolation is resolved, nothing is called.
+
+    Raises ValueError for what is no YAML, or no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no settings: a line of a YAML file is KEY: VALUE")
+    return content
 
 
 def finite(content: Any) -> Any:

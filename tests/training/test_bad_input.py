@@ -70,7 +70,7 @@ CASES = {
         ["'€'", "alphabet"],
     ),
     "unknown argument": (lambda p: [*NAE, "+objective.foo=1"], ["'objective'", "'foo'", "it takes length, draws, baseline"]),
-    "unknown nested argument": (lambda p: [*NAE, "+data.task.foo=1"], ["'data'", "NotAllEqual", "'foo'"]),
+    "unknown nested argument": (lambda p: [*NAE, "+data.task.foo=1"], ["'data.task'", "NotAllEqual", "'foo'"]),
     "bad value": (lambda p: [*NAE, "objective.baseline=none_such"], ["none_such", "choose rloo or ema"]),
     "unknown class": (lambda p: [*NAE, "schedule._target_=ordo.schedules.Unknown"], ["'schedule'", "Unknown"]),
     "mismatch": (lambda p: [*NAE, "denoiser=bidirectional"], ["objective dense needs an order-causal denoiser", "time or order"]),
@@ -190,13 +190,13 @@ def test_eval(script, trained, tmp_path):
     one_error(script("eval.py", f"checkpoint={run_folder}", "draws=0"), "draws=0", "positive")
     one_error(script("eval.py", f"checkpoint={run_folder}", "device=abacus"), "device=abacus", "choose")
     one_error(script("eval.py", f"checkpoint={run_folder}", f"output={write(tmp_path / 'FILE', '')}/x"), "output folder", "FILE")
-    one_error(script("eval.py", f"checkpoint={run_folder}", f"data_path={tmp_path / 'gone'}"), "no such file")
+    one_error(script("eval.py", f"checkpoint={run_folder}", f"data.path={tmp_path / 'gone'}"), "no such file")
     swapped = write(tmp_path / "swapped", LETTERS.replace("q", "ä"))
-    one_error(script("eval.py", f"checkpoint={run_folder}", f"data_path={swapped}"), "'ä'", "alphabet")
+    one_error(script("eval.py", f"checkpoint={run_folder}", f"data.path={swapped}"), "'ä'", "alphabet")
     hostile = last(run_folder)
     hostile["ordo"]["config"]["denoiser"] = {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
     torch.save(hostile, tmp_path / "hostile.ckpt")
-    one_error(script("eval.py", f"checkpoint={tmp_path / 'hostile.ckpt'}"), "os.mkdir", "no part of a model")
+    one_error(script("eval.py", f"checkpoint={tmp_path / 'hostile.ckpt'}"), "denoiser._target_=os.mkdir", "a file may name")
     assert not (tmp_path / "made").exists(), "nothing that a checkpoint names is called"
     assert not list(trained.rglob("report.json"))
 

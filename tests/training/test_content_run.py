@@ -12,8 +12,8 @@ from ordo.data.module import Batch
 from ordo.likelihood import content_subset_likelihood, likelihood_report
 from ordo.order import PlackettLuce
 from ordo.schedules import AveragedSchedule, FreeTable, LogBound, PerContext, Power
-from ordo.training.checkpoint import load
 from ordo.training.optimisation import OptimizerSettings, with_entropy_bonus
+from ordo.training.stored import load
 
 PARTS = [*NAE, "denoiser=bidirectional"]
 SMALL_NETWORKS = [f"schedule.{name}.width=8" for name in ("forward_network", "reverse_network")]

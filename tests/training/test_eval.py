@@ -12,8 +12,7 @@ from tiny_runs import NAE, ROOT, call, run, text_overrides
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.likelihood import likelihood_report, many_orders
 from ordo.order import uniform_law
-from ordo.training import load
-from ordo.training.build import build_data
+from ordo.training import load, load_data
 from ordo.training.evaluation import FEWEST_ORDERS, MANY, MANY_TOKENS, many_size
 
 NAMES = {"uniform_nelbo", "own_nelbo", "mode_exact", "importance"}
@@ -26,8 +25,14 @@ def trained(tmp_path_factory):
     return folder / "run"
 
 
-def test_only_a_checkpoint(trained, tmp_path):
-    command = [sys.executable, str(ROOT / "eval.py"), f"checkpoint={trained}"]
+@pytest.fixture(scope="module")
+def text(trained):
+    """Where the text lies: a checkpoint may not say that."""
+    return f"data.path={trained.parent / 'letters'}"
+
+
+def test_only_a_checkpoint(trained, text, tmp_path):
+    command = [sys.executable, str(ROOT / "eval.py"), f"checkpoint={trained}", text]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == ""
@@ -48,7 +53,7 @@ def test_only_a_checkpoint(trained, tmp_path):
         assert repr(text) in done.stdout
 
     module, config = load(trained)
-    data = build_data(config)
+    data = load_data(config, trained, as_trained=True)
     direct = likelihood_report(module.denoiser, module.schedule.law(), data.test_set.tokens.long(), draws=8, importance_draws=16, seed=0)
     # One thread or several give sums of floats in other orders.
     for name in NAMES:
@@ -57,12 +62,12 @@ def test_only_a_checkpoint(trained, tmp_path):
         assert report["loss_by_revealed"][law]["nats"] == pytest.approx(curve["nats"], rel=1e-5)
 
 
-def test_splits(trained, tmp_path, monkeypatch, capfd):
+def test_splits(trained, text, tmp_path, monkeypatch, capfd):
     nats = {}
     for split in ("val", "test"):
         output = tmp_path / split
         arguments = [f"checkpoint={trained / 'checkpoints' / 'best.ckpt'}", f"split={split}", f"output={output}"]
-        arguments += ["threads=1", "sequences=5"]
+        arguments += ["threads=1", "sequences=5", text]
         status, _, err = call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
         assert (status, err) == (0, "")
         report = json.loads((output / "report.json").read_text())
@@ -76,16 +81,19 @@ def test_a_text_that_has_moved(trained, tmp_path, monkeypatch, capfd):
     moved = tmp_path / "moved"
     text.rename(moved)
     try:
-        status, _, err = call("eval.py", f"checkpoint={trained}", f"output={tmp_path / 'a'}", monkeypatch=monkeypatch, capfd=capfd)
-        assert (status, "no such file" in err) == (1, True)
-        arguments = [f"checkpoint={trained}", f"output={tmp_path / 'b'}", f"data_path={moved}", "threads=1", "samples=0"]
+        for more, told in ((), f"add data.path={text}"), ((f"data.path={text}",), "no such file"):
+            arguments = [f"checkpoint={trained}", f"output={tmp_path / 'a'}", *more]
+            status, _, err = call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+            assert status in (1, 2)
+            assert told in err
+            assert not (tmp_path / "a").exists()
+        arguments = [f"checkpoint={trained}", f"output={tmp_path / 'b'}", f"data.path={moved}", "threads=1", "samples=0"]
         assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
         fewer = tmp_path / "fewer"  # another text without the letter q: token ids keep the meaning they had in training
         fewer.write_text(moved.read_text().replace("q", "a"))
-        arguments[2] = f"data_path={fewer}"
+        arguments[2] = f"data.path={fewer}"
         assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
-        report = json.loads((tmp_path / "b" / "report.json").read_text())
-        assert "q" in report["trained_with"]["data"]["alphabet"]
+        assert "q" in load_data(load(trained)[1], trained, {"path": str(fewer)}).vocabulary  # type: ignore[attr-defined]
     finally:
         moved.rename(text)
 
@@ -98,7 +106,7 @@ def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
     plan = [*NAE, "steps=6", "validate_every=3", "callbacks=ema", "callbacks.ema.decay=0.5", "callbacks.samples=null", settings]
     result = run(tmp_path / "run", *plan)
     module, config = load(tmp_path / "run")
-    tokens = build_data(config).test_set.tokens.long()
+    tokens = load_data(config, tmp_path / "run", as_trained=True).test_set.tokens.long()
     direct = likelihood_report(
         module.denoiser, module.schedule.law(), tokens, draws=4, importance_draws=3, batch_size=8, seed=3, entropy=result.data.entropy
     )

@@ -12,7 +12,8 @@ from tiny_runs import NAE, QUIET, call, run, text_overrides
 
 from ordo.data import TableCodec
 from ordo.likelihood import order_log_prob
-from ordo.training.checkpoint import load, read
+from ordo.training.checkpoint import read
+from ordo.training.stored import load
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]

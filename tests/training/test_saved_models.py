@@ -12,7 +12,7 @@ from tiny_models import tiny_model
 from tiny_runs import NAE, QUIET, call, configuration, last, run, text_overrides
 from tiny_tokenizer import tiny_tokenizer
 
-from ordo.data import TableCodec
+from ordo.data import DataError, TableCodec
 from ordo.likelihood import order_log_prob
 from ordo.pretrained import OrderedModel, open_model
 from ordo.samplers import ByRates, Sampler, sample
@@ -71,7 +71,11 @@ def test_round_trip(make, tmp_path):
     own.save_pretrained(tmp_path / "saved")
     assert {path.name for path in (tmp_path / "saved").iterdir()} == {"config.json", "model.safetensors", "README.md"}
     shutil.move(tmp_path / "run", tmp_path / "gone")
-    again = open_model(tmp_path / "saved")
+    folder = str(tmp_path / "tokenizer") if make is language_model else None
+    if folder is not None:
+        with pytest.raises(DataError, match=f"a file may not say what is read here: give tokenizer={folder}"):
+            open_model(tmp_path / "saved").decode(result.data.val_set.tokens[:1])
+    again = open_model(tmp_path / "saved", tokenizer=folder)
     trained = result.module.eval()
     assert not again.training
     for name, value in trained.denoiser.state_dict().items():
@@ -199,10 +203,10 @@ def test_errors(tmp_path):
         (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "holds no model saved by ordo"),
         (configured(ordo=9), "format 1"),
         (configured(schedule=3), "holds no model saved by ordo"),
-        (configured(denoiser=hostile), "names os.mkdir, which is no part of a model"),
-        (configured(schedule=config["schedule"] | {"network": hostile}), "names os.mkdir"),
-        (configured(data={"task": hostile}), "names os.mkdir"),
-        (configured(schedule={"_target_": "no.such.Schedule"}), "names no.such.Schedule, which cannot be imported here"),
+        (configured(denoiser=hostile), "denoiser._target_=os.mkdir is no denoiser of ordo that a file may name"),
+        (configured(schedule=config["schedule"] | {"network": hostile}), "schedule.network._target_=os.mkdir is no schedule"),
+        (configured(data={"task": hostile}), "data.task._target_=os.mkdir is no task"),
+        (configured(schedule={"_target_": "no.such.Schedule"}), r"no.such.Schedule is no schedule .* add trust=\[no\]"),
         (configured(denoiser=config["denoiser"] | {"width": 15}), "does not describe a model .*width 15"),
         (configured(denoiser=config["denoiser"] | {"width": 32}), "model.safetensors does not fit config.json: size mismatch for"),
         (configured(denoiser=config["denoiser"] | {"layers": 2}), "does not fit config.json: tensor denoiser.blocks.1.* is missing"),

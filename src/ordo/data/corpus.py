@@ -71,6 +71,8 @@ class CorpusData(SequenceData):
 
     unit, entropy, precedence = "token", None, None
 
+    places = ("source", "tokenizer", "cache_dir")
+
     def __init__(
         self,
         source: str,

@@ -19,7 +19,7 @@ from ordo.data.smiles import SmilesData, SmilesVocabulary
 from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
 from ordo.data.text import TextData
-from ordo.data.tokenizer import decode, fingerprint, load_tokenizer, piece
+from ordo.data.tokenizer import decode, fingerprint, is_hub_name, load_tokenizer, piece
 from ordo.data.vocabulary import Vocabulary
 
 KINDS = (TextData, SudokuData, CorpusData, SmilesData, TableData)  # whose state says what tokens mean
@@ -32,11 +32,32 @@ class Decoding:
     Args:
         states: name of a data module's class -> its ``state_dict``, of which those of ``KINDS`` are used.
         task: the law of a synthetic task, or None.
+        tokenizer: name or folder of the tokenizer of a corpus; None: the name that the state has, which must be one of the hub, because
+            a state may come from a stranger's file, and such a file may not say where on this machine something is read.
     """
 
-    def __init__(self, states: Mapping[str, Any], task: Law | None = None):
+    def __init__(self, states: Mapping[str, Any], task: Law | None = None, tokenizer: str | None = None):
         self.states = {kind.__qualname__: states[kind.__qualname__] for kind in KINDS if kind.__qualname__ in states}
-        self.task = task
+        self.task, self._tokenizer_name = task, tokenizer
+
+    def check(self) -> None:
+        """Looks at everything that the states have to say, but for the tokenizer, which may have to be fetched.
+
+        Raises DataError, or KeyError, TypeError and their like for states of another form.
+        """
+        for state in self.states.values():
+            state.keys()
+        for vocabulary in (self.vocabulary, self.molecules):
+            if vocabulary is not None:
+                "".join(vocabulary.symbols)
+        if self.table is not None:
+            dict(self.table["reading"])
+            self._codec.vocab_sizes.sort()
+        if self.lengths is not None:
+            self.lengths.clamp(min=1)
+        corpus = self.states.get(CorpusData.__qualname__)
+        if corpus is not None:
+            "".join((corpus["tokenizer"], corpus["tokenizer_fingerprint"]))
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -63,13 +84,19 @@ class Decoding:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Of a corpus, found by the name it had, or None. Raises DataError where that is another one now."""
+        """Of a corpus, found by its name, or None. Raises DataError where it is another one now, or has to be named."""
         state = self.states.get(CorpusData.__qualname__)
         if state is None:
             return None
-        tokenizer = load_tokenizer(state["tokenizer"])
+        name = self._tokenizer_name or state["tokenizer"]
+        if self._tokenizer_name is None and not is_hub_name(name):
+            raise DataError(
+                f"the model's tokenizer is in the folder {name}, and a file may not say what is read here: give tokenizer={name}, or "
+                "where it lies now"
+            )
+        tokenizer = load_tokenizer(name)
         if fingerprint(tokenizer) != state["tokenizer_fingerprint"]:
-            raise DataError(f"the tokenizer {state['tokenizer']} is not the one that the checkpoint was trained with")
+            raise DataError(f"the tokenizer {name} is not the one that the checkpoint was trained with")
         return tokenizer
 
     def __call__(self, tokens: Tensor, seed: int = 0) -> list[str] | pd.DataFrame:

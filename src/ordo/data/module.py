@@ -100,6 +100,7 @@ class SequenceData(L.LightningDataModule, ABC):
         entropy: exact entropy of the source in nats per sequence, None where it is unknown.
         labels: a name for every position, such as a table's columns; None: positions are just numbered.
         precedence: pairs (i, j) of positions of which i comes before j in a good decoding order; None where unknown.
+        places: settings of the constructor that say where data lie, which are never taken from a checkpoint.
 
     Args:
         batch_size: training sequences per step and device.
@@ -121,6 +122,7 @@ class SequenceData(L.LightningDataModule, ABC):
     unit: str
     entropy: float | None
     precedence: list[tuple[int, int]] | None = None
+    places: tuple[str, ...] = ()
     val_set: Rows
     test_set: Rows
 

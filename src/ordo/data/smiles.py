@@ -145,6 +145,8 @@ class SmilesData(SequenceData):
 
     unit, entropy, precedence = "SMILES symbol", None, None
 
+    places = ("path",)
+
     def __init__(
         self,
         path: str,

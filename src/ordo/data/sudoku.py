@@ -173,6 +173,8 @@ class SudokuData(SequenceData):
     unit = "cell"
     entropy, precedence = 0.0, None
 
+    places = ("path",)
+
     def __init__(
         self,
         box: int = 3,

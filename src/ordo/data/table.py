@@ -77,6 +77,8 @@ class TableData(SequenceData):
         MissingDataError: no such file. ChecksumError: a named set's file is another one.
     """
 
+    places = ("path", "test_path", "data_dir")
+
     def __init__(
         self,
         name: str | None = None,

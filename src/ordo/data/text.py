@@ -100,6 +100,8 @@ class TextData(SequenceData):
         ChecksumError: a file with another md5.
     """
 
+    places = ("path", "data_dir", "url")
+
     def __init__(
         self,
         source: str = "embedded",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from array import array
 from typing import Any
 
@@ -13,8 +14,13 @@ from torch import Tensor
 from ordo.data.errors import DataError, MissingDataError
 
 
+def is_hub_name(name: Any) -> bool:
+    """Whether a name can be one of the Hugging Face hub, ``NAME`` or ``OWNER/NAME``, and is no path."""
+    return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) is not None and ".." not in name
+
+
 def load_tokenizer(name: str) -> Any:
-    """Raises MissingDataError."""
+    """A tokenizer of the hub or of a folder. Raises MissingDataError."""
     from transformers import AutoTokenizer  # seconds to import, and only corpora need it
 
     try:

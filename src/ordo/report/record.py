@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from omegaconf import OmegaConf
+
+from ordo.files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
         )
     report = _json(folder / "report.json")
     path = run / "config.yaml"
-    config: Any = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else report.get("trained_with", {})
+    config: Any = read_yaml(path) if path.is_file() else report.get("trained_with", {})
     return Record(
         folder,
         report,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from ordo.files import write_whole
 from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name, unit_of
@@ -130,7 +130,7 @@ def about(record: Record) -> list[Block]:
     if data:
         blocks.append(Folded("Everything known of the data", json.dumps(data, indent=1)))
     if record.config:
-        blocks.append(Folded("The whole configuration", OmegaConf.to_yaml(OmegaConf.create(record.config))))
+        blocks.append(Folded("The whole configuration", yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True)))
     return blocks
 
 

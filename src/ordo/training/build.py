@@ -2,70 +2,54 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ordo.data import SequenceData
+from ordo.errors import ConfigError, first_line
+from ordo.parts import check_lengths, make, self_contained
 from ordo.randomness import StepRandom
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
-
-class ConfigError(ValueError):
-    """The configuration names something that does not exist or does not fit."""
+__all__ = ["ConfigError", "best_precision", "build", "build_data", "build_module", "first_line", "plain", "prepared"]
 
 
-def first_line(error: BaseException) -> str:
-    """Of an error's message, or its type if it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def accepted(target: str, message: str) -> str:
-    """What ``_target_`` takes, where an error message complains of an argument that it does not take."""
-    name = target.rpartition(".")[2]
-    if "unexpected keyword argument" not in message or name not in message:
-        return ""
-    arguments = ", ".join(inspect.signature(get_object(target)).parameters)
-    return f"; it takes {arguments} (keys come from the experiment too: experiment=custom sets none)"
-
-
-def build(node: DictConfig, name: str, **kwargs: Any) -> Any:
-    """Instantiates one part of the configuration; an unknown name or argument becomes one line that says which part."""
+def plain(node: Any, name: str) -> Any:
+    """A part of a composed configuration as plain values. Raises ConfigError for a value that is missing."""
+    if not OmegaConf.is_config(node):
+        return node
     try:
-        return instantiate(node, **kwargs)
-    except Exception as error:
-        cause = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        target = node.get("_target_")
-        message = first_line(cause)
-        raise ConfigError(f"configuration part '{name}' ({target}): {message}{accepted(str(target), message)}") from error
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        missing = min(OmegaConf.missing_keys(node)).removeprefix(f"{name}.")
+        raise ConfigError(f"configuration part '{name}': Missing mandatory value: {name}.{missing}") from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"configuration part '{name}': {first_line(error)}") from error
+
+
+def build(node: Any, name: str, **more: Any) -> Any:
+    """One part of the composed configuration, see ``ordo.parts.make``. Raises ConfigError that says which part."""
+    return make(plain(node, name), name, **more)
+
+
+def prepared(data: SequenceData) -> SequenceData:
+    """The same data, fetched where that is needed, and read."""
+    data.prepare_data()
+    data.setup("fit")
+    return data
 
 
 def build_data(config: DictConfig) -> SequenceData:
     """The data module, prepared; fills ``shape`` of the configuration, to which the other parts refer, with what it says of its tokens."""
-    data = build(config.data, "data")
-    data.prepare_data()
-    data.setup("fit")
+    data = prepared(build(config.data, "data"))
     with open_dict(config):
         config.shape = {name: getattr(data, name) for name in ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")}
     return data
-
-
-def self_contained(part: Any, node: dict[str, Any]) -> dict[str, Any]:
-    """The node itself or, of a part made from what lies elsewhere, such as a model of the hub, one that needs it no more.
-
-    Such a part has ``arguments``, plain values, from which and a state dict its class makes it again.
-    """
-    if not hasattr(part, "arguments"):
-        return node
-    kind = type(part)
-    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", "_convert_": "all", **part.arguments}
 
 
 def build_module(config: DictConfig) -> OrderDiffusion:
@@ -85,13 +69,12 @@ def build_module(config: DictConfig) -> OrderDiffusion:
     settings = build(config.optimizer, "optimizer")
     if not isinstance(settings, OptimizerSettings):
         raise ConfigError("configuration part 'optimizer' must make an ordo.training.OptimizerSettings")
-    if schedule.length != denoiser.length:
-        raise ConfigError(f"the schedule has {schedule.length} positions, the denoiser {denoiser.length}")
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    plain.pop("hydra", None)  # type: ignore[union-attr]
-    plain["denoiser"] = self_contained(denoiser, plain["denoiser"])  # type: ignore[index,call-overload]
+    check_lengths(denoiser, schedule)
+    values = plain(config, "the whole")
+    values.pop("hydra", None)
+    values["denoiser"] = self_contained(denoiser, values["denoiser"])
     try:
-        module = OrderDiffusion(denoiser, schedule, objective, settings, config.seed, config.validation_draws, plain)  # type: ignore[arg-type]
+        module = OrderDiffusion(denoiser, schedule, objective, settings, config.seed, config.validation_draws, values)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     check_objective(module)

@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 import pickle
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from ordo.data import Law, SequenceData, TextData
-from ordo.training.build import ConfigError, build_module
+from ordo.data import DataError, SequenceData
+from ordo.errors import ConfigError, first_line
+from ordo.files import read_yaml
 from ordo.training.module import OrderDiffusion
-from ordo.training.optimisation import OptimizerSettings
 
 LAST = ("last.ckpt", ".last.old")  # the latter where a kill hit the moment at which one folder takes another's place
 PARTS_FILE = "meta.pt"  # Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state
 IN_PARTS = "{} is in parts, from which only trainer=fsdp can go on; with trainer.strategy.sharded_checkpoints=false it then makes one file"
 HOW = ("resume", "quiet", "label")  # settings that say nothing about what a run is
-PARTS = (torch.nn.Module, SequenceData, Law, OptimizerSettings)  # what a checkpoint's configuration may name
 
 
 class CheckpointError(ValueError):
@@ -51,6 +51,17 @@ class WholeFiles(TorchCheckpointIO):
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def readable(path: str | Path, what: str) -> Iterator[None]:
+    """Around the reading of plain values from a file: values of another form become one line."""
+    try:
+        yield
+    except (DataError, ConfigError, CheckpointError):
+        raise  # they say what is wrong
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path}: {what} cannot be read ({type(error).__name__}: {first_line(error)})") from error
 
 
 def find(path: str | Path) -> Path:
@@ -83,10 +94,24 @@ def read(path: str | Path) -> dict[str, Any]:
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path} cannot be read: it is truncated or damaged ({reason}); use another checkpoint") from error
+    check_shape(checkpoint, path)
+    return checkpoint
+
+
+def check_shape(checkpoint: Any, path: Path) -> None:
+    """Raises CheckpointError unless a checkpoint has what ordo writes, each of its own type."""
     entry = checkpoint.get("ordo") if isinstance(checkpoint, dict) else None
     if not isinstance(entry, dict) or entry.get("format") != 1:
         raise CheckpointError(f"{path} was not written by ordo (no 'ordo' entry of format 1)")
-    return checkpoint
+    if not isinstance(entry.get("config", {}), dict):
+        raise CheckpointError(f"{path} is damaged: its 'ordo.config' is no mapping")
+    for name in ("state_dict", "current_model_state"):
+        state = checkpoint.get(name, {})
+        whole = isinstance(state, dict) and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items())
+        if not whole:
+            raise CheckpointError(f"{path} is damaged: its '{name}' is no mapping of names to tensors")
+    if type(checkpoint.get("global_step", 0)) is not int:
+        raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number")
 
 
 def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: str | Path) -> None:
@@ -104,53 +129,12 @@ def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: s
     module.load_state_dict(state)
 
 
-def check_targets(node: Any, path: Path) -> None:
-    """Raises CheckpointError unless every class that the configuration names is a part of a model or a data set: nothing else is called."""
-    if isinstance(node, DictConfig):
-        if "_target_" in node:
-            try:
-                found = get_object(str(node._target_))
-            except Exception as error:
-                raise CheckpointError(f"{path}: its configuration names {node._target_}, which cannot be imported here") from error
-            if not (isinstance(found, type) and issubclass(found, PARTS)):
-                raise CheckpointError(f"{path}: its configuration names {node._target_}, which is no part of a model or data set of ordo")
-        for key in node:
-            check_targets(node._get_node(key), path)
-    elif isinstance(node, ListConfig):
-        for item in node:
-            check_targets(item, path)
-
-
-def load(path: str | Path) -> tuple[OrderDiffusion, DictConfig]:
-    """The model of a checkpoint in evaluation mode, and the configuration it was trained with. Raises CheckpointError, ConfigError.
-
-    Modules, data sets and laws that the configuration names are imported and constructed; anything else is refused.
-    """
-    checkpoint = read(path)
-    if "state_dict" not in checkpoint:
-        raise CheckpointError(IN_PARTS.format(find(path)))
-    if not checkpoint["ordo"]["config"]:
-        raise CheckpointError(f"{find(path)} holds weights but no configuration: rebuild the model by hand and use its 'state_dict'")
-    config = DictConfig(checkpoint["ordo"]["config"])
-    config.compile = False
-    for part in ("data", "denoiser", "schedule", "objective", "optimizer"):
-        check_targets(config.get(part), find(path))
-    vocabulary = checkpoint.get(TextData.__qualname__, {}).get("vocabulary")
-    if vocabulary is not None and config.data.get("source") == "file":
-        config.data.alphabet = "".join(vocabulary)  # ids keep their meaning where another text is scored
-    module = build_module(config)
-    # What the objective has counted is for going on with the training, and no part of the model.
-    model = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("objective.")}
-    fresh = {f"objective.{name}": value for name, value in module.objective.state_dict().items()}  # type: ignore[attr-defined]
-    load_weights(module, model | fresh, find(path))
-    return module.eval().requires_grad_(False), config
-
-
 def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> None:
     """Raises CheckpointError or DataError if token ids or positions of the data are not those the checkpoint was trained with."""
     saved = read(path).get(type(data).__qualname__)  # where Lightning keeps the data module's state
     if saved is not None:
-        data.load_state_dict(saved)
+        with readable(find(path), "what it says of its data"):
+            data.load_state_dict(saved)
     if (data.length, data.vocab_size) != (module.denoiser.length, module.denoiser.vocab_size):
         raise CheckpointError(
             f"{find(path)}: the model has length {module.denoiser.length} and {module.denoiser.vocab_size} symbols, the data have "
@@ -163,7 +147,7 @@ def started_before(folder: Path, config: DictConfig) -> bool:
     if not any((folder / "checkpoints" / name).exists() for name in LAST):
         return False
     record = folder / "config.yaml"
-    old: Any = OmegaConf.to_container(OmegaConf.load(record)) if record.is_file() else {}
+    old: Any = read_yaml(record) if record.is_file() else {}
     settings: Any = OmegaConf.to_container(config, resolve=True)
     settings.pop("hydra", None)
     if old | dict.fromkeys(HOW) != settings | dict.fromkeys(HOW):

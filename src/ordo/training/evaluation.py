@@ -252,7 +252,8 @@ def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
 
 def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, seed: int) -> str:
     """The first sequences as they were decoded, to be shown within a page."""
-    decoding = Decoding({type(data).__qualname__: data.state_dict()}, data.task if isinstance(data, TaskData) else None)
+    task = data.task if isinstance(data, TaskData) else None
+    decoding = Decoding({type(data).__qualname__: data.state_dict()}, task, getattr(data, "tokenizer_name", None))
     symbols = decoding.symbols(trace.tokens[:SHOWN_TRACES]) if table is None else cells_of(table[:SHOWN_TRACES])
     shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
     shared |= {"sampler": "orders of the model's own law", "seed": seed}

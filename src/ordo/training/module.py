@@ -34,27 +34,32 @@ class OrderDiffusion(L.LightningModule):
     ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the law's ``mode``) where
     one call gives it.
 
-    Args: config: plain dict stored in every checkpoint, from which ``ordo.training.checkpoint.load`` rebuilds the model.
+    Args:
+        objective, optimizer: None for a model that is only evaluated.
+        config: plain values, stored in every checkpoint, from which ``ordo.training.load`` rebuilds the model.
     """
 
     def __init__(
         self,
         denoiser: Any,
         schedule: Schedule | ContentSchedule,
-        objective: Objective,
-        optimizer: OptimizerSettings,
+        objective: Objective | None = None,
+        optimizer: OptimizerSettings | None = None,
         seed: int = 0,
         validation_draws: int = 2,
         config: dict[str, Any] | None = None,
     ):
         super().__init__()
-        self.denoiser, self.objective = denoiser, objective
+        self.denoiser = denoiser
+        self.objective: Any = objective
         self.schedule: Any = schedule
-        self.settings, self.seed, self.validation_draws = optimizer, seed, validation_draws
+        self.settings: Any = optimizer
+        self.seed, self.validation_draws = seed, validation_draws
         self.config = config or {}
         self._bad: Tensor | None = None
         self.sharded = False  # the denoiser, among ranks: then it is called by all of them or by none
-        check_law(schedule, optimizer)
+        if optimizer is not None:
+            check_law(schedule, optimizer)
         attach_features(schedule, denoiser)
 
     def configure_model(self) -> None:

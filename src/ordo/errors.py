@@ -1,0 +1,17 @@
+"""Errors that a user can mend, and how they are told in one line."""
+
+from __future__ import annotations
+
+
+class ConfigError(ValueError):
+    """A setting names something that does not exist or does not fit."""
+
+
+class UntrustedError(ValueError):
+    """A file names something that ordo does not make for a file."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the error's type if the message is empty."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,231 @@
+"""Parts of a model or run, made from plain values: the name of a class and its arguments.
+
+``{"_target_": "ordo.schedules.Linear", "length": 16}`` describes a part. ``make`` calls whatever the
+description names, so ``make`` is for what the user has written: a command line, a YAML file of the
+user's own, Python code. A description that was read from a checkpoint or a saved model goes through
+``from_file`` first, which knows the classes that a file may name and looks at names only: nothing
+is imported, resolved or called before the whole description is accepted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ordo.errors import ConfigError, UntrustedError, first_line
+
+TARGET = "_target_"
+DEEPEST = 32  # levels of a description; the deepest of ordo's own has 4
+VERBATIM = ("alphabet", "missing")  # settings that hold characters of the user's data
+# Classes that a file may name, by the part of a model that the file describes.
+FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
+    "denoiser": {
+        "ordo.denoisers": (
+            "BidirectionalTransformer", "OrderCausalTransformer", "OrderCausalTableTransformer",
+            "PretrainedDenoiser", "TableTransformer",
+        ),
+    },
+    "schedule": {
+        "ordo.schedules": (
+            "Cosine", "FeatureHead", "FreeTable", "Geometric", "GivenOrder", "Kumaraswamy", "Linear",
+            "LogBound", "LogLinear", "NormSig", "OrderPosterior", "PerContext", "PerVocabulary",
+            "Polynomial", "PooledNetwork", "PositionNetwork", "Power", "TokenNetwork",
+        ),
+    },
+    "data": {
+        "ordo.data": (
+            "CorpusData", "SmilesData", "SudokuData", "TableData", "TaskData", "TextData",
+        ),
+    },
+    "task": {
+        "ordo.data": (
+            "Addition", "BayesNet", "BinaryTree", "EvenParity", "IndependentTokens", "MarkovChain",
+            "ModularSums", "NotAllEqual", "StarGraph", "TwoOrders", "TwoWays",
+        ),
+    },
+}  # fmt: skip
+INSIDE = {"data": "task"}  # what the arguments of a part may be made of, where not of the same kind
+
+
+def canonical(target: str, role: str) -> str | None:
+    """The public name of a class that a file may name as a part of this kind, or None.
+
+    A class of ``ordo.schedules`` may also be called by the module it stands in, as in
+    ``ordo.schedules.power.Power``; that module is never imported by the name in the file.
+    """
+    for package, names in FROM_FILES[role].items():
+        match = re.fullmatch(re.escape(package) + r"(\.[a-z_]+)?\.(\w+)", target)
+        if match is not None and match[2] in names:
+            return f"{package}.{match[2]}"
+    return None
+
+
+def from_file(node: Any, role: str, name: str, trust: Collection[str] = ()) -> dict[str, Any]:
+    """A description that was read from a file, checked: only ``make`` may be called with the result.
+
+    Args:
+        node: the description, as the file has it.
+        role: "denoiser", "schedule", "data" or "task".
+        name: what messages call the description.
+        trust: packages of the user's own, any class of which the file may name as well.
+    Raises UntrustedError, naming the key, for everything else: another class, a function, an
+    interpolation, a key with a meaning of its own to Hydra, a value that JSON does not have.
+    """
+    if not isinstance(node, Mapping) or TARGET not in node:
+        raise UntrustedError(f"{name} is no description of a part: there is no {TARGET} in it")
+    return _checked(node, role, name, trust, DEEPEST)
+
+
+def _checked(value: Any, role: str, name: str, trust: Collection[str], depth: int) -> Any:
+    if depth == 0:
+        raise UntrustedError(f"{name} is nested more than {DEEPEST} deep")
+    if isinstance(value, Mapping):
+        inside = INSIDE.get(role, role) if TARGET in value else role
+        out: dict[Any, Any] = {}
+        for key, item in value.items():
+            where = f"{name}.{shown(key)}"
+            if key is not None and type(key) not in (bool, int, float, str):
+                raise UntrustedError(f"{name} has a key that is a {type(key).__name__}")
+            if key == TARGET:
+                out[key] = _class_of_file(item, role, where, trust)
+            elif key == "_convert_" and item in ("none", "partial", "object", "all"):
+                continue  # older files have this key; plain values need no conversion
+            elif re.fullmatch(r"_\w+_", str(key)):
+                raise UntrustedError(f"{shown(where)}: a file may not have this key")
+            else:
+                out[key] = item if _verbatim(key, item) else _checked(item, inside, where, trust, depth - 1)
+        return out
+    if isinstance(value, list | tuple):
+        return [_checked(item, role, f"{name}[{i}]", trust, depth - 1) for i, item in enumerate(value)]
+    if isinstance(value, str) and "${" in value:
+        raise UntrustedError(f"{name}={shown(value)}: a file may not have interpolations")
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise UntrustedError(f"{name} is a {type(value).__name__}, which is no plain value")
+
+
+def _verbatim(key: Any, value: Any) -> bool:
+    """Whether a setting holds characters of the user's data, in which ``${`` means nothing."""
+    items = value if isinstance(value, list) else [value]
+    return key in VERBATIM and all(type(item) in (str, int, float) for item in items)
+
+
+def _class_of_file(target: Any, role: str, name: str, trust: Collection[str]) -> str:
+    if isinstance(target, str):
+        known = canonical(target, role)
+        if known is not None:
+            return known
+        if any(target.startswith(f"{package}.") for package in trust):
+            return target
+    package = str(target).partition(".")[0]
+    hint = f"; if the code is yours, add trust=[{package}]" if _may_be_yours(target) else ""
+    raise UntrustedError(f"{name}={shown(target)} is no {role} of ordo that a file may name{hint}")
+
+
+def _may_be_yours(target: Any) -> bool:
+    known = ("ordo", "torch", "os", "sys", "builtins", "subprocess", "pathlib", "shutil", "pandas")
+    return isinstance(target, str) and "." in target and target.partition(".")[0] not in known
+
+
+def shown(value: Any) -> str:
+    """A value from a file as it may stand in a message: one line, not long, nothing to print oddly."""
+    text = repr(value) if not isinstance(value, str) else value
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def named(target: str, name: str) -> Any:
+    """The class or function of a dotted name. Raises ConfigError."""
+    parts = target.split(".")
+    for i in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:i])
+        try:
+            found: Any = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+                continue  # a class within a class, or nothing at all
+            raise ConfigError(f"configuration part '{name}': {target} cannot be imported: {first_line(error)}") from error
+        except Exception as error:
+            raise ConfigError(f"configuration part '{name}': {target} cannot be imported: {first_line(error)}") from error
+        try:
+            for part in parts[i:]:
+                found = getattr(found, part)
+        except AttributeError as error:
+            raise ConfigError(f"configuration part '{name}': there is no {target}: {first_line(error)}") from error
+        return found
+    raise ConfigError(f"configuration part '{name}': there is no {target}; is its folder in PYTHONPATH?")
+
+
+def accepted(found: Any, message: str) -> str:
+    """What a class takes, where an error message complains of an argument that the class does not take."""
+    own = getattr(found, "__name__", "")
+    if "unexpected keyword argument" not in message or own not in message:
+        return ""
+    arguments = ", ".join(inspect.signature(found).parameters)
+    return f"; it takes {arguments} (keys come from the experiment too: experiment=custom sets none)"
+
+
+def make(node: Mapping[str, Any], name: str, **more: Any) -> Any:
+    """Calls what ``_target_`` names with the other keys as arguments; nested descriptions come first.
+
+    Args:
+        node: plain values, without interpolations.
+        name: of the part, in messages.
+        more: arguments beside those of the description.
+    Raises ConfigError in one line that names the part: no such class, no such argument, or whatever
+    the class has to say of its arguments.
+    """
+    if not isinstance(node, Mapping) or not isinstance(node.get(TARGET), str):
+        raise ConfigError(f"configuration part '{name}' has no {TARGET}: a part is made of the name of its class")
+    for key in node:
+        if key != TARGET and isinstance(key, str) and re.fullmatch(r"_\w+_", key):
+            raise ConfigError(f"configuration part '{name}': {key} is not known; {TARGET} alone has a meaning")
+    target = node[TARGET]
+    found = named(target, name)
+    arguments = {key: _made(value, f"{name}.{key}") for key, value in node.items() if key != TARGET}
+    try:
+        return found(**arguments | more)
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        message = first_line(cause)
+        raise ConfigError(f"configuration part '{name}' ({target}): {message}{accepted(found, message)}") from error
+
+
+def _made(value: Any, name: str) -> Any:
+    if isinstance(value, Mapping):
+        if TARGET in value:
+            return make(value, name)
+        return {key: _made(item, f"{name}.{key}") for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_made(item, f"{name}[{i}]") for i, item in enumerate(value)]
+    return value
+
+
+def make_pair(denoiser: Mapping[str, Any], schedule: Mapping[str, Any]) -> tuple[Any, Any]:
+    """A denoiser and a schedule of the same length. Raises ConfigError."""
+    made = make(denoiser, "denoiser"), make(schedule, "schedule")
+    check_lengths(*made)
+    return made
+
+
+def check_lengths(denoiser: Any, schedule: Any) -> None:
+    """Raises ConfigError where a schedule is for sequences of another length."""
+    if schedule.length != denoiser.length:
+        raise ConfigError(f"the schedule has {schedule.length} positions, the denoiser {denoiser.length}")
+
+
+def self_contained(part: Any, node: dict[str, Any]) -> dict[str, Any]:
+    """A description that needs nothing from elsewhere: the node itself for most parts.
+
+    A part that was made from a model of the hub has ``arguments``, plain values; the part's class
+    makes the part again from those values and a state dict.
+    """
+    if not hasattr(part, "arguments"):
+        return node
+    kind = type(part)
+    return {TARGET: f"{kind.__module__}.{kind.__qualname__}", **part.arguments}
