@@ -10,7 +10,7 @@ from ordo.denoisers.hugging_face import MaskedLM
 from ordo.denoisers.oracle import ChainOracle, TableOracle
 from ordo.denoisers.order_causal import OrderCausalTransformer
 from ordo.denoisers.pretrained import PretrainedDenoiser
-from ordo.denoisers.sets import Session, SetDenoiser
+from ordo.denoisers.sets import Session, SetDenoiser, begin_session
 from ordo.denoisers.table import OrderCausalTableTransformer, TableTransformer
 
 
@@ -19,7 +19,8 @@ class Denoiser(Protocol):
 
     ``order_causal`` says what one call gives, and with it the call's signature. False: ``denoiser(tokens, where=None)``, the logits of
     one revealed set. True: ``denoiser(tokens, order)``, the logits of every rank of a whole order, so that ``order_log_prob`` is one
-    call. See the two classes for shapes. Likelihoods and samplers need the three methods only; where sequences are padded, the first two
+    call. See the two classes for shapes. Likelihoods and samplers need the three methods only, and samplers make a session of
+    ``conditionals`` for a denoiser that has no ``session`` (``begin_session``); where sequences are padded, the first two
     of a denoiser of sets get ``present`` (batch, length) bool too.
     """
 
@@ -50,4 +51,5 @@ __all__ = [
     "SetDenoiser",
     "TableOracle",
     "TableTransformer",
+    "begin_session",
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 # (rows, tokens, order, n_revealed, where) -> log mu, for k of the n rows that the session was begun for:
-# rows (k,) their numbers; tokens (k, length), the mask id where masked; order (k, length), of which the first n_revealed (k,) positions are
-# revealed, in turn; where (k, length) bool. Returns log mu of the positions where, (where.sum(), vocab), in row-major order.
+# rows (k,) their numbers; tokens (k, length), the mask id where masked; order (k, length), a permutation whose first n_revealed (k,)
+# positions are revealed, in turn; where (k, length) bool. Returns log mu of the positions where, (where.sum(), vocab), in row-major order.
 Session = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
@@ -26,6 +27,24 @@ class OnDevice(nn.Module):
 def _seen(present: Tensor | None) -> dict[str, Tensor]:
     """For a denoiser of one's own, which may do without."""
     return {} if present is None else {"present": present}
+
+
+def begin_session(denoiser: Any, n: int, present: Tensor | None = None) -> Session:
+    """Calls of any denoiser for n rows in decoding: by its own ``session``, or by ``conditionals`` where the denoiser has none.
+
+    Args:
+        present: (n, length) bool, positions that are no padding; None: all.
+    """
+    if hasattr(denoiser, "session"):
+        return denoiser.session(n, present)
+
+    @torch.no_grad()
+    def log_prob(rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor) -> Tensor:
+        some = {} if denoiser.order_causal else _seen(None if present is None else present[rows])
+        clean = tokens.masked_fill(tokens == denoiser.mask_id, 0)  # conditionals are of clean tokens, and say what is seen by order
+        return denoiser.conditionals(clean, order, n_revealed, **some)[where]
+
+    return log_prob
 
 
 class SetDenoiser(OnDevice):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ordo.denoisers import Denoiser, Session
+from ordo.denoisers import Denoiser, Session, begin_session
 from ordo.order import OrderLaw, uniform_law
 from ordo.randomness import RowRandom, row_seeds
 from ordo.samplers.how_many import HowMany, One, OnGrid
@@ -147,7 +147,7 @@ def sample(
         key = key.masked_fill(is_given, torch.inf)
     order = key.masked_fill(~known_now, -torch.inf).argsort(dim=1, descending=True, stable=True)
     state = new_state(tokens, masked, order, known_now.sum(1), seeds)
-    session = denoiser.session(n, present)
+    session = begin_session(denoiser, n, present)
     kept = n if history is True else int(history)
     recorder = Recorder(kept) if kept > 0 else None
     to_decode = 0 if on_step is None else int(masked.sum())

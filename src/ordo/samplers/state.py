@@ -24,7 +24,8 @@ class State:
     """Rows in decoding, (n, ...) each; finished rows are taken out.
 
     row: number of the row in the call. tokens (n, length): the mask id where masked. masked: still to be decoded. known: given or absent,
-    never decoded or revised. order (n, length): the positions revealed so far, in turn, then anything; n_revealed (n,). step, log_prob
+    never decoded or revised. order (n, length): a permutation, the positions revealed so far in turn, then all others; n_revealed (n,).
+    step, log_prob
     (n, length): of the last reveal of each position; -1 and 0 where none. remasked (n, length): how often masked again.
     calls (n,): denoiser calls. step_in_block, block_size (n,): steps since the row's current block began, and positions masked then.
     """
@@ -70,16 +71,22 @@ class State:
 
 
 def extended(order: Tensor, n_revealed: Tensor, chosen: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-    """The order (n, length) and number revealed (n,) once chosen (n, length) follow by descending key; new tensors."""
+    """The order (n, length) and number revealed (n,) once chosen (n, length) follow by descending key; new tensors.
+
+    The order stays a permutation: a denoiser of one's own may sort it, or read all of it.
+    """
     count = chosen.sum(1)
-    if (count == 1).all():  # the common case, without a sort
-        position = chosen.to(torch.int8).argmax(1, keepdim=True)
-        return order.scatter(1, n_revealed[:, None], position), n_revealed + 1
-    turn = key.masked_fill(~chosen, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
-    row, position = chosen.nonzero(as_tuple=True)
-    order = order.clone()
-    order[row, n_revealed[row] + turn[row, position]] = position
-    return order, n_revealed + count
+    if (count == 1).all():  # the common case, without a sort: two positions change places
+        position, at = chosen.to(torch.int8).argmax(1, keepdim=True), n_revealed[:, None]
+        was_at = (order == position).to(torch.int8).argmax(1, keepdim=True)
+        return order.scatter(1, was_at, order.gather(1, at)).scatter(1, at, position), n_revealed + 1
+    length = order.shape[1]
+    rank = torch.arange(length, device=order.device)
+    before = rank < n_revealed[:, None]
+    best_first = key.masked_fill(~chosen, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    turn = best_first.argsort(1).gather(1, order)  # of the position at each rank
+    place = torch.where(chosen.gather(1, order), length + turn, 2 * length + rank)
+    return order.gather(1, torch.where(before, rank, place).argsort(1)), n_revealed + count
 
 
 class View:
