@@ -245,14 +245,20 @@ def test_what_is_not_run_is_said_once_and_is_there():
 
 @pytest.mark.parametrize("group", ["experiment", "data", "schedule", "objective", "denoiser", "sampler"])
 def test_listed_choices_are_the_choices(group):
-    row = next(line for line in README.splitlines() if line.startswith(f"| `{group}=`"))
+    page = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{group}=`"))
     listed = set(re.findall(r"`(\w+)`", row)) - {"_cpu"}
     existing = {path.stem.removesuffix("_cpu") for path in (ROOT / "configs" / group).glob("*.yaml")}
     assert listed == existing
 
 
 def test_both_commands_are_there():
-    assert len(re.findall(r"^    python3 -m venv .venv && .*", README, re.MULTILINE)) == 2
+    assert len(re.findall(r"^python3 -m venv .venv && .*", README, re.MULTILINE)) == 2
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) <= 900
+    assert max(map(len, README.splitlines())) <= 100
 
 
 @pytest.mark.usefixtures("no_pictures")
