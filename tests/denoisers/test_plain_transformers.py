@@ -1,4 +1,6 @@
-"""The two transformers against loops over slots, heads and numbers, written from their definitions; and their dropout."""
+"""The two transformers against loops over slots, heads and numbers, written from their definitions;
+and their dropout.
+"""
 
 import math
 
@@ -32,7 +34,9 @@ def gelu(x):
 
 
 def turned(x, position):
-    """RoPE (2104.09864): number j and number j + half are a point, turned by position / 10000^(2j / len)."""
+    """RoPE (2104.09864): number j and number j + half are a point, turned by position / 10000^(2j /
+    len).
+    """
     half = len(x) // 2
     point = x[:half] + 1j * x[half:]
     point = point * np.exp(1j * position * 10000.0 ** (-2 * np.arange(half) / len(x)))
@@ -40,12 +44,20 @@ def turned(x, position):
 
 
 def through_blocks(x, w, query_at, key_at, may_see):
-    """x: a vector for every slot. query_at, key_at: positions that slots turn by, None: no rotary. may_see(i, j) of slots."""
+    """x: a vector for every slot. query_at, key_at: positions that slots turn by, None: no rotary.
+    may_see(i, j) of slots.
+    """
     n, width = len(x), len(x[0])
     head = width // HEADS
     for block in (f"blocks.{i}" for i in range(2)):
         q, k, v = (
-            [(w[f"{block}.qkv.weight"][part * width : (part + 1) * width] @ normed(y, w, f"{block}.norm_attention")) for y in x]
+            [
+                (
+                    w[f"{block}.qkv.weight"][part * width : (part + 1) * width]
+                    @ normed(y, w, f"{block}.norm_attention")
+                )
+                for y in x
+            ]
             for part in range(3)
         )
         seen = []
@@ -55,19 +67,33 @@ def through_blocks(x, w, query_at, key_at, may_see):
                 own = slice(h * head, (h + 1) * head)
                 others = [j for j in range(n) if may_see(i, j)]
                 mine = q[i][own] if query_at is None else turned(q[i][own], query_at[i])
-                theirs = [k[j][own] if key_at is None else turned(k[j][own], key_at[j]) for j in others]
+                theirs = [
+                    k[j][own] if key_at is None else turned(k[j][own], key_at[j]) for j in others
+                ]
                 weight = np.exp([mine @ y / math.sqrt(head) for y in theirs])
-                parts.append(sum(a * v[j][own] for a, j in zip(weight / weight.sum(), others, strict=True)))
+                parts.append(
+                    sum(a * v[j][own] for a, j in zip(weight / weight.sum(), others, strict=True))
+                )
             seen.append(np.concatenate(parts))
         x = [y + w[f"{block}.out.weight"] @ z for y, z in zip(x, seen, strict=True)]
-        hidden = [gelu(w[f"{block}.up.weight"] @ normed(y, w, f"{block}.norm_mlp") + w[f"{block}.up.bias"]) for y in x]
-        x = [y + w[f"{block}.down.weight"] @ z + w[f"{block}.down.bias"] for y, z in zip(x, hidden, strict=True)]
+        hidden = [
+            gelu(
+                w[f"{block}.up.weight"] @ normed(y, w, f"{block}.norm_mlp") + w[f"{block}.up.bias"]
+            )
+            for y in x
+        ]
+        x = [
+            y + w[f"{block}.down.weight"] @ z + w[f"{block}.down.bias"]
+            for y, z in zip(x, hidden, strict=True)
+        ]
     return np.stack([w["head.weight"] @ normed(y, w, "norm") + w["head.bias"] for y in x])
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
 def test_order_causal(positions):
-    """Slot i carries token pi(i - 1) and predicts position pi(i); keys turn by where their token stands, queries by what they predict."""
+    """Slot i carries token pi(i - 1) and predicts position pi(i); keys turn by where their token
+    stands, queries by what they predict.
+    """
     net, w = make(OrderCausalTransformer, positions)
     tokens, order = torch.tensor([[2, 0, 1, 1, 0]]), torch.tensor([[3, 0, 4, 1, 2]])
     pi = order[0].tolist()
@@ -76,9 +102,14 @@ def test_order_causal(positions):
     predicts = [at + 1 for at in pi]
     x = [w["token.weight"][token] for token in carried]
     if positions != "rotary":
-        x = [y + w["stands_at.weight"][a] + w["predicts.weight"][b] for y, a, b in zip(x, stands, predicts, strict=True)]
+        x = [
+            y + w["stands_at.weight"][a] + w["predicts.weight"][b]
+            for y, a, b in zip(x, stands, predicts, strict=True)
+        ]
     rotary = positions != "learned"
-    want = through_blocks(x, w, predicts if rotary else None, stands if rotary else None, lambda i, j: j <= i)
+    want = through_blocks(
+        x, w, predicts if rotary else None, stands if rotary else None, lambda i, j: j <= i
+    )
     with torch.no_grad():
         assert np.allclose(net(tokens, order)[0].numpy(), want, atol=1e-5)
 
@@ -100,7 +131,9 @@ def test_bidirectional(positions):
 
 
 def only(kind, part):
-    """A wide denoiser of one block whose other half is silent and whose logits are what leaves the block."""
+    """A wide denoiser of one block whose other half is silent and whose logits are what leaves the
+    block.
+    """
     torch.manual_seed(0)
     net = kind(VOCAB, LENGTH, width=256, heads=2, layers=1, dropout=0.25)
     net.norm, net.head = nn.Identity(), nn.Identity()
@@ -113,7 +146,9 @@ def only(kind, part):
 @pytest.mark.parametrize("part", ["mlp", "attention"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_dropout(kind, part):
-    """In training alone, in attention and in the MLP; of the MLP's numbers the share that was asked for, and the others are scaled."""
+    """In training alone, in attention and in the MLP; of the MLP's numbers the share that was asked
+    for, and the others are scaled.
+    """
     net = only(kind, part)
     tokens, order = torch.tensor([[2, 0, 1, 1, 0]] * 4), torch.tensor([[3, 0, 4, 1, 2]] * 4)
     inputs = (tokens,) if kind is BidirectionalTransformer else (tokens, order)

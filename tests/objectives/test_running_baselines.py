@@ -1,6 +1,8 @@
-"""Baselines and coefficients that run along with training come from earlier steps only: in training mode too no gradient is biased.
+"""Baselines and coefficients that run along with training come from earlier steps only: in training
+mode too no gradient is biased.
 
-One sequence a step, so that what it would say of itself would show. Every order is drawn once, with its probability as its weight.
+One sequence a step, so that what it would say of itself would show. Every order is drawn once, with
+its probability as its weight.
 """
 
 import copy
@@ -49,7 +51,9 @@ def setting():
 
 
 def plain(denoiser, log_w):
-    """Of every order: its probability under Plackett-Luce, a product of choices, and -log p(x | order)."""
+    """Of every order: its probability under Plackett-Luce, a product of choices, and -log p(x |
+    order).
+    """
     orders, probability, cost = list(itertools.permutations(range(LENGTH))), [], []
     w = log_w.exp()
     for order in orders:
@@ -57,7 +61,9 @@ def plain(denoiser, log_w):
         for i, at in enumerate(order):
             p = p * w[at] / sum(w[other] for other in left)
             left.remove(at)
-            nats -= denoiser.conditionals(TOKENS, torch.tensor([order]), torch.tensor([i]))[0, at, TOKENS[0, at]].item()
+            nats -= denoiser.conditionals(TOKENS, torch.tensor([order]), torch.tensor([i]))[
+                0, at, TOKENS[0, at]
+            ].item()
         probability.append(p)
         cost.append(nats)
     return orders, torch.stack(probability), torch.tensor(cost, dtype=torch.float64)
@@ -66,7 +72,9 @@ def plain(denoiser, log_w):
 OBJECTIVES = {
     "dense": lambda: Dense(LENGTH, baseline="ema", control=False, decay=0.5),
     "dense_control": lambda: Dense(LENGTH, baseline="ema", control=True, decay=0.5),
-    "dense_unigram": lambda: Dense(LENGTH, baseline="ema", unigram=True, vocab_size=VOCAB, decay=0.5),
+    "dense_unigram": lambda: Dense(
+        LENGTH, baseline="ema", unigram=True, vocab_size=VOCAB, decay=0.5
+    ),
     "order": lambda: OrderSpace(1, ScoreFunction("ema", decay=0.5)),
     "order_learned": lambda: OrderSpace(1, ScoreFunction("learned", decay=0.5)),
 }

@@ -1,6 +1,8 @@
-"""A denoiser that is one table of random numbers, and what a sampler did at every step: for rules written as plain loops.
+"""A denoiser that is one table of random numbers, and what a sampler did at every step: for rules
+written as plain loops.
 
-Nothing here uses the rules of the library. A rule is a function of the probabilities that the table holds for what is revealed.
+Nothing here uses the rules of the library. A rule is a function of the probabilities that the table
+holds for what is revealed.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,8 +20,9 @@ from ordo.samplers import Trace
 class Tabled(SetDenoiser):
     """Every revealed state has its own distributions, from all but flat to all but certain.
 
-    drift: None: distributions of different states are independent. A number: they differ from one distribution per position by about so
-    much, some states more and some less, so that positions settle and do not all influence one another.
+    drift: None: distributions of different states are independent. A number: they differ from one
+    distribution per position by about so much, some states more and some less, so that positions
+    settle and do not all influence one another.
     """
 
     table: torch.Tensor
@@ -30,7 +33,9 @@ class Tabled(SetDenoiser):
         random, states = np.random.default_rng(seed), (vocab + 1) ** length
 
         def logits(n: int) -> np.ndarray:
-            return random.normal(size=(n, length, vocab)) * np.exp(random.uniform(-1.5, 1.8, size=(n, length, 1)))
+            return random.normal(size=(n, length, vocab)) * np.exp(
+                random.uniform(-1.5, 1.8, size=(n, length, 1))
+            )
 
         raw = logits(states) if drift is None else logits(1) + drift * logits(states)
         self.numbers = raw - np.log(np.exp(raw).sum(-1, keepdims=True))
@@ -43,11 +48,15 @@ class Tabled(SetDenoiser):
 
     def p(self, shown: list[int]) -> np.ndarray:
         """Probabilities (length, vocab) where ``shown`` (the mask id where masked) is revealed."""
-        return np.exp(self.numbers[np.ravel_multi_index(shown, (self.vocab_size + 1,) * self.length)])
+        return np.exp(
+            self.numbers[np.ravel_multi_index(shown, (self.vocab_size + 1,) * self.length)]
+        )
 
 
 def steps(trace: Trace, row: int, mask: int) -> Iterator[tuple[list[int], list[int], list[int]]]:
-    """By step: what is shown before it, the positions masked before it, and the positions revealed in it, in the order of decoding."""
+    """By step: what is shown before it, the positions masked before it, and the positions revealed
+    in it, in the order of decoding.
+    """
     tokens, step, rank = (getattr(trace, name)[row].tolist() for name in ("tokens", "step", "rank"))
     for k in range(max(step) + 1):
         masked = [at for at in range(len(tokens)) if step[at] >= k]
@@ -55,8 +64,11 @@ def steps(trace: Trace, row: int, mask: int) -> Iterator[tuple[list[int], list[i
         yield shown, masked, sorted((at for at in masked if step[at] == k), key=lambda at: rank[at])
 
 
-def events(trace: Trace, row: int, mask: int, given: list[int] | None = None) -> Iterator[tuple[list[int], dict, list[int]]]:
-    """By step of a sampler that masks again: what is shown before it, {position: (token, log-probability)} revealed, and masked again.
+def events(
+    trace: Trace, row: int, mask: int, given: list[int] | None = None
+) -> Iterator[tuple[list[int], dict, list[int]]]:
+    """By step of a sampler that masks again: what is shown before it, {position: (token, log-
+    probability)} revealed, and masked again.
 
     given: what the row is given, the mask id elsewhere.
     """
@@ -80,12 +92,19 @@ def events(trace: Trace, row: int, mask: int, given: list[int] | None = None) ->
 Policy = Callable[[list[int], list[int]], Iterator[tuple[int, int, float]]]
 
 
-def joint_law(policy: Policy, length: int, vocab: int) -> dict[tuple[tuple[int, ...], tuple[int, ...]], float]:
+def joint_law(
+    policy: Policy, length: int, vocab: int
+) -> dict[tuple[tuple[int, ...], tuple[int, ...]], float]:
     """The probability of every (order, tokens) of a sampler that decodes one position a step.
 
-    policy: what is shown and what is masked -> (position, token, probability) of everything that may be revealed next.
+    policy: what is shown and what is masked -> (position, token, probability) of everything that
+    may be revealed next.
     """
-    out = {(order, tokens): 0.0 for order in permutations(range(length)) for tokens in product(range(vocab), repeat=length)}
+    out = {
+        (order, tokens): 0.0
+        for order in permutations(range(length))
+        for tokens in product(range(vocab), repeat=length)
+    }
 
     def walk(shown: list[int], order: tuple[int, ...], p: float) -> None:
         masked = [at for at in range(length) if at not in order]
@@ -102,7 +121,9 @@ def joint_law(policy: Policy, length: int, vocab: int) -> dict[tuple[tuple[int, 
 
 
 def fit(trace: Trace, law: dict) -> float:
-    """The p-value of a G test of the trace's orders and tokens; outcomes expected less than five times count as one."""
+    """The p-value of a G test of the trace's orders and tokens; outcomes expected less than five
+    times count as one.
+    """
     seen = dict.fromkeys(law, 0)
     for order, tokens in zip(trace.order.tolist(), trace.tokens.tolist(), strict=True):
         seen[tuple(order), tuple(tokens)] += 1

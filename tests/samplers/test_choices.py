@@ -1,6 +1,9 @@
-"""Which positions deterministic rules choose at every step, against plain loops written from the papers' definitions."""
+"""Which positions deterministic rules choose at every step, against plain loops written from the
+papers' definitions.
+"""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -44,7 +47,11 @@ def entropy(q):
     return -sum(x * math.log(x) for x in q)
 
 
-KEYS = {"confidence": confidence, "margin": margin, "entropy": lambda q: -entropy(q)}  # larger: decoded earlier
+KEYS = {
+    "confidence": confidence,
+    "margin": margin,
+    "entropy": lambda q: -entropy(q),
+}  # larger: decoded earlier
 
 
 def surest(score, p, masked):
@@ -60,9 +67,11 @@ def infilling(n, seed):
 
 
 def check(sampler, rule, n=40, drift=None, schedule=None):
-    """Every step of every row reveals what the rule says, in that order. Returns the numbers of positions revealed in a step.
+    """Every step of every row reveals what the rule says, in that order. Returns the numbers of
+    positions revealed in a step.
 
-    rule: (p (length, vocab), masked positions, positions of the row to decode in all, memory of the row) -> positions.
+    rule: (p (length, vocab), masked positions, positions of the row to decode in all, memory of the
+    row) -> positions.
     """
     counts = []
     for seed in SEEDS:
@@ -77,18 +86,27 @@ def check(sampler, rule, n=40, drift=None, schedule=None):
                 counts.append(len(chosen))
                 if sampler.what.plain:
                     for at in chosen:
-                        assert trace.log_prob[row, at].item() == pytest.approx(math.log(p[at, trace.tokens[row, at]]))
+                        assert trace.log_prob[row, at].item() == pytest.approx(
+                            math.log(p[at, trace.tokens[row, at]])
+                        )
     return counts
 
 
 @pytest.mark.parametrize("score", KEYS)
 def test_the_surest_position_comes_first(score):
-    """MaskGIT's confidence (2202.04200), the margin of 2502.06768, the least entropy: one position a step."""
-    check(Sampler(ByScore(score), One()), lambda p, masked, total, memory: surest(score, p, masked)[:1])
+    """MaskGIT's confidence (2202.04200), the margin of 2502.06768, the least entropy: one position
+    a step.
+    """
+    check(
+        Sampler(ByScore(score), One()),
+        lambda p, masked, total, memory: surest(score, p, masked)[:1],
+    )
 
 
 def revealed_after(shape, k, calls, total):
-    """Positions of ``total`` that are revealed after k of the calls. MaskGIT's cosine leaves floor(cos(pi k / 2 calls) total) masked."""
+    """Positions of ``total`` that are revealed after k of the calls. MaskGIT's cosine leaves
+    floor(cos(pi k / 2 calls) total) masked.
+    """
     if shape == "uniform":
         return math.ceil(k * total / calls - 1e-9)
     if shape == "cosine":
@@ -108,7 +126,9 @@ def test_numbers_of_positions_given_beforehand(shape, score):
         target = next(number for number in plan if number > done)
         return surest(score, p, masked)[: target - done]
 
-    sampler = Sampler(ByScore(score), InSteps(shape=shape) if isinstance(shape, tuple) else InSteps(calls, shape))
+    sampler = Sampler(
+        ByScore(score), InSteps(shape=shape) if isinstance(shape, tuple) else InSteps(calls, shape)
+    )
     assert {1, 2} <= set(check(sampler, rule))
 
 
@@ -116,27 +136,34 @@ def test_numbers_of_positions_given_beforehand(shape, score):
 def test_cosine_steps_begin_small(length):
     for calls in range(1, length + 1):
         after = [revealed_after("cosine", k, calls, length) for k in range(calls + 1)]
-        assert InSteps(calls, "cosine").sizes(length) == [b - a for a, b in zip(after, after[1:], strict=False) if b > a]
+        assert InSteps(calls, "cosine").sizes(length) == [
+            b - a for a, b in pairwise(after) if b > a
+        ]
     assert InSteps(4, "cosine").sizes(16) == [2, 3, 5, 6]
 
 
 @pytest.mark.parametrize("block", [2, 4])
 def test_blocks_from_the_left(block):
-    """Semi-autoregressive: the leftmost block that is not whole, by confidence, each in a number of calls of its own."""
+    """Semi-autoregressive: the leftmost block that is not whole, by confidence, each in a number of
+    calls of its own.
+    """
 
     def rule(p, masked, total, memory):
         number = masked[0] // block
         mine = [at for at in masked if at // block == number]
         size = memory.setdefault(number, len(mine))
         done = size - len(mine)
-        target = next(n for n in (revealed_after("uniform", k, 2, size) for k in (1, 2)) if n > done)
+        target = next(
+            n for n in (revealed_after("uniform", k, 2, size) for k in (1, 2)) if n > done
+        )
         return surest("confidence", p, mine)[: target - done]
 
     check(Sampler(ByScore(), InSteps(2), block=block), rule)
 
 
 def test_threshold():
-    """Fast-dLLM (2505.22618): all positions at least as sure as the threshold, or the surest one."""
+    """Fast-dLLM (2505.22618): all positions at least as sure as the threshold, or the surest one.
+    """
 
     def rule(p, masked, total, memory):
         ranked = surest("confidence", p, masked)
@@ -160,7 +187,9 @@ def test_factor():
 
 @pytest.mark.parametrize("score", ["entropy", "confidence"])
 def test_entropy_bounded(score):
-    """EB (2505.24857): the largest U, by key, with the sum of entropies less the largest of them at most gamma."""
+    """EB (2505.24857): the largest U, by key, with the sum of entropies less the largest of them at
+    most gamma.
+    """
 
     def rule(p, masked, total, memory):
         ranked = surest(score, p, masked)
@@ -177,7 +206,9 @@ def test_entropy_bounded(score):
 
 @pytest.mark.parametrize("history", [1, 2])
 def test_settled_positions(history):
-    """KLASS (2511.05664): sure enough, and KL(now || step before) small for ``history`` steps; the surest one where there is none."""
+    """KLASS (2511.05664): sure enough, and KL(now || step before) small for ``history`` steps; the
+    surest one where there is none.
+    """
     told = []
 
     def rule(p, masked, total, memory):
@@ -197,7 +228,9 @@ def test_settled_positions(history):
 
 
 def test_non_influence():
-    """PUNT (2510.21961): halves of the positions by confidence; what the first half moves in the second waits."""
+    """PUNT (2510.21961): halves of the positions by confidence; what the first half moves in the
+    second waits.
+    """
     moved = []
     for seed in SEEDS:
         net = Tabled(seed, drift=0.15)
@@ -217,14 +250,21 @@ def test_non_influence():
                         if not early or not late:
                             continue
                         calls += 1
-                        q = net.p([int(p[at].argmax()) if at in early else token for at, token in enumerate(shown)])
+                        q = net.p(
+                            [
+                                int(p[at].argmax()) if at in early else token
+                                for at, token in enumerate(shown)
+                            ]
+                        )
                         for place in late:
                             a, b = p[trying[place]], q[trying[place]]
                             if sum(x * math.log(x / y) for x, y in zip(a, b, strict=True)) > 0.02:
                                 del trying[place]
                     assert chosen == list(trying.values())
                     moved.append(len(ranked) - len(chosen))
-                    assert [trace.tokens[row, at].item() for at in chosen] == [p[at].argmax() for at in chosen]
+                    assert [trace.tokens[row, at].item() for at in chosen] == [
+                        p[at].argmax() for at in chosen
+                    ]
                 assert trace.calls[row].item() == calls
     assert {0, 1, 2} <= set(moved)
 
@@ -239,12 +279,17 @@ GROUPS = {
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_orders_of_positions(name):
-    """One a step and, where the order comes in groups, a group a step; given positions are left out."""
+    """One a step and, where the order comes in groups, a group a step; given positions are left
+    out.
+    """
     for length, groups in GROUPS[name].items():
         assert ByOrder(name).groups(length) == groups
     groups = ByOrder(name).groups(LENGTH)
     order = [at for group in groups for at in group]
-    check(Sampler(ByOrder(name)), lambda p, masked, total, memory: [at for at in order if at in masked][:1])
+    check(
+        Sampler(ByOrder(name)),
+        lambda p, masked, total, memory: [at for at in order if at in masked][:1],
+    )
 
     def whole_group(p, masked, total, memory):
         return next(some for group in groups if (some := [at for at in group if at in masked]))
@@ -266,7 +311,9 @@ def test_the_order_of_the_law():
 
     def several(p, masked, total, memory):
         done = total - len(masked)
-        target = next(n for n in (revealed_after("uniform", k, 2, total) for k in (1, 2)) if n > done)
+        target = next(
+            n for n in (revealed_after("uniform", k, 2, total) for k in (1, 2)) if n > done
+        )
         return sorted(masked, key=lambda at: -log_w[at])[: target - done]
 
     check(Sampler(ByLaw(0), InSteps(2)), several, schedule=schedule)

@@ -1,4 +1,6 @@
-"""What rules that draw at random draw: tokens, positions by noise, laws and rates, against exact probabilities from plain loops."""
+"""What rules that draw at random draw: tokens, positions by noise, laws and rates, against exact
+probabilities from plain loops.
+"""
 
 import math
 from itertools import product
@@ -28,7 +30,9 @@ RULES = [
 
 
 def drawn_from(p, temperature=1.0, top_k=None, top_p=1.0):
-    """Probabilities of tokens: p^(1 / temperature), then the top_k largest, then the fewest that hold top_p of these; each renormalised."""
+    """Probabilities of tokens: p^(1 / temperature), then the top_k largest, then the fewest that
+    hold top_p of these; each renormalised.
+    """
     if temperature == 0:
         return [float(v == int(np.argmax(p))) for v in range(len(p))]
     q = [x ** (1 / temperature) for x in p]
@@ -46,11 +50,16 @@ def drawn_from(p, temperature=1.0, top_k=None, top_p=1.0):
 def test_probabilities_of_tokens(setting):
     p = np.random.default_rng(0).dirichlet([0.7] * 5, size=50)
     found = TokenRule(**setting).log_probs(torch.tensor(p).log()).exp()
-    assert torch.allclose(found, torch.tensor([drawn_from(row, **setting) for row in p], dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(
+        found,
+        torch.tensor([drawn_from(row, **setting) for row in p], dtype=torch.float64),
+        atol=1e-12,
+    )
 
 
 def test_tokens_are_looked_up_in_the_cumulative_distribution():
-    """Uniform numbers at even distances give every token as often as it is probable, to one draw."""
+    """Uniform numbers at even distances give every token as often as it is probable, to one draw.
+    """
     p, n = [0.05, 0.5, 0.0, 0.45], 1000
     u = (torch.arange(n) + 0.5).double() / n
     for setting in ({}, {"temperature": 0.5}, {"top_p": 0.6}):
@@ -58,12 +67,16 @@ def test_tokens_are_looked_up_in_the_cumulative_distribution():
         want = drawn_from(p, **setting)
         for v in range(4):
             assert abs((tokens == v).sum().item() - n * want[v]) <= 1
-            assert all(x == pytest.approx(math.log(want[v])) for x in log_p[tokens == v][:1].tolist())
+            assert all(
+                x == pytest.approx(math.log(want[v])) for x in log_p[tokens == v][:1].tolist()
+            )
 
 
 @pytest.mark.parametrize("setting", RULES, ids=str)
 def test_what_a_sampler_draws_from(setting):
-    """Log-probabilities of drawn tokens are those of the rule, at every step; tokens it leaves out are never drawn."""
+    """Log-probabilities of drawn tokens are those of the rule, at every step; tokens it leaves out
+    are never drawn.
+    """
     net = Tabled(0)
     trace = sample(net, Sampler(ByScore("margin"), InSteps(3), TokenRule(**setting)), 50)
     for row in range(50):
@@ -79,7 +92,9 @@ def small(seed):
 
 
 def then_tokens(net, positions):
-    """positions(p, masked) -> {position: probability}, and a token of the denoiser's own distribution."""
+    """positions(p, masked) -> {position: probability}, and a token of the denoiser's own
+    distribution.
+    """
 
     def policy(shown, masked):
         p = net.p(shown)
@@ -100,7 +115,9 @@ LOG_SCORES = {
 @pytest.mark.parametrize("anneal", [True, False])
 @pytest.mark.parametrize("score", LOG_SCORES)
 def test_noise_on_the_score(score, anneal):
-    """Gumbel noise c g on a key chooses with probability softmax(key / c); annealed: c times the share still masked (MaskGIT, 2202.04200)."""
+    """Gumbel noise c g on a key chooses with probability softmax(key / c); annealed: c times the
+    share still masked (MaskGIT, 2202.04200).
+    """
     net = small(1)
 
     def positions(p, masked):
@@ -113,13 +130,17 @@ def test_noise_on_the_score(score, anneal):
 
 def test_random_positions():
     net = small(2)
-    law = joint_law(then_tokens(net, lambda p, masked: dict.fromkeys(masked, 1 / len(masked))), LENGTH, VOCAB)
+    law = joint_law(
+        then_tokens(net, lambda p, masked: dict.fromkeys(masked, 1 / len(masked))), LENGTH, VOCAB
+    )
     assert fit(sample(net, Sampler(ByScore("random")), N), law) > LEAST
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.5])
 def test_scores_of_drawn_tokens(noise):
-    """MaskGIT as published: tokens are drawn everywhere, and the position whose token is most probable keeps it."""
+    """MaskGIT as published: tokens are drawn everywhere, and the position whose token is most
+    probable keeps it.
+    """
     net = small(3)
 
     def policy(shown, masked):
@@ -144,16 +165,23 @@ def test_orders_of_a_law(temperature):
     schedule = Power(LENGTH, FreeTable(LENGTH))
     with torch.no_grad():
         next(schedule.network.parameters()).copy_(torch.tensor(log_w))
-    law = joint_law(then_tokens(net, lambda p, masked: softmax({at: log_w[at] / temperature for at in masked})), LENGTH, VOCAB)
+    law = joint_law(
+        then_tokens(net, lambda p, masked: softmax({at: log_w[at] / temperature for at in masked})),
+        LENGTH,
+        VOCAB,
+    )
     assert fit(sample(net, Sampler(ByLaw(temperature)), N, schedule=schedule), law) > LEAST
 
 
 class Sharp(ContentSchedule):
-    """Rates r(z) that change by large factors with what is revealed, and u that favours one token."""
+    """Rates r(z) that change by large factors with what is revealed, and u that favours one token.
+    """
 
     def __init__(self, tilted: bool):
         super().__init__(LENGTH)
-        self.rates = torch.tensor(np.random.default_rng(5).normal(scale=1.5, size=((VOCAB + 1) ** LENGTH, LENGTH)))
+        self.rates = torch.tensor(
+            np.random.default_rng(5).normal(scale=1.5, size=((VOCAB + 1) ** LENGTH, LENGTH))
+        )
         self.u = torch.tensor([0.9, -0.9], dtype=torch.float64) if tilted else None
 
     def log_w(self, tokens, present=None):
@@ -169,7 +197,9 @@ class Sharp(ContentSchedule):
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 @pytest.mark.parametrize("tilted", [False, True])
 def test_positions_and_tokens_by_rates(tilted, temperature):
-    """The jump chain: position l in proportion to (r_l E_mu[u])^(1 / temperature) at the rates of this step, then token v to u_v mu_l(v)."""
+    """The jump chain: position l in proportion to (r_l E_mu[u])^(1 / temperature) at the rates of
+    this step, then token v to u_v mu_l(v).
+    """
     net, schedule = small(6), Sharp(tilted)
     u = [1.0, 1.0] if schedule.u is None else schedule.u.exp().tolist()
 
@@ -184,22 +214,35 @@ def test_positions_and_tokens_by_rates(tilted, temperature):
     assert fit(sample(net, Sampler(ByRates(temperature)), N, schedule=schedule), law) > LEAST
 
 
-@pytest.mark.parametrize("where", [ByLaw(0), ByOrder("right_to_left"), ByOrder([2, 0, 3, 1]), ByScore()], ids=str)
+@pytest.mark.parametrize(
+    "where", [ByLaw(0), ByOrder("right_to_left"), ByOrder([2, 0, 3, 1]), ByScore()], ids=str
+)
 def test_given_tokens_are_read_in_the_order_of_the_rule(where):
-    """An order-causal denoiser is told of given tokens first, in the law's mode or the given order; it scores what it drew."""
+    """An order-causal denoiser is told of given tokens first, in the law's mode or the given order;
+    it scores what it drew.
+    """
     torch.manual_seed(0)
-    net = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1).double().eval().requires_grad_(False)
+    net = (
+        OrderCausalTransformer(3, 4, width=8, heads=2, layers=1)
+        .double()
+        .eval()
+        .requires_grad_(False)
+    )
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
     schedule = Power(4, FreeTable(4))
     with torch.no_grad():
         next(schedule.network.parameters()).copy_(torch.tensor([0.1, 1.0, -1.0, 0.5]))
-    order = {ByOrder("right_to_left"): [3, 2, 1, 0], ByOrder([2, 0, 3, 1]): [2, 0, 3, 1]}.get(where, [1, 3, 0, 2])
+    order = {ByOrder("right_to_left"): [3, 2, 1, 0], ByOrder([2, 0, 3, 1]): [2, 0, 3, 1]}.get(
+        where, [1, 3, 0, 2]
+    )
     known = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]]).bool()
     given = torch.randint(3, (4, 4), generator=torch.Generator().manual_seed(0))
     trace = sample(net, Sampler(where), given=given, known=known, schedule=schedule)
     for row in range(4):
         first = [at for at in order if known[row, at]]
         then = [at for at in trace.order[row].tolist() if not known[row, at]]
-        want = net.order_log_prob(trace.tokens[row][None], torch.tensor([first + then]))[0, len(first) :]
+        want = net.order_log_prob(trace.tokens[row][None], torch.tensor([first + then]))[
+            0, len(first) :
+        ]
         assert torch.allclose(trace.log_prob[row, then], want, atol=1e-10)

@@ -1,4 +1,6 @@
-"""What is revealed and masked again on a time grid and by path planning, step by step, against the papers' formulas in plain loops."""
+"""What is revealed and masked again on a time grid and by path planning, step by step, against the
+papers' formulas in plain loops.
+"""
 
 import math
 from collections import defaultdict
@@ -34,7 +36,9 @@ def infilling(n):
 
 
 class Counted:
-    """Events of known probability, in groups: how far each group's number is from what is expected, in standard deviations."""
+    """Events of known probability, in groups: how far each group's number is from what is expected,
+    in standard deviations.
+    """
 
     def __init__(self):
         self.excess, self.variance = defaultdict(float), defaultdict(float)
@@ -68,12 +72,19 @@ def test_times_of_a_grid(name):
 
 
 def reveals(grid, times, revise, sigma, n=1500, eta_share=None):
-    """Counts the events of every step. sigma(alpha_t, alpha_s): of one position. eta_share: of the row's revealed tokens, by the
-    probability that each had when it was revealed.
+    """Counts the events of every step. sigma(alpha_t, alpha_s): of one position. eta_share: of the
+    row's revealed tokens, by the probability that each had when it was revealed.
     """
     net, counted = Tabled(0), Counted()
     given, known = infilling(n)
-    trace = sample(net, Sampler(how_many=grid, revise=revise), schedule=schedule(), given=given, known=known, history=True)
+    trace = sample(
+        net,
+        Sampler(how_many=grid, revise=revise),
+        schedule=schedule(),
+        given=given,
+        known=known,
+        history=True,
+    )
     for row in range(n):
         fixed = known[row].tolist()
         psi: dict[int, float] = {}
@@ -95,7 +106,9 @@ def reveals(grid, times, revise, sigma, n=1500, eta_share=None):
                     s = sigma(alpha_t[at], alpha_s[at]) * shares.get(at, 1.0)
                     counted.add((k, "masked", at), at in again, s)
                     if eta_share:
-                        counted.add(("masked", "sure" if psi[at] > 0.5 else "unsure"), at in again, s)
+                        counted.add(
+                            ("masked", "sure" if psi[at] > 0.5 else "unsure"), at in again, s
+                        )
                     assert at not in revealed
             psi |= {at: math.exp(log_p) for at, (_, log_p) in revealed.items()}
             for at in again:
@@ -105,7 +118,9 @@ def reveals(grid, times, revise, sigma, n=1500, eta_share=None):
 
 
 def test_ancestral_steps():
-    """From t to s a masked position is revealed with probability (alpha_s - alpha_t) / (1 - alpha_t) (2511.19152, Eq. 2)."""
+    """From t to s a masked position is revealed with probability (alpha_s - alpha_t) / (1 -
+    alpha_t) (2511.19152, Eq. 2).
+    """
     for name in ("linear", "cosine"):
         reveals(*GRIDS[name], None, lambda a_t, a_s: 0.0)
 
@@ -122,22 +137,32 @@ def test_remdm_cap_and_rescale():
 
 def test_remdm_loop():
     """Only where time stands still."""
-    reveals(*GRIDS["hold"], ReMDM(eta=0.25, loop=True), lambda a_t, a_s: min(0.25, largest(a_t, a_s)) if a_t == a_s else 0.0)
+    reveals(
+        *GRIDS["hold"],
+        ReMDM(eta=0.25, loop=True),
+        lambda a_t, a_s: min(0.25, largest(a_t, a_s)) if a_t == a_s else 0.0,
+    )
 
 
 def test_remdm_by_confidence():
-    """sigma shared out by exp(-psi), psi the probability that the token had when it was revealed: the unsure ones are masked more."""
+    """sigma shared out by exp(-psi), psi the probability that the token had when it was revealed:
+    the unsure ones are masked more.
+    """
 
     def shares(psi, free):
         total = sum(math.exp(-psi[at]) for at in free)
         return {at: math.exp(-psi[at]) / total for at in free}
 
-    counted = reveals(*GRIDS["linear"], ReMDM("rescale", 1.0, confidence=True), largest, eta_share=shares)
+    counted = reveals(
+        *GRIDS["linear"], ReMDM("rescale", 1.0, confidence=True), largest, eta_share=shares
+    )
     assert min(counted.variance["masked", kind] for kind in ("sure", "unsure")) > 100
 
 
 def test_forward_backward():
-    """After each step ``rounds`` times back from s to t, by masking with probability 1 - alpha_t / alpha_s, and the step again."""
+    """After each step ``rounds`` times back from s to t, by masking with probability 1 - alpha_t /
+    alpha_s, and the step again.
+    """
     rounds, n, counted, net = 2, 1500, Counted(), Tabled(1)
     (grid, times), (given, known) = GRIDS["linear"], infilling(1500)
     sampler = Sampler(how_many=grid, revise=ForwardBackward(rounds))
@@ -153,7 +178,9 @@ def test_forward_backward():
                     assert at not in again
                     continue
                 if shown[at] == VOCAB:
-                    counted.add((step, at), at in revealed, (alpha_s[at] - alpha_t[at]) / (1 - alpha_t[at]))
+                    counted.add(
+                        (step, at), at in revealed, (alpha_s[at] - alpha_t[at]) / (1 - alpha_t[at])
+                    )
                 if turn == rounds:
                     assert not again
                 elif shown[at] != VOCAB or at in revealed:
@@ -164,14 +191,17 @@ def test_forward_backward():
 @pytest.mark.parametrize("planned", [False, True])
 @pytest.mark.parametrize(("eta", "shape"), [(1.0, "uniform"), (3.0, "cosine"), (0.0, "uniform")])
 def test_path_planning(eta, shape, planned):
-    """P2 (2502.03540): all masked tokens are drawn, and the best share of all free positions stays: new tokens by the probability they
-    were drawn with, old ones by that which the denoiser, or a planner who sees the whole, now gives them, to the power eta.
+    """P2 (2502.03540): all masked tokens are drawn, and the best share of all free positions stays:
+    new tokens by the probability they were drawn with, old ones by that which the denoiser, or a
+    planner who sees the whole, now gives them, to the power eta.
     """
     calls, n = 5, 100
     net, planner = Tabled(2), Tabled(3)
     given, known = infilling(n)
     revise = PathPlanning(calls, shape, eta, planner if planned else None)
-    trace = sample(net, Sampler(ByLaw(), All(), revise=revise), given=given, known=known, history=True)
+    trace = sample(
+        net, Sampler(ByLaw(), All(), revise=revise), given=given, known=known, history=True
+    )
     masked_old = 0
     for row in range(n):
         fixed = known[row].tolist()
@@ -185,7 +215,9 @@ def test_path_planning(eta, shape, planned):
             score = {at: math.log(p[at][whole[at]]) for at in revealed}
             score |= {at: eta * math.log(judge[at][whole[at]]) for at in free if at not in revealed}
             x = k / calls
-            share = 1.0 if k >= calls else x if shape == "uniform" else 1 - math.cos(math.pi * x / 2)
+            share = (
+                1.0 if k >= calls else x if shape == "uniform" else 1 - math.cos(math.pi * x / 2)
+            )
             stays = math.ceil(share * len(free) - 1e-9)
             best = sorted(free, key=lambda at: score[at], reverse=True)  # equal ones by position
             assert sorted(again) == sorted(best[stays:]), (row, k)

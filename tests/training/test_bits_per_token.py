@@ -1,4 +1,6 @@
-"""Bits per token in training and validation: of tokens that are decoded, not of given ones nor of padding. And whose draws they are."""
+"""Bits per token in training and validation: of tokens that are decoded, not of given ones nor of
+padding. And whose draws they are.
+"""
 
 import math
 
@@ -16,22 +18,38 @@ LENGTH, VOCAB, ROWS = 6, 3, 8
 KNOWN = torch.rand(ROWS, LENGTH, generator=torch.Generator().manual_seed(1)) < 0.4
 LENGTHS = torch.tensor([6, 3, 4, 6, 5, 2, 6, 4])
 TOKENS = torch.randint(VOCAB, (ROWS, LENGTH), generator=torch.Generator().manual_seed(2))
-CASES = {"plain": (None, None), "given": (KNOWN, None), "padded": (None, LENGTHS), "both": (KNOWN, LENGTHS)}
+CASES = {
+    "plain": (None, None),
+    "given": (KNOWN, None),
+    "padded": (None, LENGTHS),
+    "both": (KNOWN, LENGTHS),
+}
 
 
 def train(denoiser, objective, batches, steps=1):
-    """The values that are logged in so many steps of training, each with a batch, and one validation on the first batch."""
+    """The values that are logged in so many steps of training, each with a batch, and one
+    validation on the first batch.
+    """
     settings = OptimizerSettings(total_steps=10, lr=1e-12)
     module = OrderDiffusion(denoiser, Power(LENGTH, FreeTable(LENGTH)), objective, settings)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     trainer = L.Trainer(max_steps=steps, accelerator="cpu", num_sanity_val_steps=0, **quiet)
-    loaders = [torch.utils.data.DataLoader(some, batch_size=None) for some in (batches, batches[:1])]
+    loaders = [
+        torch.utils.data.DataLoader(some, batch_size=None) for some in (batches, batches[:1])
+    ]
     trainer.fit(module, *loaders)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
 def blind(kind):
-    """Says the same of every position, whatever is revealed: so its NELBO is a sum over decoded tokens, whatever the order."""
+    """Says the same of every position, whatever is revealed: so its NELBO is a sum over decoded
+    tokens, whatever the order.
+    """
     torch.manual_seed(0)
     denoiser = kind(VOCAB, LENGTH, width=8, heads=2, layers=1)
     torch.nn.init.zeros_(denoiser.head.weight)
@@ -67,12 +85,15 @@ class Watched(OrderCausalTransformer):
     """Notes the orders that it is asked about, in training and elsewhere."""
 
     def forward(self, tokens, order, *rest, **named):
-        self.__dict__.setdefault("orders", {True: [], False: []})[self.training].append(order.tolist())
+        self.__dict__.setdefault("orders", {True: [], False: []})[self.training].append(
+            order.tolist()
+        )
         return super().forward(tokens, order, *rest, **named)
 
 
 def test_validation_has_draws_of_its_own():
-    """No orders of a validation are those of a training step; every validation has the same ones."""
+    """No orders of a validation are those of a training step; every validation has the same ones.
+    """
     found = []
     for _ in range(2):
         torch.manual_seed(0)
