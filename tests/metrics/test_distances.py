@@ -58,6 +58,30 @@ def test_alpha_beta_by_loops(real, fresh, kinds):
     assert got.beta_recall == beta_recall(x_table, y_table, kinds)
 
 
+def test_alpha_beta_where_rows_tie():
+    """Whole numbers: many rows lie on the edge of a ball, which is within it, or are as far away as
+    others, which is no farther.
+    """
+    kinds = {"v": "numeric"}
+    x, y = [0, 0, 2, 4, 4, 6, 8, 8], [1, 1, 1, 4, 4, 7, 7, 7]  # means of 4, and from 0 to 8
+    n, levels = len(x), np.linspace(0, 1, 30)
+    nearest_real = [min(abs(x[i] - x[j]) for j in range(n) if j != i) for i in range(n)]
+    nearest = [min(abs(x[i] - b) for b in y) for i in range(n)]
+    closest = [next(b for b in y if abs(x[i] - b) == nearest[i]) for i in range(n)]
+    from_mean = [abs(b - 4) for b in closest]
+    radii = np.quantile([abs(a - 4) for a in x], levels)
+    precision = [np.mean([abs(b - 4) <= r for b in y]) for r in radii]
+    covered = [nearest[i] <= nearest_real[i] for i in range(n)]
+    radii = np.quantile(from_mean, levels)
+    recall = [np.mean([covered[i] and from_mean[i] <= r for i in range(n)]) for r in radii]
+    tables = [pd.DataFrame({"v": [float(value) for value in column]}) for column in (x, y)]
+    got = alpha_beta(*tables, kinds, drop_last=False)
+    want = [1 - sum(abs(levels - curve)) / levels.sum() for curve in (precision, recall)]
+    assert [got.alpha_precision, got.beta_recall] == pytest.approx(want, abs=1e-12)
+    itself = alpha_beta(tables[0], tables[0], kinds, drop_last=False)
+    assert itself.authenticity == 0, "a copy is not farther away than anything"
+
+
 def test_dcr_by_loops(real, fresh, kinds):
     train, holdout, synthetic = real[:60], fresh[:60], independent_columns(real, 40)
     synthetic.loc[0, "group"] = "new"

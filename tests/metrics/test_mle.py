@@ -21,6 +21,14 @@ def test_regression(real, fresh, kinds):
     assert mle(independent_columns(real), fresh, kinds, "y") > 0.9 * spread
 
 
+def test_the_root_of_the_mean_square():
+    """One binary feature: the trees say 10 or 20, which is off by 3 and by 4 in the test rows."""
+    kinds = {"u": "categorical", "y": "numeric"}
+    train = pd.DataFrame({"u": ["p", "q"] * 40, "y": [10.0, 20.0] * 40})
+    test = pd.DataFrame({"u": ["p", "q"], "y": [13.0, 16.0]})
+    assert mle(train, test, kinds, "y") == pytest.approx(((3**2 + 4**2) / 2) ** 0.5, abs=1e-3)
+
+
 def test_auroc_of_a_known_score():
     """One binary feature: the trees can only rank by it."""
     kinds = {"u": "categorical", "c": "categorical"}
