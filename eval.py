@@ -12,10 +12,12 @@ from rich.console import Console
 
 from ordo.training.build import ConfigError, build_data
 from ordo.training.checkpoint import check_data, find, load, read
+from ordo.training.checks import check_metrics, check_settings
 from ordo.training.entry import command, job
-from ordo.training.evaluation import check_report, examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
+from ordo.training.evaluation import examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
 from ordo.training.provenance import provenance
 from ordo.training.run import check_writable, quiet, set_threads
+from ordo.training.settings import Eval
 
 
 @hydra.main(config_path="configs", config_name="eval", version_base="1.3")
@@ -25,14 +27,15 @@ def main(config: DictConfig) -> None:
         quiet()
         if OmegaConf.is_missing(config, "checkpoint"):
             raise ConfigError("no checkpoint given; python eval.py checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER")
-        check_report(config)
+        check_settings(config, Eval)
+        check_metrics(config.get("metrics"), "metrics")
         set_threads(config.threads)
         path = find(config.checkpoint)
         folder = Path(config.output) if config.output else path.parent / f"eval_{config.split}"
         check_writable(folder)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-        if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-            raise ConfigError(f"device={device}: choose auto, cpu, or cuda where there is a GPU")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
         module, trained = load(path)
         if config.data_path is not None:
             key = next((key for key in ("path", "source") if key in trained.data), None)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
+from pydoc import locate
 from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationResolutionError
 
 from ordo.data import SequenceData
 from ordo.randomness import StepRandom
+from ordo.settings import SettingError, Unknown, check_node
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
@@ -25,26 +27,45 @@ def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def accepted(target: str, message: str) -> str:
-    """What ``_target_`` takes, where an error message complains of an argument that it does not take."""
-    name = target.rpartition(".")[2]
-    if "unexpected keyword argument" not in message or name not in message:
-        return ""
-    arguments = ", ".join(inspect.signature(get_object(target)).parameters)
-    return f"; it takes {arguments} (keys come from the experiment too: experiment=custom sets none)"
+def find(target: str) -> Any:
+    """The class or function of a ``_target_``. Raises ImportError."""
+    found = locate(target)
+    if found is None:
+        raise ImportError("there is none of that name")
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A part of a configuration as plain dicts and lists; what refers to ``shape`` before the data are read is ``Unknown``."""
+    if isinstance(value, DictConfig):
+        return None if value._is_none() else {key: plain(known(value, key)) for key in value}
+    if isinstance(value, ListConfig):
+        return None if value._is_none() else [plain(known(value, i)) for i in range(len(value))]
+    return value
+
+
+def known(parent: Any, key: Any) -> Any:
+    """What stands in a configuration, or ``Unknown``."""
+    try:
+        return parent[key]
+    except InterpolationResolutionError as error:
+        if OmegaConf.select(parent._get_root(), "shape") is None and "shape" in str(error):
+            return Unknown()
+        raise
 
 
 def build(node: DictConfig, name: str, **kwargs: Any) -> Any:
-    """Instantiates one part of the configuration; an unknown name or argument becomes one line that says which part."""
+    """Instantiates one part of the configuration. Raises ConfigError, one line that says which part or setting is wrong."""
     try:
-        return instantiate(node, **kwargs)
+        check_node(plain(node) | kwargs, name, find)
+        return instantiate(node, _convert_="all", **kwargs)
+    except SettingError as error:
+        raise ConfigError(str(error)) from None
     except Exception as error:
         cause = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        target = node.get("_target_")
-        message = first_line(cause)
-        raise ConfigError(f"configuration part '{name}' ({target}): {message}{accepted(str(target), message)}") from error
+        raise ConfigError(f"configuration part '{name}' ({node.get('_target_')}): {first_line(cause)}") from error
 
 
 def build_data(config: DictConfig) -> SequenceData:
