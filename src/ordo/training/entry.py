@@ -205,8 +205,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": EXIT_CODES} | options)
 
     def add_argument(self, *names: Any, **options: Any) -> Any:
-        kind = options.get("type")
-        return super().add_argument(*names, **options | ({"type": argument(RANGES[kind])} if kind in RANGES else {}))
+        if options.get("type") in RANGES:
+            options["type"] = argument(RANGES[options["type"]])
+        return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
         hint = ""
