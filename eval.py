@@ -14,10 +14,12 @@ from ordo.errors import ConfigError
 from ordo.parts import shown
 from ordo.training.build import plain
 from ordo.training.checkpoint import check_data, find, read
+from ordo.training.checks import check_metrics, check_settings
 from ordo.training.entry import command, job
-from ordo.training.evaluation import check_report, examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
+from ordo.training.evaluation import examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
 from ordo.training.provenance import provenance
 from ordo.training.run import check_writable, quiet, set_threads
+from ordo.training.settings import Eval
 from ordo.training.stored import load, load_data
 
 
@@ -28,16 +30,17 @@ def main(config: DictConfig) -> None:
         quiet()
         if OmegaConf.is_missing(config, "checkpoint"):
             raise ConfigError("no checkpoint given; python eval.py checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER")
-        check_report(config)
+        check_settings(config, Eval)
+        check_metrics(config.get("metrics"), "metrics")
         set_threads(config.threads)
         path = find(config.checkpoint)
         folder = Path(config.output) if config.output else path.parent / f"eval_{config.split}"
         check_writable(folder)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-        if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-            raise ConfigError(f"device={device}: choose auto, cpu, or cuda where there is a GPU")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
         module, trained = load(path, config.trust)
-        places = {name: value for name, value in plain(config.data, "data").items() if value is not None}
+        places = {name: value for name, value in plain(config.data).items() if value is not None}
         # Here `sequences` is the only limit; but a corpus may be too large to be held whole.
         changes = {"limit_eval": config.sequences if "tokenizer" in trained.get("data", {}) else None}
         data = load_data(trained, path, places, changes, config.trust)

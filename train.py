@@ -26,7 +26,7 @@ from ordo.progress import note
 from ordo.training.entry import command, job
 from ordo.training.evaluation import report_table, result_line
 from ordo.training.names import label, own_folder
-from ordo.training.run import check_writable, comparison, report_both, train
+from ordo.training.run import check_run, check_writable, comparison, report_both, train
 from ordo.training.sweep import check_launcher, job_folder
 
 CONFIG = Path(__file__).resolve().parent / "configs" / "train.yaml"
@@ -43,6 +43,7 @@ def main(config: DictConfig) -> float | None:
     sweep = HydraConfig.get().mode == RunMode.MULTIRUN
     console = Console()
     with job(config.quiet, sweep):
+        check_run(config)
         if config.label == config.name:
             config.label = label(config, HydraConfig.get().overrides.task)
         if sweep:

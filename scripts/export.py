@@ -15,8 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from ordo.errors import ConfigError
 from ordo.pretrained import OrderedModel
+from ordo.training.checks import check_settings
 from ordo.training.entry import command, job
 from ordo.training.run import check_writable, quiet
+from ordo.training.settings import Export
 
 
 @hydra.main(config_path="../configs", config_name="export", version_base="1.3")
@@ -26,6 +28,7 @@ def main(config: DictConfig) -> None:
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
                 raise ConfigError(f"no {key} given; python scripts/export.py checkpoint=RUN_FOLDER out=FOLDER")
+        check_settings(config, Export)
         out = Path(config.out)
         if out.exists():
             raise ConfigError(f"out={out} is there already; name a new folder")

@@ -33,8 +33,10 @@ from ordo.samplers import NOTABLE_SURPRISE, Sampler, Trace, order_surprise, samp
 from ordo.schedules import ContentSchedule
 from ordo.training.build import ConfigError, build
 from ordo.training.checkpoint import find
+from ordo.training.checks import check_settings
 from ordo.training.entry import command, job
 from ordo.training.run import check_writable, quiet, set_threads
+from ordo.training.settings import Sample
 
 TRACES = {".npz": 0, ".html": 8, ".gif": 1}  # suffix: sequences shown, of which every step is kept
 
@@ -169,11 +171,10 @@ def main(config: DictConfig) -> None:
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
                 raise ConfigError(f"no {key} given; python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv")
-        if (config.n is not None and config.n < 1) or config.batch_size < 1:
-            raise ConfigError(f"n={config.n} and batch_size={config.batch_size} must be positive")
+        check_settings(config, Sample)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
-        if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-            raise ConfigError(f"device={device}: choose auto, cpu, or cuda where there is a GPU")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
         out = Path(config.out)
         if out.suffix not in (".csv", ".parquet", ".txt"):
             raise ConfigError(f"out={out}: choose a name in .csv, .parquet (tables) or .txt (text)")

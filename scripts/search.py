@@ -38,7 +38,7 @@ from ordo.training.build import ConfigError
 from ordo.training.entry import Parser, command, job
 from ordo.training.errors import USER_ERRORS, first_line
 from ordo.training.module import TrainingDiverged
-from ordo.training.run import check_report, check_writable, train
+from ordo.training.run import check_run, check_writable, train
 
 try:
     import optuna
@@ -102,7 +102,7 @@ def configuration(overrides: list[str], folder: Path) -> DictConfig:
     config.compare = None
     if config.report is None:
         raise ConfigError("report=null: a search needs the report on the validation split")
-    check_report(config.report)
+    check_run(config)
     if config.report.split != "val":
         raise ConfigError(
             "report.split=test: settings are chosen on validation data; evaluate the chosen ones once with eval.py split=test"

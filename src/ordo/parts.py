@@ -10,12 +10,12 @@ is imported, resolved or called before the whole description is accepted.
 from __future__ import annotations
 
 import importlib
-import inspect
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ordo.errors import ConfigError, UntrustedError, first_line
+from ordo.settings import SettingError, check_node
 
 TARGET = "_target_"
 DEEPEST = 32  # levels of a description; the deepest of ordo's own has 4
@@ -137,8 +137,8 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:79] + "…"
 
 
-def named(target: str, name: str) -> Any:
-    """The class or function of a dotted name. Raises ConfigError."""
+def named(target: str) -> Any:
+    """The class or function of a dotted name. Raises ImportError."""
     parts = target.split(".")
     for i in range(len(parts) - 1, 0, -1):
         module = ".".join(parts[:i])
@@ -147,25 +147,13 @@ def named(target: str, name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
                 continue  # a class within a class, or nothing at all
-            raise ConfigError(f"configuration part '{name}': {target} cannot be imported: {first_line(error)}") from error
-        except Exception as error:
-            raise ConfigError(f"configuration part '{name}': {target} cannot be imported: {first_line(error)}") from error
-        try:
-            for part in parts[i:]:
-                found = getattr(found, part)
-        except AttributeError as error:
-            raise ConfigError(f"configuration part '{name}': there is no {target}: {first_line(error)}") from error
+            raise
+        for part in parts[i:]:
+            if not hasattr(found, part):
+                raise ImportError(f"there is no {part} in {module}")
+            found = getattr(found, part)
         return found
-    raise ConfigError(f"configuration part '{name}': there is no {target}; is its folder in PYTHONPATH?")
-
-
-def accepted(found: Any, message: str) -> str:
-    """What a class takes, where an error message complains of an argument that the class does not take."""
-    own = getattr(found, "__name__", "")
-    if "unexpected keyword argument" not in message or own not in message:
-        return ""
-    arguments = ", ".join(inspect.signature(found).parameters)
-    return f"; it takes {arguments} (keys come from the experiment too: experiment=custom sets none)"
+    raise ImportError("there is none of that name; is its folder in PYTHONPATH?")
 
 
 def make(node: Mapping[str, Any], name: str, **more: Any) -> Any:
@@ -175,31 +163,33 @@ def make(node: Mapping[str, Any], name: str, **more: Any) -> Any:
         node: plain values, without interpolations.
         name: of the part, in messages.
         more: arguments beside those of the description.
-    Raises ConfigError in one line that names the part: no such class, no such argument, or whatever
-    the class has to say of its arguments.
+    Raises ConfigError in one line that names the part or setting: no such class, no such setting,
+    a wrong value, or whatever the class has to say of its arguments.
     """
     if not isinstance(node, Mapping) or not isinstance(node.get(TARGET), str):
         raise ConfigError(f"configuration part '{name}' has no {TARGET}: a part is made of the name of its class")
-    for key in node:
-        if key != TARGET and isinstance(key, str) and re.fullmatch(r"_\w+_", key):
-            raise ConfigError(f"configuration part '{name}': {key} is not known; {TARGET} alone has a meaning")
-    target = node[TARGET]
-    found = named(target, name)
+    try:
+        check_node({**node, **more}, name, named)
+    except SettingError as error:
+        raise ConfigError(str(error)) from None
+    return _make(node, name, more)
+
+
+def _make(node: Mapping[str, Any], name: str, more: Mapping[str, Any]) -> Any:
     arguments = {key: _made(value, f"{name}.{key}") for key, value in node.items() if key != TARGET}
     try:
-        return found(**arguments | more)
+        return named(node[TARGET])(**arguments, **more)
     except Exception as error:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        message = first_line(cause)
-        raise ConfigError(f"configuration part '{name}' ({target}): {message}{accepted(found, message)}") from error
+        raise ConfigError(f"configuration part '{name}' ({node[TARGET]}): {first_line(cause)}") from error
 
 
 def _made(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
         if TARGET in value:
-            return make(value, name)
+            return _make(value, name, {})
         return {key: _made(item, f"{name}.{key}") for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_made(item, f"{name}[{i}]") for i, item in enumerate(value)]

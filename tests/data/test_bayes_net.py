@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ordo.data import BayesNet, DataError
+from ordo.settings import SettingError
 
 torch.set_num_threads(1)
 SMALL = [BayesNet(5, 3, 2), BayesNet(6, 2, 5, design_seed=3), BayesNet(4, 3, 3, concentration=5.0, design_seed=1), BayesNet(2, 4, 1)]
@@ -138,17 +139,17 @@ def test_tokens_out_of_range_are_impossible():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"n_nodes": 1}, "need n_nodes >= 2"),
-        ({"n_values": 1}, "n_values >= 2"),
-        ({"max_parents": 0}, "max_parents must be at least 1"),
-        ({"concentration": 0.0}, "concentration must be positive"),
-        ({"concentration": math.inf}, "concentration must be positive and finite"),
+        ({"n_nodes": 1}, "n_nodes=1: must be a whole number from 2"),
+        ({"n_values": 1}, "n_values=1: must be a whole number from 2"),
+        ({"max_parents": 0}, "max_parents=0: must be a whole number from 1"),
+        ({"concentration": 0.0}, "concentration=0.0: must be a number above 0"),
+        ({"concentration": math.inf}, "concentration=inf: must be a number above 0"),
         ({"n_nodes": 14}, r"3 \*\* 14; take n_nodes <= 13"),
         ({"n_nodes": 22, "n_values": 2}, "take n_nodes <= 21"),
     ],
 )
 def test_bad_arguments(fields, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, SettingError), match=message):
         BayesNet(**fields)
 
 

@@ -198,7 +198,6 @@ def test_errors(corpus, tmp_path):
         ({"source": str(tmp_path / "broken.jsonl")}, "broken.jsonl"),
         ({"tokenizer": str(tmp_path / "none")}, "no tokenizer"),
         ({"source": "somebody/nothing"}, "no data set 'somebody/nothing'"),
-        ({"limit_eval": 0}, "at least 1"),
     ):
         with pytest.raises(DataError, match=told.replace("[", r"\[")) as caught:
             make(**changes).setup()

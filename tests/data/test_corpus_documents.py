@@ -11,6 +11,7 @@ from tiny_tokenizer import tiny_tokenizer
 from ordo.data import Batch, CorpusData, DataError
 from ordo.data.sequences import Cutter, DocumentRows, PackedRows, rows_of
 from ordo.data.token_cache import open_or_build
+from ordo.settings import SettingError
 
 DOCUMENTS = [f"{i} fox " + "x" * (i % 23 + 1) for i in range(100)] + ["", "  "]
 LENGTH = 16
@@ -97,8 +98,8 @@ def test_checkpoints_say_what_a_sequence_is(corpus):
 
 def test_bad_choices(corpus):
     make, _ = corpus
-    for changes in ({"layout": "sentences"}, {"longer": "split"}):
-        with pytest.raises(DataError, match="choose layout packed or documents, and longer cut or drop"):
+    for changes, told in (({"layout": "sentences"}, "must be packed or documents"), ({"longer": "split"}, "must be cut or drop")):
+        with pytest.raises(SettingError, match=told):
             make(**changes)
     with pytest.raises(DataError, match="none of 61 documents fits, fewer than one sequence of length=2"):
         make(longer="drop", length=2)

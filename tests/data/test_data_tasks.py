@@ -18,6 +18,7 @@ from ordo.data import (
     TaskData,
     TwoOrders,
 )
+from ordo.settings import SettingError
 
 torch.set_num_threads(1)
 SMALL = [
@@ -92,9 +93,9 @@ def test_two_orders_by_the_definition(observation, says):
             some = [value[f"{bits} {i}"] for i in law.parents[value["flag"], j].tolist()]
             assert value[f"{seen} {j}"] == says(some)
     assert 200 < tokens[:, 0].sum() < 300
-    with pytest.raises(DataError, match="n_half"):
+    with pytest.raises(SettingError, match="n_half"):
         TwoOrders(2)
-    with pytest.raises(DataError, match="nae or parity"):
+    with pytest.raises(SettingError, match="nae or parity"):
         TwoOrders(4, observation="xor")
 
 
@@ -154,7 +155,7 @@ def test_other_precedences_and_decoding():
     ],
 )
 def test_bad_arguments_of_laws(make):
-    with pytest.raises(DataError, match=r"must be|need"):
+    with pytest.raises((DataError, SettingError), match=r"must|need"):
         make()
 
 

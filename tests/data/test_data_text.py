@@ -19,6 +19,7 @@ from ordo.data import (
     normalise,
 )
 from ordo.data.text import RandomCrops, chunks, embedded_text
+from ordo.settings import SettingError
 
 torch.set_num_threads(1)
 TEXT8_HEAD = Path(__file__).resolve().parents[3] / "shared" / "data" / "text8" / "text8.head"
@@ -123,19 +124,19 @@ def test_slice_of_text8():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": "txt"}, "unknown source 'txt'; choices: embedded, text8, file"),
-        ({"crops": "blocks"}, "unknown crops 'blocks'; choices: random, chunks"),
+        ({"source": "txt"}, "source=txt: must be embedded, text8 or file"),
+        ({"crops": "blocks"}, "crops=blocks: must be random or chunks"),
         ({"split": (0.9, 0.2, 0.1)}, "sum to 1"),
-        ({"split": (1.0, 0.0, 0.0)}, "positive"),
+        ({"split": (1.0, 0.0, 0.0)}, "every item a number above 0"),
         ({"length": 0}, "length"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 0}, "batch_size=0: must be a whole number from 1"),
         ({"source": "file"}, "needs a path"),
         ({"path": "x"}, "takes no path"),
         ({"alphabet": "abc"}, "fixed alphabet"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, SettingError), match=message):
         TextData(**arguments)
 
 

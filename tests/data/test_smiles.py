@@ -10,6 +10,7 @@ import torch
 from ordo.data import ChecksumError, DataError, MissingDataError, SmilesData, tokenise
 from ordo.data.decoding import Decoding
 from ordo.data.smiles import END, QM9_MD5, SmilesVocabulary, read_smiles
+from ordo.settings import SettingError
 
 QM9 = Path(__file__).resolve().parents[3] / "shared" / "data" / "molecules" / "qm9_smiles.csv"
 MOLECULES = ["C" * a + "O" * b + "N" * c for a in range(1, 6) for b in range(4) for c in range(5)]  # 100 of 1 to 12 tokens
@@ -118,15 +119,15 @@ def test_what_a_checkpoint_keeps(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"split": (0.9, 0.1)}, "three positive shares"),
+        ({"split": (0.9, 0.1)}, "must be a list of 3"),
         ({"split": (0.9, 0.2, 0.1)}, "sum to 1"),
-        ({"length": 0}, "length must be at least 1"),
-        ({"limit_eval": 0}, "limit_eval must be at least 1"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"length": 0}, "length=0: must be a whole number from 1"),
+        ({"limit_eval": 0}, "limit_eval=0: must be a whole number from 1"),
+        ({"batch_size": 0}, "batch_size=0: must be a whole number from 1"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, SettingError), match=message):
         SmilesData("m.csv", **arguments)
 
 

@@ -10,6 +10,7 @@ import torch
 
 from ordo.data import Batch, DataError, StarGraph, TaskData
 from ordo.metrics import edges_kept
+from ordo.settings import SettingError
 
 EASY, MEDIUM, HARD = StarGraph(), StarGraph(3, 6, 3, 2, 20), StarGraph(5, 12, 6, 5, 56)
 torch.set_num_threads(1)
@@ -106,7 +107,7 @@ def test_labels_and_best_order():
     texts = law.decode(torch.tensor([[*row, 0, mask, none], [*row, 0, none, 2], [mask] * 13]))
     assert texts == ["0>1 1>3 0>2 | 0 2 | 0 _", "0>1 1>3 0>2 | 0 2 | 0 . 2", "_>_ _>_ _>_ _>_ | _ _ | _ _ _"]
     for bad in ((1, 3, 3, 2, 9), (3, 5, 6, 2, 20), (3, 5, 5, 5, 20), (3, 5, 5, 0, 20), (3, 5, 5, 4, 12)):
-        with pytest.raises(DataError, match=r"must be|need"):
+        with pytest.raises((DataError, SettingError), match=r"must be|need"):
             StarGraph(*bad)
 
 

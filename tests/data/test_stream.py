@@ -213,7 +213,6 @@ def test_bad_settings(stream, tmp_path):
     for changes, told in (
         ({"limit_eval": None}, "limit_eval=None"),
         ({"num_workers": 2}, "num_workers=2"),
-        ({"shuffle_buffer": 0}, "shuffle_buffer=0"),
         ({"splits": SPLITS | {"train": "train[:98%]"}}, r"only whole splits and parts in documents are known: set data\.splits="),
         ({"splits": SPLITS | {"test": "dev"}}, "Bad split: dev"),
         ({"splits": SPLITS | {"train": "train[1000:]"}}, "no document there"),

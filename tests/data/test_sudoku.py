@@ -6,6 +6,7 @@ from torch.nn.functional import one_hot
 
 from ordo.data import DataError, MissingDataError, SudokuData
 from ordo.data.sudoku import eliminate, random_clues, random_grids, solved, transformed
+from ordo.settings import SettingError
 
 
 def rules_hold(grids, box):
@@ -132,5 +133,5 @@ def test_files(tmp_path):
     with pytest.raises(MissingDataError, match="another file"):
         tiny(path=str(tmp_path / "none.csv"))
     for changes in ({"box": 4}, {"clues": (8, 4)}, {"clues": (4, 16)}, {"bank": 0}):
-        with pytest.raises(DataError):
+        with pytest.raises((DataError, SettingError)):
             tiny(**changes)

@@ -14,6 +14,7 @@ from news import CHANNELS, DAYS, NEWS_NUMBERS, news_file
 from ordo.data import TABLE_SETS, ChecksumError, DataError, MissingDataError, TableData
 from ordo.data.frames import typed
 from ordo.data.table import split_rows
+from ordo.settings import SettingError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -198,7 +199,7 @@ BAD = {
     "identifier": ("a,b\n" + "\n".join(f"id{i},1" for i in range(1500)), {}, r"'a' has 1500 different values.*'\+data.types={a: drop}'"),
     "no value, told to be numeric": ("a,b\n" + "1,?\n" * 20, {"types": {"b": "numeric"}}, r"'b' has no value at all"),
     "type of no column": ("a\n" + "\n".join(NUMBERS), {"types": {"z": "drop"}}, "'z', which is no column"),
-    "unknown type": ("a\n" + "\n".join(NUMBERS), {"types": {"a": "number"}}, "choose numeric, categorical, drop"),
+    "unknown type": ("a\n" + "\n".join(NUMBERS), {"types": {"a": "number"}}, "numeric, categorical or drop"),
     "not numeric": ("a\nx\ny\n", {"types": {"a": "numeric"}}, "to be numeric, but holds 'x'"),
     "all dropped": ("a\n1\n", {"types": {"a": "drop"}}, "every column is dropped"),
     "no such target": ("a\n" + "\n".join(NUMBERS), {"target": "z"}, "data.target='z' is no column"),
@@ -211,7 +212,7 @@ def test_bad_tables(case, tmp_path):
     content, arguments, message = BAD[case]
     path = tmp_path / "t.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((DataError, SettingError), match=message):
         TableData(path=str(path), **arguments).setup()
 
 
@@ -221,10 +222,10 @@ def test_bad_arguments(tmp_path):
         ({"name": "iris"}, "unknown table 'iris'; choices: adult"),
         ({"path": "x", "frame": pd.DataFrame()}, "either a frame"),
         ({"name": "adult", "types": {"age": "drop"}}, "own types"),
-        ({"path": "x", "test_share": 1.0}, "between 0 and 1"),
+        ({"path": "x", "test_share": 1.0}, "test_share=1.0: must be a number above 0, and below 1"),
         ({"path": "x", "limit_eval": 0}, "limit_eval"),
     ]:
-        with pytest.raises(DataError, match=message):
+        with pytest.raises((DataError, SettingError), match=message):
             TableData(**arguments)
     with pytest.raises(MissingDataError, match=r"no such file: .*gone\.csv .*data\.path"):
         TableData(path=str(tmp_path / "gone.csv")).setup()

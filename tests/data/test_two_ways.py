@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 import torch
 
-from ordo.data import DataError, TwoWays
+from ordo.data import TwoWays
+from ordo.settings import SettingError
 
 
 def test_paths_by_walking_the_maps():
@@ -41,5 +42,5 @@ def test_one_path_for_everything_else_by_enumeration():
 
 @pytest.mark.parametrize(("settings", "name"), [({"n_states": 1}, "n_states"), ({"steps": 1}, "steps")])
 def test_bad_settings(settings, name):
-    with pytest.raises(DataError, match=name):
+    with pytest.raises(SettingError, match=name):
         TwoWays(**settings)

@@ -156,7 +156,9 @@ def test_samples_follow_the_model(kind):
 
 
 def test_bad_sizes():
-    for sizes in (None, [], [2, 0]):
+    with pytest.raises(ValueError, match="must be a list, every item a whole number from 1"):
+        TableTransformer([2, 0])
+    for sizes in (None, []):
         with pytest.raises(ValueError, match="use it with data=table"):
             TableTransformer(sizes)
     with pytest.raises(ValueError, match="from 0 to the vocabulary's size"):

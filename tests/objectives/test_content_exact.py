@@ -267,7 +267,7 @@ def test_normsig_is_what_the_paper_says():
     assert (LogBound(1.5)(raw).abs() <= 1.5).all()
     with pytest.raises(ValueError, match="c2 < c1"):
         NormSig(0.5, 0.6)
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match=r"bound=0\.0: must be a number above 0"):
         LogBound(0.0)
 
 

@@ -278,9 +278,9 @@ def test_learned_baseline_finds_what_does_not_depend_on_the_draw():
 def test_wrong_choices_say_what_to_do():
     denoiser, schedule = random_denoiser(), power()
     for options, match in (
-        ({"baseline": "mean"}, "choose rloo, ema, learned"),
-        ({"antithetic": "swap"}, "choose none, mirror, disarm"),
-        ({"control": "rebar"}, "choose none, relax"),
+        ({"baseline": "mean"}, "must be rloo, ema or learned"),
+        ({"antithetic": "swap"}, "must be none, mirror or disarm"),
+        ({"control": "rebar"}, "must be none or relax"),
         ({"decay": 1.0}, "decay"),
         ({"control": "relax"}, "score.length"),
         ({"baseline": "learned", "unigram": True, "length": 3}, "vocab_size"),

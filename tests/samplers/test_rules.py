@@ -351,7 +351,7 @@ def test_bad_settings():
         (lambda: ByScore("margin", score_on="drawn"), "score=confidence"),
         (lambda: ByOrder("sideways"), "bisection"),
         (lambda: InSteps(0), "calls"),
-        (lambda: InSteps(3, [1, 2]), "leave calls out"),
+        (lambda: InSteps(3, [1, 2]), "number of calls, or else"),
         (lambda: OnGrid(4, "square"), "linear, cosine"),
         (lambda: OnGrid(4, hold=(1.5, 0.5)), "hold"),
         (lambda: ReMDM("lid"), "cap or rescale"),

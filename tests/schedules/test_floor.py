@@ -69,7 +69,7 @@ def test_padding_is_no_position():
 
 @pytest.mark.parametrize("floor", [-0.1, 1.0, 2.0])
 def test_bad_floors(floor):
-    with pytest.raises(ValueError, match=r"floor must lie in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"floor=.* must be a number from 0 to below 1"):
         Power(LENGTH, FreeTable(LENGTH), floor=floor)
-    with pytest.raises(ValueError, match=r"floor must lie in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"floor=.* must be a number from 0 to below 1"):
         OrderPosterior(LENGTH, Additive(), Additive(), floor=floor)

@@ -69,10 +69,10 @@ CASES = {
         lambda p: [*FILE, f"data.path={write(p / 't', LETTERS + '€' + LETTERS)}", "data.alphabet='abcdefghijklmnopqrstuvwxyz '"],
         ["'€'", "alphabet"],
     ),
-    "unknown argument": (lambda p: [*NAE, "+objective.foo=1"], ["'objective'", "'foo'", "it takes length, draws, baseline"]),
-    "unknown nested argument": (lambda p: [*NAE, "+data.task.foo=1"], ["'data.task'", "NotAllEqual", "'foo'"]),
-    "bad value": (lambda p: [*NAE, "objective.baseline=none_such"], ["none_such", "choose rloo or ema"]),
-    "unknown class": (lambda p: [*NAE, "schedule._target_=ordo.schedules.Unknown"], ["'schedule'", "Unknown"]),
+    "unknown argument": (lambda p: [*NAE, "+objective.foo=1"], ["objective.foo=1: there is no", "Dense takes length, draws, baseline"]),
+    "unknown nested argument": (lambda p: [*NAE, "+data.task.foo=1"], ["data.task.foo=1: there is no", "NotAllEqual takes n_latents"]),
+    "bad value": (lambda p: [*NAE, "objective.baseline=none_such"], ["objective.baseline=none_such: must be rloo or ema"]),
+    "unknown class": (lambda p: [*NAE, "schedule._target_=ordo.schedules.Unknown"], ["schedule._target_=ordo.schedules.Unknown", "none"]),
     "mismatch": (lambda p: [*NAE, "denoiser=bidirectional"], ["objective dense needs an order-causal denoiser", "time or order"]),
     "mismatch of law": (lambda p: [*NAE, "schedule=kumaraswamy", "objective=order"], ["closed form", "time or dense"]),
     "bonus without a law": (
@@ -86,19 +86,19 @@ CASES = {
         ["use schedule=per_context, or trainer=ddp"],
     ),
     "one draw": (lambda p: [*NAE, "objective.baseline=rloo"], ["draws >= 2"]),
-    "no steps": (lambda p: [*NAE, "steps=0"], ["total_steps must be positive"]),
-    "no checkpoints": (lambda p: [*NAE, "checkpoint_every=0"], ["checkpoint_every must be positive"]),
+    "no steps": (lambda p: [*NAE, "steps=0"], ["steps=0: must be a whole number from 1"]),
+    "no checkpoints": (lambda p: [*NAE, "checkpoint_every=0"], ["checkpoint_every=0: must be a whole number from 1"]),
     "no threads": (lambda p: [*NAE, "threads=0"], ["threads=0", "null"]),
     "report split": (
         lambda p: [*NAE, "report={split: train, sequences: 1, draws: 1, importance_draws: 1, exact_sequences: 1, batch_size: 1, seed: 0}"],
-        ["split='train'", "val or test"],
+        ["report.split=train: must be val or test"],
     ),
     "report draws": (
         lambda p: [*NAE, "report={split: val, sequences: 1, draws: 0, importance_draws: 1, exact_sequences: 1, batch_size: 1, seed: 0}"],
-        ["draws=0", "positive"],
+        ["report.draws=0: must be a whole number from 1"],
     ),
-    "trainer argument": (lambda p: [*NAE, "+trainer.foo=1"], ["'trainer'", "'foo'"]),
-    "no such device": (lambda p: [*NAE, "trainer.accelerator=abacus"], ["'trainer'", "abacus"]),
+    "trainer argument": (lambda p: [*NAE, "+trainer.foo=1"], ["trainer.foo=1: there is no such setting"]),
+    "no such device": (lambda p: [*NAE, "trainer.accelerator=abacus"], ["trainer.accelerator=abacus: must be auto, cpu"]),
     "width": (lambda p: [*NAE, "denoiser.width=15"], ["width 15", "heads"]),
     "resume from nothing": (lambda p: [*NAE, f"resume={p}/gone"], ["no checkpoint at", "gone", "folder of a run"]),
     "resume from random bytes": (lambda p: [*NAE, f"resume={write(p / 'x.ckpt', random.Random(1).randbytes(999))}"], ["x.ckpt", "damaged"]),
@@ -186,9 +186,9 @@ def test_eval(script, trained, tmp_path):
     run_folder = trained / "run"
     one_error(script("eval.py"), "no checkpoint given", "checkpoint=")
     one_error(script("eval.py", "checkpoint=/no/such/run"), "no checkpoint at /no/such/run")
-    one_error(script("eval.py", f"checkpoint={run_folder}", "split=train"), "split='train'", "val or test")
-    one_error(script("eval.py", f"checkpoint={run_folder}", "draws=0"), "draws=0", "positive")
-    one_error(script("eval.py", f"checkpoint={run_folder}", "device=abacus"), "device=abacus", "choose")
+    one_error(script("eval.py", f"checkpoint={run_folder}", "split=train"), "split=train: must be val or test")
+    one_error(script("eval.py", f"checkpoint={run_folder}", "draws=0"), "draws=0: must be a whole number from 1")
+    one_error(script("eval.py", f"checkpoint={run_folder}", "device=abacus"), "device=abacus: must be auto, cpu or cuda")
     one_error(script("eval.py", f"checkpoint={run_folder}", f"output={write(tmp_path / 'FILE', '')}/x"), "output folder", "FILE")
     one_error(script("eval.py", f"checkpoint={run_folder}", f"data.path={tmp_path / 'gone'}"), "no such file")
     swapped = write(tmp_path / "swapped", LETTERS.replace("q", "ä"))

@@ -91,7 +91,7 @@ def test_the_rate_of_a_base():
     for schedule in (with_base(None), Power(4, FreeTable(4)), with_base(FreeTable(4).requires_grad_(False))):
         with pytest.raises(ValueError, match=r"optimizer\.base_lr is the rate of schedule\.base"):
             OrderDiffusion(denoiser, schedule, ContentDense(4), OptimizerSettings(total_steps=10, base_lr=0.5))
-    with pytest.raises(ValueError, match=r"optimizer\.base_lr must be positive"):
+    with pytest.raises(ValueError, match=r"base_lr=0\.0: must be a number above 0, or null"):
         OptimizerSettings(total_steps=10, base_lr=0.0)
 
 

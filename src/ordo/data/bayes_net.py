@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ordo.data.law import Law, require
 from ordo.data.loader import data_generator
+from ordo.settings import Few, Positive, Seed, Several, checked
 
 LARGEST_JOINT = 2**21  # sequences that the exact entropy enumerates at most: a second or two
 CHUNK = 2**16  # of them held at a time
@@ -28,6 +29,7 @@ class _Design(NamedTuple):
     columns: Tensor
 
 
+@checked
 @dataclass(frozen=True)
 class BayesNet(Law):
     """``n_nodes`` columns of ``n_values`` values: a random directed acyclic graph, a random table for each node, columns shuffled.
@@ -41,21 +43,19 @@ class BayesNet(Law):
     conditionals all orders are worth the same, so what an order gains is what a denoiser of finite size and training finds easier.
 
     Raises:
-        DataError: a field out of range, or ``n_values ** n_nodes`` above 2**21, where the exact entropy is out of reach.
+        SettingError: a field of another type, or out of range.
+        DataError: ``n_values ** n_nodes`` above 2**21, where the exact entropy is out of reach.
 
     Source: the factorisation is Pearl, Probabilistic Reasoning in Intelligent Systems (1988), chapter 3; the random graph is ours.
     """
 
-    n_nodes: int = 12
-    n_values: int = 3
-    max_parents: int = 3
-    concentration: float = 0.5
-    design_seed: int = 0
+    n_nodes: Several = 12
+    n_values: Several = 3
+    max_parents: Few = 3
+    concentration: Positive = 0.5
+    design_seed: Seed = 0
 
     def __post_init__(self) -> None:
-        require(self.n_nodes >= 2 and self.n_values >= 2, f"need n_nodes >= 2 and n_values >= 2, got {self.n_nodes} and {self.n_values}")
-        require(self.max_parents >= 1, f"max_parents must be at least 1, got {self.max_parents}")
-        require(0 < self.concentration < math.inf, f"concentration must be positive and finite, got {self.concentration}")
         most = math.floor(math.log2(LARGEST_JOINT) / math.log2(self.n_values))
         require(
             self.n_nodes <= most,

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,15 +17,17 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from ordo.data.errors import DataError
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import Rows, SequenceData
-from ordo.data.sequences import Cutter, DocumentRows, PackedRows, check_layout, rows_of
+from ordo.data.sequences import Cutter, DocumentRows, PackedRows, rows_of
 from ordo.data.source import batches, load_split
 from ordo.data.stream import Shard, StreamRows, Streams, stream_loader, stream_sampler
 from ordo.data.token_cache import FORMAT, TokenCache, open_or_build
 from ordo.data.tokenizer import Encoder, decode, fingerprint, load_tokenizer, token_id
+from ordo.settings import Seed, Size, Some, Text, checked
 
 SPLITS = ("train", "validation", "test")
 
 
+@checked
 class CorpusData(SequenceData):
     """Documents joined and cut into sequences of equal length, or one document a sequence.
 
@@ -65,7 +67,8 @@ class CorpusData(SequenceData):
         batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``. Of a stream at most one worker.
 
     Raises:
-        DataError: an argument out of range; a damaged file; a data set without the column or split; a tokenizer without the token that
+        SettingError: an argument of another type, or out of range.
+        DataError: arguments that do not agree; a damaged file; a data set without the column or split; a tokenizer without the token that
             begin or end name; fewer tokens than one sequence. MissingDataError: what cannot be found or fetched.
     """
 
@@ -75,37 +78,34 @@ class CorpusData(SequenceData):
 
     def __init__(
         self,
-        source: str,
-        tokenizer: str,
-        config: str | None = None,
-        revision: str | None = None,
-        column: str = "text",
-        length: int = 1024,
-        layout: str = "packed",
-        longer: str = "cut",
+        source: Text,
+        tokenizer: Text,
+        config: Text | None = None,
+        revision: Text | None = None,
+        column: Text = "text",
+        length: Size = 1024,
+        layout: Literal["packed", "documents"] = "packed",
+        longer: Literal["cut", "drop"] = "cut",
         streaming: bool = False,
-        shuffle_buffer: int = 10_000,
-        splits: Mapping[str, str] | None = None,
-        begin: str | None = None,
-        end: str | None = "eos",
-        limit_eval: int | None = 2048,
-        cache_dir: str = "data/tokens",
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        seed: int = 0,
-        num_workers: int = 0,
+        shuffle_buffer: Size = 10_000,
+        splits: Mapping[Literal["train", "validation", "test"], Text] | None = None,
+        begin: Text | None = None,
+        end: Text | None = "eos",
+        limit_eval: Size | None = 2048,
+        cache_dir: Text = "data/tokens",
+        batch_size: Size = 64,
+        eval_batch_size: Size | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        splits = dict(splits or {name: name for name in SPLITS})
+        splits = {str(name): split for name, split in (splits or {name: name for name in SPLITS}).items()}
         if set(splits) != set(SPLITS):
             raise DataError(f"splits must name {', '.join(SPLITS)}, got {', '.join(splits)}")
-        if length < 1 or (limit_eval is not None and limit_eval < 1):
-            raise DataError(f"length and limit_eval must be at least 1, got length={length}, limit_eval={limit_eval}")
-        check_layout(layout, longer)
-        if streaming and (limit_eval is None or num_workers > 1 or shuffle_buffer < 1):
+        if streaming and (limit_eval is None or num_workers > 1):
             raise DataError(
-                "streaming needs limit_eval (of eval.py sequences) as a number, at most num_workers=1, and shuffle_buffer at least 1, got "
-                f"limit_eval={limit_eval}, num_workers={num_workers}, shuffle_buffer={shuffle_buffer}; streaming=false has no such limits"
+                "streaming needs limit_eval (of eval.py sequences) as a number, and at most num_workers=1, got "
+                f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such limits"
             )
         self.source, self.tokenizer_name, self.config, self.revision, self.column = source, tokenizer, config, revision, column
         self.length, self.splits, self.begin, self.end, self.limit_eval = length, splits, begin, end, limit_eval

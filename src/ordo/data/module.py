@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from ordo.data.errors import DataError
 from ordo.data.loader import StepSampler
+from ordo.settings import Seed, Size, Some, checked
 
 
 class Batch(NamedTuple):
@@ -83,6 +83,7 @@ def _as_is(batch: Any) -> Any:
     return batch  # datasets here answer a whole batch at once: nothing is left to collate
 
 
+@checked
 class SequenceData(L.LightningDataModule, ABC):
     """Base of the data modules. Batches are ``Batch``, or just its tokens: (batch, length) int64 in 0..vocab_size-1.
 
@@ -109,7 +110,7 @@ class SequenceData(L.LightningDataModule, ABC):
         num_workers: processes that prepare batches; 0 does it in the training process and is fast enough here.
 
     Raises:
-        DataError: an argument out of range.
+        SettingError: an argument of another type, or out of range.
     """
 
     vocab_size: int
@@ -126,15 +127,9 @@ class SequenceData(L.LightningDataModule, ABC):
     val_set: Rows
     test_set: Rows
 
-    def __init__(self, batch_size: int, eval_batch_size: int | None, seed: int, num_workers: int) -> None:
+    def __init__(self, batch_size: Size, eval_batch_size: Size | None, seed: Seed, num_workers: Some) -> None:
         super().__init__()
-        eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
-        for name, value, least in [
-            ("batch_size", batch_size, 1), ("eval_batch_size", eval_batch_size, 1), ("num_workers", num_workers, 0),
-        ]:  # fmt: skip
-            if value < least:
-                raise DataError(f"{name} must be at least {least}, got {value}")
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.batch_size, self.eval_batch_size = batch_size, batch_size if eval_batch_size is None else eval_batch_size
         self.seed, self.num_workers = seed, num_workers
 
     @abstractmethod

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from ordo.data.law import Law, require, uniform_log_prob
+from ordo.settings import Several, Share, Size, between, checked
 
 
 def _binary_entropy(p: float) -> float:
     return -sum(q * math.log(q) for q in (p, 1 - p) if q > 0)
 
 
+@checked
 @dataclass(frozen=True)
 class MarkovChain(Law):
     """A chain with a uniform start whose state changes with probability ``flip``, to each other state equally.
@@ -24,13 +27,9 @@ class MarkovChain(Law):
     (a position is independent of all beyond its nearest decoded neighbours) and random orders are not.
     """
 
-    n_steps: int = 64
-    n_states: int = 2
-    flip: float = 0.1
-
-    def __post_init__(self) -> None:
-        require(self.n_steps >= 1 and self.n_states >= 2, f"need n_steps >= 1 and n_states >= 2, got {self}")
-        require(0 <= self.flip <= 1, f"flip must be in [0, 1], got {self.flip}")
+    n_steps: Size = 64
+    n_states: Several = 2
+    flip: Share = 0.1
 
     @property
     def length(self) -> int:
@@ -58,6 +57,7 @@ class MarkovChain(Law):
         return p.log()[changed].sum(1) - math.log(self.n_states)
 
 
+@checked
 @dataclass(frozen=True)
 class BinaryTree(Law):
     """A complete binary tree of bits in level order: a fair root, and each child differs from its parent with ``flip``.
@@ -66,12 +66,8 @@ class BinaryTree(Law):
     orders are equally good; decoding level by level is exact with one call a level.
     """
 
-    depth: int = 4
-    flip: float = 0.1
-
-    def __post_init__(self) -> None:
-        require(self.depth >= 1, f"depth must be at least 1, got {self.depth}")
-        require(0 <= self.flip <= 1, f"flip must be in [0, 1], got {self.flip}")
+    depth: Annotated[int, between(1, 20)] = 4
+    flip: Share = 0.1
 
     @property
     def length(self) -> int:
@@ -106,14 +102,12 @@ class BinaryTree(Law):
         return p.log()[changed].sum(1) - math.log(2)
 
 
+@checked
 @dataclass(frozen=True)
 class EvenParity(Law):
     """Bits, uniform among the sequences with an even number of ones. Exchangeable: a learned order must stay uniform."""
 
-    n_bits: int = 16
-
-    def __post_init__(self) -> None:
-        require(self.n_bits >= 1, f"n_bits must be at least 1, got {self.n_bits}")
+    n_bits: Size = 16
 
     @property
     def length(self) -> int:
@@ -135,18 +129,16 @@ class EvenParity(Law):
         return uniform_log_prob(tokens.sum(1) % 2 == 0, -self.entropy)
 
 
+@checked
 @dataclass(frozen=True)
 class IndependentTokens(Law):
     """Tokens drawn independently from ``probs`` (V,). Exchangeable: a learned order must stay uniform."""
 
-    n_tokens: int
-    probs: tuple[float, ...]
+    n_tokens: Size
+    probs: tuple[Share, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "probs", tuple(float(p) for p in self.probs))  # a list, as YAML gives it, cannot be hashed
-        require(self.n_tokens >= 1, f"n_tokens must be at least 1, got {self.n_tokens}")
-        good = len(self.probs) >= 1 and min(self.probs) >= 0 and math.isclose(sum(self.probs), 1, abs_tol=1e-9)
-        require(good, f"probs must be at least 0 and sum to 1, got {list(self.probs)}")
+        require(math.isclose(sum(self.probs), 1, abs_tol=1e-9), f"probs must sum to 1, got {list(self.probs)}")
 
     @property
     def length(self) -> int:

@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ordo.data.errors import DataError
 from ordo.data.module import Batch
 from ordo.data.token_cache import TokenCache, check_ids, smallest
 
-LAYOUTS, LONGER = ("packed", "documents"), ("cut", "drop")
 CHUNK = 1 << 20  # documents looked at at once
 
 
@@ -114,9 +112,3 @@ class Cutter:
         keep = (sizes > 0) & (sizes <= self.length) if self.longer == "drop" else sizes > 0
         starts, sizes = (np.cumsum(sizes) - sizes)[keep], np.minimum(sizes[keep], self.length)
         return padded(ids, starts, sizes, self.length), sizes
-
-
-def check_layout(layout: Any, longer: Any) -> None:
-    """Raises DataError for a choice that does not exist."""
-    if layout not in LAYOUTS or longer not in LONGER:
-        raise DataError(f"layout={layout}, longer={longer}: choose layout {' or '.join(LAYOUTS)}, and longer {' or '.join(LONGER)}")

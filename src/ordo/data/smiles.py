@@ -19,6 +19,7 @@ from ordo.data.errors import DataError, MissingDataError
 from ordo.data.law import require
 from ordo.data.loader import StepBatchSampler, data_generator
 from ordo.data.module import Rows, SequenceData
+from ordo.settings import PositiveShare, Seed, Size, Some, Text, checked
 
 QM9_URL = "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/qm9.csv"
 QM9_MD5 = "601171d75436ec413ad916f4f5b37eba"  # of the file that numbers were measured on: 133,595 SMILES, canonical, no stereo marks
@@ -109,6 +110,7 @@ def read_smiles(file: Path, column: str) -> list[str]:
     return molecules
 
 
+@checked
 class SmilesData(SequenceData):
     """Molecules of a file, in a random split that depends on ``split_seed`` alone.
 
@@ -139,7 +141,8 @@ class SmilesData(SequenceData):
         batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
 
     Raises:
-        DataError: an argument out of range (at once); a file that is unfit, or whose validation or test molecules have a token that
+        SettingError: an argument of another type, or out of range.
+        DataError: shares that do not sum to 1; a file that is unfit, or whose validation or test molecules have a token that
             training ones have not (in ``setup``). MissingDataError: no such file. ChecksumError: another md5.
     """
 
@@ -149,24 +152,21 @@ class SmilesData(SequenceData):
 
     def __init__(
         self,
-        path: str,
-        column: str = "smiles",
-        length: int | None = None,
-        split: Sequence[float] = (0.9, 0.05, 0.05),
-        split_seed: int = 0,
-        limit_eval: int | None = None,
-        md5: str | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        seed: int = 0,
-        num_workers: int = 0,
+        path: Text,
+        column: Text = "smiles",
+        length: Size | None = None,
+        split: tuple[PositiveShare, PositiveShare, PositiveShare] = (0.9, 0.05, 0.05),
+        split_seed: Seed = 0,
+        limit_eval: Size | None = None,
+        md5: Text | None = None,
+        batch_size: Size = 64,
+        eval_batch_size: Size | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        right = len(split) == 3 and min(split) > 0 and abs(sum(split) - 1) < 1e-6
-        require(right, f"split must be three positive shares that sum to 1, got {list(split)}")
-        for name, value in (("length", length), ("limit_eval", limit_eval)):
-            require(value is None or value >= 1, f"{name} must be at least 1, got {value}")
-        self.file, self.column, self.wanted_length, self.split = Path(path), column, length, tuple(split)
+        require(abs(sum(split) - 1) < 1e-6, f"the shares of split must sum to 1, got {list(split)}")
+        self.file, self.column, self.wanted_length, self.split = Path(path), column, length, split
         self.split_seed, self.limit_eval, self.expected_md5 = split_seed, limit_eval, md5
 
     def setup(self, stage: str | None = None) -> None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ordo.data.law import Law, require, uniform_log_prob
+from ordo.settings import Several, Size, checked
 
 
+@checked
 @dataclass(frozen=True)
 class StarGraph(Law):
     """``degree`` directed arms that cross in one node, the centre; the path is the first arm, from its first node, the start, to its last,
@@ -39,20 +41,19 @@ class StarGraph(Law):
         n_nodes: labels; a graph with fewer nodes leaves some out.
 
     Raises:
-        DataError: fewer labels than nodes; another argument out of range.
+        SettingError: an argument of another type, or out of range. DataError: fewer labels than nodes; lengths that do not agree.
     """
 
-    degree: int = 3
-    path_length: int = 5
-    shortest: int = 5
-    after: int = 4
-    n_nodes: int = 20
+    degree: Several = 3
+    path_length: Size = 5
+    shortest: Size = 5
+    after: Size = 4
+    n_nodes: Size = 20
 
     def __post_init__(self) -> None:
-        require(self.degree >= 2, f"degree must be at least 2, got {self.degree}")
         require(
-            1 <= self.after < self.shortest <= self.path_length,
-            f"need 1 <= after < shortest <= path_length, got {self.after}, {self.shortest} and {self.path_length}",
+            self.after < self.shortest <= self.path_length,
+            f"need after < shortest <= path_length, got {self.after}, {self.shortest} and {self.path_length}",
         )
         most = 1 + self.degree * (self.path_length - 1)
         require(self.n_nodes >= most, f"n_nodes must be at least {most} for {self.degree} arms of {self.path_length}, got {self.n_nodes}")

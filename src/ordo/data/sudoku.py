@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -18,6 +18,7 @@ from ordo.data.law import require
 from ordo.data.loader import StepSampler, data_generator
 from ordo.data.module import Rows, SequenceData
 from ordo.data.vocabulary import Vocabulary
+from ordo.settings import Count, Seed, Size, Some, Text, Whole, checked
 
 
 @cache
@@ -150,6 +151,7 @@ class FreshPuzzles(Dataset[Any]):
         return tokens[self.rank :: self.world_size], known[self.rank :: self.world_size]
 
 
+@checked
 class SudokuData(SequenceData):
     """Puzzles with one solution, which naked and hidden singles find; clues are known, the other cells are to be decoded. Value v is token
     v - 1. The entropy of the solution given the clues is 0.
@@ -167,7 +169,8 @@ class SudokuData(SequenceData):
         batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
 
     Raises:
-        DataError: an argument out of range; an unfit file. MissingDataError: no such file.
+        SettingError: an argument of another type, or out of range.
+        DataError: clues that do not agree; an unfit file. MissingDataError: no such file.
     """
 
     unit = "cell"
@@ -177,22 +180,20 @@ class SudokuData(SequenceData):
 
     def __init__(
         self,
-        box: int = 3,
-        clues: Sequence[int] = (28, 40),
-        bank: int = 1000,
-        path: str | None = None,
-        batches_per_epoch: int = 1000,
-        eval_size: int = 500,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        seed: int = 0,
-        num_workers: int = 0,
+        box: Literal[2, 3] = 3,
+        clues: tuple[Whole, Whole] = (28, 40),
+        bank: Size = 1000,
+        path: Text | None = None,
+        batches_per_epoch: Count = 1000,
+        eval_size: Size = 500,
+        batch_size: Size = 64,
+        eval_batch_size: Size | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        require(box in (2, 3), f"box must be 2 or 3, got {box}")
-        require(len(clues) == 2 and 0 <= clues[0] <= clues[1] < box**4, f"clues must be [least, most] below {box**4}, got {list(clues)}")
-        require(min(bank, batches_per_epoch, eval_size) >= 1, "bank, batches_per_epoch and eval_size must be positive")
-        self.box, self.clues, self.bank_size, self.path = box, tuple(clues), bank, path
+        require(clues[0] <= clues[1] < box**4, f"clues must be [least, most] below {box**4}, got {list(clues)}")
+        self.box, self.clues, self.bank_size, self.path = box, clues, bank, path
         self.batches_per_epoch, self.eval_size = batches_per_epoch, eval_size
         self.length, self.vocab_size = box**4, box**2
         self.vocab_sizes = [self.vocab_size] * self.length

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from ordo.data.frames import MISSING, check_frame, read_table, setting, typed
 from ordo.data.loader import StepBatchSampler
 from ordo.data.module import Rows, SequenceData
 from ordo.data.table_sets import MISSING_IN_SETS, TABLE_SETS
+from ordo.settings import Part, Seed, Several, Size, Some, Text, checked
 
 ATTEMPTS = 100  # splits tried for one that has every category in train
 
@@ -38,7 +39,7 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray
     rest = held = np.empty(0, dtype=np.int64)
     rows = np.arange(len(frame))  # shuffled again and again, as in TabSyn
     for attempt in range(ATTEMPTS):
-        np.random.RandomState(seed + attempt).shuffle(rows)  # the legacy generator: the published splits were drawn with it
+        np.random.RandomState((seed + attempt) % 2**32).shuffle(rows)  # the legacy generator: the published splits were drawn with it
         rest, held = rows[:first].copy(), rows[first:].copy()
         if all(len(np.unique(code[rest])) == code.max() + 1 for code in codes):
             return rest, held
@@ -51,6 +52,7 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray
     return np.concatenate([rest, held[move]]), held[~move]
 
 
+@checked
 class TableData(SequenceData):
     """A table, one token per cell; see ``SequenceData`` for what it offers.
 
@@ -73,7 +75,8 @@ class TableData(SequenceData):
         data_dir, download: where named sets lie, and whether they may be fetched.
 
     Raises:
-        DataError: an argument out of range (at once), an unfit table (in ``setup``).
+        SettingError: an argument of another type, or out of range.
+        DataError: arguments that do not agree (at once), an unfit table (in ``setup``).
         MissingDataError: no such file. ChecksumError: a named set's file is another one.
     """
 
@@ -81,25 +84,25 @@ class TableData(SequenceData):
 
     def __init__(
         self,
-        name: str | None = None,
-        path: str | None = None,
+        name: Text | None = None,
+        path: Text | None = None,
         frame: pd.DataFrame | None = None,
-        bins: int = 64,
-        types: Mapping[str, str] | None = None,
-        missing: str | Sequence[str | float] = MISSING,
+        bins: Several = 64,
+        types: Mapping[str | int, Literal["numeric", "categorical", "drop"]] | None = None,
+        missing: str | Sequence[str | int | float] = MISSING,
         header: bool = True,
-        delimiter: str = ",",
-        target: str | None = None,
-        test_path: str | None = None,
-        test_share: float = 0.1,
-        val_share: float = 0.1,
-        split_seed: int = 1234,
-        limit_eval: int | None = None,
-        batch_size: int = 256,
-        eval_batch_size: int | None = None,
-        seed: int = 0,
-        num_workers: int = 0,
-        data_dir: str = "data",
+        delimiter: Text = ",",
+        target: Text | None = None,
+        test_path: Text | None = None,
+        test_share: Part = 0.1,
+        val_share: Part = 0.1,
+        split_seed: Seed = 1234,
+        limit_eval: Size | None = None,
+        batch_size: Size = 256,
+        eval_batch_size: Size | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
+        data_dir: Text = "data",
         download: bool = True,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
@@ -111,10 +114,6 @@ class TableData(SequenceData):
             raise DataError(f"which table? data.path=FILE.csv, or data.name= one of {', '.join(TABLE_SETS)}")
         if name is not None and (types or test_path is not None or target is not None):
             raise DataError(f"data.name={name} has its own types, target and test rows; leave these out, or give data.path alone")
-        if not (0 < test_share < 1 and 0 < val_share < 1):
-            raise DataError(f"test_share and val_share must lie between 0 and 1, got {test_share} and {val_share}")
-        if limit_eval is not None and limit_eval < 1:
-            raise DataError(f"limit_eval must be at least 1, got {limit_eval}")
         self.set = TABLE_SETS[name] if name is not None else None
         self.name, self.path, self.frame, self.bins = name, Path(path) if path is not None else None, frame, bins
         self.types, self.header, self.delimiter = dict(types or {}), header, delimiter

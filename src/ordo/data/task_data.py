@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ordo.data.errors import DataError
 from ordo.data.law import Law
 from ordo.data.loader import StepSampler, data_generator
 from ordo.data.module import Batch, Rows, SequenceData
+from ordo.settings import Count, Seed, Size, Some, checked
 
 
 def with_known(tokens: Tensor, law: Law) -> Batch:
@@ -37,6 +37,7 @@ class FreshDraws(Dataset[Any]):
         return batch if batch.given else batch.tokens
 
 
+@checked
 class TaskData(SequenceData):
     """Fresh sequences of a law for training, fixed draws for validation and test; see ``SequenceData``.
 
@@ -49,22 +50,20 @@ class TaskData(SequenceData):
         batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
 
     Raises:
-        DataError: an argument out of range.
+        SettingError: an argument of another type, or out of range.
     """
 
     def __init__(
         self,
         task: Law,
-        batches_per_epoch: int = 1000,
-        eval_size: int = 1024,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        seed: int = 0,
-        num_workers: int = 0,
+        batches_per_epoch: Count = 1000,
+        eval_size: Size = 1024,
+        batch_size: Size = 64,
+        eval_batch_size: Size | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        if batches_per_epoch < 1 or eval_size < 1:
-            raise DataError(f"need at least 1 of both, got batches_per_epoch={batches_per_epoch}, eval_size={eval_size}")
         self.task, self.batches_per_epoch, self.eval_size = task, batches_per_epoch, eval_size
         self.length, self.vocab_size, self.unit = task.length, task.vocab_size, "token"
         self.vocab_sizes = [task.vocab_size] * task.length

@@ -6,12 +6,14 @@ import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from ordo.data.law import Law, require, uniform_log_prob
 from ordo.data.loader import data_generator
+from ordo.settings import Seed, Several, Size, between, checked
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,14 @@ class LatentsAndObservations(Law):
     observation has (``arity``) and what it computes.
     """
 
-    n_latents: int
-    n_observations: int
-    design_seed: int = 0
+    n_latents: Size
+    n_observations: Size
+    design_seed: Seed = 0
 
     arity = 2  # no annotation: a constant of the class, not a field
 
     def __post_init__(self) -> None:
-        require(
-            self.n_latents >= self.arity and self.n_observations >= 1,
-            f"need n_latents >= {self.arity} and n_observations >= 1, got {self.n_latents} and {self.n_observations}",
-        )
+        require(self.n_latents >= self.arity, f"need n_latents >= {self.arity}, got {self.n_latents}")
 
     @cached_property
     def _design(self) -> tuple[Tensor, Tensor]:
@@ -91,6 +90,7 @@ class LatentsAndObservations(Law):
         return uniform_log_prob((self.observe(latents[:, self.parents]) == observations).all(1), -self.entropy)
 
 
+@checked
 @dataclass(frozen=True)
 class NotAllEqual(LatentsAndObservations):
     """Fair bits, and observations that say whether three of them are not all equal. Entropy ``n_latents`` ln 2."""
@@ -105,6 +105,7 @@ class NotAllEqual(LatentsAndObservations):
         return (seen != seen[..., :1]).any(-1).long()
 
 
+@checked
 @dataclass(frozen=True)
 class ModularSums(LatentsAndObservations):
     """Latents uniform in Z_m and observations (x_i + x_j) mod m. Entropy ``n_latents`` ln m.
@@ -113,11 +114,7 @@ class ModularSums(LatentsAndObservations):
     a sum both of whose latents come later is uniform.
     """
 
-    modulus: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.modulus >= 2, f"modulus must be at least 2, got {self.modulus}")
+    modulus: Several = 5
 
     @property
     def vocab_size(self) -> int:
@@ -127,6 +124,7 @@ class ModularSums(LatentsAndObservations):
         return seen.sum(-1) % self.modulus
 
 
+@checked
 @dataclass(frozen=True)
 class Addition(Law):
     """a + b = c in decimal: ``n_digits`` D uniform digits each for a and b, D + 1 for c, most significant first.
@@ -134,10 +132,7 @@ class Addition(Law):
     Good order: the operands, then c from the least significant digit, so that only a carry has to be kept.
     """
 
-    n_digits: int = 4
-
-    def __post_init__(self) -> None:
-        require(1 <= self.n_digits <= 17, f"n_digits must be in 1..17 (sums are int64), got {self.n_digits}")
+    n_digits: Annotated[int, between(1, 17)] = 4  # sums are int64
 
     @property
     def length(self) -> int:

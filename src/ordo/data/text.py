@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,9 +20,8 @@ from ordo.data.loader import StepBatchSampler, data_generator
 from ordo.data.module import Rows, SequenceData
 from ordo.data.permutation import mix
 from ordo.data.vocabulary import TEXT8_ALPHABET, Vocabulary, codepoints, normalise
+from ordo.settings import PositiveShare, Seed, Size, Some, Text, checked
 
-SOURCES = ("embedded", "text8", "file")
-CROPS = ("random", "chunks")
 SPLITS = ("train", "validation", "test")
 
 
@@ -73,6 +72,7 @@ def chunks(tokens: Tensor, length: int, limit: int | None = None) -> Tensor:
     return rows if limit is None or limit >= n else rows[torch.arange(limit) * n // limit]
 
 
+@checked
 class TextData(SequenceData):
     """Character-level text, split in order into train, validation and test; see ``SequenceData`` for what it offers.
 
@@ -95,7 +95,8 @@ class TextData(SequenceData):
         url: where text8 is fetched.
 
     Raises:
-        DataError: an argument out of range (at once); a file that is unfit (in ``setup``, or ``prepare_data`` if fetched).
+        SettingError: an argument of another type, or out of range.
+        DataError: arguments that do not agree (at once); a file that is unfit (in ``setup``, or ``prepare_data`` if fetched).
         MissingDataError: no such file.
         ChecksumError: a file with another md5.
     """
@@ -104,37 +105,31 @@ class TextData(SequenceData):
 
     def __init__(
         self,
-        source: str = "embedded",
-        path: str | None = None,
-        length: int = 32,
-        batch_size: int = 64,
-        eval_batch_size: int | None = None,
-        split: Sequence[float] = (0.9, 0.05, 0.05),
-        crops: str = "random",
-        limit_eval: int | None = None,
-        alphabet: str | None = None,
-        seed: int = 0,
-        num_workers: int = 0,
+        source: Literal["embedded", "text8", "file"] = "embedded",
+        path: Text | None = None,
+        length: Size = 32,
+        batch_size: Size = 64,
+        eval_batch_size: Size | None = None,
+        split: tuple[PositiveShare, PositiveShare, PositiveShare] = (0.9, 0.05, 0.05),
+        crops: Literal["random", "chunks"] = "random",
+        limit_eval: Size | None = None,
+        alphabet: Text | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
         download: bool = True,
-        data_dir: str = "data",
-        md5: str | None = None,
-        url: str = TEXT8_URL,
+        data_dir: Text = "data",
+        md5: Text | None = None,
+        url: Text = TEXT8_URL,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        if source not in SOURCES:
-            raise DataError(f"unknown source {source!r}; choices: {', '.join(SOURCES)}")
-        if crops not in CROPS:
-            raise DataError(f"unknown crops {crops!r}; choices: {', '.join(CROPS)}")
-        if length < 1 or (limit_eval is not None and limit_eval < 1):
-            raise DataError(f"length and limit_eval must be at least 1, got length={length}, limit_eval={limit_eval}")
-        if len(split) != 3 or min(split) <= 0 or not math.isclose(sum(split), 1, abs_tol=1e-6):
-            raise DataError(f"split must be three positive shares that sum to 1, got {list(split)}")
+        if not math.isclose(sum(split), 1, abs_tol=1e-6):
+            raise DataError(f"the shares of split must sum to 1, got {list(split)}")
         if (path is None) != (source != "file") and source != "text8":
             raise DataError(f"source={source} {'needs a path' if source == 'file' else 'takes no path'}, got path={path}")
         if alphabet is not None and source != "file":
             raise DataError(f"source={source} has a fixed alphabet; alphabet is for source=file")
         self.source, self.length, self.crops, self.limit_eval = source, length, crops, limit_eval
-        self.split = tuple(float(share) for share in split)
+        self.split = split
         self.alphabet = TEXT8_ALPHABET if source != "file" else alphabet
         self.fetched = source == "text8" and path is None
         self.file = Path(data_dir) / "text8" if self.fetched else Path(path) if path is not None else None

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from ordo.data.law import Law, require, uniform_log_prob
+from ordo.data.law import Law, uniform_log_prob
 from ordo.data.loader import data_generator
+from ordo.settings import Seed, between, checked
 
 
+@checked
 @dataclass(frozen=True)
 class TwoOrders(Law):
     """A fair flag, then two halves of ``n_half`` columns each, shuffled: flag 0, the first half are fair bits and each column of the second
@@ -24,13 +27,9 @@ class TwoOrders(Law):
     is right for one half of the sequences. Entropy (1 + n_half) ln 2.
     """
 
-    n_half: int = 8
-    design_seed: int = 0
-    observation: str = "nae"
-
-    def __post_init__(self) -> None:
-        require(self.n_half >= 3, f"n_half must be at least 3, got {self.n_half}")
-        require(self.observation in ("nae", "parity"), f"observation={self.observation!r}: choose nae or parity")
+    n_half: Annotated[int, between(3, 10**6)] = 8
+    design_seed: Seed = 0
+    observation: Literal["nae", "parity"] = "nae"
 
     @cached_property
     def _design(self) -> tuple[Tensor, Tensor]:

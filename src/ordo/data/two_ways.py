@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ordo.data.law import Law, require, uniform_log_prob
+from ordo.data.law import Law, uniform_log_prob
+from ordo.settings import Several, checked
 
 
+@checked
 @dataclass(frozen=True)
 class TwoWays(Law):
     """``steps`` random maps of ``n_states`` states, a fair flag and a start are given; decoded is the path that they lead to, state i + 1
@@ -19,16 +21,10 @@ class TwoWays(Law):
 
     Good order: along the path, so that every token is one look at a map. Against it a state has to be told before the one that it is looked
     up by: many looks, one after another, or a guess. A law of positions alone goes along the path in one half of the sequences only.
-
-    Raises DataError for fewer than two steps or states.
     """
 
-    n_states: int = 4
-    steps: int = 4
-
-    def __post_init__(self) -> None:
-        require(self.n_states >= 2, f"n_states must be at least 2, got {self.n_states}")
-        require(self.steps >= 2, f"steps must be at least 2, got {self.steps}")
+    n_states: Several = 4
+    steps: Several = 4
 
     @property
     def length(self) -> int:

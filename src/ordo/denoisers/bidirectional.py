@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.layers import Block, head_cost, init_weights, rotary_table
 from ordo.denoisers.sets import SetDenoiser
+from ordo.settings import BelowOne, Few, Size, Whole, checked
 
 
+@checked
 class BidirectionalTransformer(SetDenoiser):
     """mu_theta(. | z): tokens with the mask id ``vocab_size`` in, logits over ``vocab_size`` classes out.
 
@@ -38,25 +40,23 @@ class BidirectionalTransformer(SetDenoiser):
 
     def __init__(
         self,
-        vocab_size: int,
-        length: int,
-        width: int = 128,
-        heads: int = 4,
-        layers: int = 4,
-        dropout: float = 0.0,
-        positions: str = "both",
-        coordinates: Sequence[Sequence[int]] | None = None,
+        vocab_size: Size,
+        length: Size,
+        width: Size = 128,
+        heads: Size = 4,
+        layers: Few = 4,
+        dropout: BelowOne = 0.0,
+        positions: Literal["rotary", "learned", "both"] = "both",
+        coordinates: Sequence[Sequence[Whole]] | None = None,
         time_conditioning: bool = False,
         recompute: bool = False,
     ):
         super().__init__()
-        if positions not in ("rotary", "learned", "both"):
-            raise ValueError(f"positions={positions!r}: choose one of rotary, learned, both")
         self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
         self.token = nn.Embedding(vocab_size + 1, width)
         self.position = nn.Embedding(length, width) if positions != "rotary" else None
-        if any(len(axis) != length or min(axis) < 0 for axis in coordinates or []):
-            raise ValueError(f"every axis of coordinates must have {length} whole numbers from 0")
+        if any(len(axis) != length for axis in coordinates or []):
+            raise ValueError(f"every axis of coordinates must have {length} whole numbers")
         axes = torch.tensor([list(axis) for axis in coordinates or []], dtype=torch.int64).reshape(-1, length)
         self.register_buffer("coordinates", axes, persistent=False)
         self.axes = nn.ModuleList(nn.Embedding(int(axis.max()) + 1, width) for axis in axes)

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ordo.settings import BelowOne, Size, checked
+
 
 def rotary_table(n_positions: int, head_width: int, base: float = 10000.0) -> tuple[Tensor, Tensor]:
     """cos and sin of shape (n_positions, head_width): rotary embedding (Su et al. 2104.09864)."""
@@ -40,13 +42,14 @@ class Past(Protocol):
         ...
 
 
+@checked
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)). With ``conditioned`` the norms are modulated (AdaLN-zero, Peebles & Xie).
 
     recompute: what is inside is not kept for the backward pass but computed again (activation checkpointing).
     """
 
-    def __init__(self, width: int, heads: int, dropout: float = 0.0, conditioned: bool = False, recompute: bool = False):
+    def __init__(self, width: Size, heads: Size, dropout: BelowOne = 0.0, conditioned: bool = False, recompute: bool = False):
         super().__init__()
         if width % heads or (width // heads) % 2:
             raise ValueError(f"width {width} must be heads {heads} times an even head width")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 from ordo.denoisers.layers import Block, Past, head_cost, init_weights, rotary_table
 from ordo.denoisers.prefix import PrefixSession
 from ordo.denoisers.sets import OnDevice, Session
+from ordo.settings import BelowOne, Few, Size, Whole, checked
 
 
+@checked
 class OrderCausalTransformer(OnDevice):
     """Slot i carries token pi(i-1), knows its own target position pi(i), and attends to slots 0..i.
 
@@ -37,22 +40,20 @@ class OrderCausalTransformer(OnDevice):
 
     def __init__(
         self,
-        vocab_size: int,
-        length: int,
-        width: int = 128,
-        heads: int = 4,
-        layers: int = 4,
-        dropout: float = 0.0,
-        positions: str = "both",
+        vocab_size: Size,
+        length: Size,
+        width: Size = 128,
+        heads: Size = 4,
+        layers: Few = 4,
+        dropout: BelowOne = 0.0,
+        positions: Literal["rotary", "learned", "both"] = "both",
         recompute: bool = False,
-        given: Sequence[int] | None = None,
+        given: Sequence[Whole] | None = None,
     ):
         super().__init__()
         given = sorted(set(given or ()))
-        if given and not (given[0] >= 0 and given[-1] < length and len(given) < length):
+        if given and not (given[-1] < length and len(given) < length):
             raise ValueError(f"given positions must be in 0..{length - 1}, and one position at least be decoded, got {given}")
-        if positions not in ("rotary", "learned", "both"):
-            raise ValueError(f"positions={positions!r}: choose one of rotary, learned, both")
         self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
         self.n_given = len(given)
         self.register_buffer("is_given", torch.isin(torch.arange(length), torch.tensor(given, dtype=torch.int64)), persistent=False)

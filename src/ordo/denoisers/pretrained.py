@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from ordo.denoisers.language_models import build_model, load_model, load_tokenizer, longest, plain_config
 from ordo.denoisers.layers import head_cost
 from ordo.denoisers.sets import SetDenoiser
+from ordo.settings import Size, Text, Whole, checked
 
 
+@checked
 class PretrainedDenoiser(SetDenoiser):
     """A language model of ``transformers``, with the tokenizer's own ids, as a denoiser that sees every revealed token and can be trained.
 
@@ -44,11 +46,11 @@ class PretrainedDenoiser(SetDenoiser):
     def __init__(
         self,
         config: dict[str, Any],
-        vocab_size: int,
-        length: int,
-        mask_token: int,
+        vocab_size: Size,
+        length: Size,
+        mask_token: Whole,
         causal: bool = False,
-        begin: int | None = None,
+        begin: Whole | None = None,
         recompute: bool = False,
         model: nn.Module | None = None,
     ):
@@ -71,8 +73,15 @@ class PretrainedDenoiser(SetDenoiser):
         self.check_calls()
 
     @classmethod
+    @checked
     def from_masked_lm(
-        cls, name: str, vocab_size: int, length: int, tokenizer: str | None = None, revision: str | None = None, recompute: bool = False
+        cls,
+        name: Text,
+        vocab_size: Size,
+        length: Size,
+        tokenizer: Text | None = None,
+        revision: Text | None = None,
+        recompute: bool = False,
     ) -> PretrainedDenoiser:
         """From a masked model, such as BERT: a name on the hub, or a folder. Runs no code that comes with it.
 
@@ -86,14 +95,15 @@ class PretrainedDenoiser(SetDenoiser):
         return cls(plain_config(model), vocab_size, length, own.mask_token_id, recompute=recompute, model=model)
 
     @classmethod
+    @checked
     def from_causal_lm(
         cls,
-        name: str,
-        vocab_size: int,
-        length: int,
-        tokenizer: str | None = None,
+        name: Text,
+        vocab_size: Size,
+        length: Size,
+        tokenizer: Text | None = None,
         shift: bool = True,
-        revision: str | None = None,
+        revision: Text | None = None,
         recompute: bool = False,
     ) -> PretrainedDenoiser:
         """From a causal model, such as GPT-2, Llama or Qwen: a name on the hub, or a folder. Runs no code that comes with it.

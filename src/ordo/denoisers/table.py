@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ordo.denoisers.bidirectional import BidirectionalTransformer
 from ordo.denoisers.layers import init_weights
 from ordo.denoisers.order_causal import OrderCausalTransformer
+from ordo.settings import BelowOne, Few, Size, Some, Whole, checked
 
 
 class Columns(nn.Module):
@@ -85,11 +86,11 @@ class ColumnHead(Columns):
 
 
 def check_sizes(vocab_sizes: Sequence[int] | None, ordered: Sequence[int] | None) -> tuple[list[int], list[int]]:
-    """Raises ValueError for anything but positive sizes, and as many ordered values at most."""
-    if not vocab_sizes or min(vocab_sizes) < 1:
-        raise ValueError("a table denoiser needs vocab_sizes, one positive number per column: use it with data=table")
+    """Raises ValueError for no sizes, or more ordered values than there are."""
+    if not vocab_sizes:
+        raise ValueError("a table denoiser needs vocab_sizes, one number per column: use it with data=table")
     ordered = [0] * len(vocab_sizes) if ordered is None else list(ordered)
-    if len(ordered) != len(vocab_sizes) or any(not 0 <= some <= size for some, size in zip(ordered, vocab_sizes, strict=True)):
+    if len(ordered) != len(vocab_sizes) or any(some > size for some, size in zip(ordered, vocab_sizes, strict=True)):
         raise ValueError("ordered must have a number from 0 to the vocabulary's size for every column")
     return list(vocab_sizes), ordered
 
@@ -104,6 +105,7 @@ def init_table(module: TableTransformer | OrderCausalTableTransformer, layers: i
                 part.get_parameter(name)[: part.total].mul_(0.3)
 
 
+@checked
 class TableTransformer(BidirectionalTransformer):
     """The bidirectional denoiser of a table. Columns have learned embeddings and no geometry: their order in the file is irrelevant.
 
@@ -117,14 +119,14 @@ class TableTransformer(BidirectionalTransformer):
 
     def __init__(
         self,
-        vocab_sizes: Sequence[int] | None,
-        width: int = 48,
-        heads: int = 4,
-        layers: int = 2,
-        dropout: float = 0.0,
+        vocab_sizes: Sequence[Size] | None,
+        width: Size = 48,
+        heads: Size = 4,
+        layers: Few = 2,
+        dropout: BelowOne = 0.0,
         time_conditioning: bool = False,
-        ordered: Sequence[int] | None = None,
-        waves: int = 0,
+        ordered: Sequence[Whole] | None = None,
+        waves: Some = 0,
     ):
         sizes, ordered = check_sizes(vocab_sizes, ordered)
         super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned", time_conditioning=time_conditioning)
@@ -144,6 +146,7 @@ class TableTransformer(BidirectionalTransformer):
         return self.head.of(x, position)  # type: ignore[operator]
 
 
+@checked
 class OrderCausalTableTransformer(OrderCausalTransformer):
     """The order-causal denoiser of a table. Args as TableTransformer, without time conditioning."""
 
@@ -151,13 +154,13 @@ class OrderCausalTableTransformer(OrderCausalTransformer):
 
     def __init__(
         self,
-        vocab_sizes: Sequence[int] | None,
-        width: int = 48,
-        heads: int = 4,
-        layers: int = 2,
-        dropout: float = 0.0,
-        ordered: Sequence[int] | None = None,
-        waves: int = 0,
+        vocab_sizes: Sequence[Size] | None,
+        width: Size = 48,
+        heads: Size = 4,
+        layers: Few = 2,
+        dropout: BelowOne = 0.0,
+        ordered: Sequence[Whole] | None = None,
+        waves: Some = 0,
     ):
         sizes, ordered = check_sizes(vocab_sizes, ordered)
         super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned")

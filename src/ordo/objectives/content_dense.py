@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from ordo.objectives.content import BOUNDS, check_content, order_terms, present_positions
+from ordo.objectives.content import check_content, order_terms, present_positions
 from ordo.objectives.dense import Dense
 from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
+from ordo.settings import BelowOne, Size, checked
 
 
+@checked
 class ContentDense(Dense):
     """NELBO = E_{pi | x} sum_i [-log mu(x_{pi(i)} | x_{pi(<i)}) + velocity_i], all L terms of every drawn order; see ``ContentOrderSpace``.
 
@@ -30,18 +32,16 @@ class ContentDense(Dense):
 
     def __init__(
         self,
-        length: int,
-        draws: int = 2,
-        baseline: str = "rloo",
+        length: Size,
+        draws: Size = 2,
+        baseline: Literal["rloo", "ema"] = "rloo",
         control: bool = True,
-        decay: float = 0.95,
+        decay: BelowOne = 0.95,
         unigram: bool = False,
-        vocab_size: int | None = None,
-        bound: str = "jump",
+        vocab_size: Size | None = None,
+        bound: Literal["jump", "rate"] = "jump",
     ):
         super().__init__(length, draws, baseline, control, decay, unigram, vocab_size)
-        if bound not in BOUNDS:
-            raise ValueError(f"bound={bound!r}: choose jump or rate")
         self.bound = bound
 
     def forward(  # type: ignore[override]

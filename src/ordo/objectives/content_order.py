@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ordo.objectives.content import BOUNDS, check_content, present_positions, reverse_step, step_terms
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, prefix_sizes
+from ordo.objectives.content import check_content, present_positions, reverse_step, step_terms
+from ordo.objectives.output import ObjectiveOutput, is_learned, prefix_sizes
 from ordo.objectives.score import Race, ScoreFunction, race
 from ordo.order import PlackettLuce, not_decoded, there
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
+from ordo.settings import Size, checked
 
 
+@checked
 class ContentOrderSpace(nn.Module):
     """NELBO = L E_{k, prefix of k | x} sum_{l masked} p_l (-log(u_{x_l} mu_l(x_l) / E_mu[u]) + gap_l), k stratified over 0..L-1.
 
@@ -33,11 +35,8 @@ class ContentOrderSpace(nn.Module):
     time, no cut.
     """
 
-    def __init__(self, draws: int = 2, bound: str = "jump", score: ScoreFunction | None = None):
+    def __init__(self, draws: Size = 2, bound: Literal["jump", "rate"] = "jump", score: ScoreFunction | None = None):
         super().__init__()
-        check_draws(draws, 1, "the order-space objective")
-        if bound not in BOUNDS:
-            raise ValueError(f"bound={bound!r}: choose jump or rate")
         self.draws, self.bound, self.score = draws, bound, ScoreFunction() if score is None else score
 
     def forward(

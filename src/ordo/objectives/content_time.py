@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ordo.objectives.content import check_content, present_positions, reverse_step
-from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, static_shapes
+from ordo.objectives.output import LawTooSharp, ObjectiveOutput, is_learned, static_shapes
 from ordo.objectives.score import ScoreFunction
 from ordo.order import not_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
+from ordo.settings import Part, Size, checked
 
 SHARPEST = math.log(math.log(1e-3) / math.log1p(-1e-6))  # log w of a position that even at t = 1 - 1e-6 is masked with probability 1e-3
 
 
+@checked
 class ContentTimeSpace(nn.Module):
     """NELBO = E_t (1/t) sum_{l masked} [w_l (log(w_l / rho_l) + cost_l) + rho_l - w_l], P(l masked | x) = t^{w_l(x)}, t low-discrepancy.
 
@@ -34,13 +36,14 @@ class ContentTimeSpace(nn.Module):
     the rate bound of ``ContentOrderSpace`` for t_min -> 0, with more variance.
     """
 
-    def __init__(self, draws: int = 2, t_min: float = 1e-3, reconstruction: str = "sampled", score: ScoreFunction | None = None):
+    def __init__(
+        self,
+        draws: Size = 2,
+        t_min: Part = 1e-3,
+        reconstruction: Literal["sampled", "analytic"] = "sampled",
+        score: ScoreFunction | None = None,
+    ):
         super().__init__()
-        check_draws(draws, 1, "the time-space objective")
-        if not 0 < t_min < 1:
-            raise ValueError(f"t_min must lie in (0, 1), got {t_min}")
-        if reconstruction not in ("sampled", "analytic"):
-            raise ValueError(f"reconstruction={reconstruction!r}: choose sampled or analytic")
         self.draws, self.t_min, self.reconstruction = draws, t_min, reconstruction
         self.score = ScoreFunction() if score is None else score
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -19,8 +21,10 @@ from ordo.objectives.output import (
 from ordo.order import OrderDraw, absent, only_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
+from ordo.settings import BelowOne, Size, checked
 
 
+@checked
 class Dense(nn.Module):
     """NELBO = E_pi sum_i -log mu(x_{pi(i)} | x_{pi(<i)}), every term of every drawn order (2511.19152, Prop. 3.1 as the training rule).
 
@@ -47,22 +51,17 @@ class Dense(nn.Module):
 
     def __init__(
         self,
-        length: int,
-        draws: int = 1,
-        baseline: str = "ema",
+        length: Size,
+        draws: Size = 1,
+        baseline: Literal["rloo", "ema"] = "ema",
         control: bool = True,
-        decay: float = 0.95,
+        decay: BelowOne = 0.95,
         unigram: bool = False,
-        vocab_size: int | None = None,
+        vocab_size: Size | None = None,
     ):
         super().__init__()
-        if baseline not in ("rloo", "ema"):
-            raise ValueError(f"baseline={baseline!r}: choose rloo or ema")
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must lie in [0, 1), got {decay}")
         if unigram and vocab_size is None:
             raise ValueError("unigram=True counts tokens: give vocab_size")
-        check_draws(draws, 1, "the dense objective")
         self.draws, self.baseline, self.control, self.decay, self.unigram = draws, baseline, control, decay, unigram
         k = int(control) + int(unigram)
         for name, shape in (

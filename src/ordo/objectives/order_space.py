@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers import Denoiser
-from ordo.objectives.output import ObjectiveOutput, check_draws, is_learned, order_cost, prefix_sizes, set_cost
+from ordo.objectives.output import ObjectiveOutput, is_learned, order_cost, prefix_sizes, set_cost
 from ordo.objectives.score import ScoreFunction, race
 from ordo.order import not_decoded, there
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
+from ordo.settings import Size, checked
 
 
+@checked
 class OrderSpace(nn.Module):
     """NELBO = L E_{k, prefix of k} sum_{l masked} P(next = l | revealed) (-log mu(x_l | revealed)), k stratified over 0..L-1.
 
@@ -24,9 +26,8 @@ class OrderSpace(nn.Module):
     probabilities are known (power, univariate, given order).
     """
 
-    def __init__(self, draws: int = 2, score: ScoreFunction | None = None):
+    def __init__(self, draws: Size = 2, score: ScoreFunction | None = None):
         super().__init__()
-        check_draws(draws, 1, "the order-space objective")
         self.draws, self.score = draws, ScoreFunction() if score is None else score
 
     def forward(

@@ -15,6 +15,7 @@ the mask; what they would say of one has not been trained.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from ordo.objectives.output import check_draws, count_tokens, leave_one_out, mean_over_ranks, surprise
 from ordo.order import OrderLaw, PlackettLuce
 from ordo.randomness import StepRandom
+from ordo.settings import BelowOne, Size, checked
 
 RIDGE = 1e-3  # of the running regression, relative to each feature's mean square; the mean of f is not shrunk
 
@@ -74,6 +76,7 @@ def soft_revealed(log_t: Tensor, chosen: Tensor, decoded: Tensor) -> Tensor:
     return torch.sigmoid(chosen[:, None] - earlier.sum(-1)) * decoded  # a position counts itself as half
 
 
+@checked
 class ScoreFunction(nn.Module):
     """Baseline, draws and control variate of the score part.
 
@@ -91,7 +94,7 @@ class ScoreFunction(nn.Module):
     decay: of the running regression and mean, whose coefficients come from earlier steps only. length: positions, for relax and unigram;
     vocab_size: for unigram.
 
-    Raises ValueError for an unknown choice, or one that lacks what it needs.
+    Raises ValueError for a choice that lacks what it needs.
     """
 
     second: Tensor
@@ -100,21 +103,15 @@ class ScoreFunction(nn.Module):
 
     def __init__(
         self,
-        baseline: str = "rloo",
-        antithetic: str = "none",
-        control: str = "none",
-        decay: float = 0.95,
+        baseline: Literal["rloo", "ema", "learned"] = "rloo",
+        antithetic: Literal["none", "mirror", "disarm"] = "none",
+        control: Literal["none", "relax"] = "none",
+        decay: BelowOne = 0.95,
         unigram: bool = False,
-        length: int | None = None,
-        vocab_size: int | None = None,
+        length: Size | None = None,
+        vocab_size: Size | None = None,
     ):
         super().__init__()
-        choices = {"baseline": ("rloo", "ema", "learned"), "antithetic": ("none", "mirror", "disarm"), "control": ("none", "relax")}
-        for name, value in (("baseline", baseline), ("antithetic", antithetic), ("control", control)):
-            if value not in choices[name]:
-                raise ValueError(f"score.{name}={value!r}: choose {', '.join(choices[name])}")
-        if not 0 <= decay < 1:
-            raise ValueError(f"score.decay must lie in [0, 1), got {decay}")
         if antithetic == "disarm" and baseline != "rloo":
             raise ValueError(
                 f"score.antithetic=disarm takes the difference of a pair and no other baseline; set score.baseline=rloo, not {baseline}"

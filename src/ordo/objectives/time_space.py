@@ -6,13 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
-from ordo.objectives.output import LawTooSharp, ObjectiveOutput, check_draws, is_learned, set_cost
+from ordo.objectives.output import LawTooSharp, ObjectiveOutput, is_learned, set_cost
 from ordo.objectives.score import ScoreFunction
 from ordo.order import not_decoded
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule, Schedule
+from ordo.settings import BelowOne, Size, checked
 
 
+@checked
 class TimeSpace(nn.Module):
     """NELBO = E_t sum_l rate_l(t) E_{z_t} 1{z_l = m} (-log mu(x_l | z_t)), t low-discrepancy over the step (2511.19152, Eq. 8).
 
@@ -27,11 +29,8 @@ class TimeSpace(nn.Module):
     Needs a bidirectional denoiser, since z_t fixes a revealed set but no order of revealing.
     """
 
-    def __init__(self, draws: int = 2, t_min: float = 1e-3, score: ScoreFunction | None = None):
+    def __init__(self, draws: Size = 2, t_min: BelowOne = 1e-3, score: ScoreFunction | None = None):
         super().__init__()
-        check_draws(draws, 1, "the time-space objective")
-        if not 0 <= t_min < 1:
-            raise ValueError(f"t_min must lie in [0, 1), got {t_min}")
         self.draws, self.t_min, self.score = draws, t_min, ScoreFunction() if score is None else score
 
     def forward(

@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from ordo.samplers.information import best_sizes
 from ordo.samplers.state import UNMASK, View
 from ordo.samplers.where import ByOrder
 from ordo.schedules import Schedule
+from ordo.settings import Count, NonNegative, Part, Share, Size, Sizes, checked
 
 
 class HowMany(Protocol):
@@ -38,6 +38,7 @@ class HowMany(Protocol):
     def choose(self, view: View) -> Tensor: ...
 
 
+@checked
 @dataclass(frozen=True)
 class One:
     """One position a step: as many calls as positions, and exact in law with any position rule that scores distributions."""
@@ -48,6 +49,7 @@ class One:
         return view.best()
 
 
+@checked
 @dataclass(frozen=True)
 class All:
     """Every position at once: for a single call, or for ``revise: path_planning``, which masks most of them again."""
@@ -59,6 +61,7 @@ class All:
         return view.eligible
 
 
+@checked
 @dataclass(frozen=True)
 class InSteps:
     """A number of calls given beforehand, the same for all rows.
@@ -67,20 +70,13 @@ class InSteps:
     of the steps, such as those of ``ordo.samplers.best_sizes``; calls is then left out. Rows with less to decode take the same shares.
     """
 
-    calls: int | None = None
-    shape: str | Sequence[int] = "uniform"
+    calls: Size | None = None
+    shape: Literal["uniform", "cosine"] | Sizes = "uniform"
     ahead, deterministic, single, draws_first = True, True, False, False
 
     def __post_init__(self) -> None:
-        if isinstance(self.shape, str):
-            if self.shape not in ("uniform", "cosine"):
-                raise ValueError(f"shape={self.shape!r}: choose uniform, cosine, or give the sizes of the steps")
-            if self.calls is None or self.calls < 1:
-                raise ValueError(f"calls must be positive, got {self.calls}")
-        else:
-            object.__setattr__(self, "shape", tuple(int(size) for size in self.shape))
-            if self.calls is not None or not self.shape or min(self.shape) < 1:
-                raise ValueError("with sizes in shape, all positive, leave calls out")
+        if (self.calls is None) == isinstance(self.shape, str):
+            raise ValueError("give the number of calls, or else the sizes of the steps in shape")
 
     def shares(self) -> list[float]:
         """Share revealed after step 1, 2, ...; the last is 1."""
@@ -106,6 +102,7 @@ class InSteps:
         return view.first((target - done).clamp(min=0))
 
 
+@checked
 @dataclass(frozen=True)
 class ByGroups:
     """The groups of a given order (bisection, dilated), one a step."""
@@ -126,17 +123,19 @@ class ByGroups:
         return view.eligible & (mine == mine.min(1, keepdim=True).values)
 
 
+@checked
 @dataclass(frozen=True)
 class Threshold:
     """All positions with confidence of at least ``confidence``, or the first by key where there is none (Fast-dLLM, 2505.22618)."""
 
-    confidence: float = 0.9
+    confidence: Share = 0.9
     ahead, deterministic, single, draws_first = False, True, False, False
 
     def choose(self, view: View) -> Tensor:
         return view.eligible & ((view.confidence() >= self.confidence) | view.best())
 
 
+@checked
 @dataclass(frozen=True)
 class Factor:
     """The largest n with (n + 1) (1 - c_n) < factor, c_n the n-th largest confidence, and at least one (Fast-dLLM, 2505.22618).
@@ -144,7 +143,7 @@ class Factor:
     Use it with the position rule by confidence.
     """
 
-    factor: float = 1.0
+    factor: NonNegative = 1.0
     ahead, deterministic, single, draws_first = False, True, False, False
 
     def choose(self, view: View) -> Tensor:
@@ -154,6 +153,7 @@ class Factor:
         return view.first((fits * n).amax(1).clamp(min=1))
 
 
+@checked
 @dataclass(frozen=True)
 class EntropyBounded:
     """EB sampler (2505.24857): the most positions, by key, whose entropies sum to at most gamma above the largest of them; at least one.
@@ -161,7 +161,7 @@ class EntropyBounded:
     sum H - max H bounds the dependence between them that decoding at once ignores, in nats. Usually with the position rule by entropy.
     """
 
-    gamma: float = 0.1
+    gamma: NonNegative = 0.1
     ahead, deterministic, single, draws_first = False, True, False, False
 
     def choose(self, view: View) -> Tensor:
@@ -171,6 +171,7 @@ class EntropyBounded:
         return view.first(fits.sum(1).clamp(min=1))
 
 
+@checked
 @dataclass(frozen=True)
 class Settled:
     """All positions that the position rule ``Stable`` calls settled, or the first by key where none is (KLASS, 2511.05664)."""
@@ -185,6 +186,7 @@ class Settled:
         return torch.where(settled.any(1, keepdim=True), settled, one)
 
 
+@checked
 @dataclass(frozen=True)
 class NonInfluence:
     """PUNT (2510.21961): positions that do not influence one another, by tests with about log2(length) further calls a step.
@@ -194,8 +196,8 @@ class NonInfluence:
     tried, null: all.
     """
 
-    kl: float = 0.01
-    at_most: int | None = None
+    kl: NonNegative = 0.01
+    at_most: Count | None = None
     ahead, deterministic, single, draws_first = False, False, False, True
 
     def choose(self, view: View) -> Tensor:
@@ -221,6 +223,7 @@ class NonInfluence:
         return trying
 
 
+@checked
 @dataclass(frozen=True)
 class OnGrid:
     """The ancestral sampler on a time grid: from t to s < t every masked position is revealed with probability
@@ -231,18 +234,10 @@ class OnGrid:
     stands still for a remasking rule (ReMDM-loop, 2503.00307).
     """
 
-    calls: int
-    spacing: str = "linear"
-    hold: tuple[float, float] | None = None
+    calls: Size
+    spacing: Literal["linear", "cosine", "equal_mass"] = "linear"
+    hold: tuple[Part, Part] | None = None
     ahead, deterministic, single, draws_first = True, False, False, False
-
-    def __post_init__(self) -> None:
-        if self.calls < 1 or self.spacing not in ("linear", "cosine", "equal_mass"):
-            raise ValueError(f"calls must be positive and spacing one of linear, cosine, equal_mass, got {self}")
-        if self.hold is not None:
-            object.__setattr__(self, "hold", tuple(float(x) for x in self.hold))
-            if not (0 < self.hold[0] < 1 and 0 < self.hold[1] < 1):
-                raise ValueError(f"hold must be (alpha, share of the calls), both in (0, 1), got {self.hold}")
 
     def times(self, schedule: Schedule) -> Tensor:
         """(calls + 1,) float64 from 1 to 0."""
@@ -291,6 +286,12 @@ def equal_mass(schedule: Schedule, part: Tensor) -> Tensor:
     return (low + high) / 2
 
 
-def in_best_steps(calls: int, profile: Sequence[float]) -> InSteps:
-    """``InSteps`` with the step sizes of least predicted loss: profile (length,), nats of the next token by number revealed."""
+@checked
+def in_best_steps(calls: Size, profile: tuple[float, ...] | None = None) -> InSteps:
+    """``InSteps`` with the step sizes of least predicted loss: profile (length,), nats of the next token by number revealed.
+
+    profile: None where it comes later, such as from a report. Raises ValueError where it is not there by then.
+    """
+    if not profile:
+        raise ValueError("profile is missing: nats of the next token by number revealed")
     return InSteps(shape=best_sizes(torch.tensor(list(profile), dtype=torch.float64), calls))

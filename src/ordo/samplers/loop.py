@@ -19,8 +19,10 @@ from ordo.samplers.trace import Recorder, Trace, join
 from ordo.samplers.what import TokenRule
 from ordo.samplers.where import ByLaw, ByRates, Where
 from ordo.schedules import ContentSchedule, Linear, Schedule
+from ordo.settings import Count, checked
 
 
+@checked
 @dataclass(frozen=True)
 class Sampler:
     """Four choices: where, how_many, what, revise. block: decode the leftmost so many positions first, then the next (semi-autoregressive).
@@ -32,11 +34,11 @@ class Sampler:
     how_many: HowMany = field(default_factory=One)
     what: TokenRule = field(default_factory=TokenRule)
     revise: Revise | None = None
-    block: int | None = None
+    block: Count | None = None
 
     def __post_init__(self) -> None:
-        if self.block is not None and (self.block < 1 or self.revise is not None):
-            raise ValueError(f"block must be positive, and goes without a remasking rule, got {self.block}")
+        if self.block is not None and self.revise is not None:
+            raise ValueError("block goes without a remasking rule")
         if self.revise is not None:
             self.revise.check(self.how_many, order_causal=False)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from ordo.samplers.how_many import HowMany, InSteps, OnGrid
 from ordo.samplers.state import AGAIN, REMASK, State, View
+from ordo.settings import Few, NonNegative, Share, Size, checked
 
 
 class Revise(Protocol):
@@ -38,6 +40,7 @@ def free(view: View) -> Tensor:
     return ~view.state.masked & ~view.state.known
 
 
+@checked
 @dataclass(frozen=True)
 class ReMDM:
     """ReMDM (2503.00307): with ``how_many: on_grid``, every revealed token is masked again with probability sigma, and more are revealed in
@@ -49,14 +52,10 @@ class ReMDM:
     ``on_grid.hold`` (ReMDM-loop).
     """
 
-    kind: str = "cap"
-    eta: float = 0.1
+    kind: Literal["cap", "rescale"] = "cap"
+    eta: Share = 0.1
     confidence: bool = False
     loop: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("cap", "rescale") or not 0 <= self.eta <= 1:
-            raise ValueError(f"kind must be cap or rescale and eta in [0, 1], got {self}")
 
     def check(self, how_many: HowMany, order_causal: bool) -> None:
         if not isinstance(how_many, OnGrid):
@@ -86,6 +85,7 @@ class ReMDM:
         return memory["revisable"] & (view.uniform(REMASK) < memory["sigma"]), False
 
 
+@checked
 @dataclass(frozen=True)
 class PathPlanning:
     """P2 (2502.03540): with ``how_many: all``, after step k of ``calls`` only the best share k/calls of all free positions stays revealed.
@@ -95,15 +95,10 @@ class PathPlanning:
     judges tokens revealed before, in the completed sequence, at the price of a call a step. shape: see ``in_steps``.
     """
 
-    calls: int
-    shape: str = "uniform"
-    eta: float = 1.0
-    planner: Any = None
-
-    def __post_init__(self) -> None:
-        InSteps(self.calls, self.shape)
-        if not self.eta >= 0:
-            raise ValueError(f"eta must be at least 0, got {self.eta}")
+    calls: Size
+    shape: Literal["uniform", "cosine"] = "uniform"
+    eta: NonNegative = 1.0
+    planner: Callable[..., Tensor] | None = None
 
     def check(self, how_many: HowMany, order_causal: bool) -> None:
         if not getattr(how_many, "everything", False):
@@ -140,17 +135,14 @@ class PathPlanning:
         return None
 
 
+@checked
 @dataclass(frozen=True)
 class ForwardBackward:
     """Forward-backward corrector (Campbell et al. 2205.14987): after each step of a grid from t to s, ``rounds`` times back to t by masking
     every revealed token with probability 1 - alpha(t) / alpha(s), and the step again. Each round costs a call.
     """
 
-    rounds: int = 1
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise ValueError(f"rounds must be positive, got {self.rounds}")
+    rounds: Few = 1
 
     def check(self, how_many: HowMany, order_causal: bool) -> None:
         if not isinstance(how_many, OnGrid) or how_many.hold is not None:

@@ -7,22 +7,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ordo.settings import Count, NonNegative, PositiveShare, checked
 
+
+@checked
 @dataclass(frozen=True)
 class TokenRule:
     """temperature (0: the most probable token), then top_k tokens, then the fewest tokens of probability top_p. Everything in float64.
 
     float32 Gumbel noise would act as a temperature below 1 (Zheng et al. 2409.02908); here one uniform number of 52 bits is looked up in
-    the cumulative distribution. Raises ValueError for values out of range.
+    the cumulative distribution.
     """
 
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int | None = None
-
-    def __post_init__(self) -> None:
-        if not (self.temperature >= 0 and 0 < self.top_p <= 1 and (self.top_k is None or self.top_k >= 1)):
-            raise ValueError(f"temperature must be at least 0, top_p in (0, 1], top_k at least 1 or null, got {self}")
+    temperature: NonNegative = 1.0
+    top_p: PositiveShare = 1.0
+    top_k: Count | None = None
 
     @property
     def plain(self) -> bool:

@@ -8,9 +8,8 @@ given are revealed first, by descending ``key_of_given`` of the order law and un
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from torch import Tensor
 from ordo.order import OrderLaw
 from ordo.samplers.state import NOISE, ORDER, View
 from ordo.schedules import ContentSchedule
+from ordo.settings import Count, NonNegative, Share, Whole, checked
 
 
 class Where(Protocol):
@@ -37,6 +37,7 @@ class Where(Protocol):
     def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor: ...
 
 
+@checked
 @dataclass(frozen=True)
 class ByLaw:
     """The order law of the schedule: an order drawn for every row (temperature 1), its ``mode`` (0), or Plackett-Luce(w^(1/temperature)).
@@ -45,12 +46,8 @@ class ByLaw:
     2511.19152 for infinitely many steps.
     """
 
-    temperature: float = 1.0
+    temperature: NonNegative = 1.0
     ahead, score_on = True, "distribution"
-
-    def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
 
     @property
     def deterministic(self) -> bool:
@@ -63,6 +60,7 @@ class ByLaw:
         return law.keys(u, self.temperature)
 
 
+@checked
 @dataclass(frozen=True)
 class ByRates:
     """The reverse law of a schedule that depends on the tokens (``ordo.schedules.ContentSchedule``): its jump chain.
@@ -72,12 +70,8 @@ class ByRates:
     positions a step are drawn one after another at the same rates. ``ahead`` where u = 1 only.
     """
 
-    temperature: float = 1.0
+    temperature: NonNegative = 1.0
     ahead, score_on = True, "distribution"
-
-    def __post_init__(self) -> None:
-        if not self.temperature >= 0:
-            raise ValueError(f"temperature must be at least 0, got {self.temperature}")
 
     @property
     def deterministic(self) -> bool:
@@ -100,6 +94,7 @@ class ByRates:
         return law.keys(u)
 
 
+@checked
 @dataclass(frozen=True)
 class ByOrder:
     """One order for all rows: left_to_right, right_to_left, bisection, dilated, or the positions in decoding order.
@@ -108,16 +103,8 @@ class ByOrder:
     Markov chains. dilated (DUS, 2506.19037): positions a stride apart, the stride halved from step to step.
     """
 
-    order: str | Sequence[int] = "left_to_right"
+    order: Literal["left_to_right", "right_to_left", "bisection", "dilated"] | tuple[Whole, ...] = "left_to_right"
     ahead, deterministic, score_on = True, True, "distribution"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.order, str) and self.order not in ("left_to_right", "right_to_left", "bisection", "dilated"):
-            raise ValueError(
-                f"order={self.order!r}: choose left_to_right, right_to_left, bisection, dilated, or give the positions in decoding order"
-            )
-        if not isinstance(self.order, str):
-            object.__setattr__(self, "order", tuple(int(i) for i in self.order))
 
     def groups(self, length: int) -> list[list[int]]:
         """Positions in decoding order, in the groups that by_groups decodes at once. Raises ValueError unless they are a permutation."""
@@ -163,6 +150,7 @@ def dilated(length: int) -> list[list[int]]:
     return groups
 
 
+@checked
 @dataclass(frozen=True)
 class ByScore:
     """Positions the denoiser is surest of first.
@@ -173,19 +161,15 @@ class ByScore:
     joint law and has no likelihood. noise: coefficient of Gumbel noise on log-score; anneal: times the share still masked (MaskGIT).
     """
 
-    score: str = "confidence"
-    score_on: str = "distribution"
-    noise: float = 0.0
+    score: Literal["confidence", "margin", "entropy", "random"] = "confidence"
+    score_on: Literal["distribution", "drawn"] = "distribution"
+    noise: NonNegative = 0.0
     anneal: bool = True
     ahead = False
 
     def __post_init__(self) -> None:
-        if self.score not in ("confidence", "margin", "entropy", "random"):
-            raise ValueError(f"score={self.score!r}: choose confidence, margin, entropy, random")
-        if self.score_on not in ("distribution", "drawn") or (self.score_on == "drawn" and self.score != "confidence"):
-            raise ValueError(f"score_on={self.score_on!r}: choose distribution, or drawn with score=confidence")
-        if not self.noise >= 0:
-            raise ValueError(f"noise must be at least 0, got {self.noise}")
+        if self.score_on == "drawn" and self.score != "confidence":
+            raise ValueError(f"score_on=drawn goes with score=confidence, not {self.score}")
 
     @property
     def deterministic(self) -> bool:
@@ -218,6 +202,7 @@ class ByScore:
         return view.spread(best[:, 0] - (best[:, 1] if p.shape[-1] > 1 else 0.0)).log()
 
 
+@checked
 @dataclass(frozen=True)
 class Stable(ByScore):
     """KLASS (2511.05664): positions whose distribution has settled come first, by confidence.
@@ -226,9 +211,9 @@ class Stable(ByScore):
     ``how_many: settled``, which decodes all settled positions, or the surest one where none is.
     """
 
-    confidence: float = 0.9
-    kl: float = 0.01
-    history: int = 2
+    confidence: Share = 0.9
+    kl: NonNegative = 0.01
+    history: Count = 2
 
     def key(self, view: View) -> Tensor:
         memory, vocab = view.state.memory, view.known_log_prob().shape[-1]

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from ordo.order import OrderDraw, OrderLaw, arranged_draw
 from ordo.schedules.part import SchedulePart
+from ordo.settings import Size, checked
 
 INSIDE = (1e-300, 1 - 2**-53)  # of (0, 1) as far as float64 can tell: keeps quotients and logarithms finite
 
 
+@checked
 class Schedule(nn.Module):
     """Token l is masked at time tau_l with P(tau_l <= t) = 1 - alpha_l(t) (2511.19152, Prop. 3.2).
 
@@ -24,10 +26,8 @@ class Schedule(nn.Module):
 
     _where: Tensor
 
-    def __init__(self, length: int):
+    def __init__(self, length: Size):
         super().__init__()
-        if length < 1:
-            raise ValueError(f"length must be positive, got {length}")
         self.length = length
         self.register_buffer("_where", torch.zeros(()), persistent=False)  # knows the device, also where nothing is learned
 

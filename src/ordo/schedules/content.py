@@ -6,10 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ordo.order import PlackettLuce
-from ordo.schedules.floor import check_floor, with_floor
+from ordo.schedules.floor import with_floor
 from ordo.schedules.token_network import LogBound, NormSig
+from ordo.settings import BelowOne, NonNegative, Positive, Size, checked
 
 
+@checked
 class ContentSchedule(nn.Module):
     """alpha_l(t) = 1 - t^{w_l(x)} given clean x; in reverse a masked l is revealed, as token v, at rate r_l(z) u_v mu_l(v | z) / t.
 
@@ -24,10 +26,8 @@ class ContentSchedule(nn.Module):
 
     _where: Tensor
 
-    def __init__(self, length: int):
+    def __init__(self, length: Size):
         super().__init__()
-        if length < 1:
-            raise ValueError(f"length must be positive, got {length}")
         self.length = length
         self.register_buffer("_where", torch.zeros(()), persistent=False)  # knows the device, also where nothing is learned
 
@@ -64,6 +64,7 @@ class ContentSchedule(nn.Module):
         return PlackettLuce(self.log_w(tokens, present))
 
 
+@checked
 class PerVocabulary(ContentSchedule):
     """w_l(x) = u_{x_l}, r = 1: a rate for every token, and in reverse for every token that l may become (GenMD4, Shi et al. 2406.04329).
 
@@ -71,7 +72,7 @@ class PerVocabulary(ContentSchedule):
     common factor of all u changes nothing. Equal u are the uniform law.
     """
 
-    def __init__(self, length: int, vocab_size: int, init_std: float = 0.0, bound: float | None = None):
+    def __init__(self, length: Size, vocab_size: Size, init_std: NonNegative = 0.0, bound: Positive | None = None):
         super().__init__(length)
         self.table = nn.Parameter(init_std * torch.randn(vocab_size))
         self.bounds = LogBound(bound)
@@ -87,6 +88,7 @@ class PerVocabulary(ContentSchedule):
         return torch.zeros(tokens.shape, dtype=torch.float64, device=tokens.device)
 
 
+@checked
 class PerContext(ContentSchedule):
     """w(x) from one network of the tokens and r(z) from another (LoMDM, 2602.02112).
 
@@ -103,15 +105,14 @@ class PerContext(ContentSchedule):
 
     def __init__(
         self,
-        length: int,
+        length: Size,
         forward_network: nn.Module,
         reverse_network: nn.Module,
         bounds: nn.Module | None = None,
-        floor: float = 0.0,
+        floor: BelowOne = 0.0,
         base: nn.Module | None = None,
     ):
         super().__init__(length)
-        check_floor(floor)
         self.floor, self.base = floor, base
         self.forward_network, self.reverse_network = forward_network, reverse_network
         self.bounds = NormSig() if bounds is None else bounds
@@ -145,6 +146,7 @@ class PerContext(ContentSchedule):
         return with_floor(log_w, self.floor, present)
 
 
+@checked
 class OrderPosterior(PerContext):
     """``PerContext`` with free log w, for the jump bound: orders as latent variables, q(order | x) Plackett-Luce in w(x), and a generative
     p(next position | revealed) = r_l(z) / sum over masked r (LO-ARM, 2503.05979). bound: ``|log w|`` and ``|log r|`` at most
@@ -153,11 +155,11 @@ class OrderPosterior(PerContext):
 
     def __init__(
         self,
-        length: int,
+        length: Size,
         forward_network: nn.Module,
         reverse_network: nn.Module,
-        bound: float | None = None,
-        floor: float = 0.0,
+        bound: Positive | None = None,
+        floor: BelowOne = 0.0,
         base: nn.Module | None = None,
     ):
         super().__init__(length, forward_network, reverse_network, LogBound(bound), floor, base)

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
+from ordo.settings import NonNegative, Size, checked
 
+
+@checked
 class FeatureHead(nn.Module):
     """One number per position given the tokens, as ``TokenNetwork``, from the denoiser's features of them. The gradient stops at the
     features: the law learns from the denoiser and does not move what it is learned from (LoMDM, 2602.02112).
@@ -24,7 +27,7 @@ class FeatureHead(nn.Module):
     Args: width of the features; hidden units of the head.
     """
 
-    def __init__(self, width: int, hidden: int = 64, init_std: float = 0.05):
+    def __init__(self, width: Size | None, hidden: Size = 64, init_std: NonNegative = 0.05):
         super().__init__()
         if width is None:
             raise ValueError("FeatureHead needs the width of the denoiser's features, which this denoiser's configuration does not name")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ordo.order import FixedOrder
 from ordo.schedules.base import Schedule
+from ordo.settings import Size, Whole, checked
 
 
+@checked
 class GivenOrder(Schedule):
     """The token of rank i (of length) is masked linearly while t runs through [1 - (i+1)/length, 1 - i/length].
 
@@ -21,11 +23,9 @@ class GivenOrder(Schedule):
 
     order: Tensor
 
-    def __init__(self, length: int, order: str | Sequence[int] = "left_to_right"):
+    def __init__(self, length: Size, order: Literal["left_to_right", "right_to_left"] | tuple[Whole, ...] = "left_to_right"):
         super().__init__(length)
         named = {"left_to_right": range(length), "right_to_left": range(length - 1, -1, -1)}
-        if isinstance(order, str) and order not in named:
-            raise ValueError(f"order={order!r}: choose left_to_right, right_to_left, or give the positions in decoding order")
         positions = torch.tensor(list(named[order] if isinstance(order, str) else order), dtype=torch.int64)
         if positions.numel() != length:
             raise ValueError(f"order names {positions.numel()} positions, the length is {length}")

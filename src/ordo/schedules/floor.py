@@ -6,12 +6,6 @@ import torch
 from torch import Tensor
 
 
-def check_floor(floor: float) -> None:
-    """Raises ValueError unless 0 <= floor < 1."""
-    if not 0 <= floor < 1:
-        raise ValueError(f"floor must lie in [0, 1), got {floor}")
-
-
 def with_floor(log_w: Tensor, floor: float, present: Tensor | None = None) -> Tensor:
     """log((1 - floor) w / mean(w) + floor) of log_w (..., length), float64; the mean over the positions there are, present (..., length).
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.schedules.base import Schedule
+from ordo.settings import Positive, Size, checked
 
 
 def log1mexp(x: Tensor) -> Tensor:
@@ -16,6 +17,7 @@ def log1mexp(x: Tensor) -> Tensor:
     return torch.where(near, torch.log(-torch.expm1(torch.where(near, x, -1.0))), torch.log1p(-torch.exp(torch.where(near, -1.0, x))))
 
 
+@checked
 class Kumaraswamy(Schedule):
     """alpha_l(t) = (1 - t^{a_l})^{b_l}; b = 1 is the power family (Kumaraswamy 1980).
 
@@ -29,10 +31,8 @@ class Kumaraswamy(Schedule):
     Its order law has no closed form (``ArrivalTimes``): it trains with the time-space and the dense objective.
     """
 
-    def __init__(self, length: int, log_a: nn.Module, log_b: nn.Module, bound: float = 4.0, bound_b: float = 1.0):
+    def __init__(self, length: Size, log_a: nn.Module, log_b: nn.Module, bound: Positive = 4.0, bound_b: Positive = 1.0):
         super().__init__(length)
-        if not (bound > 0 and bound_b > 0):
-            raise ValueError(f"bound and bound_b must be positive, got {bound} and {bound_b}")
         self.log_a, self.log_b, self.bound, self.bound_b = log_a, log_b, bound, bound_b
 
     def shape(self) -> tuple[Tensor, Tensor]:

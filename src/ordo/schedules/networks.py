@@ -7,7 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ordo.settings import NonNegative, Size, Some, checked
 
+
+@checked
 class FreeTable(nn.Module):
     """One free number per position, zero at the start: forward() -> (length,) float32.
 
@@ -16,7 +19,7 @@ class FreeTable(nn.Module):
     first comes next with probability 1 - exp(-init_slope), before the bound and the floor of a schedule.
     """
 
-    def __init__(self, length: int, init_std: float = 0.0, init_slope: float = 0.0):
+    def __init__(self, length: Size, init_std: NonNegative = 0.0, init_slope: float = 0.0):
         super().__init__()
         self.table = nn.Parameter(init_std * torch.randn(length) - init_slope * torch.arange(length))
 
@@ -24,6 +27,7 @@ class FreeTable(nn.Module):
         return self.table
 
 
+@checked
 class PositionNetwork(nn.Module):
     """A linear map of position features, so that positions share parameters: forward() -> (length,) float32.
 
@@ -35,7 +39,7 @@ class PositionNetwork(nn.Module):
 
     features: Tensor
 
-    def __init__(self, length: int, cosines: int = 8, decay: float = 2.0, init_std: float = 0.05):
+    def __init__(self, length: Size, cosines: Some = 8, decay: NonNegative = 2.0, init_std: NonNegative = 0.05):
         super().__init__()
         u = torch.linspace(-1.0, 1.0, length, dtype=torch.float64) if length > 1 else torch.zeros(1, dtype=torch.float64)
         waves = [math.sqrt(2) * torch.cos(math.pi * k * (u + 1) / 2) / k**decay for k in range(1, cosines + 1)]

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from ordo.denoisers.layers import init_weights
+from ordo.settings import NonNegative, Size, checked
 
 
+@checked
 class PooledNetwork(nn.Module):
     """One number per position given the revealed tokens, as ``TokenNetwork``, from features that are added up over these (deep sets, Zaheer
     et al. 1703.06114).
@@ -20,7 +22,7 @@ class PooledNetwork(nn.Module):
     Args: vocab_size, length; width of the features.
     """
 
-    def __init__(self, vocab_size: int, length: int, width: int = 64, init_std: float = 0.05):
+    def __init__(self, vocab_size: Size, length: Size, width: Size = 64, init_std: NonNegative = 0.05):
         super().__init__()
         self.mask_id, self.scale = vocab_size, length**-0.5
         self.token = nn.Embedding(vocab_size, width)

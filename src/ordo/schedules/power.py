@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from ordo.order import PlackettLuce
 from ordo.schedules.base import Schedule
-from ordo.schedules.floor import check_floor, with_floor
+from ordo.schedules.floor import with_floor
+from ordo.settings import BelowOne, Positive, Size, checked
 
 
+@checked
 class Power(Schedule):
     """alpha_l(t) = 1 - t^{w_l}, hazard w_l / t; its order law is Plackett-Luce(w) (2511.19152, section 4).
 
@@ -21,11 +23,8 @@ class Power(Schedule):
             mean of w is then 1. 0: no floor.
     """
 
-    def __init__(self, length: int, network: nn.Module, bound: float | None = None, floor: float = 0.0):
+    def __init__(self, length: Size, network: nn.Module, bound: Positive | None = None, floor: BelowOne = 0.0):
         super().__init__(length)
-        check_floor(floor)
-        if bound is not None and not bound > 0:
-            raise ValueError(f"bound must be positive or None, got {bound}")
         self.network, self.bound, self.floor = network, bound, floor
 
     def log_w(self) -> Tensor:

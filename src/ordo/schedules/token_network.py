@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.layers import Block, init_weights, rotary_table
+from ordo.settings import BelowOne, Few, NonNegative, Positive, Size, checked
 
 
+@checked
 class TokenNetwork(nn.Module):
     """One number per position given the tokens, clean or masked: forward(tokens (n, length), present=None) -> (n, length) float32.
 
@@ -22,13 +24,13 @@ class TokenNetwork(nn.Module):
 
     def __init__(
         self,
-        vocab_size: int,
-        length: int,
-        width: int = 64,
-        heads: int = 2,
-        layers: int = 1,
-        dropout: float = 0.0,
-        init_std: float = 0.05,
+        vocab_size: Size,
+        length: Size,
+        width: Size = 64,
+        heads: Size = 2,
+        layers: Few = 1,
+        dropout: BelowOne = 0.0,
+        init_std: NonNegative = 0.05,
     ):
         super().__init__()
         self.token = nn.Embedding(vocab_size + 1, width)
@@ -53,16 +55,17 @@ class TokenNetwork(nn.Module):
         return (self.norm(x) * self.weight).sum(-1) + self.bias
 
 
+@checked
 class NormSig(nn.Module):
     """w = c1 + c2 (sigmoid(v) - its mean over the positions there are), which lies in c1 +- c2 and has mean c1 (LoMDM, 2602.02112).
 
     forward: raw numbers (n, length) float64 and present (n, length) bool or None -> log w, float64. Raises ValueError unless 0 < c2 < c1.
     """
 
-    def __init__(self, c1: float = 0.7, c2: float = 0.65):
+    def __init__(self, c1: Positive = 0.7, c2: Positive = 0.65):
         super().__init__()
-        if not 0 < c2 < c1:
-            raise ValueError(f"need 0 < c2 < c1, so that every w is positive, got c1={c1} and c2={c2}")
+        if not c2 < c1:
+            raise ValueError(f"need c2 < c1, so that every w is positive, got c1={c1} and c2={c2}")
         self.c1, self.c2 = c1, c2
 
     def forward(self, raw: Tensor, present: Tensor | None = None) -> Tensor:
@@ -76,16 +79,12 @@ class NormSig(nn.Module):
         return (w if present is None else torch.where(present, w, self.c1)).log()
 
 
+@checked
 class LogBound(nn.Module):
-    """``|log w| <= bound`` by bound * tanh(. / bound), or as it comes: None. forward: as ``NormSig``.
+    """``|log w| <= bound`` by bound * tanh(. / bound), or as it comes: None. forward: as ``NormSig``."""
 
-    Raises ValueError for a bound <= 0.
-    """
-
-    def __init__(self, bound: float | None = None):
+    def __init__(self, bound: Positive | None = None):
         super().__init__()
-        if bound is not None and not bound > 0:
-            raise ValueError(f"bound must be positive or None, got {bound}")
         self.bound = bound
 
     def forward(self, raw: Tensor, present: Tensor | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ordo.order import PlackettLuce, uniform_law
 from ordo.schedules.base import Schedule
+from ordo.settings import Positive, Size, checked
 
 
 class Univariate(Schedule):
@@ -79,13 +80,12 @@ class Cosine(Univariate):
         return torch.asin(self.spread(u)) * 2 / math.pi
 
 
+@checked
 class Polynomial(Univariate):
     """alpha = 1 - t^power, power > 0."""
 
-    def __init__(self, length: int, power: float = 2.0):
+    def __init__(self, length: Size, power: Positive = 2.0):
         super().__init__(length)
-        if not power > 0:
-            raise ValueError(f"power must be positive, got {power}")
         self.power = power
 
     def alpha(self, t: Tensor) -> Tensor:
@@ -101,13 +101,14 @@ class Polynomial(Univariate):
         return self.spread(u) ** (1.0 / self.power)
 
 
+@checked
 class Geometric(Univariate):
     """alpha = exp(-sigma(t)), sigma(t) = sigma_min^(1-t) sigma_max^t, rescaled to run from 1 to 0."""
 
-    def __init__(self, length: int, sigma_min: float = 1e-5, sigma_max: float = 20.0):
+    def __init__(self, length: Size, sigma_min: Positive = 1e-5, sigma_max: Positive = 20.0):
         super().__init__(length)
-        if not 0 < sigma_min < sigma_max:
-            raise ValueError(f"need 0 < sigma_min < sigma_max, got {sigma_min} and {sigma_max}")
+        if not sigma_min < sigma_max:
+            raise ValueError(f"need sigma_min < sigma_max, got {sigma_min} and {sigma_max}")
         self.sigma_min, self.ratio = sigma_min, math.log(sigma_max / sigma_min)
         self.start, self.end = math.exp(-sigma_min), math.exp(-sigma_max)
 

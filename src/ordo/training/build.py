@@ -6,35 +6,46 @@ from typing import Any
 
 import lightning as L
 import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from ordo.data import SequenceData
 from ordo.errors import ConfigError, first_line
 from ordo.parts import check_lengths, make, self_contained
 from ordo.randomness import StepRandom
+from ordo.settings import Unknown
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
 __all__ = ["ConfigError", "best_precision", "build", "build_data", "build_module", "first_line", "plain", "prepared"]
 
 
-def plain(node: Any, name: str) -> Any:
-    """A part of a composed configuration as plain values. Raises ConfigError for a value that is missing."""
-    if not OmegaConf.is_config(node):
-        return node
+def plain(value: Any) -> Any:
+    """A part of a configuration as plain dicts and lists; what refers to ``shape`` before the data are read is ``Unknown``."""
+    if isinstance(value, DictConfig):
+        return None if value._is_none() else {key: plain(known(value, key)) for key in value}
+    if isinstance(value, ListConfig):
+        return None if value._is_none() else [plain(known(value, i)) for i in range(len(value))]
+    return value
+
+
+def known(parent: Any, key: Any) -> Any:
+    """What stands in a configuration, or ``Unknown``."""
     try:
-        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        missing = min(OmegaConf.missing_keys(node)).removeprefix(f"{name}.")
-        raise ConfigError(f"configuration part '{name}': Missing mandatory value: {name}.{missing}") from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"configuration part '{name}': {first_line(error)}") from error
+        return parent[key]
+    except InterpolationResolutionError as error:
+        if OmegaConf.select(parent._get_root(), "shape") is None and "shape" in str(error):
+            return Unknown()
+        raise
 
 
 def build(node: Any, name: str, **more: Any) -> Any:
-    """One part of the composed configuration, see ``ordo.parts.make``. Raises ConfigError that says which part."""
-    return make(plain(node, name), name, **more)
+    """One part of the composed configuration, see ``ordo.parts.make``. Raises ConfigError that says which part or setting is wrong."""
+    try:
+        values = plain(node)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"configuration part '{name}': {first_line(error)}") from error
+    return make(values, name, **more)
 
 
 def prepared(data: SequenceData) -> SequenceData:
@@ -70,7 +81,7 @@ def build_module(config: DictConfig) -> OrderDiffusion:
     if not isinstance(settings, OptimizerSettings):
         raise ConfigError("configuration part 'optimizer' must make an ordo.training.OptimizerSettings")
     check_lengths(denoiser, schedule)
-    values = plain(config, "the whole")
+    values = plain(config)
     values.pop("hydra", None)
     values["denoiser"] = self_contained(denoiser, values["denoiser"])
     try:

@@ -20,6 +20,7 @@ from ordo.randomness import seeded_generator
 from ordo.report.record import labels_of
 from ordo.samplers import own_sampler, sample
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
+from ordo.settings import Count, Size, Text, checked
 from ordo.training.interrupt import CtrlC
 from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture, shown_part
 
@@ -32,6 +33,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@checked
 class LastCheckpoint(Checkpoint):
     """``folder/last.ckpt``, from which a killed run goes on: every ``every`` optimiser steps and after the last one.
 
@@ -41,9 +43,7 @@ class LastCheckpoint(Checkpoint):
     writes again, in the middle of gradient accumulation, a checkpoint from which no exact resume is possible.
     """
 
-    def __init__(self, folder: str, every: int):
-        if every < 1:
-            raise ValueError(f"checkpoint_every must be positive, got {every}")
+    def __init__(self, folder: Text, every: Count):
         self.dirpath, self.every = folder, every
         self._step = 0  # the last one seen
         self._ctrl_c = CtrlC()
@@ -95,6 +95,7 @@ class LastCheckpoint(Checkpoint):
         self._ctrl_c.release()
 
 
+@checked
 class OrderHistory(L.Callback):
     """Expected rank of every position and the order entropy, every ``every`` steps; resumes with the run.
 
@@ -106,9 +107,7 @@ class OrderHistory(L.Callback):
     there and to loggers that take pictures; of a schedule that does not learn only the first and the last. pictures: whether to do so.
     """
 
-    def __init__(self, folder: str, every: int = 50, pictures: bool = True):
-        if every < 1:
-            raise ValueError(f"every must be positive, got {every}")
+    def __init__(self, folder: Text, every: Count = 50, pictures: bool = True):
         self.folder, self.every, self.pictures = Path(folder), every, pictures
         self.steps: list[int] = []
         self.ranks: list[list[float]] = []
@@ -194,6 +193,7 @@ def _order_generator(module: Any) -> torch.Generator:
     return seeded_generator(module.device, module.seed, 0, -3)
 
 
+@checked
 class SampleWriter(L.Callback):
     """At every validation draws ``n`` sequences in orders of the model's own law, and appends them to ``folder/samples.txt``,
     each with the rank of every token in the order it was decoded in (from 1; a dash: it was given); logs them too.
@@ -201,9 +201,7 @@ class SampleWriter(L.Callback):
     Where positions are given, they are those of the first validation sequences. Does nothing where the denoiser is divided among ranks.
     """
 
-    def __init__(self, folder: str, n: int = 4):
-        if n < 1:
-            raise ValueError(f"n must be positive, got {n}")
+    def __init__(self, folder: Text, n: Size = 4):
         self.path, self.n = Path(folder) / "samples.txt", n
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:

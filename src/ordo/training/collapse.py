@@ -12,12 +12,14 @@ from ordo.likelihood.report import law_of, own_law
 from ordo.objectives.output import is_learned
 from ordo.progress import note
 from ordo.randomness import seeded_generator
+from ordo.settings import Count, Part, Share, checked
 
 MEND = "raise optimizer.schedule_delay, lower optimizer.schedule_lr (and base_lr), set optimizer.entropy_bonus, or hold the law back"
 DRAWS = 256  # orders of a look, of evenly spaced validation sequences
 MARGIN = 1.005  # validation NELBOs are estimates
 
 
+@checked
 class CollapseAlarm(L.Callback):
     """Warns once, in one line, when the order law has collapsed; resumes with the run.
 
@@ -36,13 +38,9 @@ class CollapseAlarm(L.Callback):
     Logs ``val/order_choices``, exp(entropy / n): how many positions there are to choose from at a step, effectively; 1 for one order. Looks
     at every validation, and every ``every`` steps while it is early. Does nothing where the law does not learn or its entropy has no closed
     form.
-
-    Raises ValueError unless 0 <= early <= 1, 0 < sharp < 1 and every >= 1.
     """
 
-    def __init__(self, sharp: float = 0.05, early: float = 0.05, every: int = 25):
-        if not (0 < sharp < 1 and 0 <= early <= 1 and every >= 1):
-            raise ValueError(f"need 0 < sharp < 1, 0 <= early <= 1 and every >= 1, got {sharp}, {early}, {every}")
+    def __init__(self, sharp: Part = 0.05, early: Share = 0.05, every: Count = 25):
         self.sharp, self.early, self.every = sharp, early, every
         self.share: float | None = None  # of the entropy, at the last look
         self.soft = math.inf  # the best NELBO of a soft law, nats a sequence

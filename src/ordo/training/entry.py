@@ -24,11 +24,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ordo import progress
+from ordo.settings import Count, Positive, SettingError, argument
 from ordo.training.build import ConfigError, first_line
 from ordo.training.errors import USER_ERRORS
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 EXIT_CODES = "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, 130 stopped by Ctrl-C."
+WRONG_SETTING = (ConfigError, SettingError, OmegaConfBaseException, HydraException)
 FULL = "HYDRA_FULL_ERROR"  # "1": errors with their traceback
 _state: dict[str, Any] = {"config": None, "hydra": False, "full": None, "began": False}
 cleanup = ExitStack()  # what is to be undone when the command ends, however it ends
@@ -90,7 +92,7 @@ def code_of(error: BaseException) -> int:
     """2 for what is wrong with the command line or the configuration, 1 for what failed."""
     if isinstance(error, JobFailed):
         return error.code
-    return WRONG if not _state["began"] or isinstance(error, ConfigError | OmegaConfBaseException | HydraException) else FAILED
+    return WRONG if not _state["began"] or isinstance(error, WRONG_SETTING) else FAILED
 
 
 @contextmanager
@@ -190,11 +192,22 @@ def check_added(overrides: Iterable[str], config: Path) -> None:
             )
 
 
+RANGES = {int: Count, float: Positive}
+
+
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line, with a suggestion, and whose help explains the exit codes."""
+    """An ArgumentParser whose errors are one line, with a suggestion, and whose help explains the exit codes.
+
+    ``type=int`` means a number of at least 1, ``type=float`` one above 0; others are ``type=argument(...)``, see ``ordo.settings``.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": EXIT_CODES} | options)
+
+    def add_argument(self, *names: Any, **options: Any) -> Any:
+        if options.get("type") in RANGES:
+            options["type"] = argument(RANGES[options["type"]])
+        return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:
         hint = ""

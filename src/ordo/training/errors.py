@@ -9,11 +9,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ordo.data import DataError
 from ordo.objectives import LawTooSharp
+from ordo.settings import SettingError
 from ordo.training.build import ConfigError, first_line
 from ordo.training.checkpoint import CheckpointError
 from ordo.training.module import TrainingDiverged
 
-USER_ERRORS = (DataError, ConfigError, CheckpointError, TrainingDiverged, LawTooSharp, OmegaConfBaseException, OSError)
+USER_ERRORS = (
+    DataError, ConfigError, SettingError, CheckpointError, TrainingDiverged, LawTooSharp, OmegaConfBaseException, OSError,
+)  # fmt: skip
 
 
 def fail(error: BaseException) -> NoReturn:

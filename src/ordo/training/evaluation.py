@@ -31,7 +31,7 @@ from ordo.report.numbers import unit_name
 from ordo.report.order import law_arrays
 from ordo.report.page import Link
 from ordo.samplers import Trace, own_sampler, sample_batches
-from ordo.training.build import ConfigError, build, first_line
+from ordo.training.build import build, first_line
 from ordo.training.module import OrderDiffusion
 from ordo.training.pictures import shown, shown_part
 from ordo.training.quality import FEWEST
@@ -63,27 +63,6 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def check_report(settings: DictConfig) -> None:
-    """Raises ConfigError for settings that would fail only after training."""
-    if settings.split not in ("val", "test"):
-        raise ConfigError(f"split={settings.split!r}: choose val or test")
-    if settings.get("weights", "last") not in ("last", "best"):  # eval.py has a checkpoint instead
-        raise ConfigError(f"weights={settings.weights!r}: choose last or best")
-    for name in ("sequences", "draws", "importance_draws", "exact_sequences", "batch_size"):
-        value = settings[name]
-        if not (isinstance(value, int) and value >= 1) and not (value is None and name in ("sequences", "exact_sequences")):
-            raise ConfigError(f"{name}={value}: must be a positive whole number")
-    for name in ("samples", "orders"):
-        value = settings.get(name, 0)
-        if not (isinstance(value, int) and value >= 0) and not (value is None and name == "orders"):
-            raise ConfigError(f"{name}={value}: must be a whole number, 0 for none")
-    for name, node in (settings.get("metrics") or {}).items():
-        if node is not None and not callable(build(node, f"metrics.{name}")):
-            raise ConfigError(
-                f"metrics.{name} must make a callable (samples, real, data) -> dict of numbers, as ordo.training.SampleQuality"
-            )
-
-
 def many_size(order_causal: bool, length: int, orders: int | None = None) -> tuple[int, int]:
     """Orders (of either law) and sequences of the picture of many orders, whose 2 orders + 3 orders cost at most ``MANY_TOKENS`` tokens of
     denoiser input, rows times length: first fewer sequences, down to two, then half as many orders, down to four, then (0, 0), none.
@@ -113,8 +92,7 @@ def evenly(rows: Rows, n: int | None) -> Batch:
 
 
 def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> LikelihoodReport:
-    """The likelihood report of a module on ``settings.split`` of its data. Raises ConfigError for unusable settings."""
-    check_report(settings)
+    """The likelihood report of a module on ``settings.split`` of its data."""
     batch = evenly(split_of(data, settings), settings.sequences)
     module.eval()
     return likelihood_report(

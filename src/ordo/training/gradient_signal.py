@@ -12,9 +12,11 @@ from torch import Tensor
 
 from ordo import plots
 from ordo.files import write_whole
+from ordo.settings import AtLeastOne, Count, Text, checked
 from ordo.training.pictures import log_picture
 
 
+@checked
 class RunningMoments:
     """Exponentially weighted mean and variance of a vector, on its device, without ever waiting for it.
 
@@ -24,9 +26,7 @@ class RunningMoments:
     window: steps, at least 1; some 2 * window - 1 vectors then count, as many as equally weighted ones would.
     """
 
-    def __init__(self, window: float):
-        if window < 1:
-            raise ValueError(f"window must be at least 1 step, got {window}")
+    def __init__(self, window: AtLeastOne):
         self.keep = 1 - 1 / window
         self.state: dict[str, Tensor] = {}
 
@@ -56,6 +56,7 @@ class RunningMoments:
         return torch.stack([variance, mean_square / (variance * share)])
 
 
+@checked
 class GradientSignal(L.Callback):
     """Variance and signal-to-noise ratio of the gradient in the schedule's parameters, before clipping; resumes with the run.
 
@@ -66,9 +67,7 @@ class GradientSignal(L.Callback):
     window: steps over which is averaged, see ``RunningMoments``. pictures: whether to draw.
     """
 
-    def __init__(self, folder: str, every: int = 25, window: float = 100, pictures: bool = True):
-        if every < 1:
-            raise ValueError(f"every must be positive, got {every}")
+    def __init__(self, folder: Text, every: Count = 25, window: AtLeastOne = 100, pictures: bool = True):
         self.folder, self.every, self.pictures = Path(folder), every, pictures
         self.moments = RunningMoments(window)
         self.steps: list[int] = []

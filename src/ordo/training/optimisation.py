@@ -14,8 +14,10 @@ from ordo.objectives.output import is_learned
 from ordo.order import PlackettLuce, entropy_surrogate
 from ordo.randomness import seeded_generator
 from ordo.schedules import ContentSchedule, Schedule
+from ordo.settings import BelowOne, Count, NonNegative, Positive, Whole, checked
 
 
+@checked
 @dataclass(frozen=True)
 class OptimizerSettings:
     """AdamW for both; the schedule waits for the denoiser, then learns at a rate of its own.
@@ -31,32 +33,26 @@ class OptimizerSettings:
     entropy_bonus: nats of loss per nat of order entropy (per sequence) at the start, annealed linearly to 0 at entropy_steps.
     """
 
-    total_steps: int
-    lr: float = 2e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    warmup_steps: int = 100
-    final_lr: float = 0.02
-    schedule_lr: float = 0.05
-    base_lr: float | None = None
-    schedule_betas: tuple[float, float] = (0.9, 0.999)
-    schedule_delay: int = 100
-    schedule_ramp: int = 0
-    schedule_final: float = 1.0
-    clip: float | None = 1.0
-    schedule_clip: float | None = 1.0
-    entropy_bonus: float = 0.0
-    entropy_steps: int = 0
+    total_steps: Count
+    lr: Positive = 2e-3
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    weight_decay: NonNegative = 0.0
+    warmup_steps: Whole = 100
+    final_lr: NonNegative = 0.02
+    schedule_lr: Positive = 0.05
+    base_lr: Positive | None = None
+    schedule_betas: tuple[BelowOne, BelowOne] = (0.9, 0.999)
+    schedule_delay: Whole = 100
+    schedule_ramp: Whole = 0
+    schedule_final: NonNegative = 1.0
+    clip: Positive | None = 1.0
+    schedule_clip: Positive | None = 1.0
+    entropy_bonus: NonNegative = 0.0
+    entropy_steps: Whole = 0
 
     def __post_init__(self) -> None:
-        if self.total_steps < 1:
-            raise ValueError(f"optimizer.total_steps must be positive, got {self.total_steps}")
         if self.entropy_bonus and self.entropy_steps < 1:
             raise ValueError("optimizer.entropy_bonus needs optimizer.entropy_steps > 0, over which it is annealed to 0")
-        for name in ("lr", "schedule_lr", "base_lr"):
-            rate = getattr(self, name)
-            if rate is not None and not rate > 0:
-                raise ValueError(f"optimizer.{name} must be positive, got {rate}")
 
     def denoiser_factor(self, step: int) -> float:
         """Learning rate of the denoiser at a step, relative to lr."""

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ordo.progress import EVERY, clock
+from ordo.settings import NonNegative, checked
 
 # What is shown, as decimals and the metric's short name.
 SHOWN = {"train/bits_per_token": ("bits", 3), "val/bits_per_token": ("val", 3), "train/order_entropy": ("H(order)", 1)}
 
 
+@checked
 class StepProgress(ProgressBar):
     """``step 120/1000 ━━━━ 0:35 bits 3.512  val 3.601  H(order) 45.9`` on standard error; bits per token, entropy in nats.
 
@@ -25,7 +27,7 @@ class StepProgress(ProgressBar):
     ``every``: seconds between updates; reading a metric off a GPU waits for it.
     """
 
-    def __init__(self, every: float = 0.25):
+    def __init__(self, every: NonNegative = 0.25):
         super().__init__()
         self.every, self._enabled, self._last = every, True, 0.0
         self._bar: Progress | None = None

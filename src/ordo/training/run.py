@@ -30,13 +30,16 @@ from ordo.report import read_record, save_page
 from ordo.report.comparison import comparison_page
 from ordo.report.page import Link
 from ordo.schedules import FeatureHead
+from ordo.settings import SettingError
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
 from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read, started_before
+from ordo.training.checks import check_metrics, check_settings, rehearse
 from ordo.training.collapse import CollapseAlarm
-from ordo.training.evaluation import Evaluation, check_report, examine, save_evaluation, save_report_page
+from ordo.training.evaluation import Evaluation, examine, save_evaluation, save_report_page
 from ordo.training.interrupt import Interrupted
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.provenance import save_run_record
+from ordo.training.settings import Train
 from ordo.training.sharding import ShardedStrategy, gathered
 
 
@@ -85,12 +88,9 @@ def check_writable(folder: Path) -> None:
 
 
 def set_threads(threads: int | None) -> None:
-    """CPU threads of this process; None: torch's choice. Raises ConfigError."""
-    if threads is None:
-        return
-    if threads < 1:
-        raise ConfigError(f"threads={threads}: must be positive, or null for torch's choice")
-    torch.set_num_threads(threads)
+    """CPU threads of this process; None: torch's choice."""
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
@@ -108,8 +108,6 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
             raise ConfigError("callbacks=ema keeps a whole copy of the weights on every rank, which trainer=fsdp is there to avoid")
         if options["strategy"].sharded_checkpoints and config.report is not None and config.report.get("weights") == "best":
             raise ConfigError("report.weights=best needs checkpoints in one file: set trainer.strategy.sharded_checkpoints=false")
-    if options.get("gradient_clip_val") is not None:
-        raise ConfigError("trainer.gradient_clip_val is not used; set optimizer.clip and optimizer.schedule_clip")
     if options.get("accelerator") == "auto":  # Lightning would choose MPS, which has no float64
         options["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     if options.get("precision") == "auto":
@@ -121,11 +119,25 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
     if not options.get("enable_progress_bar", True):
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     options = {"default_root_dir": str(folder), "use_distributed_sampler": False} | options
-    options["plugins"] = [*(options.get("plugins") or []), WholeFiles()]
+    options["plugins"] = [WholeFiles()]
     try:
         return L.Trainer(**options, callbacks=callbacks, logger=loggers or False)
     except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
         raise ConfigError(f"configuration part 'trainer': {first_line(error)}") from error
+
+
+def check_run(config: DictConfig) -> None:
+    """Raises SettingError or ConfigError for settings that are wrong in themselves, whatever the data are; reads nothing."""
+    check_settings(config, Train)
+    if config.report is not None:
+        check_metrics(config.report.get("metrics"), "report.metrics")
+        if config.report.get("weights") == "best" and (config.callbacks or {}).get("best") is None:
+            raise ConfigError("report.weights=best needs callbacks.best, which keeps them")
+    if config.compare is not None:
+        try:
+            check_run(comparison(config))
+        except SettingError as error:
+            raise SettingError(f"compare.changes.{error.setting}", error.value, error.allowed) from None
 
 
 def keep_old(trainer: L.Trainer, folder: Path) -> None:
@@ -140,6 +152,9 @@ def keep_old(trainer: L.Trainer, folder: Path) -> None:
 def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
     """Builds everything, checks a ``resume`` path, trains."""
     data = build_data(config)
+    rehearse(data, config.report)
+    if config.compare is not None and "data" not in config.compare.changes:
+        build_module(comparison(config))  # what does not fit is told now, not after the first training
     module = build_module(config)
     trainer = build_trainer(config, folder)
     if isinstance(trainer.strategy, ShardedStrategy) and any(isinstance(part, FeatureHead) for part in module.schedule.modules()):
@@ -194,13 +209,10 @@ def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
     callbacks: beside those of the configuration. Raises what ``ordo.training.errors.USER_ERRORS`` lists.
     """
     quiet()
+    check_run(config)
     folder = Path(config.output)
     check_writable(folder)
     set_threads(config.threads)
-    if config.report is not None:
-        check_report(config.report)
-        if config.report.get("weights") == "best" and (config.callbacks or {}).get("best") is None:
-            raise ConfigError("report.weights=best needs callbacks.best, which keeps them")
     try:
         module, data, trainer, seconds = fit(config, folder, callbacks)
     except (TrainingDiverged, LawTooSharp) as error:
@@ -228,7 +240,8 @@ def comparison(config: DictConfig) -> DictConfig:
     with open_dict(other):
         for key, change in config.compare.changes.items():
             # A part that names its own _target_ replaces; settings merge.
-            other[key] = change if "_target_" in change else OmegaConf.merge(other[key], change)
+            merges = isinstance(change, DictConfig) and "_target_" not in change and isinstance(other.get(key), DictConfig)
+            other[key] = OmegaConf.merge(other[key], change) if merges else change
         other.compare = None
         other.resume = "auto" if config.resume == "auto" else None
         other.output = str(Path(config.output) / "compared_with")

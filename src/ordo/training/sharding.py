@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import fully_shard
 
+from ordo.settings import Text, checked
 
+
+@checked
 class ShardedStrategy(ModelParallelStrategy):
     """Lightning's FSDP2 strategy over all devices, nothing else in parallel.
 
@@ -22,7 +25,7 @@ class ShardedStrategy(ModelParallelStrategy):
         backend: of torch.distributed; None: nccl on GPUs, gloo elsewhere.
     """
 
-    def __init__(self, sharded_checkpoints: bool = False, backend: str | None = None):
+    def __init__(self, sharded_checkpoints: bool = False, backend: Text | None = None):
         super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=sharded_checkpoints, process_group_backend=backend)
         self.sharded_checkpoints = sharded_checkpoints
 

@@ -103,7 +103,7 @@ def load_data(
         node = from_file(config.get("data"), "data", "data", check_trust(trust))
     except UntrustedError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    kind = named(node[TARGET], "data")
+    kind = named(node[TARGET])
     settings = inspect.signature(kind).parameters
     listed: tuple[str, ...] = tuple(getattr(kind, "places", ()))
     given = dict(places or {})

@@ -1,0 +1,171 @@
+"""Every setting of every entry point refuses what is no value of its type or out of its range, in one line that says so."""
+
+import math
+import os
+import string
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from settings_of import CONFIGS, NOT_READ, check_yaml, every_setting
+from tiny_runs import call
+
+from ordo.settings import Parameter, SettingError, check_arguments, plain, show
+from ordo.training import settings
+
+ALL = list(every_setting())
+TYPED = [setting for setting in ALL if not setting.parameter.untyped]
+POOL = [
+    None, True, -1, 0, 1, 2, 0.5, 1.5, -0.5, 1e30, math.nan, math.inf, -math.inf, 10**20, 10**100, "", "abc", "nan", "1", "true",
+    [], [0.9], [2, 3], [1, 2, 3, 4, 5], ["a"], [[1]], [None],
+]  # fmt: skip
+LETTERS = string.ascii_letters + string.digits + " _-.:/"
+VALUES = st.one_of(
+    st.sampled_from(POOL), st.integers(), st.floats(), st.text(LETTERS, max_size=6),
+    st.lists(st.one_of(st.integers(-5, 10**7), st.floats(), st.text(LETTERS, max_size=3)), max_size=5),
+)  # fmt: skip
+
+
+def wrong(parameter: Parameter, value):
+    """Whether a value is not allowed: of pydantic, whatever ordo does with it."""
+    return not parameter.accepts(plain(value)) and not parameter.accepts(value)
+
+
+def test_every_setting_has_a_type():
+    """One without, such as a new one, must be written down in ``settings_of.NOT_READ``, or get a type."""
+    assert {setting.key for setting in ALL if setting.parameter.untyped} == NOT_READ
+    assert len(TYPED) > 500
+    assert {setting.script for setting in TYPED} == {"train.py", "eval.py", "scripts/sample.py", "scripts/export.py"}
+    for setting in TYPED:
+        assert sum(wrong(setting.parameter, value) for value in POOL) >= 5, setting.key
+
+
+@pytest.mark.parametrize("group", ["data", "denoiser", "schedule", "objective", "optimizer", "sampler", "callbacks"])
+def test_the_yamls_are_right(group):
+    """Every choice, as it is; with one setting that there is not, each is refused."""
+    for path in sorted((CONFIGS / group).glob("*.yaml")):
+        check_yaml(path)
+        if group != "callbacks":
+            with pytest.raises(SettingError, match=rf"^{group}\.foo=1: there is no such setting"):
+                check_yaml(path, foo=1)
+
+
+def test_every_setting_refuses_what_is_wrong():
+    """Of the parts, without a command line: a few values each."""
+    refused = 0
+    for setting in TYPED:
+        for value in POOL:
+            if not wrong(setting.parameter, value):
+                continue
+            with pytest.raises(SettingError) as caught:
+                setting.parameter(value, setting.key)
+            text = str(caught.value)
+            assert text.startswith(f"{setting.key}={show(value)}: must be "), text
+            assert len(text.splitlines()) == 1
+            refused += 1
+    assert refused > 5000
+
+
+def written(value):
+    """A value in the grammar of Hydra's command line."""
+    if value is None or isinstance(value, bool):
+        return show(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(written, value))}]"
+    return f"'{value}'" if isinstance(value, str) else repr(value)
+
+
+COMMON = {
+    "train.py": ["experiment=custom"],
+    "eval.py": ["checkpoint=gone"],
+    "scripts/sample.py": ["checkpoint=gone", "out=x.csv"],
+    "scripts/export.py": ["checkpoint=gone", "out=x"],
+}
+
+
+def one_line(setting, value, monkeypatch, capfd, folder):
+    """What the entry point says of a wrong value: exit 2, one line with name, value and what is allowed, nothing left."""
+    arguments = [*COMMON[setting.script], *setting.others, f"++{setting.key}={written(value)}"]
+    status, out, err = call(setting.script, *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    assert "Traceback" not in err, err
+    assert (status, out, len(err.splitlines())) == (2, "", 1), (arguments, err)
+    assert err.startswith(f"error: {setting.key}={show(value)}: {setting.parameter.allowed}"), (arguments, err)
+    assert os.listdir(folder) == [], arguments
+
+
+def draw_wrong_values(monkeypatch, capfd, tmp_path, examples):
+    monkeypatch.chdir(tmp_path)
+    reachable = [setting for setting in TYPED if not setting.key.startswith("compare.")]  # null: see below
+
+    @hypothesis_settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.data())
+    def refused(data):
+        setting = data.draw(st.sampled_from(reachable))
+        value = data.draw(VALUES.filter(lambda value: wrong(setting.parameter, value)))
+        one_line(setting, value, monkeypatch, capfd, tmp_path)
+
+    refused()
+
+
+def test_wrong_values_at_the_command_line(monkeypatch, capfd, tmp_path):
+    draw_wrong_values(monkeypatch, capfd, tmp_path, 15)
+
+
+@pytest.mark.slow
+def test_500_wrong_values_at_the_command_line(monkeypatch, capfd, tmp_path):
+    draw_wrong_values(monkeypatch, capfd, tmp_path, 500)
+
+
+SEEN = {  # values that once ended in a traceback, or trained nonsense in silence
+    "train.py": [
+        "optimizer.clip=-1", "optimizer.clip=0", "optimizer.schedule_clip=-1", "optimizer.weight_decay=-1", "optimizer.warmup_steps=-5",
+        "optimizer.schedule_delay=-1", "optimizer.final_lr=-1", "optimizer.betas=[2,3]", "optimizer.betas=[0.9]", "optimizer.lr=nan",
+        "optimizer.lr=abc", "validation_draws=0", "trainer.max_epochs=0", "denoiser.layers=-1", "steps=1.5", "output=", "quiet=maybe",
+        "+foo=bar", "seed=-1", "seed=abc", "seed=1180591620717411303424", "validate_every=0", "denoiser.dropout=2", "data.length=8.5",
+        "threads=abc", "threads=1000000", "report.metrics=foo", "denoiser.heads=0", "denoiser.width=0", "compare={label:x}",
+        "+trainer.overfit_batches=1", "+trainer.limit_train_batches=0", "trainer.max_steps=0", "+trainer.gradient_clip_val=1",
+        "+trainer.barebones=true", "trainer.max_steps=-1", "trainer.precision=8", "report.split=tset", "report.metrics.quality=3",
+        "callbacks.order.every=0", "callbacks.best=5", "schedule.network=3", "+data.foo=1", "+trainer.foo=1", "schedule.network._target_=x",
+        "compare={label:a,own_label:b,changes:{schedule:{bound:-1}}}", "compare={label:a,own_label:b,changes:{denoisr:{width:8}}}",
+    ],
+    "eval.py": ["draws=0", "split=train", "device=abacus", "sequences=1.5", "output=", "seed=-1", "samples=-1", "+foo=1", "metrics.quality=x"],
+    "scripts/sample.py": [
+        "n=abc", "n=0", "sampler.what.temperature=nan", "sampler.what.top_p=-1", "+sampler.foo=1", "seed=-1", "batch_size=0", "threads=0",
+        "blank=ab", "sampler.how_many=3", "+sampler.block=0",
+    ],
+    "scripts/export.py": ["out=", "quiet=maybe", "+foo=1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEEN)
+def test_what_has_been_seen(name, monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for argument in SEEN[name]:
+        status, out, err = call(name, *COMMON[name], argument, monkeypatch=monkeypatch, capfd=capfd)
+        assert (status, out, len(err.splitlines())) == (2, "", 1), (argument, err)
+        key = argument.lstrip("+").partition("=")[0]
+        key = {"compare": "compare."}.get(key, key)
+        assert err.startswith(f"error: {key}"), (argument, err)
+        assert os.listdir(tmp_path) == [], argument
+
+
+def test_flags_of_lightning_are_all_decided():
+    """A new one of Lightning's is neither passed on nor refused in silence."""
+    import inspect
+
+    import lightning
+
+    there = set(inspect.signature(lightning.Trainer.__init__).parameters) - {"self"}
+    kept = set(inspect.signature(settings.Trainer).parameters)
+    assert kept | set(settings.REFUSED) == there
+    assert not kept & set(settings.REFUSED)
+
+
+def test_names_with_a_hint():
+    with pytest.raises(SettingError, match="no such setting; there are checkpoint, out, quiet"):
+        check_arguments(settings.Export, {"checkpoint": "a", "out": "b", "quiet": False, "foo": 1})
+    with pytest.raises(SettingError, match="out=null: is missing"):
+        check_arguments(settings.Export, {"checkpoint": "a", "quiet": False})
+    with pytest.raises(SettingError, match="quoted twice: \"out='5'\""):
+        check_arguments(settings.Export, {"checkpoint": "a", "quiet": False, "out": 5})
