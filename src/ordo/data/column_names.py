@@ -66,7 +66,7 @@ def mapping_file(path: str | Path, key: str) -> dict[str, str]:
             " COLUMN: VALUE for every column"
         )
     try:
-        found = yaml.load(path.read_text(encoding="utf-8-sig"), _Texts)  # noqa: S506: texts alone, no objects
+        found = yaml.load(path.read_text(encoding="utf-8-sig"), _Texts)  # texts alone, no objects
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{key}={path} is no YAML file ({' '.join(str(error).split())[:200]})") from None
     if found in (None, ""):
@@ -114,4 +114,4 @@ def one_column(name: Any, columns: Sequence[str], key: str, where: str) -> str:
         return columns[number - 1]
     some = ", ".join(map(repr, columns[:20])) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")
     what = f"the number {name}" if number is not None else repr(name)
-    raise DataError(f"{key} names {what}, which is no column of {where}; {where} has {some}")
+    raise DataError(f"{key} names {what}, which is no column of {where}; it has {some}")

@@ -80,17 +80,18 @@ def is_number(cell: object) -> bool:
 
 def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str, key: str) -> None:
     """Raises DataError if the first row is rather data than names."""
+    without = f"say {key}header=false" if key else "put one above the rows"
     numbers = [each for each in names if is_number(each)]
     if numbers:
         raise DataError(
-            f"{name}: the header has names that are numbers ({', '.join(numbers[:3])}): it is missing (say {key}header=false), or "
+            f"{name}: the header has names that are numbers ({', '.join(numbers[:3])}): it is missing ({without}), or "
             "give these columns names"
         )
     again = next((i for i, row in enumerate(rows) if list(row) == list(names) and any(row)), None)
     if again is not None:
         raise DataError(
-            f"{name}: row {again + 1} is the same as the header: take a header that stands amidst the rows away, or, if there is none, say "
-            f"{key}header=false"
+            f"{name}: row {again + 1} is the same as the header: take a header that stands amidst the rows away, or, if there is none, "
+            f"{without}"
         )
 
 
@@ -99,7 +100,8 @@ def check_first_row(rows: Sequence[Sequence[str]], name: str, key: str) -> None:
     for first, *others in zip(*rows, strict=True):
         present = [cell for cell in others if cell not in MISSING]
         if first not in MISSING and not is_number(first) and present and all(map(is_number, present)):
-            raise DataError(f"{name}: the first row has {first!r} above nothing but numbers: if it is a header, say {key}header=true")
+            mend = f"say {key}header=true" if key else "its names must be the model's"
+            raise DataError(f"{name}: the first row has {first!r} above nothing but numbers: if it is a header, {mend}")
 
 
 def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -248,6 +250,6 @@ def check_writings(others: pd.Series, present: int, column: object, kind: str | 
     dates = [str(text) for text in counts.index if is_date(str(text))]
     if kind is None and len(dates) > FEW and 2 * len(dates) >= len(counts):
         raise DataError(
-            f"column {column!r} holds {len(dates)} different dates or times, such as {dates[0]!r}: turn them into numbers, such as days, or "
+            f"column {column!r} holds {len(dates)} different dates or times, such as {dates[0]!r}: turn them into numbers, or "
             f"drop the column: {setting(column, 'drop', columns)}; as categories: {setting(column, 'categorical', columns)}"
         )

@@ -211,6 +211,8 @@ class TableData(SequenceData):
         kinds = by_column(self.types, self._columns, "data.types", name)
         read = typed(raw, kinds, self.missing, name)
         if self.target is not None:
+            if isinstance(self.target, str) and self.target not in self._columns and not self.target.isdigit():
+                raise DataError(f"data.target={self.target!r} is no column of {name}")
             self.target = one_column(self.target, self._columns, "data.target", name)
             if self.target not in read.columns:
                 raise DataError(f"data.target={self.target!r} is a column that data.types drops")
