@@ -5,15 +5,15 @@ python scripts/export.py checkpoint=outputs/NAME/TIME out=my_model
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from ordo.exporting import VALUES, export
 from ordo.pretrained import OrderedModel
+from ordo.progress import note
 from ordo.training.build import ConfigError
 from ordo.training.entry import command, job
 from ordo.training.run import check_writable, quiet
@@ -29,14 +29,13 @@ def main(config: DictConfig) -> None:
         out = Path(config.out)
         if out.exists():
             raise ConfigError(f"out={out} is there already; name a new folder")
+        if config["values"] not in VALUES:  # config.values is a method
+            raise ConfigError(f"values={config['values']}: choose {' or '.join(VALUES)}")
         check_writable(out.parent)
         model = OrderedModel.of_checkpoint(config.checkpoint)
-        partial = out.with_name(f".partial-{out.name}")
-        try:
-            model.save_pretrained(partial)
-            os.replace(partial, out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        told = export(model, out, config["values"])
+        if told is not None:
+            note(told)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {size:.1f} MB: {out}", file=sys.stderr)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ordo.data.decoding import KINDS, Decoding, from_plain, to_plain
 from ordo.denoisers import Denoiser
+from ordo.modes import readable
 from ordo.schedules import attach_features
 from ordo.training.build import ConfigError, build, first_line, self_contained
 from ordo.training.checkpoint import CheckpointError, check_targets, load, read
@@ -130,6 +131,7 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_model(self, str(save_directory / WEIGHTS))
+        readable(save_directory / WEIGHTS)
         (save_directory / "config.json").write_text(json.dumps(self.description, indent=2) + "\n", encoding="utf-8")
 
     @cached_property

@@ -106,7 +106,8 @@ def test_the_numbers_are_those_of_the_report(runs):
     page = Page((runs / "text" / "report.html").read_text())
     own, other = (json.loads((runs / "text" / part / "report.json").read_text()) for part in ("", "compared_with"))
     for key, label in (("own_nelbo", "NELBO, own order law"), ("mode_exact", "exact -log p, one order")):
-        assert [label, cell(own, key, "bits_per_token"), cell(other, key, "bits_per_token")] in page.rows
+        rows = [row[:3] for row in page.rows]
+        assert [label, cell(other, key, "bits_per_token"), cell(own, key, "bits_per_token")] in rows, "the baseline first"
     for key, label in LABELS.items():  # written out, not by the function that writes the page
         shown = [r["estimates"][key] for r in (own, other)]
         cells = [f"{e['nats'] / 8 / math.log(2):.4f} ± {e['standard_error'] / 8 / math.log(2):.4f}" for e in shown]
@@ -163,7 +164,11 @@ def test_comparison(runs, tmp_path, monkeypatch, capfd):
     assert table["own_nelbo_difference_standard_error"][1] == pytest.approx(error)
     page = Page((output / "compare.html").read_text())
     assert table["run"].tolist() == ["schedule Linear", "schedule Power"]
-    assert any(row[0] == "schedule Power" and f"{difference.mean():+.3f} ± {error:.3f}" in row for row in page.rows)
+    assert "bits per char, gain " in out
+    scale = 1 / (8 * math.log(2))  # bits a character of the 8
+    gain = f"{-difference.mean() * scale:+.4f} ± {error * scale:.4f}"
+    assert any(row[:2] == ["schedule Power", "bits per char"] and gain in row for row in page.rows), "the unit of the table above"
+    assert gain in out
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from ordo import plots
 from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name
 from ordo.report.order import in_words
 from ordo.report.page import Block, Grid, Lines, Link, Picture, Section, Terms, Text, render
-from ordo.report.paired import gain, not_comparable, unit_among
+from ordo.report.paired import gain, not_comparable, paired, unit_among
 from ordo.report.record import Record, curve
 from ordo.report.run_page import WORDS
 from ordo.report.settings import differing, flat, shown
 
+__all__ = ["comparison_page", "labels", "paired"]
 MOST_DRAWN = 8  # runs with schedules, orders and samples of their own: more are not read side by side
 LABEL_CHARACTERS = 48
 
