@@ -217,8 +217,9 @@ class TableData(SequenceData):
             if self.target not in read.columns:
                 raise DataError(f"data.target={self.target!r} is a column that data.types drops")
         self.notes = reading_notes(raw, read, kinds, self.missing, name)
-        text = {column: raw[column].dtype == object or pd.api.types.is_string_dtype(raw[column]) for column in read.columns}
-        self._dtypes = {column: None if text[column] else str(raw[column].dtype) for column in read.columns}
+        dtypes = {column: raw[column].dtype for column in read.columns}
+        text = {c: not isinstance(d, pd.CategoricalDtype) and pd.api.types.is_string_dtype(d) for c, d in dtypes.items()}
+        self._dtypes = {column: None if text[column] else str(dtype) for column, dtype in dtypes.items()}
         return read
 
     def _note_md5(self, path: Path) -> None:

@@ -13,7 +13,7 @@ from ordo.data.tokenizer import Encoder
 from ordo.data.vocabulary import Vocabulary
 
 # What a part of a template may be tokenised behind, so that it is read as the middle of a text.
-BEFORE = ("a", "x", ".", "0", "\n")
+BEFORE = ("a", "x", ".", "0", ",")
 
 
 def check_blank(blank: str) -> None:
@@ -73,10 +73,10 @@ def part_tokens(part: str, encoder: Encoder, first: bool) -> list[int]:
     tokenizer, seen = encoder.tokenizer, ""
     for before in ("",) if first else BEFORE:
         start, whole = ([int(i) for i in encoder([text])[0]] for text in (before, before + part))
-        text = decoded(tokenizer, whole)
-        if whole[: len(start)] == start and decoded(tokenizer, start) == before:
-            seen = seen or text[len(before) :]
-            if text == before + part:
+        text, shown = decoded(tokenizer, whole), decoded(tokenizer, start)
+        if whole[: len(start)] == start and shown.lstrip(" ") == before:
+            seen = seen or text[len(shown) :]
+            if text == shown + part:
                 return whole[len(start) :]
     told = f"gives back {seen!r}: write that, if it is meant" if seen else "cannot take it apart from what stands before"
     raise DataError(f"template: {part!r} cannot be kept as it is written, the tokenizer {told}")
