@@ -2,10 +2,13 @@
 
 import gzip
 import io
+import re
+import shlex
 import zipfile
 
 import pandas as pd
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ordo.data import DataError, TableData
 from ordo.data.csv_file import DELIMITERS
@@ -36,9 +39,13 @@ def test_another_delimiter_is_named(delimiter, tmp_path):
     """Whichever the file has and whichever is said, the right one is named; and setting it reads the same table."""
     right = read(tmp_path, text())
     shown = {"\t": r"'\\t'", "|": r"'\|'"}.get(delimiter, f"'{delimiter}'")
-    with pytest.raises(DataError, match=rf"splits into 3 with data\.delimiter={shown}"):
+    with pytest.raises(DataError, match=rf"splits into 3 with data\.delimiter={shown}") as error:
         read(tmp_path, text(delimiter))
     assert read(tmp_path, text(delimiter), delimiter=delimiter).equals(right)
+    mend = re.search(r'add ("[^"]+")', str(error.value))[1]  # through a shell and Hydra
+    override = OverridesParser.create().parse_override(*shlex.split(mend))
+    assert override.key_or_group == "data.delimiter"
+    assert read(tmp_path, text(delimiter), delimiter=override.value()).equals(right)
     with pytest.raises(DataError, match=r"splits into 3 with data\.delimiter=','"):
         read(tmp_path, text(), delimiter=delimiter)
     headless = text(delimiter, header=None)

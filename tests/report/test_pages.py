@@ -171,6 +171,27 @@ def test_comparison(runs, tmp_path, monkeypatch, capfd):
     assert gain in out
 
 
+def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
+    """One line, on standard error and on the page; a unit a row; no gain."""
+    arguments = [runs / "text" / "compared_with", runs / "table", "--output", tmp_path / "side", "--labels", "chars", "rows"]
+    status, out, err = call("scripts/compare.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0
+    assert err == (
+        "not comparable with chars on val of 'embedded', in bits per char, because their data are others: rows on val of 'my.csv', in nats"
+        " per row\n"
+    )
+    lines = out.splitlines()
+    assert re.fullmatch(r"chars: NELBO, own order law [\d.]+ ± [\d.]+ bits per char", lines[0])
+    assert re.fullmatch(r"rows: NELBO, own order law [\d.]+ ± [\d.]+ nats per row", lines[1])
+    page = Page((tmp_path / "side" / "compare.html").read_text())
+    reports = [json.loads((runs / part / "report.json").read_text()) for part in ("text/compared_with", "table")]
+    for label, unit, key, report in (("chars", "bits per char", "bits_per_token", reports[0]), ("rows", "nats per row", "nats", reports[1])):
+        assert [label, unit, *(cell(report, name, key) for name in LABELS)] in [row[:6] for row in page.rows]
+    assert ["rows", "nats per row", "-", "-", "-", "-"] in page.rows
+    assert f"N{err.strip()[1:]}." in " ".join(page.text)
+    assert pd.read_csv(tmp_path / "side" / "compare.csv")["comparable"].tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

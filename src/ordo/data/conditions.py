@@ -15,7 +15,7 @@ from torch import Tensor
 from ordo.data.codec import TableCodec
 from ordo.data.column_names import by_column
 from ordo.data.columns import CategoricalColumn, Column, NumericColumn
-from ordo.data.csv_file import DELIMITERS, even, head, read_text, shown, split, unescaped
+from ordo.data.csv_file import DELIMITERS, argument, even, head, read_text, shown, split, unescaped
 from ordo.data.errors import DataError
 from ordo.data.frames import as_frame, is_code, plain, read_cells, read_table, typed
 
@@ -168,7 +168,8 @@ def read_gaps(
         fits = [d for d in DELIMITERS if even(head(text), d) and set(split(head(text), d, str(path))[0][0]) & set(codec.names)]
         if own not in fits and not (not reading["header"] and even(head(text), own) > 1) and fits:
             if len(fits) > 1:
-                raise DataError(f"{path} may have delimiter={' or '.join(map(shown, fits))}: say which")
+                choices = " or ".join(argument("delimiter", each) for each in fits)
+                raise DataError(f"{path} may have several delimiters: say which, {choices}")
             own = fits[0]
             notes.append(f"{path} is read with delimiter={shown(own)}, which the training table had not")
     rows = read_cells(text, own, str(path), "delimiter")

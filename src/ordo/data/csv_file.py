@@ -35,6 +35,11 @@ def shown(delimiter: str) -> str:
     return SHOWN.get(delimiter, f"'{delimiter}'")
 
 
+def argument(key: str, delimiter: str) -> str:
+    """What to add to a command, with quotes for the shell and for Hydra."""
+    return f'"{key}={shown(delimiter)}"'
+
+
 def unescaped(delimiter: str, key: str) -> str:
     r"""A delimiter as a shell hands it over, ``\t`` for a tabulator. Raises DataError for what is none."""
     delimiter = {"\\t": "\t"}.get(str(delimiter), str(delimiter))
@@ -132,7 +137,7 @@ def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str
     if columns == 1 and other is not None:
         raise DataError(
             f"{name} has one column with {key}={shown(delimiter)}, but every line splits into {other[1]} with {key}={shown(other[0])}:"
-            f" set that, or put the cells between quotes if it is one column"
+            f" add {argument(key, other[0])}, or put the cells between quotes if it is one column"
         )
     if columns > 1 and delimiter == ",":
         first = head(text)
@@ -140,7 +145,7 @@ def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str
             if even(first, semi) > 1 and _columns_of_numbers(first, semi, decimal_comma=True):
                 raise DataError(
                     f"{name} may have commas within its numbers and {key}={shown(semi)}: every line splits evenly either way;"
-                    " write numbers with a point, and set the delimiter"
+                    f" write numbers with a point, and add {argument(key, semi)}"
                 )
 
 
@@ -174,7 +179,7 @@ def check_sizes(rows: Sequence[tuple[list[str], int]], text: str, delimiter: str
     other = other_delimiter(text, delimiter)
     mend = "mend it, or put cells that have the delimiter between quotes"
     if other is not None:
-        mend = f"with {key}={shown(other[0])} every line has {other[1]}: set that, or mend the line"
+        mend = f"with {key}={shown(other[0])} every line has {other[1]}: add {argument(key, other[0])}, or mend the line"
     if wrong[0] < size:
         raise DataError(f"{name}: line {wrong[1]} has fewer values than others, {wrong[0]} of {size}; {mend}")
     raise unreadable(name, f"line {wrong[1]} has {wrong[0]} values, the first line {size}; {mend}")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ordo.data.column_names import by_column, setting
-from ordo.data.csv_file import read_cells, read_text, shown, unescaped
+from ordo.data.csv_file import argument, read_cells, read_text, shown, unescaped
 from ordo.data.errors import DataError, MissingDataError
 from ordo.data.number_formats import first_of, is_date
 
@@ -45,7 +45,8 @@ def read_table(path: str | Path, header: bool = True, delimiter: str = ",", key:
     text = read_text(path)
     if said := re.match(r"sep=(.)\r?\n", text):  # a line that spreadsheets write and read
         if said[1] != delimiter:
-            raise DataError(f"{path} says that it has {key}delimiter={shown(said[1])}: set that")
+            said_so = argument(f"{key}delimiter", said[1])
+            raise DataError(f"{path} says that it has {key}delimiter={shown(said[1])}: add {said_so}")
         text = text[said.end() :]
     return as_frame(read_cells(text, delimiter, str(path), f"{key}delimiter"), header, str(path), key)
 
