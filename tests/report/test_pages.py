@@ -109,9 +109,12 @@ def test_the_numbers_are_those_of_the_report(runs):
         rows = [row[:3] for row in page.rows]
         assert [label, cell(other, key, "bits_per_token"), cell(own, key, "bits_per_token")] in rows, "the baseline first"
     for key, label in LABELS.items():  # written out, not by the function that writes the page
-        shown = [r["estimates"][key] for r in (own, other)]
+        shown = [r["estimates"][key] for r in (other, own)]
         cells = [f"{e['nats'] / 8 / math.log(2):.4f} ± {e['standard_error'] / 8 / math.log(2):.4f}" for e in shown]
-        assert [label, *cells] in page.rows
+        values = [np.load(runs / "text" / part / "report_values.npz")[key] for part in ("compared_with", "")]
+        better = values[0] - values[1]
+        gain = f"{better.mean() / 8 / math.log(2):+.4f} ± {better.std(ddof=1) / math.sqrt(len(better)) / 8 / math.log(2):.4f}"
+        assert [label, *cells, gain] in page.rows
     assert ["optimiser steps", "4"] in page.rows
     assert ["parameters", f"{own['parameters']:,}"] in page.rows
     drawn = (runs / "text" / "drawn.txt").read_text().splitlines()
@@ -185,7 +188,8 @@ def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
     assert re.fullmatch(r"rows: NELBO, own order law [\d.]+ ± [\d.]+ nats per row", lines[1])
     page = Page((tmp_path / "side" / "compare.html").read_text())
     reports = [json.loads((runs / part / "report.json").read_text()) for part in ("text/compared_with", "table")]
-    for label, unit, key, report in (("chars", "bits per char", "bits_per_token", reports[0]), ("rows", "nats per row", "nats", reports[1])):
+    named = (("chars", "bits per char", "bits_per_token"), ("rows", "nats per row", "nats"))
+    for (label, unit, key), report in zip(named, reports, strict=True):
         assert [label, unit, *(cell(report, name, key) for name in LABELS)] in [row[:6] for row in page.rows]
     assert ["rows", "nats per row", "-", "-", "-", "-"] in page.rows
     assert f"N{err.strip()[1:]}." in " ".join(page.text)

@@ -1,5 +1,6 @@
 """Records of runs: logs of resumed runs, orders in words, paired differences, names of runs."""
 
+import io
 import math
 import re
 
@@ -7,15 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
+from ordo.likelihood import LikelihoodReport
+from ordo.likelihood.report import Estimate
 from ordo.order import PlackettLuce
-from ordo.report import Record, cell, unit_of
+from ordo.report import LABELS, Record, cell, unit_of
 from ordo.report.comparison import labels, paired
 from ordo.report.order import in_words, law_arrays
 from ordo.report.paired import comparable, gain, not_comparable, unit_among
 from ordo.report.record import curve, read_metrics, read_record
 from ordo.report.run_page import duration
 from ordo.schedules import FreeTable, Power
+from ordo.training.evaluation import report_table
 
 
 def record(folder="outputs/a", config=None, data="set", split="val", **values):
@@ -119,6 +124,27 @@ def test_gains():
     assert gain(baseline, scored(better, "b"), "own_nelbo", unit) == "-"
     nats = gain(scored(worse, unit="column"), scored(better, unit="column"), "own_nelbo", "nats")
     assert nats == f"{(worse - better).mean():+.3f} ± {(worse - better).std(ddof=1) / math.sqrt(40):.3f}"
+
+
+def test_the_table_of_a_run_with_a_partner():
+    """What train.py prints: the baseline first, one unit, a gain above 0 where the model is better."""
+    random = np.random.default_rng(0)
+    reports = {}
+    for name, mean in (("fixed", 20), ("learned", 18)):
+        values = {key: torch.from_numpy(random.normal(mean, 1, 50)) for key in LABELS}
+        estimates = {key: Estimate.over(value, 8) for key, value in values.items()}
+        reports[name] = LikelihoodReport(8, 27, "char", None, estimates, {}, values=values)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(report_table(reports, "title", paired=True))
+    lines = console.export_text().splitlines()
+    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    heading = next(line for line in lines if "bits per char" in line)
+    assert re.search(r"bits per char.*fixed.*learned.*gain", heading)
+    for row, key in zip(shown, LABELS, strict=True):
+        better = (reports["fixed"].values[key] - reports["learned"].values[key]) / (8 * math.log(2))
+        assert row[0] == LABELS[key]
+        assert row[3] == f"{better.mean():+.4f} ± {better.std() / math.sqrt(50):.4f}"
+        assert row[3].startswith("+")
 
 
 def test_what_may_be_compared():

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     random = np.random.default_rng(0)
-    frame = pd.DataFrame({"pay": random.integers(10_000, 99_000, 400), "city": random.choice(["x", "y"], 400), "h": random.normal(size=400)})
+    pay, city, h = random.integers(10_000, 99_000, 400), random.choice(["x", "y"], 400), random.normal(size=400)
+    frame = pd.DataFrame({"pay": pay, "city": city, "h": h})
     frame.to_csv(folder / "t.csv", index=False)
     parts = ["data=table", f"data.path={folder / 't.csv'}", "data.bins=16", "denoiser=table_causal", "schedule=power_table"]
     run(folder / "run", *parts, "steps=2", "checkpoint_every=2", "validate_every=2", *QUIET)

@@ -122,7 +122,7 @@ class TableData(SequenceData):
         self.types = types if isinstance(types, str | Path) else dict(types or {})
         self.header, self.delimiter = header, delimiter
         self.missing = ((missing,) if isinstance(missing, str) else tuple(missing)) if name is None else MISSING_IN_SETS
-        self.target = self.set.target if self.set is not None else target
+        self.target: Any = self.set.target if self.set is not None else target  # a name, once the table is read
         self.test_path, self.test_share, self.val_share, self.split_seed = test_path, test_share, val_share, split_seed
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
         self.unit, self.entropy, self.precedence = "column", None, None
