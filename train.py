@@ -52,7 +52,7 @@ def main(config: DictConfig) -> float | None:
         check_writable(Path(config.output))
         with own_folder(config) if rank_zero_only.rank == 0 else nullcontext():
             try:
-                reports, own = {}, "model"
+                reports, own, paired = {}, "model", False
                 if config.compare is None:
                     result = train(config)
                 else:
@@ -65,7 +65,8 @@ def main(config: DictConfig) -> float | None:
                     if result.evaluation is not None and other.report is not None:
                         if config.report.get("page", True):
                             report_both(config, result, own, other)
-                        reports = {own: result.report, str(config.compare.label): other.report}
+                        reports = {str(config.compare.label): other.report, own: result.report}  # the baseline first
+                        paired = other.evaluation is not None and other.evaluation.scored == result.evaluation.scored
             except KeyboardInterrupt as stop:
                 again = go_on(HydraConfig.get().sweep.dir if sweep else config.output)
                 raise KeyboardInterrupt(f"{str(stop) or 'interrupted'}; to go on: {again}") from None
@@ -74,7 +75,7 @@ def main(config: DictConfig) -> float | None:
             if config.quiet:
                 console.print(result_line(reports, f"{config.label}, {config.report.split} data", config.output), soft_wrap=True)
             else:
-                console.print(report_table(reports, f"{config.name}: {config.report.split} data, mean ± standard error"))
+                console.print(report_table(reports, f"{config.name}: {config.report.split} data, mean ± standard error", paired))
                 look = f"to look at: {config.output}/report.html; " if config.report.get("page", True) else f"{config.output}: "
                 console.print(f"{look}pictures, samples, checkpoints", soft_wrap=True)
     return None if result.report is None else result.report.estimates["own_nelbo"].nats

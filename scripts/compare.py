@@ -3,19 +3,21 @@
     python scripts/compare.py outputs/A/TIME outputs/B/TIME            # runs, or outputs of eval.py
     python scripts/compare.py outputs/SWEEP --output outputs/SWEEP     # every finished run below a folder
 
-Into --output: compare.html, compare.csv and the pictures. The first run is what the others are compared with.
+Into --output: compare.html, compare.csv and the pictures. The first run is the baseline: a gain above 0 is better than it.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pandas as pd
 
 from ordo.files import write_whole
-from ordo.report import LABELS, Record, cell, read_record, save_page, unit_of
-from ordo.report.comparison import comparison_page, labels, paired
+from ordo.report import LABELS, Record, cell, read_record, save_page
+from ordo.report.comparison import comparison_page, labels
+from ordo.report.paired import comparable, gain, not_comparable, paired, unit_among, unit_words
 from ordo.training.build import ConfigError
 from ordo.training.entry import Parser, command, job
 from ordo.training.run import check_writable
@@ -44,11 +46,14 @@ def run_of(folder: Path) -> Path:
 
 
 def table(runs: dict[str, Record]) -> pd.DataFrame:
-    """A line a run: likelihoods in nats and paired differences to the first, with standard errors."""
+    """A line a run: likelihoods in nats per sequence, a table's row or a molecule, and paired differences to the first (below 0 is better),
+    with standard errors; and whether the line may be compared with the first.
+    """
     first = next(iter(runs.values()))
     lines = []
     for label, record in runs.items():
-        line: dict[str, object] = {"run": label, "folder": str(record.folder)}
+        line: dict[str, object] = {"run": label, "folder": str(record.folder), "token": record.report["unit"]}
+        line |= {"comparable": comparable(first, record)}
         for key in LABELS:
             entry = record.report["estimates"][key]
             difference = paired(first, record, key)
@@ -56,6 +61,19 @@ def table(runs: dict[str, Record]) -> pd.DataFrame:
             line |= {f"{key}_difference": difference and difference[0], f"{key}_difference_standard_error": difference and difference[1]}
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def show(runs: dict[str, Record]) -> None:
+    """A line a run, with its unit, and how much better it is than the first; and whether runs may not be compared."""
+    base = next(iter(runs.values()))
+    for label, record in runs.items():
+        unit = unit_among(record, runs.values())
+        better = gain(base, record, "own_nelbo", unit) if record is not base else "-"
+        text = f"{label}: {LABELS['own_nelbo']} {cell(record.report, 'own_nelbo', unit)} {unit_words(record, runs.values())}"
+        print(text if better == "-" else f"{text}, gain {better}")
+    line = not_comparable(runs)
+    if line is not None:
+        print(line, file=sys.stderr)
 
 
 def main() -> None:
@@ -78,8 +96,8 @@ def main() -> None:
         page, pictures = comparison_page(runs, links)
         write_whole(a.output / "compare.csv", lambda path: table(runs).to_csv(path, index=False))
         save_page(page, pictures, a.output, "compare.html")
-        for label, record in runs.items() if not a.quiet else ():
-            print(f"{label}: {LABELS['own_nelbo']} {cell(record.report, 'own_nelbo', unit_of([r.report for r in records]))}")
+        if not a.quiet:
+            show(runs)
     print(f"{len(runs)} runs: {a.output}/compare.html, compare.csv, pictures/")
 
 

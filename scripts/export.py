@@ -5,8 +5,6 @@ python scripts/export.py checkpoint=outputs/NAME/TIME out=my_model
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +12,9 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from ordo.errors import ConfigError
+from ordo.exporting import export
 from ordo.pretrained import OrderedModel
+from ordo.progress import note
 from ordo.training.checks import check_settings
 from ordo.training.entry import command, job
 from ordo.training.run import check_writable, quiet
@@ -34,12 +34,9 @@ def main(config: DictConfig) -> None:
             raise ConfigError(f"out={out} is there already; name a new folder")
         check_writable(out.parent)
         model = OrderedModel.of_checkpoint(config.checkpoint, config.trust)
-        partial = out.with_name(f".partial-{out.name}")
-        try:
-            model.save_pretrained(partial)
-            os.replace(partial, out)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        told = export(model, out, config["values"])  # config.values is a method
+        if told is not None:
+            note(told)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
     print(f"{sum(p.numel() for p in model.parameters())} parameters, {size:.1f} MB: {out}", file=sys.stderr)
 

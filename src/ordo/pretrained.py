@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from ordo.data.decoding import KINDS, Decoding, from_plain, to_plain
 from ordo.denoisers import Denoiser
 from ordo.errors import ConfigError, UntrustedError, first_line
+from ordo.modes import readable
 from ordo.parts import from_file, make, make_pair, self_contained
 from ordo.schedules import attach_features
-from ordo.training.checkpoint import CheckpointError, find, read, readable
+from ordo.training.checkpoint import CheckpointError, find, read, reading
 from ordo.training.stored import check_trust, described, load
 
 FORMAT = 1
@@ -79,7 +80,7 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         states = {kind.__qualname__: checkpoint[kind.__qualname__] for kind in KINDS if kind.__qualname__ in checkpoint}
         data: dict[str, Any] = {}
         if states:
-            with readable(find(path), "what it says of its tokens"):
+            with reading(find(path), "what it says of its tokens"):
                 data["states"] = to_plain(states)
                 Decoding(states).check()
         elif isinstance(config.get("data"), dict) and "task" in config["data"]:
@@ -128,14 +129,14 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         data = dict(config["data"])
         if data.get("task") is not None:
             data["task"] = task_of_file(data["task"], model_id, trust)
-        with readable(model_id, "what its config.json says of its tokens"):
+        with reading(model_id, "what its config.json says of its tokens"):
             Decoding(dict(from_plain(data.get("states", {})))).check()
         folder = Path(model_id)
         names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         fetch = {name: settings[name] for name in names if name in settings}
         path = folder / WEIGHTS if folder.is_dir() else Path(hf_hub_download(model_id, WEIGHTS, **fetch))
         try:
-            with readable(model_id, "the model that its config.json describes"):
+            with reading(model_id, "the model that its config.json describes"):
                 model = cls(about["denoiser"], about["schedule"], data)
         except ConfigError as error:
             raise CheckpointError(
@@ -154,6 +155,7 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_model(self, str(save_directory / WEIGHTS))
+        readable(save_directory / WEIGHTS)
         (save_directory / "config.json").write_text(json.dumps(self.description, indent=2) + "\n", encoding="utf-8")
 
     @cached_property

@@ -106,11 +106,15 @@ def test_the_numbers_are_those_of_the_report(runs):
     page = Page((runs / "text" / "report.html").read_text())
     own, other = (json.loads((runs / "text" / part / "report.json").read_text()) for part in ("", "compared_with"))
     for key, label in (("own_nelbo", "NELBO, own order law"), ("mode_exact", "exact -log p, one order")):
-        assert [label, cell(own, key, "bits_per_token"), cell(other, key, "bits_per_token")] in page.rows
+        rows = [row[:3] for row in page.rows]
+        assert [label, cell(other, key, "bits_per_token"), cell(own, key, "bits_per_token")] in rows, "the baseline first"
     for key, label in LABELS.items():  # written out, not by the function that writes the page
-        shown = [r["estimates"][key] for r in (own, other)]
+        shown = [r["estimates"][key] for r in (other, own)]
         cells = [f"{e['nats'] / 8 / math.log(2):.4f} ± {e['standard_error'] / 8 / math.log(2):.4f}" for e in shown]
-        assert [label, *cells] in page.rows
+        values = [np.load(runs / "text" / part / "report_values.npz")[key] for part in ("compared_with", "")]
+        better = values[0] - values[1]
+        gain = f"{better.mean() / 8 / math.log(2):+.4f} ± {better.std(ddof=1) / math.sqrt(len(better)) / 8 / math.log(2):.4f}"
+        assert [label, *cells, gain] in page.rows
     assert ["optimiser steps", "4"] in page.rows
     assert ["parameters", f"{own['parameters']:,}"] in page.rows
     drawn = (runs / "text" / "drawn.txt").read_text().splitlines()
@@ -163,7 +167,33 @@ def test_comparison(runs, tmp_path, monkeypatch, capfd):
     assert table["own_nelbo_difference_standard_error"][1] == pytest.approx(error)
     page = Page((output / "compare.html").read_text())
     assert table["run"].tolist() == ["schedule Linear", "schedule Power"]
-    assert any(row[0] == "schedule Power" and f"{difference.mean():+.3f} ± {error:.3f}" in row for row in page.rows)
+    assert "bits per char, gain " in out
+    scale = 1 / (8 * math.log(2))  # bits a character of the 8
+    gain = f"{-difference.mean() * scale:+.4f} ± {error * scale:.4f}"
+    assert any(row[:2] == ["schedule Power", "bits per char"] and gain in row for row in page.rows), "the unit of the table above"
+    assert gain in out
+
+
+def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
+    """One line, on standard error and on the page; a unit a row; no gain."""
+    arguments = [runs / "text" / "compared_with", runs / "table", "--output", tmp_path / "side", "--labels", "chars", "rows"]
+    status, out, err = call("scripts/compare.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0
+    assert err == (
+        "not comparable with chars on val of 'embedded', in bits per char, because their data are others: rows on val of 'my.csv', in nats"
+        " per row\n"
+    )
+    lines = out.splitlines()
+    assert re.fullmatch(r"chars: NELBO, own order law [\d.]+ ± [\d.]+ bits per char", lines[0])
+    assert re.fullmatch(r"rows: NELBO, own order law [\d.]+ ± [\d.]+ nats per row", lines[1])
+    page = Page((tmp_path / "side" / "compare.html").read_text())
+    reports = [json.loads((runs / part / "report.json").read_text()) for part in ("text/compared_with", "table")]
+    named = (("chars", "bits per char", "bits_per_token"), ("rows", "nats per row", "nats"))
+    for (label, unit, key), report in zip(named, reports, strict=True):
+        assert [label, unit, *(cell(report, name, key) for name in LABELS)] in [row[:6] for row in page.rows]
+    assert ["rows", "nats per row", "-", "-", "-", "-"] in page.rows
+    assert f"N{err.strip()[1:]}." in " ".join(page.text)
+    assert pd.read_csv(tmp_path / "side" / "compare.csv")["comparable"].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(

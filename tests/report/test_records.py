@@ -1,5 +1,6 @@
 """Records of runs: logs of resumed runs, orders in words, paired differences, names of runs."""
 
+import io
 import math
 import re
 
@@ -7,14 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
+from ordo.likelihood import LikelihoodReport
+from ordo.likelihood.report import Estimate
 from ordo.order import PlackettLuce
-from ordo.report import Record, cell, unit_of
+from ordo.report import LABELS, Record, cell, unit_of
 from ordo.report.comparison import labels, paired
 from ordo.report.order import in_words, law_arrays
+from ordo.report.paired import comparable, gain, not_comparable, unit_among
 from ordo.report.record import curve, read_metrics, read_record
 from ordo.report.run_page import duration
 from ordo.schedules import FreeTable, Power
+from ordo.training.evaluation import report_table
 
 
 def record(folder="outputs/a", config=None, data="set", split="val", **values):
@@ -89,6 +95,76 @@ def test_paired_differences():
     some, others = ({"mode_exact": values[0], "exact_rows": rows} for rows in (np.arange(50), np.arange(50) * 2))
     assert paired(record(**some), record(**some), "mode_exact") == pytest.approx((0, 0))
     assert paired(record(**some), record(**others), "mode_exact") is None
+
+
+def scored(nats, scored="a", unit="char", length=8, **report):
+    """A record whose sequences have these nats."""
+    nats = np.asarray(nats, dtype=float)
+    bits, error = nats.mean() / (length * math.log(2)), nats.std(ddof=1) / math.sqrt(len(nats))
+    entry = {"nats": nats.mean(), "standard_error": error, "bits_per_token": bits, "length": length}
+    entry["bits_per_token_standard_error"] = error / (length * math.log(2))
+    report = {"scored": scored, "unit": unit, "split": "val", "entropy": None, "estimates": {"own_nelbo": entry}} | report
+    return Record("outputs/a", report, provenance={"data": {"name": scored}}, values={"own_nelbo": nats})
+
+
+def test_gains():
+    """In the unit of the table, above 0 where the run is better than the baseline, and exactly the difference of what stands above."""
+    random = np.random.default_rng(0)
+    worse, better = random.normal(20, 1, 40), random.normal(19, 1, 40)
+    baseline, run = scored(worse), scored(better)
+    unit = unit_among(run, [baseline])
+    assert unit == "bits_per_token"
+    told = gain(baseline, run, "own_nelbo", unit)
+    assert told.startswith("+")
+    above = [float(cell(r.report, "own_nelbo", unit).split()[0]) for r in (baseline, run)]
+    assert float(told.split()[0]) == pytest.approx(above[0] - above[1], abs=1.1e-4)
+    error = (worse - better).std(ddof=1) / math.sqrt(40) / (8 * math.log(2))
+    assert float(told.split()[2]) == pytest.approx(error, abs=1e-4)
+    assert gain(run, baseline, "own_nelbo", unit).startswith("-")
+    assert gain(baseline, scored(better, "b"), "own_nelbo", unit) == "-"
+    nats = gain(scored(worse, unit="column"), scored(better, unit="column"), "own_nelbo", "nats")
+    assert nats == f"{(worse - better).mean():+.3f} ± {(worse - better).std(ddof=1) / math.sqrt(40):.3f}"
+
+
+def test_the_table_of_a_run_with_a_partner():
+    """What train.py prints: the baseline first, one unit, a gain above 0 where the model is better."""
+    random = np.random.default_rng(0)
+    reports = {}
+    for name, mean in (("fixed", 20), ("learned", 18)):
+        values = {key: torch.from_numpy(random.normal(mean, 1, 50)) for key in LABELS}
+        estimates = {key: Estimate.over(value, 8) for key, value in values.items()}
+        reports[name] = LikelihoodReport(8, 27, "char", None, estimates, {}, values=values)
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(report_table(reports, "title", paired=True))
+    lines = console.export_text().splitlines()
+    shown = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+    heading = next(line for line in lines if "bits per char" in line)
+    assert re.search(r"bits per char.*fixed.*learned.*gain", heading)
+    for row, key in zip(shown, LABELS, strict=True):
+        better = (reports["fixed"].values[key] - reports["learned"].values[key]) / (8 * math.log(2))
+        assert row[0] == LABELS[key]
+        assert row[3] == f"{better.mean():+.4f} ± {better.std() / math.sqrt(50):.4f}"
+        assert row[3].startswith("+")
+
+
+def test_what_may_be_compared():
+    values = np.arange(9.0)
+    runs = {"one": scored(values), "two": scored(values), "rows": scored(values, "b", "column"), "short": scored(values, "c")}
+    assert not_comparable({name: runs[name] for name in ("one", "two")}) is None
+    line = not_comparable(runs)
+    assert len(line.splitlines()) == 1
+    assert line == (
+        "not comparable with one on val of 'a', in bits per char, because their data are others: rows on val of 'b', in nats per row; "
+        "short on val of 'c', in bits per char"
+    )
+    assert [unit_among(r, runs.values()) for r in runs.values()] == ["bits_per_token", "bits_per_token", "nats", "bits_per_token"]
+    same = scored(values, "d")
+    same.provenance["data"]["name"] = "a"
+    assert "because they were scored on other sequences: two on val of 'a'" in not_comparable({"one": runs["one"], "two": same})
+    old = [scored(values, None), scored(values, None)]
+    assert comparable(*old)
+    old[1].provenance["data"]["name"] = "z"
+    assert not comparable(*old), "reports without a checksum are told apart by their data"
 
 
 def test_names_of_runs_differ():

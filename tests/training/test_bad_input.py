@@ -72,7 +72,10 @@ CASES = {
     "unknown argument": (lambda p: [*NAE, "+objective.foo=1"], ["objective.foo=1: there is no", "Dense takes length, draws, baseline"]),
     "unknown nested argument": (lambda p: [*NAE, "+data.task.foo=1"], ["data.task.foo=1: there is no", "NotAllEqual takes n_latents"]),
     "bad value": (lambda p: [*NAE, "objective.baseline=none_such"], ["objective.baseline=none_such: must be rloo or ema"]),
-    "unknown class": (lambda p: [*NAE, "schedule._target_=ordo.schedules.Unknown"], ["schedule._target_=ordo.schedules.Unknown", "there is no Unknown in ordo.schedules"]),
+    "unknown class": (
+        lambda p: [*NAE, "schedule._target_=ordo.schedules.Unknown"],
+        ["schedule._target_=ordo.schedules.Unknown", "there is no Unknown in ordo.schedules"],
+    ),
     "mismatch": (lambda p: [*NAE, "denoiser=bidirectional"], ["objective dense needs an order-causal denoiser", "time or order"]),
     "mismatch of law": (lambda p: [*NAE, "schedule=kumaraswamy", "objective=order"], ["closed form", "time or dense"]),
     "bonus without a law": (

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_runs import NAE, QUIET, call, run, text_overrides
+from tiny_runs import NAE, QUIET, SMALL, call, run, text_overrides
 
 from ordo.data import TableCodec
+from ordo.data.lines import from_line
 from ordo.likelihood import order_log_prob
 from ordo.training.checkpoint import read
 from ordo.training.stored import load
@@ -141,6 +142,28 @@ def test_text(tmp_path, monkeypatch, capfd):
     assert all(re.fullmatch(r"-\d+\.\d{6}\t[01]{6}", line) for line in lines)
 
 
+def test_one_text_a_line(tmp_path, monkeypatch, capfd):
+    """Whatever ends a line and whatever escapes it, in sample.py and in a report: as many lines as texts, each of the model's length."""
+    letters = "ab\n\r\x0b\x85\u2028\u2029\x1c\\n"
+    (tmp_path / "t.txt").write_text("\ufeff" + "".join(np.random.default_rng(0).choice(list(letters), 4000)), encoding="utf-8", newline="")
+    parts = ["data=file", f"data.path={tmp_path / 't.txt'}", "data.length=8", "data.limit_eval=16"]
+    small = [setting for setting in QUIET if setting != "report=null"]
+    settings = ["experiment=custom", *parts, *SMALL, *STEPS, *small, f"output={tmp_path / 'run'}", "report.samples=30", "report.draws=1"]
+    settings += ["report.page=false", "report.sequences=4", "report.importance_draws=2", "report.orders=null"]
+    status, _, err = call("train.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    arguments = [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 's.txt'}", "n=30"]
+    status, _, err = call("scripts/sample.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 0, err
+    assert set(read(tmp_path / "run")["TextData"]["vocabulary"]) == set(letters), "the mark is no symbol"
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    for path in (tmp_path / "s.txt", tmp_path / "run" / "drawn.txt"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert len(lines) == 30
+        assert all(len(from_line(line)) == 8 for line in lines)
+    assert [from_line(line) for line in lines[: len(report["samples"])]] == report["samples"]
+
+
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
@@ -221,6 +244,10 @@ def test_every_sampler_decodes(choice, text_run, tmp_path, monkeypatch, capfd):
         (["+given.ages=3"], "given.ages: no such column; the model has age, city, gain, flag"),
         (["+given.city=q"], "'city' has the value 'q'"),
         (["+given.age=1e9"], "given.age=1e+09 lies outside of what was seen, 20 to 59"),
+        (["+given.age.x=3"], "which is no value"),
+        (["'+given={9: 3}'".strip("'")], "the number 9, which is no column of the model"),
+        (["given=gone.yaml"], "given=gone.yaml: no such file"),
+        (["delimiter=';'"], "is of the file that impute names"),
         (["+given.age=old"], "'age' is to be numeric, but holds 'old'"),
         (["trace=x.csv"], "choose a name in .npz"),
         (["template=a_"], "template is for text"),
@@ -242,9 +269,49 @@ def test_errors(sample, arguments, message, tmp_path):
     assert not path.exists()
 
 
-def test_imputing_a_foreign_table(sample, tmp_path):
-    (tmp_path / "h.csv").write_text("age,salary\n3,4\n")
-    assert "'salary', which the model has not" in sample(f"impute={tmp_path / 'h.csv'}")[2]
+def test_columns_that_the_model_does_not_know(sample, tmp_path):
+    """Kept in their places, and said; also under another delimiter; and what is written is read again."""
+    (tmp_path / "h.csv").write_text("id;age;note;city\n7;33;a,b;x\n8;200;;\n", encoding="utf-8-sig")
+    status, _, err, path = sample(f"impute={tmp_path / 'h.csv'}", "log_prob=true")
+    assert status == 0, err
+    assert "kept as they are: id, note" in err
+    assert "read with delimiter=';'" in err
+    assert "1 value of 'age', such as 200, outside of what was seen, 20 to 59" in err
+    assert "drawn for every row: gain, flag" in err
+    frame = pd.read_csv(path, sep=";", dtype=str, keep_default_na=False)
+    assert list(frame.columns) == ["id", "age", "note", "city", "gain", "flag", "log_prob"]
+    assert frame[["id", "age", "note"]].to_numpy().tolist() == [["7", "33", "a,b"], ["8", "200", ""]]
+    status, _, err, again = sample(f"impute={path}", out="again.parquet")
+    assert status == 0, err
+    assert list(pd.read_parquet(again).columns) == list(frame.columns)
+    assert pd.read_parquet(again)["age"].tolist() == [33, 200]
+    assert "column of that name already" in sample(f"impute={path}", "log_prob=true", out="no.csv")[2]
+    assert sample(f"impute={tmp_path / 'h.csv'}", "quiet=true")[2].count("\n") == 1
+
+
+def test_a_missing_value_is_a_condition(sample, trained, tmp_path):
+    """All rows have none, and the likelihood stated is that given this; where training had a value everywhere it is refused."""
+    for given in ("+given.gain=NA", "+given.gain=null", "'+given={3: NA}'".strip("'")):
+        status, _, err, path = sample("n=20", given, "sampler=mode_order", "log_prob=true")
+        assert status == 0, err
+        frame = pd.read_csv(path, dtype={"city": str, "flag": str})
+        assert frame["gain"].isna().all()
+    module, _ = load(trained)
+    tokens, mode = tokens_of(codec_of(trained), frame), module.schedule.law().mode()
+    order = torch.cat([torch.tensor([2]), mode[mode != 2]])
+    by_rank = module.denoiser.order_log_prob(tokens, order.expand(20, -1))
+    assert torch.allclose(by_rank[:, 1:].sum(1), torch.tensor(frame["log_prob"].to_numpy()).to(by_rank), atol=1e-4)
+    status, _, err, path = sample("n=20", "+given.city=NA", out="no.csv")
+    assert status == 2
+    assert err.startswith("error: given.city=NA means a missing value, but the column had none in training")
+    assert not path.exists()
+    (tmp_path / "g.yaml").write_text("gain: NA\nage: 33\n")
+    frame = pd.read_csv(sample("n=5", f"given={tmp_path / 'g.yaml'}")[3])
+    assert frame["gain"].isna().all()
+    assert (frame["age"] == 33).all()
+
+
+def test_imputing_another_number_of_rows(sample, tmp_path):
     (tmp_path / "h.csv").write_text("age\n3\n")
     assert "n=4, but" in sample(f"impute={tmp_path / 'h.csv'}", "n=4")[2]
     assert "either given or impute" in sample(f"impute={tmp_path / 'h.csv'}", "+given.age=3")[2]

@@ -24,8 +24,10 @@ class TableCodec:
     columns: tuple[Column, ...]
 
     @classmethod
-    def fit(cls, frame: pd.DataFrame, bins: int) -> TableCodec:
+    def fit(cls, frame: pd.DataFrame, bins: int, dtypes: Mapping[str, str | None] | None = None) -> TableCodec:
         """frame: float64 columns are numeric, with at most ``bins`` tokens each and one for a missing value; others are categorical.
+
+        dtypes: of columns in the table that the frame was read from, in which ``ordo.data.table_file`` writes them.
 
         Raises DataError for less than two bins, or a column without any value.
         """
@@ -36,8 +38,8 @@ class TableCodec:
             values = frame[name]
             if values.isna().all():
                 raise no_value(name)
-            numeric = pd.api.types.is_float_dtype(values)
-            columns.append(NumericColumn.fit(name, values, bins) if numeric else CategoricalColumn.fit(name, values))
+            numeric, dtype = pd.api.types.is_float_dtype(values), (dtypes or {}).get(name)
+            columns.append(NumericColumn.fit(name, values, bins, dtype) if numeric else CategoricalColumn.fit(name, values, dtype))
         return cls(tuple(columns))
 
     @property

@@ -22,12 +22,13 @@ class CategoricalColumn:
     name: str
     categories: tuple[Value, ...]
     missing: bool
+    dtype: str | None = None  # of the table that it was read from; None: of text
 
     @classmethod
-    def fit(cls, name: str, values: pd.Series) -> CategoricalColumn:
+    def fit(cls, name: str, values: pd.Series, dtype: str | None = None) -> CategoricalColumn:
         """values: str, bool or numbers; NaN or None is missing."""
         present = values.dropna().unique().tolist()
-        return cls(name, tuple(sorted(present, key=lambda v: (type(v).__name__, v))), bool(values.isna().any()))
+        return cls(name, tuple(sorted(present, key=lambda v: (type(v).__name__, v))), bool(values.isna().any()), dtype)
 
     @property
     def vocab_size(self) -> int:
@@ -64,6 +65,9 @@ class NumericColumn:
     Decoding draws one of the bin's observed values, as often as each was observed: whole numbers, decimals, ranges and
     spikes survive. ``values`` (ascending) and ``weights`` of all bins lie in one list, bin b from ``starts[b]`` on.
     A number between two bins goes to the nearer one. Where ``missing``, one more token stands for a missing value.
+
+    With ``cuts`` (``ordo.data.edges``) the values of a bin are its two ends, or one value, and decoding draws any number between them;
+    cuts are what lies between bins.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -73,17 +77,22 @@ class NumericColumn:
     starts: np.ndarray
     whole: bool
     missing: bool
+    dtype: str | None = None
+    cuts: np.ndarray | None = None
     _edges: np.ndarray = field(init=False, repr=False, compare=False)
 
     KEPT: ClassVar[int] = 256  # distinct values kept of a bin: beyond that evenly spaced by rank
 
     def __post_init__(self) -> None:
+        if self.cuts is not None:
+            object.__setattr__(self, "_edges", self.cuts)
+            return
         below, above = self.values[self.starts[1:] - 1], self.values[self.starts[1:]]
         middle = below / 2 + above / 2  # their sum may overflow
         object.__setattr__(self, "_edges", np.where(middle < above, middle, below))  # neighbouring doubles have nothing between them
 
     @classmethod
-    def fit(cls, name: str, numbers: pd.Series, bins: int) -> NumericColumn:
+    def fit(cls, name: str, numbers: pd.Series, bins: int, dtype: str | None = None) -> NumericColumn:
         """numbers: float64 or integer, NaN is missing; at least one present. ``bins``: at most so many tokens, without the missing one."""
         present = numbers.dropna().to_numpy(np.float64)
         distinct, counts = np.unique(present, return_counts=True)
@@ -103,7 +112,8 @@ class NumericColumn:
         sizes = [len(index) for index in keep]
         whole = bool((distinct == np.round(distinct)).all())
         new_starts = np.cumsum([0, *sizes[:-1]])
-        return cls(name, distinct[np.concatenate(keep)], np.concatenate(weights), new_starts, whole, bool(numbers.isna().any()))
+        kept, missing = distinct[np.concatenate(keep)], bool(numbers.isna().any())
+        return cls(name, kept, np.concatenate(weights), new_starts, whole, missing, dtype)
 
     @property
     def bins(self) -> int:
@@ -122,6 +132,10 @@ class NumericColumn:
     def decode(self, tokens: np.ndarray, random: np.random.Generator) -> pd.Series:
         """(n,) float64 with NaN where missing; pandas' Int64 if all fitted values were whole."""
         bin_ = np.minimum(tokens, self.bins - 1)
+        if self.cuts is not None:
+            numbers = pd.Series(self._between(bin_, random.random(len(tokens))), name=self.name)
+            numbers = numbers.mask(pd.Series(tokens >= self.bins))
+            return numbers.round().astype("Int64") if self.whole else numbers
         total = np.append(0.0, self.weights.cumsum())
         ends = np.append(self.starts[1:], len(self.values))
         low, high = total[self.starts][bin_], total[ends][bin_]
@@ -130,12 +144,20 @@ class NumericColumn:
         numbers = numbers.mask(pd.Series(tokens >= self.bins))
         return numbers.round().astype("Int64") if self.whole else numbers
 
+    def ends(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest value of every bin, (bins,) each."""
+        return self.values[self.starts], self.values[np.append(self.starts[1:], len(self.values)) - 1]
+
+    def _between(self, bin_: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Numbers of bins, uniformly between their ends: whole ones with both ends, others without the lower end."""
+        low, high = (end[bin_] for end in self.ends())
+        return low + np.minimum(np.floor(u * (high - low + 1)), high - low) if self.whole else high - u * (high - low)
+
     def symbol(self, token: int) -> str:
         """What a token stands for, such as ``12 to 17``; nothing where it is a missing value."""
         if token >= self.bins:
             return ""
-        ends = np.append(self.starts[1:], len(self.values))
-        low, high = self.values[self.starts[token]], self.values[ends[token] - 1]
+        low, high = (end[token] for end in self.ends())
         form = ".0f" if self.whole else ".6g"
         return f"{low:{form}}" if low == high else f"{low:{form}} to {high:{form}}"
 
@@ -182,15 +204,17 @@ def _check_missing(column: Column, values: pd.Series) -> None:
 
 def column_state(column: Column) -> dict[str, Any]:
     """Plain values and tensors, for a checkpoint."""
+    state: dict[str, Any] = {"kind": column.kind, "name": column.name, "missing": column.missing, "dtype": column.dtype}
     if isinstance(column, CategoricalColumn):
-        return {"kind": column.kind, "name": column.name, "categories": list(column.categories), "missing": column.missing}
-    arrays = {key: torch.from_numpy(getattr(column, key)) for key in ("values", "weights", "starts")}
-    return {"kind": column.kind, "name": column.name, "whole": column.whole, "missing": column.missing, **arrays}
+        return state | {"categories": list(column.categories)}
+    names = ("values", "weights", "starts") if column.cuts is None else ("values", "weights", "starts", "cuts")
+    return state | {"whole": column.whole} | {key: torch.from_numpy(getattr(column, key)) for key in names}
 
 
 def column_from_state(state: dict[str, Any]) -> Column:
-    """The column of a ``column_state``."""
+    """The column of a ``column_state``, also of one from before columns had a dtype."""
+    dtype = state.get("dtype")
     if state["kind"] == "categorical":
-        return CategoricalColumn(state["name"], tuple(state["categories"]), state["missing"])
-    arrays = {key: state[key].numpy() for key in ("values", "weights", "starts")}
-    return NumericColumn(state["name"], whole=state["whole"], missing=state["missing"], **arrays)
+        return CategoricalColumn(state["name"], tuple(state["categories"]), state["missing"], dtype)
+    arrays = {key: state[key].numpy() for key in ("values", "weights", "starts", "cuts") if key in state}
+    return NumericColumn(state["name"], whole=state["whole"], missing=state["missing"], dtype=dtype, **arrays)

@@ -18,6 +18,7 @@ from ordo.data.law import Law
 from ordo.data.smiles import SmilesData, SmilesVocabulary
 from ordo.data.sudoku import SudokuData
 from ordo.data.table import TableData
+from ordo.data.table_file import cells
 from ordo.data.text import TextData
 from ordo.data.tokenizer import decode, fingerprint, is_hub_name, load_tokenizer, piece
 from ordo.data.vocabulary import Vocabulary
@@ -163,8 +164,7 @@ class Decoding:
 
 def cells_of(frame: pd.DataFrame) -> list[list[str]]:
     """A table cell by cell as strings, rows of columns; empty where a value is missing."""
-    columns = [["" if missing else str(v) for v, missing in zip(frame[c], frame[c].isna(), strict=True)] for c in frame.columns]
-    return [list(row) for row in zip(*columns, strict=True)]
+    return [list(row) for row in zip(*(cells(frame[name]) for name in frame.columns), strict=True)]
 
 
 def to_plain(state: Any) -> Any:

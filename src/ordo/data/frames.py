@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ordo.data.column_names import by_column, setting
+from ordo.data.csv_file import argument, read_cells, read_text, shown, unescaped
 from ordo.data.errors import DataError, MissingDataError
+from ordo.data.number_formats import first_of, is_date
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
 KINDS = ("numeric", "categorical", "drop")
@@ -19,76 +23,86 @@ MANY = 1000  # a column of more categories is refused: it is an identifier, a da
 EXACT = 2**53  # whole numbers beyond are not exact in float64
 
 
-def setting(column: object, kind: str) -> str:
-    """What to add to a command to give a column a kind."""
-    return f"'+data.types={{{column}: {kind}}}'"
-
-
-def read_table(path: str | Path, header: bool = True, delimiter: str = ",") -> pd.DataFrame:
-    """A CSV file as strings, exactly as they stand there but for surrounding blanks, or a Parquet file (by its suffix) as it is.
+def read_table(path: str | Path, header: bool = True, delimiter: str = ",", key: str = "data.") -> pd.DataFrame:
+    """A CSV file as strings, as they stand there but for blanks around them, or a Parquet file (by its suffix) as it is.
 
     Without a header columns are called column_1, column_2, ... Empty lines are skipped, but for those in the middle of a single column,
-    where they are missing values.
+    where they are missing values. A column without a name and without a value, which a delimiter at the end of every line makes, is left
+    out. key: what stands before the settings header and delimiter, for messages.
 
     Raises:
         MissingDataError: no such file.
-        DataError: an empty or malformed file, no rows, duplicate or empty column names, a header that looks like data.
+        DataError: an empty or malformed file, one that another delimiter fits better, no rows, duplicate or empty column names, a header
+            that looks like data, or data that look like a header.
     """
     path = Path(path)
     if not path.is_file():
-        raise MissingDataError(f"no such file: {path} (working folder {Path.cwd()}); check data.path")
+        what = f"check {key}path" if key else "check the name"
+        raise MissingDataError(f"no such file: {path} (working folder {Path.cwd()}); {what}")
     if path.suffix.lower() in (".parquet", ".pq"):
-        try:
-            return check_frame(pd.read_parquet(path), str(path))
-        except (OSError, ValueError) as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again, or use CSV") from error
-    delimiter = {"\\t": "\t"}.get(delimiter, delimiter)  # as a shell hands it over
-    if len(delimiter) != 1:
-        raise DataError(f"data.delimiter={delimiter!r}: must be one character, such as ';' or '\\t'")
+        return check_frame(read_parquet(path), str(path))
+    delimiter = unescaped(delimiter, f"{key}delimiter")
+    text = read_text(path)
+    if said := re.match(r"sep=(.)\r?\n", text):  # a line that spreadsheets write and read
+        if said[1] != delimiter:
+            said_so = argument(f"{key}delimiter", said[1])
+            raise DataError(f"{path} says that it has {key}delimiter={shown(said[1])}: add {said_so}")
+        text = text[said.end() :]
+    return as_frame(read_cells(text, delimiter, str(path), f"{key}delimiter"), header, str(path), key)
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """The table of a Parquet file, with a named index as columns. Raises DataError."""
     try:
-        frame = pd.read_csv(
-            path,
-            header=None,
-            dtype=str,
-            keep_default_na=False,
-            sep=delimiter,
-            skipinitialspace=delimiter != "\t",
-            skip_blank_lines=False,
-            engine="python",  # the other engine does not tell a cell that is empty from one that is not there
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} cannot be read as CSV ({reason}); check that it is UTF-8 and that data.delimiter is right") from error
-    absent = frame.isna().to_numpy()  # beyond the end of a line: what stands there, if only "", is a string
-    frame = frame.fillna("").apply(lambda column: column.str.strip())
-    blank = (frame == "").all(axis=1).to_numpy() & (absent[:, 1:].all(axis=1) if frame.shape[1] > 1 else True)
-    if frame.shape[1] == 1:
-        blank &= np.arange(len(frame)) > np.flatnonzero(~blank).max(initial=-1)
-    short = absent[:, 1:].any(axis=1) & ~blank
-    if short.any():
-        raise DataError(f"{path}: line {int(short.argmax()) + 1} has fewer values than others; complete it (or is data.delimiter another?)")
-    frame = frame[~blank]
-    if frame.empty:
-        raise DataError(f"{path} cannot be read as CSV: it is empty")
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again, or use CSV") from error
+    named = [name for name in frame.index.names if name is not None]
+    return frame.reset_index() if named and len(named) == frame.index.nlevels else frame
+
+
+def as_frame(rows: list[list[str]], header: bool, name: str, key: str = "data.") -> pd.DataFrame:
+    """Rows of texts as a table. Raises DataError as ``read_table``."""
     if header:
-        names = frame.iloc[0].tolist()
-        check_header(names, path)
-        frame = frame.iloc[1:].set_axis(names, axis=1)
+        names, *rows = rows
+        check_header(names, rows, name, key)
+        ended = len(names) > 1 and names[-1] == "" and all(row[-1] == "" for row in rows)
+        if ended:
+            names, rows = names[:-1], [row[:-1] for row in rows]
     else:
-        frame.columns = [f"column_{i + 1}" for i in range(frame.shape[1])]
-    return check_frame(frame, str(path))
+        names = [f"column_{i + 1}" for i in range(len(rows[0]))]
+        check_first_row(rows, name, key)
+    return check_frame(pd.DataFrame(rows, columns=names, dtype=object), name)
 
 
-def check_header(names: Sequence[str], path: Path) -> None:
+def is_number(cell: object) -> bool:
+    return bool(np.isfinite(pd.to_numeric(cell, errors="coerce")))  # type: ignore[call-overload]
+
+
+def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str, key: str) -> None:
     """Raises DataError if the first row is rather data than names."""
-    numbers = [name for name in names if pd.notna(pd.to_numeric(name, errors="coerce"))]
+    without = f"say {key}header=false" if key else "put one above the rows"
+    numbers = [each for each in names if is_number(each)]
     if numbers:
         raise DataError(
-            f"{path}: the header has names that are numbers ({', '.join(numbers[:3])}): it is missing (say data.header=false), or "
+            f"{name}: the header has names that are numbers ({', '.join(numbers[:3])}): it is missing ({without}), or "
             "give these columns names"
         )
+    again = next((i for i, row in enumerate(rows) if list(row) == list(names) and any(row)), None)
+    if again is not None:
+        raise DataError(
+            f"{name}: row {again + 1} is the same as the header: take a header that stands amidst the rows away, or, if there is none, "
+            f"{without}"
+        )
+
+
+def check_first_row(rows: Sequence[Sequence[str]], name: str, key: str) -> None:
+    """Raises DataError if the first row is rather names than data: the only text in a column of numbers."""
+    for first, *others in zip(*rows, strict=True):
+        present = [cell for cell in others if cell not in MISSING]
+        if first not in MISSING and not is_number(first) and present and all(map(is_number, present)):
+            mend = f"say {key}header=true" if key else "its names must be the model's"
+            raise DataError(f"{name}: the first row has {first!r} above nothing but numbers: if it is a header, {mend}")
 
 
 def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -107,36 +121,39 @@ def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def typed(
-    frame: pd.DataFrame, types: Mapping[str, str] | None = None, missing: Collection[Any] = MISSING, name: str = "the table"
+    frame: pd.DataFrame,
+    types: Mapping[Any, str] | str | None = None,
+    missing: Collection[Any] = MISSING,
+    name: str = "the table",
 ) -> pd.DataFrame:
     """Columns as float64 (numeric) or object (categorical: str, int, float, bool), NaN or None where a value is missing.
 
     Kinds are inferred: numbers are numeric unless all of a column are whole and at most ten are distinct, or some begin with a
-    superfluous zero (codes); the rest is categorical. ``types`` overrides: column -> "numeric", "categorical" or "drop". ``missing``:
-    strings and numbers that mean "no value".
+    superfluous zero (codes); the rest is categorical. ``types`` overrides: column, by its name or its number from 1, -> "numeric",
+    "categorical" or "drop"; or a YAML file that has these. ``missing``: strings and numbers that mean "no value".
 
     Raises:
         DataError: a type for no column, an unknown type, a column without any value, with numbers and other text mixed, with
-            infinite numbers or whole ones beyond 2^53, with objects other than numbers and strings, or with over a thousand categories.
+            numbers or dates in a writing that is not read as such, with infinite numbers or whole ones beyond 2^53, with objects other
+            than numbers and strings, or with over a thousand categories.
     """
-    types = dict(types or {})
+    columns = [str(column) for column in frame.columns]
+    kinds = by_column(types, columns, "data.types", name)
     missing = [missing] if isinstance(missing, str) else list(missing)
-    for column, kind in types.items():
-        if column not in frame.columns:
-            raise DataError(f"data.types names {column!r}, which is no column of {name}; it has {', '.join(map(repr, frame.columns[:20]))}")
+    for column, kind in kinds.items():
         if kind not in KINDS:
             raise DataError(f"data.types: {column!r} is to be {kind!r}; choose {', '.join(KINDS)}")
-    kept = [column for column in frame.columns if types.get(column) != "drop"]
+    kept = [column for column in columns if kinds.get(column) != "drop"]
     if not kept:
         raise DataError(f"{name}: every column is dropped; leave at least one")
-    return pd.DataFrame({column: _typed_column(frame[column], types.get(column), missing) for column in kept})
+    return pd.DataFrame({column: _typed_column(frame[column], kinds.get(column), missing, columns) for column in kept})
 
 
-def no_value(column: object) -> DataError:
-    return DataError(f"column {column!r} has no value at all; drop it: {setting(column, 'drop')}")
+def no_value(column: object, columns: Sequence[str] = ()) -> DataError:
+    return DataError(f"column {column!r} has no value at all; drop it: {setting(column, 'drop', columns)}")
 
 
-def _plain(values: pd.Series, missing: list[Any]) -> pd.Series:
+def plain(values: pd.Series, missing: Collection[Any], columns: Sequence[str] = ()) -> pd.Series:
     """Cells as str, int, float or bool, None where missing. Raises DataError for other objects."""
     values = values.astype(object).where(values.notna(), None)
     texts, numbers = {str(m) for m in missing}, {float(m) for m in missing if isinstance(m, int | float)}
@@ -151,32 +168,44 @@ def _plain(values: pd.Series, missing: list[Any]) -> pd.Series:
             return None if cell in numbers else cell
         raise DataError(
             f"column {values.name!r} holds {type(cell).__name__} objects, such as {cell!r}: turn them into numbers or strings first, or "
-            f"drop it: {setting(values.name, 'drop')}"
+            f"drop it: {setting(values.name, 'drop', columns)}"
         )
 
     return values.map(one, na_action="ignore").astype(object)
 
 
-def _typed_column(values: pd.Series, kind: str | None, missing: list[Any]) -> pd.Series:
+def is_code(cell: object) -> bool:
+    """Whether a cell is digits with a superfluous zero before them, such as 00123."""
+    digits = cell.lstrip("+-") if isinstance(cell, str) else ""
+    return len(digits) > 1 and digits[0] == "0" and digits.isdigit()
+
+
+def _typed_column(values: pd.Series, kind: str | None, missing: list[Any], columns: Sequence[str]) -> pd.Series:
     column = values.name
-    values = _plain(values, missing)
+    values = plain(values, missing, columns)
     present = values.dropna()
     if present.empty and kind is None:
-        raise no_value(column)
+        raise no_value(column, columns)
     if present.empty:  # rows for a codec that was fitted on others
         return values.astype(np.float64 if kind == "numeric" else object)
 
     def where(chosen: pd.Series) -> str:
         return f"row {present.index[int(chosen.to_numpy().argmax())] + 1}"
 
-    flags = present.map(lambda v: isinstance(v, bool)).any()
+    flags = present.map(lambda v: isinstance(v, bool))
     numbers = pd.to_numeric(present, errors="coerce").astype(np.float64)
     numeric = numbers.notna()
-    distinct = present.nunique()
+    distinct = len(set(map(str, present.unique())))
+    if flags.any() and not flags.all() and (numeric & ~flags).any() and kind != "numeric":
+        raise DataError(f"column {column!r} holds flags and numbers, in {where(numeric & ~flags)}: True is 1 there; make them all alike")
+    if distinct < present.nunique() and kind != "numeric" and not numeric.all():
+        raise DataError(f"column {column!r} holds numbers and texts that read the same, such as 1 and '1'; make them all alike")
+    if kind != "categorical" and not numeric.all():
+        check_writings(present[~numeric], len(present), column, kind, columns)
     if kind is None and not numeric.all() and numeric.mean() >= 0.5 and distinct > FEW:
         raise DataError(
             f"column {column!r}: {numeric.sum()} of {len(present)} values are numbers, but {where(~numeric)} holds "
-            f"{present[~numeric].iloc[0]!r}; mend it, add it to data.missing, or say {setting(column, 'categorical')}"
+            f"{present[~numeric].iloc[0]!r}; mend it, add it to data.missing, or say {setting(column, 'categorical', columns)}"
         )
     if kind == "numeric" and not numeric.all():
         raise DataError(f"column {column!r} is to be numeric, but holds {present[~numeric].iloc[0]!r}; add it to data.missing or mend it")
@@ -187,19 +216,41 @@ def _typed_column(values: pd.Series, kind: str | None, missing: list[Any]) -> pd
         if large.any():
             raise DataError(
                 f"column {column!r} has whole numbers beyond 2^53, in {where(large)}, which would not be kept exactly: change the unit, or "
-                f"drop the column: {setting(column, 'drop')}"
+                f"drop the column: {setting(column, 'drop', columns)}"
             )
     if kind is None:
-        few = numeric.all() and (numbers == numbers.round()).all() and distinct <= FEW
-        codes = present.map(
-            lambda v: isinstance(v, str) and len(v.lstrip("+-")) > 1 and v.lstrip("+-")[0] == "0" and v.lstrip("+-").isdigit()
-        )
-        kind = "categorical" if flags or few or codes.any() or not numeric.all() else "numeric"
+        few = numeric.all() and (numbers == numbers.round()).all() and present.nunique() <= FEW
+        coded = present.map(is_code).any()
+        kind = "categorical" if flags.any() or few or coded or not numeric.all() else "numeric"
     if kind == "numeric":
         return numbers.reindex(values.index)
     if distinct > MANY:
         raise DataError(
             f"column {column!r} has {distinct} different values, such as {present.iloc[0]!r}: an identifier, date or free text cannot be a "
-            f"category; drop it: {setting(column, 'drop')}"
+            f"category; drop it: {setting(column, 'drop', columns)}"
         )
     return values
+
+
+def check_writings(others: pd.Series, present: int, column: object, kind: str | None, columns: Sequence[str]) -> None:
+    """Raises DataError where half of a column and more are numbers, some in another writing, or most are dates.
+
+    others: cells that are no numbers; present: how many cells there are.
+    """
+    texts = others.map(str)
+    counts = texts.value_counts()
+    odd = first_of(counts.index)
+    if odd is not None and kind == "numeric":
+        raise DataError(f"column {column!r} is to be numeric, but holds {odd[0]!r}, a number with {odd[1]}; write such numbers as 1234.5")
+    written = sum(int(n) for text, n in counts.items() if first_of([str(text)]))
+    if odd is not None and 2 * (present - len(texts) + written) >= present:
+        raise DataError(
+            f"column {column!r} holds {odd[0]!r}, a number with {odd[1]}: write such numbers as 1234.5, or, if they are categories, say "
+            f"{setting(column, 'categorical', columns)}"
+        )
+    dates = [str(text) for text in counts.index if is_date(str(text))]
+    if kind is None and len(dates) > FEW and 2 * len(dates) >= len(counts):
+        raise DataError(
+            f"column {column!r} holds {len(dates)} different dates or times, such as {dates[0]!r}: turn them into numbers, or "
+            f"drop the column: {setting(column, 'drop', columns)}; as categories: {setting(column, 'categorical', columns)}"
+        )

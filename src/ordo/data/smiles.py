@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ordo.data.csv_file import other_delimiter, shown, split
 from ordo.data.download import by_hand, check_md5
 from ordo.data.errors import DataError, MissingDataError
 from ordo.data.law import require
@@ -96,15 +96,19 @@ def read_smiles(file: Path, column: str) -> list[str]:
     Raises DataError for a file that is no UTF-8 text, without such a column, with an empty cell, or without molecules.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); unpack it, or convert it to UTF-8") from None
     if file.suffix.lower() != ".csv":
-        molecules = [line.split()[0] for line in lines if line.strip()]
+        molecules = [line.split()[0] for line in text.splitlines() if line.strip()]
     else:
-        reader = csv.DictReader(lines)
-        require(column in (reader.fieldnames or ()), f"{file} has no column {column!r} but {reader.fieldnames}; set data.column")
-        molecules = [(row[column] or "").strip() for row in reader]
+        heading, *rows = [row for row in split(text, ",", str(file))[0] if row] or [[]]
+        other = other_delimiter(text, ",") if len(heading) == 1 else None
+        mend = "set data.column" if other is None else f"write the file with commas between its cells, not with {shown(other[0])}"
+        require(column in heading, f"{file} has no column {column!r} but {heading}; {mend}")
+        require(heading.count(column) == 1, f"{file} has several columns {column!r}; rename all but one")
+        at = heading.index(column)
+        molecules = [row[at] if at < len(row) else "" for row in rows]
         require(all(molecules), f"{file}, row {molecules.index('') + 1 if '' in molecules else 0}: the column {column!r} is empty")
     require(bool(molecules), f"{file} holds no molecules")
     return molecules

@@ -110,8 +110,9 @@ def damaged(source: str, error: BaseException) -> DataError:
 
 
 def with_text(table: Any, column: str) -> list[str]:
-    """Documents of an Arrow table that are not empty."""
-    return [text for text in table[column].to_pylist() if isinstance(text, str) and text.strip()]
+    """Documents of an Arrow table that are not empty, without the byte-order mark that a file may begin with."""
+    texts = (text.removeprefix("\ufeff") for text in table[column].to_pylist() if isinstance(text, str))
+    return [text for text in texts if text.strip()]
 
 
 def batches(dataset: Any, column: str, encode: Encoder, description: str) -> Iterator[Encoded]:

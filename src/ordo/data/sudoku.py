@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ordo.data.csv_file import read_text, split
 from ordo.data.errors import MissingDataError
 from ordo.data.law import require
 from ordo.data.loader import StepSampler, data_generator
@@ -120,7 +120,7 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
         raise MissingDataError(f"no puzzles at {file}; give data.path another file, or null for puzzles that are made here")
     cells, side = box**4, box**2
     _, units = geometry(box)
-    heading, *rows = list(csv.reader(file.read_text(encoding="utf-8").splitlines())) or [[]]
+    heading, *rows = split(read_text(file), ",", str(file))[0] or [[]]
     require(not "".join(heading).isdigit(), f"{file}, line 1: needs a heading, such as puzzle,solution, before the first puzzle")
     require(bool(rows), f"{file} holds no puzzles")
     for number, row in enumerate(rows, 2):

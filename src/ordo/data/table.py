@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from ordo.data.codec import TableCodec
+from ordo.data.column_names import by_column, one_column, setting
 from ordo.data.download import by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.frames import MISSING, check_frame, read_table, setting, typed
+from ordo.data.frames import MISSING, check_frame, no_value, read_table, typed
 from ordo.data.loader import StepBatchSampler
 from ordo.data.module import Rows, SequenceData
+from ordo.data.reading_notes import reading_notes
 from ordo.data.table_sets import MISSING_IN_SETS, TABLE_SETS
-from ordo.settings import Part, Seed, Several, Size, Some, Text, checked
+from ordo.settings import Part, Seed, Several, Size, Some, Text, Whole, checked
 
 ATTEMPTS = 100  # splits tried for one that has every category in train
 
@@ -57,17 +59,19 @@ class TableData(SequenceData):
     """A table, one token per cell; see ``SequenceData`` for what it offers.
 
     Beyond that, after ``setup``: ``codec`` (tokens to tables and back, fitted on train and validation rows, never on test rows),
-    ``vocab_sizes`` (one per column; ``vocab_size`` is the largest), ``target`` and ``frames`` (split -> DataFrame).
+    ``vocab_sizes`` (one per column; ``vocab_size`` is the largest), ``target``, ``frames`` (split -> DataFrame), and ``notes``, lines on
+    how columns were read where that is not obvious.
 
     Args:
         name: adult, default, shoppers, magic, beijing or news: the paper's tables with their published splits.
         path: a CSV or Parquet file; with ``name`` the folder or the (train) file of the set, None: ``data_dir/name``, fetched if not there.
         frame: a DataFrame instead of a file.
         bins: tokens of a numeric column at most, without the one for a missing value.
-        types: column -> "numeric", "categorical" or "drop", where the inferred kind is not wanted (``ordo.data.frames.typed``).
+        types: column, by its name or its number from 1, -> "numeric", "categorical" or "drop", where the inferred kind is not wanted
+            (``ordo.data.frames.typed``); or a YAML file of lines NAME: KIND.
         missing: strings and numbers that mean "no value". (Named sets have their own.)
         header, delimiter: of a CSV file.
-        target: the column that a model would predict, for metrics; None: unknown.
+        target: the column that a model would predict, for metrics, by its name or its number in the file from 1; None: unknown.
         test_path: a second file with the test rows; None: ``test_share`` of the rows, drawn with ``split_seed``.
         val_share: validation rows, as a share of what is not test; drawn with ``split_seed``.
         limit_eval: use only so many validation and test rows, evenly spaced; None: all.
@@ -80,7 +84,7 @@ class TableData(SequenceData):
         MissingDataError: no such file. ChecksumError: a named set's file is another one.
     """
 
-    places = ("path", "test_path", "data_dir")
+    places = ("path", "test_path", "data_dir", "types")
 
     def __init__(
         self,
@@ -88,11 +92,11 @@ class TableData(SequenceData):
         path: Text | None = None,
         frame: pd.DataFrame | None = None,
         bins: Several = 64,
-        types: Mapping[str | int, Literal["numeric", "categorical", "drop"]] | None = None,
+        types: Mapping[Any, Any] | str | None = None,
         missing: str | Sequence[str | int | float] = MISSING,
         header: bool = True,
         delimiter: Text = ",",
-        target: Text | None = None,
+        target: Text | Whole | None = None,
         test_path: Text | None = None,
         test_share: Part = 0.1,
         val_share: Part = 0.1,
@@ -116,13 +120,15 @@ class TableData(SequenceData):
             raise DataError(f"data.name={name} has its own types, target and test rows; leave these out, or give data.path alone")
         self.set = TABLE_SETS[name] if name is not None else None
         self.name, self.path, self.frame, self.bins = name, Path(path) if path is not None else None, frame, bins
-        self.types, self.header, self.delimiter = dict(types or {}), header, delimiter
+        self.types = types if isinstance(types, str | Path) else dict(types or {})
+        self.header, self.delimiter = header, delimiter
         self.missing = ((missing,) if isinstance(missing, str) else tuple(missing)) if name is None else MISSING_IN_SETS
-        self.target = self.set.target if self.set is not None else target
+        self.target: Any = self.set.target if self.set is not None else target  # a name, once the table is read
         self.test_path, self.test_share, self.val_share, self.split_seed = test_path, test_share, val_share, split_seed
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
         self.unit, self.entropy, self.precedence = "column", None, None
         self.md5: dict[str, str] = {}
+        self.notes: list[str] = []
 
     def files(self) -> list[Path]:
         """Where the files of a named set lie."""
@@ -146,15 +152,16 @@ class TableData(SequenceData):
         if hasattr(self, "codec"):
             return
         whole, test = self._read()
-        if self.target is not None and self.target not in whole.columns:
-            raise DataError(f"data.target={self.target!r} is no column of the table")
         if test is None:
             rest, held = split_rows(whole, self.test_share, self.split_seed)
             whole, test = whole.iloc[rest], whole.iloc[held]
         train, val = split_rows(whole, self.val_share, self.split_seed)
         frames = {"train": whole.iloc[train], "validation": whole.iloc[val], "test": test}
         self.frames = {name: frame.reset_index(drop=True) for name, frame in frames.items()}
-        codec = TableCodec.fit(whole, self.bins)
+        empty = [name for name in whole.columns if whole[name].isna().all()]  # but for rows of test, perhaps
+        if empty:
+            raise no_value(empty[0], self._columns)
+        codec = TableCodec.fit(whole, self.bins, self._dtypes)
         tokens = {name: codec.encode(frame) for name, frame in self.frames.items()}
         self._train = Rows(tokens["train"])
         self.val_set, self.test_set = Rows(self._some(tokens["validation"])), Rows(self._some(tokens["test"]))
@@ -168,10 +175,10 @@ class TableData(SequenceData):
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """All rows but an official test set, and that, or None."""
         if self.frame is not None:
-            return typed(check_frame(self.frame, "the frame"), self.types, self.missing), None
+            return self._typed(check_frame(self.frame, "the frame"), "the frame"), None
         if self.set is None:
             assert self.path is not None
-            whole = typed(read_table(self.path, self.header, self.delimiter), self.types, self.missing, str(self.path))
+            whole = self._typed(read_table(self.path, self.header, self.delimiter), str(self.path))
             self._note_md5(self.path)
             if self.test_path is None:
                 return whole, None
@@ -196,7 +203,25 @@ class TableData(SequenceData):
             if file.rows not in (None, len(frames[-1])):
                 raise DataError(f"{path} has {len(frames[-1])} rows, expected {file.rows}; is it the whole file?")
         test = self.set.test_file
+        self._columns, self._dtypes = list(frames[0].columns), {}
         return (frames[0], None) if test is None else (frames[1 - test], frames[test])
+
+    def _typed(self, raw: pd.DataFrame, name: str) -> pd.DataFrame:
+        """A table of the user's own, with what is to be said of it."""
+        self._columns = list(raw.columns)
+        kinds = by_column(self.types, self._columns, "data.types", name)
+        read = typed(raw, kinds, self.missing, name)
+        if self.target is not None:
+            if isinstance(self.target, str) and self.target not in self._columns and not self.target.isdigit():
+                raise DataError(f"data.target={self.target!r} is no column of {name}")
+            self.target = one_column(self.target, self._columns, "data.target", name)
+            if self.target not in read.columns:
+                raise DataError(f"data.target={self.target!r} is a column that data.types drops")
+        self.notes = reading_notes(raw, read, kinds, self.missing, name)
+        dtypes = {column: raw[column].dtype for column in read.columns}
+        text = {c: not isinstance(d, pd.CategoricalDtype) and pd.api.types.is_string_dtype(d) for c, d in dtypes.items()}
+        self._dtypes = {column: None if text[column] else str(dtype) for column, dtype in dtypes.items()}
+        return read
 
     def _note_md5(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -224,13 +249,14 @@ class TableData(SequenceData):
             "target": self.target,
             "sequences": {name: len(frame) for name, frame in self.frames.items()},
             "bins": self.bins,
+            "notes": self.notes,
             "split_seed": self.split_seed,
             "seed": self.seed,
         }
 
     def state_dict(self) -> dict[str, Any]:
         """Goes into Lightning's checkpoints: the codec, by which samples become tables without the data, and how files are read."""
-        reading = {"missing": list(self.missing), "header": self.header, "delimiter": self.delimiter}
+        reading = {"missing": list(self.missing), "header": self.header, "delimiter": self.delimiter, "columns": self._columns}
         return {"codec": self.codec.state_dict(), "target": self.target, "reading": reading}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

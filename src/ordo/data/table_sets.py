@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ordo.data.csv_file import read_text
 from ordo.data.errors import DataError
 from ordo.data.frames import read_table, typed
 
@@ -65,7 +66,7 @@ def _named(path: Path, names: list[str]) -> pd.DataFrame:
 
 
 def _adult(path: Path) -> pd.DataFrame:
-    lines = [line.rstrip().rstrip(".") for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.rstrip().rstrip(".") for line in read_text(path).split("\n")]
     rows = [[cell.strip() for cell in line.split(",")] for line in lines if line and not line.startswith("|")]
     if not rows or any(len(row) != len(_ADULT) for row in rows):
         raise DataError(f"{path}: every line must have {len(_ADULT)} values; is it the file that UCI ships?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 
@@ -25,11 +26,14 @@ def normalise(text: str) -> str:
 
 
 def codepoints(raw: bytes, name: str) -> np.ndarray:
-    """UTF-8 bytes as an array (characters,) of code points: uint8 if all are ASCII, else uint32.
+    """UTF-8 bytes as an array (characters,) of code points: uint8 if all are ASCII, else uint32. A byte-order mark is left out.
 
     Raises:
         DataError: the bytes are not UTF-8.
     """
+    if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise DataError(f"{name} is not UTF-8 but UTF-16, as its byte-order mark says: convert it (iconv -f UTF-16 -t UTF-8)")
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     if raw.isascii():
         return np.frombuffer(raw, dtype=np.uint8)
     try:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
 from ordo import plots
-from ordo.report.numbers import DECIMALS, LABELS, MEANINGS, cell, unit_name, unit_of
+from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name
 from ordo.report.order import in_words
 from ordo.report.page import Block, Grid, Lines, Link, Picture, Section, Terms, Text, render
+from ordo.report.paired import gain, not_comparable, paired, unit_among
 from ordo.report.record import Record, curve
 from ordo.report.run_page import WORDS
 from ordo.report.settings import differing, flat, shown
 
+__all__ = ["comparison_page", "labels", "paired"]
 MOST_DRAWN = 8  # runs with schedules, orders and samples of their own: more are not read side by side
 LABEL_CHARACTERS = 48
 
@@ -36,57 +36,29 @@ def labels(records: list[Record]) -> list[str]:
     return names if len(set(names)) == len(names) else folders
 
 
-def same_sequences(a: Record, b: Record, key: str) -> bool:
-    """Whether the values per sequence of two records belong to the same sequences, one by one."""
-
-    scored = a.report.get("scored")
-    if scored is None or scored != b.report.get("scored"):
-        return False
-    rows = [r.values.get("exact_rows") for r in (a, b)]
-    alike = key.endswith("nelbo") or (rows[0] is not None and rows[1] is not None and np.array_equal(rows[0], rows[1]))
-    return alike and key in a.values and key in b.values and a.values[key].shape == b.values[key].shape
-
-
-def paired(a: Record, b: Record, key: str) -> tuple[float, float] | None:
-    """Mean of b - a over the same sequences and its standard error, nats per sequence; None where they were scored on others."""
-    if not same_sequences(a, b, key):
-        return None
-    difference = b.values[key] - a.values[key]
-    error = difference.std(ddof=1) / math.sqrt(len(difference)) if len(difference) > 1 else math.nan
-    return float(difference.mean()), float(error)
-
-
 def likelihoods(runs: Mapping[str, Record]) -> list[Block]:
-    unit = unit_of([r.report for r in runs.values()])
+    """Of every run in its unit, and by how much it is better than the first."""
     first, *rest = runs
-    token = runs[first].report["unit"]
-    blocks: list[Block] = [
-        Grid(
-            ["run", *LABELS.values(), "parameters", "steps", "seconds of training"],
-            [
-                [
-                    name,
-                    *(cell(r.report, key, unit) for key in LABELS),
-                    *(f"{r.report[k]:,}" if r.report.get(k) is not None else "-" for k in ("parameters", "steps")),
-                    f"{r.report['fit_seconds']:.0f}" if "fit_seconds" in r.report else "-",
-                ]
-                for name, r in runs.items()
-            ],
-            f"{unit_name(unit, token)}, mean ± standard error over sequences; lower is better.",
-        )
+    units = {name: unit_among(r, runs.values()) for name, r in runs.items()}
+    words = {name: unit_name(units[name], r.report["unit"]) for name, r in runs.items()}
+    rows = [
+        [
+            name,
+            words[name],
+            *(cell(r.report, key, units[name]) for key in LABELS),
+            *(f"{r.report[k]:,}" if r.report.get(k) is not None else "-" for k in ("parameters", "steps")),
+            f"{r.report['fit_seconds']:.0f}" if "fit_seconds" in r.report else "-",
+        ]
+        for name, r in runs.items()
     ]
-    rows = []
-    for name in rest:
-        cells = []
-        for key in LABELS:
-            found = paired(runs[first], runs[name], key)
-            cells.append("-" if found is None else f"{found[0]:+.{DECIMALS['nats']}f} ± {found[1]:.{DECIMALS['nats']}f}")
-        rows.append([name, *cells])
-    if rows:
-        note = f"Nats per sequence, minus those of {first}, sequence by sequence: below 0 is better than {first}. The error is that of "
+    columns = ["run", "unit", *LABELS.values(), "parameters", "steps", "seconds of training"]
+    blocks: list[Block] = [Grid(columns, rows, "Mean ± standard error over sequences; lower is better.")]
+    gains = [[n, words[n], *(gain(runs[first], runs[n], key, units[n]) for key in LABELS)] for n in rest]
+    if gains:
+        note = f"By how much a run is better than {first}, sequence by sequence: above 0 is better, below 0 worse. The error is that of "
         note += "the paired difference, usually far smaller than those above. A dash: scored on other sequences."
-        blocks.append(Grid(["difference", *LABELS.values()], rows, note))
-    blocks.append(Terms({LABELS[key]: words for key, words in MEANINGS.items()}))
+        blocks.append(Grid([f"gain over {first}", "unit", *LABELS.values()], gains, note))
+    blocks.append(Terms({LABELS[key]: meaning for key, meaning in MEANINGS.items()}))
     return blocks
 
 
@@ -105,7 +77,7 @@ def curves(runs: Mapping[str, Record]) -> list[Picture]:
 
 
 def comparison_page(runs: Mapping[str, Record], links: Mapping[str, str] | None = None) -> tuple[str, list[Picture]]:
-    """The page and its pictures. runs: label -> record, the first being what others are compared with; see ``labels``. links: label ->
+    """The page and its pictures. runs: label -> record, the first being the baseline of the others; see ``labels``. links: label ->
     where the run's own report is.
 
     Raises ValueError for fewer than two runs.
@@ -116,10 +88,10 @@ def comparison_page(runs: Mapping[str, Record], links: Mapping[str, str] | None 
     names = differing(settings)
     rows = [[label, *(shown(n, s.get(n)) for n in names), str(r.folder)] for (label, r), s in zip(runs.items(), settings, strict=True)]
     drawn = dict(list(runs.items())[:MOST_DRAWN])
-    unit = unit_of([r.report for r in runs.values()])
     pictures: list[Block] = []
-    words = []
+    words = [line[0].upper() + line[1:] + "."] if (line := not_comparable(runs)) else []
     for i, (label, r) in enumerate(drawn.items()):
+        unit = unit_among(r, runs.values())
         words.append(f"{label}: {LABELS['own_nelbo']} {cell(r.report, 'own_nelbo', unit)} {unit_name(unit, r.report['unit'])}.")
         if "expected_rank" in r.values:
             entropy = float(r.values.get("order_entropy", math.nan))

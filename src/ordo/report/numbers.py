@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,6 +39,22 @@ def unit_name(unit: str, token: str) -> str:
     if unit == "bits_per_token":
         return f"bits per {token}"
     return f"nats per {NATS[token]}" if unit == "nats" and token in NATS else UNITS[unit]
+
+
+def scale(report: Mapping[str, Any], key: str, unit: str) -> float:
+    """What nats per sequence are multiplied by for the unit; of differences, which entropies are not in."""
+    if unit != "bits_per_token":
+        return 1.0
+    entry = report["estimates"][key]
+    return 1 / (entry["length"] * math.log(2))
+
+
+def in_unit(report: Mapping[str, Any], key: str, value: tuple[float, float], unit: str) -> str:
+    """A difference and its standard error in nats per sequence, shown in the unit, such as ``+0.0213 ± 0.0041``."""
+    factor, decimals = scale(report, key, unit), DECIMALS[unit]
+    mean, error = value[0] * factor, value[1] * factor
+    text = f"{mean:+.{decimals}f}"
+    return text if error != error else f"{text} ± {error:.{decimals}f}"
 
 
 def standard_error(unit: str) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from ordo.files import write_whole
-from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name, unit_of
+from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name
 from ordo.report.order import in_words
 from ordo.report.page import Block, Folded, Grid, Lines, Link, Markup, Picture, Section, Terms, Text, render
+from ordo.report.paired import gain, unit_among
 from ordo.report.pictures import likelihood_pictures, order_pictures, training_pictures
 from ordo.report.record import Record
 
@@ -58,7 +59,7 @@ def duration(seconds: float) -> str:
 def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
     """What a reader should know first, in sentences."""
     report, out = record.report, []
-    unit = unit_of([report, *(r.report for r in others.values())])
+    unit = unit_among(record, others.values())
     name = unit_name(unit, report["unit"])
     if "expected_rank" in record.values:
         entropy = float(record.values.get("order_entropy", float("nan")))
@@ -72,18 +73,24 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
 
 
 def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) -> Grid:
-    """A row a likelihood, a column a model."""
-    shown = {own_label: record, **others}
-    unit = unit_of([r.report for r in shown.values()])
+    """A row a likelihood, a column a model, the baseline first; beside a single one how much better this model is."""
+    shown = {**others, own_label: record}
+    unit = unit_among(record, others.values())
     entry = record.report["estimates"]
     rows = [[LABELS[key], *(cell(r.report, key, unit) for r in shown.values())] for key in LABELS]
+    baseline = next(iter(others.values())) if len(others) == 1 else None
+    if baseline is not None:
+        for row, key in zip(rows, LABELS, strict=True):
+            row.append(gain(baseline, record, key, unit))
     nelbos, exact = (entry[key]["sequences"] for key in ("own_nelbo", "mode_exact"))
     over = f"{nelbos}" if nelbos == exact else f"{nelbos} for the NELBOs, {exact} for the others"
     note = (
         f"Mean ± standard error over sequences: {over}. Lower is better. Compare models by the same row, and not by one row alone: a "
         "sharper order law lowers the NELBO under the own law without making the model better."
     )
-    return Grid([unit_name(unit, record.report["unit"]), *shown], rows, note)
+    if baseline is not None:
+        note += f" Gain: by how much {own_label} is better, sequence by sequence; above 0 is better."
+    return Grid([unit_name(unit, record.report["unit"]), *shown, *(["gain"] if baseline is not None else [])], rows, note)
 
 
 def quality(report: Mapping[str, Any]) -> list[Block]:

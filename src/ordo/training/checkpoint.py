@@ -54,7 +54,7 @@ class WholeFiles(TorchCheckpointIO):
 
 
 @contextmanager
-def readable(path: str | Path, what: str) -> Iterator[None]:
+def reading(path: str | Path, what: str) -> Iterator[None]:
     """Around the reading of plain values from a file: values of another form become one line."""
     try:
         yield
@@ -133,7 +133,7 @@ def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> 
     """Raises CheckpointError or DataError if token ids or positions of the data are not those the checkpoint was trained with."""
     saved = read(path).get(type(data).__qualname__)  # where Lightning keeps the data module's state
     if saved is not None:
-        with readable(find(path), "what it says of its data"):
+        with reading(find(path), "what it says of its data"):
             data.load_state_dict(saved)
     if (data.length, data.vocab_size) != (module.denoiser.length, module.denoiser.vocab_size):
         raise CheckpointError(

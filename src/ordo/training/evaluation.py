@@ -20,16 +20,19 @@ from rich.table import Table
 from ordo import plots
 from ordo.data import SequenceData, TableData, TaskData
 from ordo.data.decoding import Decoding, cells_of
+from ordo.data.lines import one_line
 from ordo.data.module import Batch, Rows
+from ordo.data.table_file import in_own_types, write_table
 from ordo.files import write_json, write_whole
 from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
 from ordo.likelihood.report import own_law
 from ordo.metrics import pair_associations
 from ordo.progress import SamplingMeter, track
 from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, save_page, unit_of
-from ordo.report.numbers import unit_name
+from ordo.report.numbers import in_unit, unit_name
 from ordo.report.order import law_arrays
 from ordo.report.page import Link
+from ordo.report.paired import mean_difference
 from ordo.samplers import Trace, own_sampler, sample_batches
 from ordo.training.build import build, first_line
 from ordo.training.module import OrderDiffusion
@@ -186,14 +189,16 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
         out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
     if done.trace is not None:
         table, some = done.table, slice(SHOWN_SAMPLES)
+        if table is not None and isinstance(data, TableData):
+            table = in_own_types(table, data.codec, text=True)
         out |= {"sampled": len(done.trace.tokens), "sample_quality": done.quality}
         if table is not None:
             out |= {"samples_file": "drawn.csv", "sample_columns": list(table.columns), "sample_rows": cells_of(table[some])}
-            write_whole(folder / "drawn.csv", lambda path: table.to_csv(path, index=False))
+            write_table(folder / "drawn.csv", table)
         else:
             texts = data.decode(done.trace.tokens)
             out |= {"samples_file": "drawn.txt", "samples": texts[some]}
-            lines = "".join(text.replace("\n", "\\n") + "\n" for text in texts)  # one sequence a line
+            lines = "".join(one_line(text) + "\n" for text in texts)  # one sequence a line
             write_whole(folder / "drawn.txt", lambda path: path.write_text(lines, encoding="utf-8"))
     out |= extra | {"seconds": done.seconds}
     write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **arrays))  # type: ignore[arg-type]
@@ -257,16 +262,25 @@ def save_report_page(
     save_page(page, pictures, folder)
 
 
-def report_table(reports: Mapping[str, LikelihoodReport], title: str) -> Group:
-    """A row per likelihood, a column per model: mean +- standard error."""
+def report_table(reports: Mapping[str, LikelihoodReport], title: str, paired: bool = False) -> Group:
+    """A row per likelihood, a column per model: mean +- standard error.
+
+    paired: there are two, a baseline and a model, scored on the same sequences: one more column says how much better the model is.
+    """
     shown = {name: report.as_dict() for name, report in reports.items()}
     unit = unit_of(list(shown.values()))
     table = Table()
     table.add_column(unit_name(unit, next(iter(reports.values())).unit))
     for name in shown:
         table.add_column(name, justify="right")
+    if paired:
+        table.add_column("gain", justify="right")
     for key, label in LABELS.items():
-        table.add_row(label, *(cell(report, key, unit) for report in shown.values()))
+        cells = [cell(report, key, unit) for report in shown.values()]
+        if paired:
+            baseline, model = (report.values[key].numpy() for report in reports.values())
+            cells.append(in_unit(list(shown.values())[1], key, mean_difference(model, baseline), unit))
+        table.add_row(label, *cells)
     return Group(title, table)  # a title of the table itself would be wrapped to the table's width
 
 

@@ -172,6 +172,8 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         folder.mkdir(parents=True, exist_ok=True)
         keep_old(trainer, folder)
         save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
+        for line in getattr(data, "notes", ()):
+            note(line)
     if resume is not None and config.trainer.get("enable_progress_bar", True):
         note(f"going on from step {read(resume)['global_step']} of {config.steps}")
     start = time.perf_counter()
@@ -256,8 +258,8 @@ def report_both(config: DictConfig, result: Result, own: str, other: Result) -> 
     partner = folder / "compared_with"
     assert result.evaluation is not None
     assert other.evaluation is not None
-    records = {own: read_record(folder), label: read_record(partner)}
-    page, _ = comparison_page(records, {own: "report.html", label: "compared_with/report.html"})
+    records = {label: read_record(partner), own: read_record(folder)}  # the baseline first
+    page, _ = comparison_page(records, {label: "compared_with/report.html", own: "report.html"})
     save_page(page, [], folder, "compare.html")
     links = [Link("Both models side by side: curves, schedules, orders, samples", "compare.html")]
     links.append(Link(f"The report on {label} alone", "compared_with/report.html"))

@@ -153,6 +153,7 @@ class Sample(Group):
     n: Count | None
     given: Any
     impute: Text | None
+    delimiter: Text | None
     template: Text | None
     blank: Character
     length: Size | None
@@ -173,5 +174,6 @@ class Export(Group):
 
     checkpoint: Text
     out: Text
+    values: Literal["rows", "edges"]
     trust: Trust
     quiet: bool

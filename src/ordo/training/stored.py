@@ -20,7 +20,7 @@ from ordo.data.tokenizer import is_hub_name
 from ordo.errors import ConfigError, UntrustedError
 from ordo.parts import TARGET, check_lengths, from_file, make, named, shown
 from ordo.training.build import prepared
-from ordo.training.checkpoint import IN_PARTS, CheckpointError, find, load_weights, read, readable
+from ordo.training.checkpoint import IN_PARTS, CheckpointError, find, load_weights, read, reading
 from ordo.training.module import OrderDiffusion
 
 PARTS = ("denoiser", "schedule")
@@ -66,7 +66,7 @@ def load(path: str | Path, trust: Collection[str] = ()) -> tuple[OrderDiffusion,
         )
     parts = described(config, find(path), check_trust(trust))
     try:
-        with readable(find(path), "the model that its configuration describes"), torch.random.fork_rng(devices=[]):
+        with reading(find(path), "the model that its configuration describes"), torch.random.fork_rng(devices=[]):
             denoiser, schedule = make(parts["denoiser"], "denoiser"), make(parts["schedule"], "schedule")
             check_lengths(denoiser, schedule)
             module = OrderDiffusion(denoiser, schedule, config=config)
@@ -105,7 +105,8 @@ def load_data(
         raise CheckpointError(f"{path}: {error}") from error
     kind = named(node[TARGET])
     settings = inspect.signature(kind).parameters
-    listed: tuple[str, ...] = tuple(getattr(kind, "places", ()))
+    # A mapping is no place: data.types is one, or names a file that has one.
+    listed = [place for place in kind.places if not isinstance(node.get(place), Mapping)] if hasattr(kind, "places") else []
     given = dict(places or {})
     for name in given:
         if name not in listed:
@@ -123,7 +124,7 @@ def load_data(
         if name == "tokenizer" and name not in given:
             node[name] = value
     node |= {name: value for name, value in (changes or {}).items() if name in settings}
-    with readable(path, "what it says of its data"):
+    with reading(path, "what it says of its data"):
         vocabulary = (read(path).get(TextData.__qualname__) or {}).get("vocabulary")
         if vocabulary is not None and node.get("source") == "file":
             node["alphabet"] = "".join(vocabulary)  # ids keep their meaning where another text is scored

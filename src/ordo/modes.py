@@ -1,0 +1,13 @@
+"""Who may read a file that was written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def readable(path: Path) -> None:
+    """The mode that a new file or folder gets here: safetensors writes files that nobody else may read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
