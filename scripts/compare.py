@@ -8,6 +8,9 @@ Into --output: compare.html, compare.csv and the pictures. The first run is what
 
 from __future__ import annotations
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import os
 from pathlib import Path
 

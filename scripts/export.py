@@ -5,6 +5,9 @@ python scripts/export.py checkpoint=outputs/NAME/TIME out=my_model
 
 from __future__ import annotations
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import os
 import shutil
 import sys
@@ -13,6 +16,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from ordo.files import partial_of
 from ordo.pretrained import OrderedModel
 from ordo.training.build import ConfigError
 from ordo.training.entry import command, job
@@ -31,7 +35,7 @@ def main(config: DictConfig) -> None:
             raise ConfigError(f"out={out} is there already; name a new folder")
         check_writable(out.parent)
         model = OrderedModel.of_checkpoint(config.checkpoint)
-        partial = out.with_name(f".partial-{out.name}")
+        partial = partial_of(out)
         try:
             model.save_pretrained(partial)
             os.replace(partial, out)

@@ -18,7 +18,7 @@ from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration, last, run
 
 from ordo.training import names
 from ordo.training.entry import Parser, closest
-from ordo.training.interrupt import CtrlC, Interrupted
+from ordo.training.interrupt import Stopped, StopSignals
 from ordo.training.names import label, own_folder
 
 SCRIPTS = ["scripts/benchmark.py", "scripts/collect.py", "scripts/search.py", "scripts/reproduce_paper.py"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 from pathlib import Path
@@ -14,14 +13,17 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from ordo.data import Law, SequenceData, TextData
+from ordo.files import write_whole
+from ordo.training import checksum
 from ordo.training.build import ConfigError, build_module
+from ordo.training.interrupt import postponed
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
 LAST = ("last.ckpt", ".last.old")  # the latter where a kill hit the moment at which one folder takes another's place
 PARTS_FILE = "meta.pt"  # Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state
 IN_PARTS = "{} is in parts, from which only trainer=fsdp can go on; with trainer.strategy.sharded_checkpoints=false it then makes one file"
-HOW = ("resume", "quiet", "label")  # settings that say nothing about what a run is
+HOW = ("resume", "overwrite", "quiet", "label")  # settings that say nothing about what a run is
 PARTS = (torch.nn.Module, SequenceData, Law, OptimizerSettings)  # what a checkpoint's configuration may name
 
 
@@ -40,17 +42,8 @@ class WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with open(partial, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with postponed():
+            write_whole(Path(path), lambda partial: checksum.save(checkpoint, partial), sync=True)
 
 
 def find(path: str | Path) -> Path:
@@ -58,6 +51,8 @@ def find(path: str | Path) -> Path:
 
     Raises NoCheckpoint naming what was looked for.
     """
+    if not str(path):  # which Path would take for the working folder
+        raise NoCheckpoint("the name of the checkpoint is empty; name a .ckpt file or the folder of a run")
     path = Path(path)
     if (path / PARTS_FILE).is_file():
         return path
@@ -65,16 +60,22 @@ def find(path: str | Path) -> Path:
     for candidate in candidates:
         if candidate.is_file() or (candidate / PARTS_FILE).is_file():
             return candidate
-    raise NoCheckpoint(f"no checkpoint at {' or '.join(map(str, candidates[:2]))}; name a .ckpt file or the folder of a run")
+    mend = "name a .ckpt file or the folder of a run"
+    if (path / "config.yaml").is_file():
+        mend = f"the run in {path} was stopped before its first checkpoint: begin it again with overwrite=true"
+    raise NoCheckpoint(f"no checkpoint at {' or '.join(map(str, candidates[:2]))}; {mend}")
 
 
 def read(path: str | Path) -> dict[str, Any]:
     """The whole checkpoint on the CPU, with ``weights_only=True``. Raises CheckpointError."""
     path = find(path)
+    file = path / PARTS_FILE if path.is_dir() else path
+    if (wrong := checksum.damage(file)) is not None:
+        raise CheckpointError(f"{path} is damaged ({wrong}); use another checkpoint")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on the pickle protocol of a foreign file
-            checkpoint = torch.load(path / PARTS_FILE if path.is_dir() else path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is no checkpoint of ordo: it is damaged, or holds other objects than tensors and plain values; "
@@ -87,6 +88,17 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(entry, dict) or entry.get("format") != 1:
         raise CheckpointError(f"{path} was not written by ordo (no 'ordo' entry of format 1)")
     return checkpoint
+
+
+def step_of(path: str | Path) -> int | None:
+    """How many steps the run of a checkpoint had taken; None if that cannot be read. Reads no weights."""
+    try:
+        path = find(path)
+        mapped = {} if path.is_dir() else {"mmap": True}
+        checkpoint = torch.load(path / PARTS_FILE if path.is_dir() else path, map_location="cpu", weights_only=True, **mapped)
+        return int(checkpoint["global_step"])
+    except Exception:
+        return None
 
 
 def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: str | Path) -> None:
@@ -159,16 +171,17 @@ def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> 
 
 
 def started_before(folder: Path, config: DictConfig) -> bool:
-    """Whether ``folder`` has a checkpoint to go on from, of a run of these settings. Raises CheckpointError if of others."""
-    if not any((folder / "checkpoints" / name).exists() for name in LAST):
-        return False
+    """Whether ``folder`` has a checkpoint to go on from, of a run of these settings. Raises CheckpointError if a run of others was there."""
     record = folder / "config.yaml"
+    there = any((folder / "checkpoints" / name).exists() for name in LAST)
+    if not there and not record.is_file():
+        return False
     old: Any = OmegaConf.to_container(OmegaConf.load(record)) if record.is_file() else {}
     settings: Any = OmegaConf.to_container(config, resolve=True)
     settings.pop("hydra", None)
     if old | dict.fromkeys(HOW) != settings | dict.fromkeys(HOW):
         raise CheckpointError(f"{folder} holds a run of other settings; choose another output folder, or delete that one")
-    return True
+    return there
 
 
 def check_resume(
