@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from ordo.training.interrupt import StopSignals
-from ordo.training.rows import logged_rows
+from ordo.training.rows import held, logged_rows
 
 RUN = "run"  # the entry of a checkpoint that ``LastCheckpoint`` writes
 
@@ -33,6 +33,28 @@ def patience_of(trainer: L.Trainer) -> dict[str, int]:
     """How long every EarlyStopping waits, which tells whether one that ended a run would again."""
     stopping = (c for c in trainer.callbacks if isinstance(c, EarlyStopping))  # type: ignore[attr-defined]
     return {c.state_key: c.patience for c in stopping}
+
+
+def write_last(trainer: L.Trainer, path: Path) -> None:
+    """As a file, or as the folder that a strategy makes of it."""
+    in_parts = getattr(trainer.strategy, "sharded_checkpoints", False)
+    if not in_parts and not path.is_dir():
+        trainer.save_checkpoint(path, weights_only=False)  # whole or not at all, see WholeFiles
+        return
+    new, old = path.with_name(".last.partial"), path.with_name(".last.old")
+    if trainer.is_global_zero:
+        _remove(new)  # of a run that was killed
+    trainer.strategy.barrier()
+    trainer.save_checkpoint(new, weights_only=False)
+    trainer.strategy.barrier()
+    if trainer.is_global_zero:
+        # A folder is not replaced in one go: at every moment one of the two is there, see checkpoint.LAST
+        if path.exists():
+            _remove(old)
+            path.rename(old)
+        new.rename(path)
+        _remove(old)
+    trainer.strategy.barrier()
 
 
 class LastCheckpoint(Checkpoint):
@@ -58,6 +80,7 @@ class LastCheckpoint(Checkpoint):
         self._step = 0  # the last one seen
         self._saved: int | None = None  # the step of the last checkpoint written
         self._outstanding = self._between = False  # while a checkpoint is written, see on_save_checkpoint
+        self._held: dict[str, Any] = {}  # what is to be logged once more, after a resume
         self._signals = StopSignals()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -72,42 +95,23 @@ class LastCheckpoint(Checkpoint):
             "outstanding": self._outstanding,
             "stopped": patience_of(trainer) if trainer.should_stop else None,
             "rows": logged_rows(trainer, self._between),
+            "held": self._held or held(trainer),
         }
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        self.validated = checkpoint.get(RUN, {}).get("validated", 0)
+        run = checkpoint.get(RUN, {})
+        self.validated, self._held = run.get("validated", 0), dict(run.get("held", {}))
 
     def _save(self, trainer: L.Trainer, outstanding: bool = False, between: bool = False) -> None:
         """between: the step is done, and Lightning has not logged its metrics yet."""
         self._outstanding, self._between = outstanding, between
         try:
-            self._write(trainer, Path(self.dirpath) / "last.ckpt")
+            write_last(trainer, Path(self.dirpath) / "last.ckpt")
         finally:
             self._outstanding = self._between = False
         self._saved = trainer.global_step
-
-    @staticmethod
-    def _write(trainer: L.Trainer, path: Path) -> None:
-        in_parts = getattr(trainer.strategy, "sharded_checkpoints", False)
-        if not in_parts and not path.is_dir():
-            trainer.save_checkpoint(path, weights_only=False)  # whole or not at all, see WholeFiles
-            return
-        new, old = path.with_name(".last.partial"), path.with_name(".last.old")
-        if trainer.is_global_zero:
-            _remove(new)  # of a run that was killed
-        trainer.strategy.barrier()
-        trainer.save_checkpoint(new, weights_only=False)
-        trainer.strategy.barrier()
-        if trainer.is_global_zero:
-            # A folder is not replaced in one go: at every moment one of the two is there, see checkpoint.LAST
-            if path.exists():
-                _remove(old)
-                path.rename(old)
-            new.rename(path)
-            _remove(old)
-        trainer.strategy.barrier()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._step = trainer.global_step
@@ -122,6 +126,11 @@ class LastCheckpoint(Checkpoint):
         if trainer.world_size > 1:
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         return asked
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        for name, value in self._held.items():
+            pl_module.log(name, value)
+        self._held = {}
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step

@@ -29,8 +29,8 @@ def run_of(checkpoint: Path) -> Path:
 
 
 def take_over(checkpoint: Path, run: dict[str, Any], folder: Path) -> Path:
-    """Puts into ``folder`` what a run goes on from: best.ckpt, the samples up to the checkpoint, and
-    last of all last.ckpt, which is returned. run: what the checkpoint knows, see ``LastCheckpoint``.
+    """Puts into ``folder`` what a run goes on from: best.ckpt, samples up to the checkpoint, pictures,
+    and last of all last.ckpt, which is returned. run: what the checkpoint knows, see ``LastCheckpoint``.
 
     So the folder holds a whole run from the start, and a kill before its next checkpoint loses
     nothing. In the folder of the run itself only what is later than the checkpoint goes.
@@ -44,6 +44,9 @@ def take_over(checkpoint: Path, run: dict[str, Any], folder: Path) -> Path:
         kept = "".join(line for line in text.splitlines(keepends=True) if was_drawn(line, run))
         if not (same(samples, folder / SAMPLES) and kept == text):
             write_whole(folder / SAMPLES, lambda path: path.write_text(kept, encoding="utf-8"))
+    if not same(samples.parent, folder):  # of the last validation; the next one draws them anew
+        for picture in (samples.parent / "pictures").glob("*.png"):
+            write_whole(folder / "pictures" / picture.name, lambda path, old=picture: shutil.copyfile(old, path))
     target = own / LAST
     if not same(checkpoint, target):
         if checkpoint.is_dir():
@@ -76,12 +79,9 @@ def was_drawn(line: str, run: dict[str, Any]) -> bool:
 
 
 class Resume(L.Callback):
-    """Beside the other callbacks of a run that goes on from ``checkpoint``: puts in order what
-    Lightning would restore wrongly or not at all.
+    """Beside the other callbacks of a run that goes on: puts in order what Lightning would restore
+    wrongly or not at all.
     """
-
-    def __init__(self, checkpoint: Path):
-        self.folder = checkpoint.absolute().parent
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -115,12 +115,16 @@ class Resume(L.Callback):
         old, new = str(state["dirpath"]), str(callback.dirpath)
         names = ("best_model_path", "kth_best_model_path", "last_model_path")
         paths = {name: moved(state.get(name, ""), old, new) for name in names}
-        kept = {moved(p, old, new): score for p, score in state["best_k_models"].items()}
+        before = state["best_k_models"]
+        kept = {moved(p, old, new): score for p, score in before.items()}
         kept = {path: score for path, score in kept.items() if is_of(path, score, callback.state_key)}
-        lost = len(kept) < len(state["best_k_models"])
+        lost = len(kept) < len(before)
         state.update(paths, dirpath=callback.dirpath, best_k_models=kept)
         if not lost:
             return
+        if not all(Path(moved(path, old, new)).exists() for path in before):
+            tell(f"the best checkpoint up to step {step} is not beside the one to go on from; "
+                 "the best one from here on will be kept")  # fmt: skip
         worst, best = (max, min) if callback.mode == "min" else (min, max)
         full = kept and len(kept) == callback.save_top_k
         none = torch.tensor(math.inf if callback.mode == "min" else -math.inf)

@@ -33,6 +33,17 @@ def _unlogged(trainer: L.Trainer) -> Row | None:
     return at | row
 
 
+def held(trainer: L.Trainer) -> Row:
+    """What callbacks have logged at steps of this epoch: Lightning repeats the values in each row
+    until there are new ones, or the epoch ends.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    if loop.batch_progress.is_last_batch:
+        return {}
+    kept = {key: value for key, value in loop._results.items() if key.startswith("on_train_batch_end.")}
+    return {value.meta.name: value.value.item() for value in kept.values()}
+
+
 def logged_rows(trainer: L.Trainer, between: bool) -> list[Row] | None:
     """Everything logged so far; None where nothing writes metrics.csv.
 

@@ -232,7 +232,7 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         resume = make_ready(config, folder, trainer, resume, start)
         save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
     if resume is not None:
-        trainer.callbacks.insert(0, Resume(resume))  # type: ignore[attr-defined]
+        trainer.callbacks.insert(0, Resume())  # type: ignore[attr-defined]
         if config.trainer.get("enable_progress_bar", True):
             cut_off = ", with the validation that was cut off" if start.get(RUN, {}).get("outstanding") else ""
             note(f"going on from step {start['global_step']} of {config.steps}{cut_off}")
