@@ -4,7 +4,6 @@ of one that was left alone.
 
 import json
 import os
-import shutil
 import signal
 import sys
 import traceback
@@ -17,7 +16,7 @@ from lightning.fabric.loggers.csv_logs import _ExperimentWriter
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 from test_resume import same
-from tiny_runs import NAE, configuration
+from tiny_runs import NAE
 
 from ordo import files, plots
 from ordo.training import callbacks, checksum, evaluation, last, resume, run

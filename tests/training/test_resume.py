@@ -85,7 +85,7 @@ def test_train_py_killed(tmp_path):
     plan = [*text_overrides(tmp_path), *PLAN]
     run(tmp_path / "whole", *plan)
     command = [sys.executable, str(ROOT / "train.py"), "experiment=custom", f"output={tmp_path / 'killed'}"]
-    command += [*tiny_runs.SMALL, *tiny_runs.QUIET, *plan, "+callbacks.kill._target_=tiny_runs.KillAt", "+callbacks.kill.batch=18"]
+    command += [*tiny_runs.SMALL, *tiny_runs.QUIET, *plan, "+callbacks.kill._target_=tiny_runs.KillAt", "+callbacks.kill.batch=17"]
     environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{Path(tiny_runs.__file__).parent}", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr

@@ -75,7 +75,8 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*Experiment logs directory .* exists and is not empty.*",
         ".*`weights_only` was not set.*",
-        ".*The checkpoint was not created with WeightAveraging.*",  # told by Resume
+        ".*The checkpoint was not created with WeightAveraging.*",  # told by Resume, as is the next one
+        r".*Please add the following callbacks: \['EMAWeightAveraging'\].*",
         ".*IterableDataset.*__len__.*",
         ".*WeightAveraging doesn't support sharding.*",  # refused with trainer=fsdp
         ".*FSDP2-wrapped module.*returned a view.*",  # nothing is changed in place
@@ -217,7 +218,7 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             "trainer=fsdp divides the denoiser among devices, which then call it together, and a law that reads its features "
             "(schedule=per_context_shared) is asked for by one alone: use schedule=per_context, or trainer=ddp"
         )
-    trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
+    trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]  # those that write checkpoints come last
     resume, start = config.resume or requeued(folder), {}
     if resume == "auto":
         resume = folder if started_before(folder, config) else None
