@@ -171,7 +171,10 @@ def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> 
 
 
 def started_before(folder: Path, config: DictConfig) -> bool:
-    """Whether ``folder`` has a checkpoint to go on from, of a run of these settings. Raises CheckpointError if a run of others was there."""
+    """Whether ``folder`` has a checkpoint to go on from, of a run of these settings.
+
+    Raises CheckpointError if a run of other settings was there.
+    """
     record = folder / "config.yaml"
     there = any((folder / "checkpoints" / name).exists() for name in LAST)
     if not there and not record.is_file():

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_only
 
 from ordo.files import partial_of, write_whole
@@ -100,6 +100,9 @@ class Resume(L.Callback):
             if isinstance(callback, ModelCheckpoint) and callback.state_key in checkpoint["callbacks"]:
                 state = checkpoint["callbacks"][callback.state_key]
                 self._move(callback, state, step)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint["callbacks"]:
+                checkpoint["callbacks"][callback.state_key]["patience"] = callback.patience  # today's counts
         restore_rows(trainer, run.get("rows"))
         if isinstance(trainer.fit_loop, FitLoop):
             trainer.fit_loop.outstanding = bool(run.get("outstanding"))
