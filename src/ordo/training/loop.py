@@ -24,7 +24,7 @@ class FitLoop(_FitLoop):
         Afterwards the loops are as if resumed from a checkpoint written at the end of validation.
         """
         loop, trainer = self.epoch_loop, self.trainer
-        for callback in trainer.callbacks:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, LastCheckpoint):
                 callback.watch(trainer)
         loop.batch_progress.increment_completed()

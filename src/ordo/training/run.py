@@ -189,7 +189,7 @@ def check_best(config: DictConfig, trainer: L.Trainer, start: dict[str, Any]) ->
     every = trainer.val_check_interval
     steps = trainer.max_steps * trainer.accumulate_grad_batches
     none = None
-    if trainer.fast_dev_run:
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
         none = "trainer.fast_dev_run keeps no checkpoints: leave it out"
     elif not trainer.limit_val_batches:
         none = "trainer.limit_val_batches=0 leaves validation out: raise it"
