@@ -3,6 +3,9 @@
 python eval.py checkpoint=outputs/NAME/TIME/checkpoints/best.ckpt split=test
 """
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 from pathlib import Path
 
 import hydra

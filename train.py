@@ -9,6 +9,9 @@
 Every setting is in configs/; `python train.py --help` lists the choices, `--cfg job` prints what would run.
 """
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import shlex
 import sys
 from contextlib import nullcontext
@@ -23,8 +26,10 @@ from rich.console import Console
 
 from ordo.objectives.output import is_learned
 from ordo.progress import note
+from ordo.training.build import ConfigError
 from ordo.training.entry import command, job
 from ordo.training.evaluation import report_table, result_line
+from ordo.training.interrupt import Stopped, number_of
 from ordo.training.names import label, own_folder
 from ordo.training.run import check_run, check_writable, comparison, report_both, train
 from ordo.training.sweep import check_launcher, job_folder
@@ -34,7 +39,7 @@ CONFIG = Path(__file__).resolve().parent / "configs" / "train.yaml"
 
 def go_on(folder: str) -> str:
     """The command that goes on with a run that was stopped, in the folder of the run or sweep."""
-    same = [argument for argument in sys.argv[1:] if argument.partition("=")[0] not in ("output", "resume")]
+    same = [argument for argument in sys.argv[1:] if argument.partition("=")[0] not in ("output", "resume", "overwrite")]
     return shlex.join(["python", sys.argv[0], *same, f"output={folder}", "resume=auto"])
 
 
@@ -47,6 +52,8 @@ def main(config: DictConfig) -> float | None:
         if config.label == config.name:
             config.label = label(config, HydraConfig.get().overrides.task)
         if sweep:
+            if config.overwrite:
+                raise ConfigError("overwrite=true is for a single run: delete the sweep's folder, or name another output=FOLDER")
             config.output = str(job_folder())
             config.resume = config.resume or "auto"  # a job that a cluster stopped and starts again goes on
         check_writable(Path(config.output))
@@ -69,7 +76,7 @@ def main(config: DictConfig) -> float | None:
                         paired = other.evaluation is not None and other.evaluation.scored == result.evaluation.scored
             except KeyboardInterrupt as stop:
                 again = go_on(HydraConfig.get().sweep.dir if sweep else config.output)
-                raise KeyboardInterrupt(f"{str(stop) or 'interrupted'}; to go on: {again}") from None
+                raise Stopped(f"{str(stop) or 'interrupted'}; to go on: {again}", number_of(stop)) from None
         if result.report is not None:
             reports = reports or {own: result.report}
             if config.quiet:

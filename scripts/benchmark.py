@@ -24,6 +24,9 @@ The last line on standard output is one JSON object; NAME --help explains the op
 --work are reused, so a killed benchmark goes on.
 """
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import argparse
 import json
 import sys

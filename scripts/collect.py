@@ -10,6 +10,9 @@ line a setting: mean, standard deviation and number of its finished runs) and ru
 
 from __future__ import annotations
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import json
 import sys
 from pathlib import Path

@@ -8,6 +8,9 @@ Into --output: compare.html, compare.csv and the pictures. The first run is the 
 
 from __future__ import annotations
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import os
 import sys
 from pathlib import Path

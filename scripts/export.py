@@ -5,6 +5,9 @@ python scripts/export.py checkpoint=outputs/NAME/TIME out=my_model
 
 from __future__ import annotations
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import sys
 from pathlib import Path
 

@@ -11,6 +11,9 @@ NELBO, the number in the paper's table. The last line on standard output is one 
 
 from __future__ import annotations
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import argparse
 import json
 import sys

@@ -5,6 +5,9 @@ python scripts/sample.py checkpoint=outputs/NAME/TIME n=1000 out=table.csv
 
 from __future__ import annotations
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import json
 import sys
 import time

@@ -11,6 +11,9 @@ the run OUTPUT/trials/NUMBER; one that diverges counts as pruned. OUTPUT has tri
 
 from __future__ import annotations
 
+import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
+
+# isort: split
 import json
 import math
 import shlex
@@ -37,6 +40,7 @@ from ordo.progress import clock, note
 from ordo.training.build import ConfigError
 from ordo.training.entry import Parser, command, job
 from ordo.training.errors import USER_ERRORS, first_line
+from ordo.training.interrupt import Stopped, number_of
 from ordo.training.module import TrainingDiverged
 from ordo.training.run import check_run, check_writable, train
 
@@ -81,7 +85,7 @@ def read_space(overrides: list[str]) -> tuple[list[str], dict[str, BaseDistribut
         except HydraException as error:
             raise ConfigError(f"{text}: {first_line(error)}") from error
         key = override.get_key_element()
-        if key.lstrip("+~") in ("output", "resume", "compare"):
+        if key.lstrip("+~") in ("output", "resume", "overwrite", "compare"):
             raise ConfigError(f"{override.input_line}: a search sets {key} itself; its folder is --output")
         if key.startswith(("hydra/", "hydra.")) and key != "hydra.searchpath":
             raise ConfigError(f"{override.input_line}: settings of Hydra have no effect here, where trials are run one by one")
@@ -274,7 +278,7 @@ def main() -> None:
             try:
                 told = search.run(frozen, trial)
             except KeyboardInterrupt as stop:
-                raise KeyboardInterrupt(f"{str(stop) or 'interrupted'}; the same command started again goes on") from None
+                raise Stopped(f"{str(stop) or 'interrupted'}; the same command started again goes on", number_of(stop)) from None
             finally:
                 lock.release()
                 search.save()

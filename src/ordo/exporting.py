@@ -10,6 +10,7 @@ from ordo.data.codec import TableCodec
 from ordo.data.decoding import from_plain, to_plain
 from ordo.data.edges import edges_alone, holds
 from ordo.data.table import TableData
+from ordo.files import partial_of
 from ordo.pretrained import OrderedModel
 
 VALUES = ("rows", "edges")
@@ -28,7 +29,7 @@ def export(model: OrderedModel, out: Path, values: str = "rows") -> str | None:
     if values not in VALUES:
         raise ValueError(f"values={values}: choose {' or '.join(VALUES)}")
     told = told_of_rows(model, values)
-    partial = out.with_name(f".partial-{out.name}")
+    partial = partial_of(out)
     try:
         model.save_pretrained(partial)
         if told is not None:

@@ -5,19 +5,36 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+MARK = ".partial-"
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Whole or not at all: ``write`` gets a path beside the target, which is then renamed."""
+
+def partial_of(path: Path) -> Path:
+    """Where this process writes what will be ``path``: beside it, under a name with the host and
+    the number of the process, so that no other process writes there and a dead one's is known.
+    """
+    return path.with_name(f"{MARK}{platform.node()}-{os.getpid()}-{path.name}")
+
+
+def write_whole(path: Path, write: Callable[[Path], Any], sync: bool = False) -> None:
+    """Whole or not at all: ``write`` gets a path beside the target, which is then renamed.
+
+    sync: waits until the disk has the content, so that not even a power cut leaves an empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
+    partial = partial_of(path)
     try:
         write(partial)
+        if sync:
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -35,6 +52,28 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no settings: a line of a YAML file is KEY: VALUE")
     return content
+
+
+def alive(process: int) -> bool:
+    """Whether a process of this number runs on this host."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def remove_partials(folder: Path) -> None:
+    """Takes away, at any depth, what processes of this host were writing when they were killed."""
+    for path in folder.rglob(f"{MARK}{platform.node()}-*"):
+        number = path.name.removeprefix(f"{MARK}{platform.node()}-").partition("-")[0]
+        if number.isdigit() and not alive(int(number)):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def finite(content: Any) -> Any:

@@ -10,16 +10,19 @@ import threading
 import time
 from pathlib import Path
 
+import lightning as L
 import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
 from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration, last, run
 
-from ordo.training import names
+from ordo.training import checksum, names
+from ordo.training.checkpoint import WholeFiles
 from ordo.training.entry import Parser, closest
-from ordo.training.interrupt import CtrlC, Interrupted
+from ordo.training.interrupt import Stopped, StopSignals
 from ordo.training.names import label, own_folder
+from ordo.training.run import stopped_at, train
 
 SCRIPTS = ["scripts/benchmark.py", "scripts/collect.py", "scripts/search.py", "scripts/reproduce_paper.py"]
 REPORT = ["report.sequences=8", "report.draws=1", "report.importance_draws=1", "report.exact_sequences=4"]
@@ -152,7 +155,7 @@ def test_ctrl_c(tmp_path):
     assert 50 <= step < 600
     lines = [line for line in err.splitlines() if line]
     assert lines[0] == "stopping after this step; Ctrl-C again stops at once"
-    assert lines[1].startswith(f"stopped at step {step}, last checkpoint in outputs/custom/{folder.name}; to go on: python ")
+    assert lines[1].startswith(f"stopped at step {step}, last checkpoint of step {step} in outputs/custom/{folder.name}; to go on: python ")
     assert lines[1].endswith(f" output=outputs/custom/{folder.name} resume=auto")
     assert len(lines) == 2
     again = subprocess.run(
@@ -167,10 +170,10 @@ def test_ctrl_c(tmp_path):
 
 
 class SendsSignal:
-    """Another thread that sends SIGINT, as a terminal does."""
+    """Another thread that sends signals, as a terminal does."""
 
-    def __init__(self, times, pause=0.05):
-        self.thread = threading.Thread(target=lambda: [(time.sleep(pause), os.kill(os.getpid(), signal.SIGINT)) for _ in range(times)])
+    def __init__(self, *numbers, pause=0.05):
+        self.thread = threading.Thread(target=lambda: [(time.sleep(pause), os.kill(os.getpid(), n)) for n in numbers])
 
     def __enter__(self):
         self.thread.start()
@@ -179,21 +182,130 @@ class SendsSignal:
         self.thread.join()
 
 
-def test_a_second_ctrl_c_stops_at_once():
-    before = signal.getsignal(signal.SIGINT)
-    watch = CtrlC()
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(number):
+    before = signal.getsignal(number)
+    watch = StopSignals()
     watch.watch()
-    with SendsSignal(1):
+    with SendsSignal(number):
         time.sleep(0.3)
-    assert watch.asked
-    with pytest.raises(KeyboardInterrupt), SendsSignal(1):
+    assert watch.asked == [number]
+    with pytest.raises(Stopped) as stop, SendsSignal(number):
         time.sleep(2)
+    assert stop.value.number == number
     watch.release()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_waits_for_a_write(tmp_path, monkeypatch):
+    """A checkpoint that is being written is whole; then the run stops, without another error."""
+    whole, written = checksum.save, tmp_path / "last.ckpt"
+
+    def slow(content, path):
+        time.sleep(0.3)
+        whole(content, path)
+        time.sleep(0.3)
+
+    monkeypatch.setattr(checksum, "save", slow)
+    watch = StopSignals()
+    watch.watch()
+    signal.raise_signal(signal.SIGINT)
+    try:
+        with pytest.raises(Stopped), SendsSignal(signal.SIGINT, pause=0.1):
+            WholeFiles().save_checkpoint({"step": 1}, written)
+    finally:
+        watch.release()
+    assert torch.load(written, weights_only=True) == {"step": 1}
+    assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_handlers_of_others_are_called_once_a_checkpoint_is_there():
+    """submitit ignores SIGTERM, and puts the job back into the queue at SIGUSR2."""
+    called = []
+    before = {n: signal.signal(n, lambda n, frame: called.append(n)) for n in (signal.SIGTERM, signal.SIGUSR2)}
+    try:
+        watch = StopSignals()
+        watch.watch()
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGTERM):
+            signal.raise_signal(number)
+        assert called == []
+        assert watch.asked, "so a checkpoint is written"
+        watch.act()
+        assert called == [signal.SIGTERM, signal.SIGUSR2, signal.SIGTERM], "and training goes on"
+        assert watch.asked == []
+        watch.release()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_imports(number, code, tmp_path):
+    process = child(*PLAN, cwd=tmp_path)
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "numpy" not in maps.read_text() and process.poll() is None:  # within the imports, which take seconds
+        time.sleep(0.01)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (code, "", "")
+    assert os.listdir(tmp_path) == []
+
+
+def test_every_entry_point_takes_ctrl_c_from_its_first_import():
+    for path in (ROOT / "train.py", ROOT / "eval.py", *(ROOT / "scripts").glob("*.py")):
+        imports = re.findall(r"^(?:import|from) (?!__future__)(\S+)", path.read_text(), re.MULTILINE)
+        assert imports[0] == "ordo.stop", path
+
+
+def test_sigterm(tmp_path):
+    """In the training of one run, then in its report: 143, no traceback, the step of the checkpoint."""
+    plan = [*PLAN, "steps=100000", "validate_every=100000", "checkpoint_every=100000", "report=null"]
+    process = child(*plan, "output=run", "trainer.log_every_n_steps=1", cwd=tmp_path)
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "run/csv/metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.terminate()
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 143, err
+    step = last(tmp_path / "run")["global_step"]
+    lines = [line for line in err.splitlines() if line]
+    assert lines[0] == "SIGTERM: stopping after this step"
+    assert lines[1].startswith(f"stopped at step {step}, last checkpoint of step {step} in run; to go on: python ")
+    assert len(lines) == 2
+    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "config.yaml", "csv", "provenance.json"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_report(number, script, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        signal.raise_signal(number)
+
+    monkeypatch.setattr("ordo.training.run.examine", stopped)
+    status, out, err = script("train.py", *PLAN, "output=run", "callbacks.order.pictures=false", "quiet=true")
+    assert (status, out) == (128 + number, "")
+    assert err.startswith("interrupted; to go on: python ")
+    assert len(err.splitlines()) == 1
+    assert last(tmp_path / "run")["run"]["outstanding"] is False
+
+
+def test_a_signal_in_a_validation(tmp_path):
+    """The run stops after the batch at hand, and goes on with the whole validation."""
+    plan = [*NAE, "steps=4", "validate_every=2", "callbacks.order.pictures=false"]
+
+    class Signal(L.Callback):
+        def on_validation_batch_start(self, trainer, *_):
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Stopped, match=r"stopped at step 2, last checkpoint of step 2 in") as stop:
+        train(configuration(tmp_path / "run", *plan), [Signal()])
+    assert stop.value.number == signal.SIGTERM
+    assert last(tmp_path / "run")["run"] | {"rows": 0, "held": 0} == {
+        "validated": 0, "outstanding": True, "stopped": None, "rows": 0, "held": 0
+    }  # fmt: skip
 
 
 def test_what_is_said_when_nothing_was_kept(tmp_path):
-    assert str(Interrupted.at(3, tmp_path)) == "stopped at step 3, before any checkpoint was written"
+    assert stopped_at(3, tmp_path) == "stopped at step 3, before any checkpoint was written"
 
 
 def test_ctrl_c_elsewhere(script, monkeypatch):

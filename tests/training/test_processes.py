@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,8 @@ def start(output, *plan, launcher=(), killed_at=None):
     command = [sys.executable, *launcher, str(ROOT / "train.py"), "experiment=custom", f"output='{output}'", *SMALL, *QUIET, *plan]
     if killed_at is not None:
         command += ["+callbacks.kill._target_=tiny_runs.KillAt", f"+callbacks.kill.batch={killed_at}"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(tiny_runs.__file__).parent)}
+    paths = f"{ROOT / 'src'}:{Path(tiny_runs.__file__).parent}"
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
     done = subprocess.run(command, env=environment, cwd=output.parent, capture_output=True, text=True, timeout=400)
     return done.returncode, done.stderr
 
@@ -123,3 +126,28 @@ def test_a_given_order(tmp_path):
     status, error = start(tmp_path / "two", *plan, *TWO)
     assert status == 0, error
     assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), abs=1e-5)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_together(number, tmp_path):
+    """A signal to the first process alone, or Ctrl-C to both: they end at one step, with a checkpoint."""
+    plan = [*PLAN, *OBJECTIVES["dense"], *TWO, "steps=100000", "validate_every=100000", "checkpoint_every=100000"]
+    command = [sys.executable, str(ROOT / "train.py"), "experiment=custom", "output=run", *SMALL, *QUIET, *plan]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "run/csv/metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    try:
+        _, err = process.communicate(timeout=100)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 128 + number, err
+    step = last(tmp_path / "run")["global_step"]
+    assert f"stopped at step {step}, last checkpoint of step {step} in run; to go on: python" in err
+    assert "Traceback" not in err

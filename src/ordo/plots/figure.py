@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from matplotlib.ticker import FixedLocator, MaxNLocator
 from numpy.typing import ArrayLike
 from sklearn.isotonic import isotonic_regression
 from torch import Tensor
+
+from ordo.files import write_whole
 
 DPI = 150
 MAX_LABEL_CHARACTERS = 20
@@ -123,11 +124,4 @@ def hatch_background(axes: Axes, label: str) -> Patch:
 
 def save(figure: Figure, path: str | Path) -> None:
     """Writes a PNG at 150 dpi; a reader sees the old file or the whole new one, never a part. Makes the folder."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # same folder: a rename across disks is not atomic
-    try:
-        figure.savefig(partial, format="png", dpi=DPI)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(Path(path), lambda partial: figure.savefig(partial, format="png", dpi=DPI))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ordo.files import write_whole
 from ordo.plots.trace_rows import LEAST_OPACITY, Event, Layout, Revised, Row, opacity, row_of, step_colours, visible
 from ordo.samplers import Trace
 
@@ -69,14 +69,7 @@ def save_trace_gif(
     film = io.BytesIO()
     durations = [duration] * len(rest) + [3000]
     first.save(film, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(film.getvalue())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(Path(path), lambda partial: partial.write_bytes(film.getvalue()))
 
 
 @cache

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 # What a run is called, where it lives and what is read off its data say nothing about how it was trained, ...
-LEFT_OUT = ("output", "resume", "label", "quiet", "shape", "compare", "callbacks.progress")
+LEFT_OUT = ("output", "resume", "overwrite", "label", "quiet", "shape", "compare", "callbacks.progress")
 # ... and these repeat other settings (${...} in configs/).
 REPEATED = ("optimizer.total_steps", "trainer.max_steps", "trainer.val_check_interval", "callbacks.last.every", "logger.wandb.name")
 READ_OFF = ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")

@@ -1,9 +1,10 @@
 """Training: the LightningModule, its optimiser, callbacks, checkpoints and runs."""
 
-from ordo.training.callbacks import LastCheckpoint, OrderHistory, SampleWriter
+from ordo.training.callbacks import OrderHistory, SampleWriter
 from ordo.training.checkpoint import CheckpointError
 from ordo.training.collapse import CollapseAlarm
 from ordo.training.gradient_signal import GradientSignal, RunningMoments
+from ordo.training.last import LastCheckpoint
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings
 from ordo.training.plain import train_steps

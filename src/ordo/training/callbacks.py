@@ -1,15 +1,13 @@
-"""What a run leaves behind while it trains: its last checkpoint, the history of its order law, samples, pictures."""
+"""What a run leaves behind while it trains: the history of its order law, samples, pictures."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Checkpoint
 from matplotlib.figure import Figure
 
 from ordo import plots
@@ -21,78 +19,7 @@ from ordo.report.record import labels_of
 from ordo.samplers import own_sampler, sample
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 from ordo.settings import Count, Size, Text, checked
-from ordo.training.interrupt import CtrlC
 from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture, shown_part
-
-
-def _remove(path: Path) -> None:
-    """A file or folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@checked
-class LastCheckpoint(Checkpoint):
-    """``folder/last.ckpt``, from which a killed run goes on: every ``every`` optimiser steps and after the last one.
-
-    In a single process Ctrl-C ends training after the step at hand, with a checkpoint; of several processes each would end at another.
-
-    Lightning's ModelCheckpoint writes no last step that is not a multiple of ``every``, and on the first micro-batch after a resume
-    writes again, in the middle of gradient accumulation, a checkpoint from which no exact resume is possible.
-    """
-
-    def __init__(self, folder: Text, every: Count):
-        self.dirpath, self.every = folder, every
-        self._step = 0  # the last one seen
-        self._ctrl_c = CtrlC()
-
-    def _save(self, trainer: L.Trainer) -> None:
-        path = Path(self.dirpath) / "last.ckpt"
-        in_parts = getattr(trainer.strategy, "sharded_checkpoints", False)
-        if not in_parts and not path.is_dir():
-            trainer.save_checkpoint(path, weights_only=False)  # whole or not at all, see WholeFiles
-            return
-        new, old = path.with_name(".last.partial"), path.with_name(".last.old")
-        if trainer.is_global_zero:
-            _remove(new)  # of a run that was killed
-        trainer.strategy.barrier()
-        trainer.save_checkpoint(new, weights_only=False)
-        trainer.strategy.barrier()
-        if trainer.is_global_zero:  # a folder is not replaced in one go: at every moment one of the two is there, see checkpoint.LAST
-            if path.exists():
-                _remove(old)
-                path.rename(old)
-            new.rename(path)
-            _remove(old)
-        trainer.strategy.barrier()
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._step = trainer.global_step
-        self.dirpath = trainer.strategy.broadcast(self.dirpath)  # of a folder named by the time of day every rank has its own
-        if trainer.world_size == 1:
-            self._ctrl_c.watch()
-
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        step = trainer.global_step
-        if step == self._step:  # gradients are being accumulated
-            return
-        self._step = step
-        if step % self.every == 0 or 0 < trainer.max_steps <= step or trainer.should_stop or self._ctrl_c.asked:
-            self._save(trainer)
-        if self._ctrl_c.asked:
-            raise KeyboardInterrupt
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.should_stop and not trainer.sanity_checking:  # early stopping
-            self._save(trainer)
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._ctrl_c.release()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        self._ctrl_c.release()
 
 
 @checked

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 from collections.abc import Iterator
@@ -16,13 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from ordo.data import DataError, SequenceData
 from ordo.errors import ConfigError, first_line
-from ordo.files import read_yaml
+from ordo.files import read_yaml, write_whole
+from ordo.training import checksum
+from ordo.training.interrupt import postponed
 from ordo.training.module import OrderDiffusion
 
 LAST = ("last.ckpt", ".last.old")  # the latter where a kill hit the moment at which one folder takes another's place
 PARTS_FILE = "meta.pt"  # Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state
 IN_PARTS = "{} is in parts, from which only trainer=fsdp can go on; with trainer.strategy.sharded_checkpoints=false it then makes one file"
-HOW = ("resume", "quiet", "label")  # settings that say nothing about what a run is
+HOW = ("resume", "overwrite", "quiet", "label")  # settings that say nothing about what a run is
 
 
 class CheckpointError(ValueError):
@@ -40,17 +41,8 @@ class WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            with open(partial, "wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with postponed():
+            write_whole(Path(path), lambda partial: checksum.save(checkpoint, partial), sync=True)
 
 
 @contextmanager
@@ -69,6 +61,8 @@ def find(path: str | Path) -> Path:
 
     Raises NoCheckpoint naming what was looked for.
     """
+    if not str(path):  # which Path would take for the working folder
+        raise NoCheckpoint("the name of the checkpoint is empty; name a .ckpt file or the folder of a run")
     path = Path(path)
     if (path / PARTS_FILE).is_file():
         return path
@@ -76,16 +70,22 @@ def find(path: str | Path) -> Path:
     for candidate in candidates:
         if candidate.is_file() or (candidate / PARTS_FILE).is_file():
             return candidate
-    raise NoCheckpoint(f"no checkpoint at {' or '.join(map(str, candidates[:2]))}; name a .ckpt file or the folder of a run")
+    mend = "name a .ckpt file or the folder of a run"
+    if (path / "config.yaml").is_file():
+        mend = f"the run in {path} was stopped before its first checkpoint: begin it again with overwrite=true"
+    raise NoCheckpoint(f"no checkpoint at {' or '.join(map(str, candidates[:2]))}; {mend}")
 
 
 def read(path: str | Path) -> dict[str, Any]:
     """The whole checkpoint on the CPU, with ``weights_only=True``. Raises CheckpointError."""
     path = find(path)
+    file = path / PARTS_FILE if path.is_dir() else path
+    if (wrong := checksum.damage(file)) is not None:
+        raise CheckpointError(f"{path} is damaged ({wrong}); use another checkpoint")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on the pickle protocol of a foreign file
-            checkpoint = torch.load(path / PARTS_FILE if path.is_dir() else path, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is no checkpoint of ordo: it is damaged, or holds other objects than tensors and plain values; "
@@ -112,6 +112,17 @@ def check_shape(checkpoint: Any, path: Path) -> None:
             raise CheckpointError(f"{path} is damaged: its '{name}' is no mapping of names to tensors")
     if type(checkpoint.get("global_step", 0)) is not int:
         raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number")
+
+
+def step_of(path: str | Path) -> int | None:
+    """How many steps the run of a checkpoint had taken; None if that cannot be read. Reads no weights."""
+    try:
+        path = find(path)
+        mapped = {} if path.is_dir() else {"mmap": True}
+        checkpoint = torch.load(path / PARTS_FILE if path.is_dir() else path, map_location="cpu", weights_only=True, **mapped)
+        return int(checkpoint["global_step"])
+    except Exception:
+        return None
 
 
 def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: str | Path) -> None:
@@ -143,16 +154,20 @@ def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> 
 
 
 def started_before(folder: Path, config: DictConfig) -> bool:
-    """Whether ``folder`` has a checkpoint to go on from, of a run of these settings. Raises CheckpointError if of others."""
-    if not any((folder / "checkpoints" / name).exists() for name in LAST):
-        return False
+    """Whether ``folder`` has a checkpoint to go on from, of a run of these settings.
+
+    Raises CheckpointError if a run of other settings was there.
+    """
     record = folder / "config.yaml"
+    there = any((folder / "checkpoints" / name).exists() for name in LAST)
+    if not there and not record.is_file():
+        return False
     old: Any = read_yaml(record) if record.is_file() else {}
     settings: Any = OmegaConf.to_container(config, resolve=True)
     settings.pop("hydra", None)
     if old | dict.fromkeys(HOW) != settings | dict.fromkeys(HOW):
         raise CheckpointError(f"{folder} holds a run of other settings; choose another output folder, or delete that one")
-    return True
+    return there
 
 
 def check_resume(

@@ -1,6 +1,6 @@
 """Manners of the command line, the same for every entry point: errors in one line with a suggestion, exit codes, quiet mode.
 
-Exit codes: 0 done; 1 it failed while running; 2 the command line or the configuration is wrong; 130 stopped by Ctrl-C.
+Exit codes: 0 done; 1 it failed while running; 2 the command line or the configuration is wrong; 130 stopped by Ctrl-C; 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,9 +28,12 @@ from ordo import progress
 from ordo.settings import Count, Positive, SettingError, argument
 from ordo.training.build import ConfigError, first_line
 from ordo.training.errors import USER_ERRORS
+from ordo.training.interrupt import number_of, raising
 
-FAILED, WRONG, INTERRUPTED = 1, 2, 130
-EXIT_CODES = "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, 130 stopped by Ctrl-C."
+FAILED, WRONG, BY_SIGNAL = 1, 2, 128
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM."
+)
 WRONG_SETTING = (ConfigError, SettingError, OmegaConfBaseException, HydraException)
 FULL = "HYDRA_FULL_ERROR"  # "1": errors with their traceback
 _state: dict[str, Any] = {"config": None, "hydra": False, "full": None, "began": False}
@@ -59,11 +63,12 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
         os.environ[FULL] = "1"  # Hydra would print its errors, of several lines, and exit; so it raises them
         warnings.filterwarnings("error", "provider=hydra.searchpath")  # a folder that is not there
     try:
-        with cleanup:
+        with raising(), cleanup:
             main()
     except KeyboardInterrupt as interrupt:
-        print(str(interrupt) or "interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        if rank_zero_only.rank == 0:
+            print(str(interrupt) or "interrupted", file=sys.stderr)
+        sys.exit(BY_SIGNAL + number_of(interrupt))
     except (*USER_ERRORS, HydraException, ValueError, UserWarning) as error:
         if isinstance(error, ValueError | UserWarning) and _state["began"] and not isinstance(error, USER_ERRORS):
             raise  # a bug

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 # These say where and how a run is made, not what it is; the seed has its own place in a label.
-LEFT_OUT = ("experiment", "name", "label", "output", "resume", "quiet", "threads", "seed", "logger")
+LEFT_OUT = ("experiment", "name", "label", "output", "resume", "overwrite", "quiet", "threads", "seed", "logger")
 LABEL_CHARACTERS = 100  # W&B takes 128
 
 

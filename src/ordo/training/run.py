@@ -19,10 +19,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ordo.data import SequenceData
-from ordo.files import write_json
+from ordo.files import read_yaml, write_json
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
 from ordo.progress import note
@@ -32,15 +33,21 @@ from ordo.report.page import Link
 from ordo.schedules import FeatureHead
 from ordo.settings import SettingError
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
-from ordo.training.checkpoint import WholeFiles, check_resume, load_weights, read, started_before
+from ordo.training.checkpoint import CheckpointError, WholeFiles, check_resume, find, load_weights, read, started_before, step_of
 from ordo.training.checks import check_metrics, check_settings, rehearse
 from ordo.training.collapse import CollapseAlarm
 from ordo.training.evaluation import Evaluation, examine, save_evaluation, save_report_page
-from ordo.training.interrupt import Interrupted
+from ordo.training.folder import alone_in, check_free, clear, requeued, used_by
+from ordo.training.interrupt import Stopped, in_main_thread, number_of
+from ordo.training.last import RUN
+from ordo.training.loop import FitLoop
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.provenance import save_run_record
+from ordo.training.resume import Resume, run_of, take_over
 from ordo.training.settings import Train
 from ordo.training.sharding import ShardedStrategy, gathered
+
+PARTNER = "compared_with"  # the folder of a compare partner, within the run's
 
 
 @dataclass
@@ -71,7 +78,8 @@ def quiet() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*Experiment logs directory .* exists and is not empty.*",
         ".*`weights_only` was not set.*",
-        ".*The dirpath has changed from.*",
+        ".*The checkpoint was not created with WeightAveraging.*",  # told by Resume, as is the next one
+        r".*Please add the following callbacks: \['EMAWeightAveraging'\].*",
         ".*IterableDataset.*__len__.*",
         ".*WeightAveraging doesn't support sharding.*",  # refused with trainer=fsdp
         ".*FSDP2-wrapped module.*returned a view.*",  # nothing is changed in place
@@ -121,9 +129,13 @@ def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
     options = {"default_root_dir": str(folder), "use_distributed_sampler": False} | options
     options["plugins"] = [WholeFiles()]
     try:
-        return L.Trainer(**options, callbacks=callbacks, logger=loggers or False)
+        trainer = L.Trainer(**options, callbacks=callbacks, logger=loggers or False)
     except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
         raise ConfigError(f"configuration part 'trainer': {first_line(error)}") from error
+    loop = FitLoop(trainer, trainer.fit_loop.min_epochs, trainer.fit_loop.max_epochs)
+    loop.epoch_loop = trainer.fit_loop.epoch_loop
+    trainer.fit_loop = loop
+    return trainer
 
 
 def check_run(config: DictConfig) -> None:
@@ -140,13 +152,71 @@ def check_run(config: DictConfig) -> None:
             raise SettingError(f"compare.changes.{error.setting}", error.value, error.allowed) from None
 
 
-def keep_old(trainer: L.Trainer, folder: Path) -> None:
-    """Renames what an earlier run in the same folder left: a metrics.csv, which Lightning's CSVLogger would delete, and how it ended."""
+def keep_old(trainer: L.Trainer, folder: Path, rows: bool) -> None:
+    """Renames how a run ended that now trains further; of a run whose checkpoint has no rows of metrics.csv
+    that file too, which Lightning's CSVLogger would delete.
+    """
     logs = [Path(logger.log_dir) / "metrics.csv" for logger in trainer.loggers if isinstance(logger, CSVLogger)]
-    for old in (*logs, *(folder / name for name in ("report.json", "report.html", "compare.html", "diverged.json"))):
+    ends = [folder / name for name in ("report.json", "report.html", "compare.html", "diverged.json")]
+    for old in (*([] if rows else logs), *ends):
         if old.is_file():
             numbered = (old.with_name(f"{old.stem}_{i}{old.suffix}") for i in itertools.count(1))
             old.rename(next(path for path in numbered if not path.exists()))
+
+
+def make_ready(config: DictConfig, folder: Path, trainer: L.Trainer, resume: Path | None, start: dict[str, Any]) -> Path | None:
+    """The folder as this run begins in it, cleared of another run; returns the checkpoint to go on from, now within the folder."""
+    if resume is None or not resume.absolute().is_relative_to(folder.absolute()):
+        if used_by(folder):
+            clear(folder)
+    elif not 0 < trainer.max_steps <= start["global_step"] or reports_otherwise(folder, config):
+        keep_old(trainer, folder, start.get(RUN, {}).get("rows") is not None)
+    return None if resume is None else take_over(resume, start.get(RUN, {}), folder)
+
+
+def reports_otherwise(folder: Path, config: DictConfig) -> bool:
+    """Whether the run in the folder had other settings of its report."""
+    record = folder / "config.yaml"
+    old: Any = read_yaml(record) if record.is_file() else {}
+    own: Any = OmegaConf.to_container(config, resolve=True)
+    return isinstance(old, dict) and "report" in old and old["report"] != own["report"]
+
+
+def keeper_of_best(trainer: L.Trainer) -> ModelCheckpoint | None:
+    """The callback that keeps the checkpoint of least validation NELBO."""
+    kept = (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
+    return next((c for c in kept if c.monitor is not None), None)
+
+
+def check_best(config: DictConfig, trainer: L.Trainer, start: dict[str, Any]) -> None:
+    """Raises ConfigError if ``report.weights=best`` is asked for and no validation can come to choose them.
+
+    start: the checkpoint that the run goes on from; empty if it begins.
+    """
+    if config.report is None or config.report.get("weights") != "best":
+        return
+    keeper = keeper_of_best(trainer)
+    if keeper is None:
+        raise ConfigError("report.weights=best needs callbacks.best, a ModelCheckpoint that monitors a metric of validation")
+    every = trainer.val_check_interval
+    steps = trainer.max_steps * trainer.accumulate_grad_batches
+    none = None
+    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+        none = "trainer.fast_dev_run keeps no checkpoints: leave it out"
+    elif not trainer.limit_val_batches:
+        none = "trainer.limit_val_batches=0 leaves validation out: raise it"
+    elif trainer.check_val_every_n_epoch is None and isinstance(every, int) and 0 < steps < every:
+        none = f"{config.steps} steps end before the first validation: set validate_every={config.steps} or less"
+    state = start.get("callbacks", {}).get(keeper.state_key, {})
+    if none and not state.get("best_model_path"):
+        raise ConfigError(f"report.weights=best needs a validation. {none}, or set report.weights=last")
+
+
+def stopped_at(step: int, folder: Path) -> str:
+    """What is said when training was stopped, with the step of the checkpoint that has been kept."""
+    kept = step_of(folder) if (folder / "checkpoints").exists() else None
+    last = "before any checkpoint was written" if kept is None else f"last checkpoint of step {kept} in {folder}"
+    return f"stopped at step {step}, {last}"
 
 
 def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
@@ -157,37 +227,48 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         build_module(comparison(config))  # what does not fit is told now, not after the first training
     module = build_module(config)
     trainer = build_trainer(config, folder)
-    if isinstance(trainer.strategy, ShardedStrategy) and any(isinstance(part, FeatureHead) for part in module.schedule.modules()):
+    sharded = isinstance(trainer.strategy, ShardedStrategy)
+    if sharded and any(isinstance(part, FeatureHead) for part in module.schedule.modules()):
         raise ConfigError(
             "trainer=fsdp divides the denoiser among devices, which then call it together, and a law that reads its features "
             "(schedule=per_context_shared) is asked for by one alone: use schedule=per_context, or trainer=ddp"
         )
-    trainer.callbacks.extend(callbacks)  # type: ignore[attr-defined]
-    if config.resume == "auto":
-        config.resume = str(folder) if started_before(folder, config) else None
-    resume = None
-    if config.resume:
-        resume = check_resume(config.resume, module, data, trainer.world_size, isinstance(trainer.strategy, ShardedStrategy))
+    trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]  # those that write checkpoints come last
+    resume, start = config.resume or requeued(folder), {}
+    if resume == "auto":
+        resume = folder if started_before(folder, config) else None
+    if resume:
+        resume = check_resume(resume, module, data, trainer.world_size, sharded)
+        start = {key: value for key, value in read(resume).items() if key in ("global_step", "callbacks", RUN, "current_model_state")}
+        if sharded and "current_model_state" in start:
+            raise ConfigError(f"trainer=fsdp cannot go on from {resume}, which has averaged weights (callbacks=ema)")
+    check_best(config, trainer, start)
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
-        keep_old(trainer, folder)
+        resume = make_ready(config, folder, trainer, resume, start)
         save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
         for line in getattr(data, "notes", ()):
             note(line)
-    if resume is not None and config.trainer.get("enable_progress_bar", True):
-        note(f"going on from step {read(resume)['global_step']} of {config.steps}")
-    start = time.perf_counter()
+    if resume is not None:
+        trainer.callbacks.insert(0, Resume())  # type: ignore[attr-defined]
+        if config.trainer.get("enable_progress_bar", True):
+            cut_off = ", with the validation that was cut off" if start.get(RUN, {}).get("outstanding") else ""
+            note(f"going on from step {start['global_step']} of {config.steps}{cut_off}")
+    begun, interrupts = time.perf_counter(), signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SystemExit:  # how Lightning passes on a KeyboardInterrupt
-        if not trainer.interrupted:
+    except SystemExit as stop:  # how Lightning passes on a KeyboardInterrupt
+        asked = isinstance(stop.__context__, KeyboardInterrupt) and not isinstance(stop, SIGTERMException)
+        if not asked and not isinstance(stop, SIGTERMException):
             raise
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # it has made SIGINT do nothing
-        raise Interrupted.at(trainer.global_step, folder) from None
+        number = number_of(stop.__context__) if asked else signal.SIGTERM
+        raise Stopped(stopped_at(trainer.global_step, folder), number) from None
     except ValueError:
         module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
         raise
     finally:
+        if in_main_thread():
+            signal.signal(signal.SIGINT, interrupts)  # Lightning makes SIGINT do nothing
         if any(isinstance(logger, WandbLogger) for logger in trainer.loggers):
             import wandb
 
@@ -197,10 +278,11 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         module = build_module(config)
         if trainer.is_global_zero:
             load_weights(module, state, folder)
-    elif resume is not None and read(resume)["global_step"] == trainer.global_step:
-        # Nothing was left to train, so no callback has put averaged weights (EMA) in place.
+    elif start.get("global_step") == trainer.global_step and any(isinstance(c, WeightAveraging) for c in trainer.callbacks):  # type: ignore[attr-defined]
+        # Nothing was left to train, so the callback has not put averaged weights (EMA) in place.
+        assert resume is not None
         load_weights(module, read(resume)["state_dict"], resume)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - begun
     module.to(trainer.strategy.root_device)  # Lightning leaves the module on the CPU
     return module, data, trainer, seconds
 
@@ -208,13 +290,21 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
 def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
     """The whole main job of one model, into ``config.output``. Prints nothing but progress; ``train.py`` shows the tables.
 
-    callbacks: beside those of the configuration. Raises what ``ordo.training.errors.USER_ERRORS`` lists.
+    callbacks: beside those of the configuration. Raises what ``ordo.training.errors.USER_ERRORS`` lists, and ``Stopped``.
     """
     quiet()
     check_run(config)
     folder = Path(config.output)
     check_writable(folder)
     set_threads(config.threads)
+    if rank_zero_only.rank:
+        return _train(config, folder, callbacks)
+    with alone_in(folder):
+        check_free(folder, config)
+        return _train(config, folder, callbacks)
+
+
+def _train(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback]) -> Result:
     try:
         module, data, trainer, seconds = fit(config, folder, callbacks)
     except (TrainingDiverged, LawTooSharp) as error:
@@ -223,8 +313,11 @@ def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
         raise
     done = None
     if config.report is not None and config.report.get("weights") == "best":
-        best = next(c.best_model_path for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
-        load_weights(module, read(best)["state_dict"], best)
+        keeper = keeper_of_best(trainer)
+        if keeper is None or not keeper.best_model_path:
+            mend = f"resume={folder} report.weights=last makes the report of the last ones"
+            raise CheckpointError(f"no validation came, so there are no best weights to report on; {mend}")
+        load_weights(module, read(keeper.best_model_path)["state_dict"], keeper.best_model_path)
     if config.report is not None and trainer.is_global_zero:
         done = examine(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
         size = sum(p.numel() for p in module.parameters())
@@ -245,8 +338,12 @@ def comparison(config: DictConfig) -> DictConfig:
             merges = isinstance(change, DictConfig) and "_target_" not in change and isinstance(other.get(key), DictConfig)
             other[key] = OmegaConf.merge(other[key], change) if merges else change
         other.compare = None
-        other.resume = "auto" if config.resume == "auto" else None
-        other.output = str(Path(config.output) / "compared_with")
+        other.output = str(Path(config.output) / PARTNER)
+        other.resume = config.resume
+        if config.resume and config.resume != "auto":  # the partner of the run that goes on, if that had come so far
+            partner = run_of(find(config.resume)) / PARTNER
+            other.resume = str(partner) if step_of(partner) is not None else None
+        other.overwrite = other.resume is None  # what a run left there has been cleared, or never had a checkpoint
     return other
 
 
@@ -255,7 +352,7 @@ def report_both(config: DictConfig, result: Result, own: str, other: Result) -> 
     side. own: what the run is called.
     """
     folder, label = Path(config.output), str(config.compare.label)
-    partner = folder / "compared_with"
+    partner = folder / PARTNER
     assert result.evaluation is not None
     assert other.evaluation is not None
     records = {label: read_record(partner), own: read_record(folder)}  # the baseline first

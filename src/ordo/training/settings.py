@@ -113,6 +113,7 @@ class Train(Group):
     checkpoint_every: Count
     validation_draws: Size
     resume: Text | None
+    overwrite: bool
     compile: bool
     threads: Threads | None
     quiet: bool

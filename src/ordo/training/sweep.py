@@ -12,8 +12,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from ordo.files import read_yaml
 from ordo.training.entry import WRONG, cleanup
 from ordo.training.names import own_folder
 
@@ -46,7 +47,7 @@ def job_folder() -> Path:
     if folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
     record = folder / "multirun.yaml"  # absent where jobs differ in what names the folder, such as the experiment
-    given = OverridesParser.create().parse_overrides(OmegaConf.load(record).hydra.overrides.task if record.is_file() else [])
+    given = OverridesParser.create().parse_overrides(read_yaml(record)["hydra"]["overrides"]["task"] if record.is_file() else [])
     swept = {override.get_key_element() for override in given if override.is_sweep_override()}
     overrides = {override.partition("=")[0]: override for override in hydra.overrides.task if not override.startswith("output=")}
     own = ",".join(override for key, override in overrides.items() if key in swept or not given)

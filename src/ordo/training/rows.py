@@ -1,0 +1,71 @@
+"""What a run has logged so far, as rows of metrics.csv, which travel with its checkpoints.
+
+So a run that goes on ends with the metrics.csv of one that was never stopped, whatever was in the
+file when a kill hit.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.loggers import CSVLogger
+
+Row = dict[str, Any]
+
+
+def csv_logger(trainer: L.Trainer) -> CSVLogger | None:
+    """The first of the run's loggers that writes metrics.csv, on the rank that writes."""
+    found = (logger for logger in trainer.loggers if isinstance(logger, CSVLogger))
+    return next(found, None) if trainer.is_global_zero else None
+
+
+def _unlogged(trainer: L.Trainer) -> Row | None:
+    """The row that Lightning logs after the hooks of a training step; None: it logs none."""
+    connector = trainer._logger_connector
+    metrics = connector.metrics["log"] if connector.should_update_logs else {}
+    if not metrics:
+        return None
+    row = {name: getattr(value, "item", lambda v=value: v)() for name, value in metrics.items()}
+    at = {"epoch": trainer.current_epoch, "step": trainer.fit_loop.epoch_loop._batches_that_stepped}
+    return at | row
+
+
+def held(trainer: L.Trainer) -> Row:
+    """What callbacks have logged at steps of this epoch: Lightning repeats the values in each row
+    until there are new ones, or the epoch ends.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    if loop.batch_progress.is_last_batch:
+        return {}
+    kept = {key: value for key, value in loop._results.items() if key.startswith("on_train_batch_end.")}
+    return {value.meta.name: value.value.item() for value in kept.values()}
+
+
+def logged_rows(trainer: L.Trainer, between: bool) -> list[Row] | None:
+    """Everything logged so far; None where nothing writes metrics.csv.
+
+    between: the hooks of a training step are being called, so its row is still to come.
+    """
+    logger = csv_logger(trainer)
+    if logger is None:
+        return None
+    writer = logger.experiment
+    rows: list[Row] = []
+    if Path(writer.metrics_file_path).is_file():
+        with open(writer.metrics_file_path, encoding="utf-8", newline="") as file:
+            rows = [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
+    rows += writer.metrics
+    if between and (row := _unlogged(trainer)) is not None:
+        rows.append(row)
+    return rows
+
+
+def restore_rows(trainer: L.Trainer, rows: list[Row] | None) -> None:
+    """Begins metrics.csv with these rows."""
+    logger = csv_logger(trainer)
+    if logger is not None and rows:
+        logger.experiment.metrics[:0] = rows
+        logger.experiment.save()
