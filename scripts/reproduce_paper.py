@@ -28,8 +28,9 @@ from bench.common import QUICK, Run, run_all
 from ordo import plots
 from ordo.files import write_whole
 from ordo.progress import note
+from ordo.training.build import ConfigError
 from ordo.training.checkpoint import load, read
-from ordo.training.entry import Parser, command, job
+from ordo.training.entry import Parser, command, existing, job
 
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}
 OBJECTIVES = ("time", "order", "dense")
@@ -152,7 +153,7 @@ def draw_schedules(folder: Path, path: Path) -> None:
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("--data", default="data", help="folder with a folder for every set")
+    parser.add_argument("--data", type=existing, default="data", help="folder with a folder for every set")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(WIDTH), help="tables of the paper; default: all but news")
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES, help="estimators; default: all")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
@@ -173,6 +174,9 @@ def reproduce(a: argparse.Namespace) -> None:
     """Runs what is missing, and writes tables and pictures."""
     work = Path(a.work + ("_quick" if a.quick else ""))
     data = Path(a.data).resolve()
+    absent = [name for name in a.sets if not (data / name).exists()]
+    if absent:
+        raise ConfigError(f"--data {a.data}: it has no folder {absent[0]}; choose others with --sets")
     about, runs = {}, {}
     for name in a.sets:
         for seed in range(a.seeds):

@@ -23,6 +23,7 @@ from ordo.progress import note
 from ordo.samplers import ByScore, Sampler, own_sampler, sample_batches
 from ordo.training.build import build_data
 from ordo.training.checkpoint import load
+from ordo.training.entry import existing
 
 ORDER = ["denoiser=bidirectional", "objective=order"]
 DENSE = ["denoiser=order_causal", "objective=dense"]
@@ -39,7 +40,7 @@ RUNS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--smiles", default="data/qm9.csv", help="CSV with a column smiles, or a SMILES a line")
+    parser.add_argument("--smiles", type=existing, default="data/qm9.csv", help="CSV with a column smiles, or a SMILES a line")
     parser.add_argument("--steps", type=int, default=2400, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")
     parser.add_argument("--samples", type=int, default=1000, help="molecules drawn with every sampler")

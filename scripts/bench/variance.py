@@ -23,12 +23,13 @@ from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Power
 from ordo.training.build import build_data
 from ordo.training.checkpoint import load
+from ordo.training.entry import existing
 
 ROWS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", default=None, help="text8 or its first megabytes; without it only NAE is measured")
+    parser.add_argument("--text8", type=existing, default=None, help="text8 or its first megabytes; without it only NAE is measured")
     parser.add_argument("--repeats", type=int, default=200, help="gradient estimates per figure")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
 

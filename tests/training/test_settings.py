@@ -129,7 +129,9 @@ SEEN = {  # values that once ended in a traceback, or trained nonsense in silenc
         "callbacks.order.every=0", "callbacks.best=5", "schedule.network=3", "+data.foo=1", "+trainer.foo=1", "schedule.network._target_=x",
         "compare={label:a,own_label:b,changes:{schedule:{bound:-1}}}", "compare={label:a,own_label:b,changes:{denoisr:{width:8}}}",
     ],
-    "eval.py": ["draws=0", "split=train", "device=abacus", "sequences=1.5", "output=", "seed=-1", "samples=-1", "+foo=1", "metrics.quality=x"],
+    "eval.py": [
+        "draws=0", "split=train", "device=abacus", "sequences=1.5", "output=", "seed=-1", "samples=-1", "+foo=1", "metrics.quality=x",
+    ],
     "scripts/sample.py": [
         "n=abc", "n=0", "sampler.what.temperature=nan", "sampler.what.top_p=-1", "+sampler.foo=1", "seed=-1", "batch_size=0", "threads=0",
         "blank=ab", "sampler.how_many=3", "+sampler.block=0",
