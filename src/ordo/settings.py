@@ -23,7 +23,9 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Whole = Annotated[int, Field(ge=0, le=10**12)]
 Size = Annotated[int, Field(ge=1, le=10**6)]  # of something that is held in memory
-Few = Annotated[int, Field(ge=1, le=1000)]  # layers, rounds: each costs time even where little is in it
+Few = Annotated[
+    int, Field(ge=1, le=1000)
+]  # layers, rounds: each costs time even where little is in it
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Some = Annotated[int, Field(ge=0, le=1000)]
 Several = Annotated[int, Field(ge=2, le=10**6)]
@@ -37,7 +39,7 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]  # momenta, dropout, floors
 Text = Annotated[str, Field(min_length=1)]
-Character = Annotated[str, Field(min_length=1, max_length=1)]
+Character = Annotated[str, Field(min_length=1, max_length=1), "a single character"]
 
 
 def between(low: int, high: int) -> Any:
@@ -50,7 +52,9 @@ def matching(pattern: str) -> Any:
     return Field(pattern=f"^(?:{pattern})$")
 
 
-STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # true is no 1, "1" is no 1, and nan is no number
+STRICT = ConfigDict(
+    strict=True, allow_inf_nan=False
+)  # true is no 1, "1" is no 1, and nan is no number
 LONGEST = 80  # characters of a value that are shown
 T = TypeVar("T")
 
@@ -97,7 +101,9 @@ def show(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """Numpy's numbers as Python's, lists as tuples, paths as text. Raises TypeError for what is no plain value."""
-    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)):
+    if value is None or (
+        isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)
+    ):
         return value
     if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist())
@@ -118,7 +124,11 @@ def lists(value: Any) -> Any:
 def members(annotation: Any) -> list[Any]:
     """The alternatives of a union, or the type alone."""
     union = get_origin(annotation) in (Union, types.UnionType)
-    return [each for member in get_args(annotation) for each in members(member)] if union else [annotation]
+    return (
+        [each for member in get_args(annotation) for each in members(member)]
+        if union
+        else [annotation]
+    )
 
 
 def is_plain(annotation: Any) -> bool:
@@ -139,24 +149,42 @@ def words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     """What a value of a plain type must be."""
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return next((each for each in annotation.__metadata__ if isinstance(each, str)), "") or words(
-            inside[0], [one for each in annotation.__metadata__ for one in getattr(each, "metadata", ())]
+        return next(
+            (each for each in annotation.__metadata__ if isinstance(each, str)), ""
+        ) or words(
+            inside[0],
+            [one for each in annotation.__metadata__ for one in getattr(each, "metadata", ())],
         )
     if len(members(annotation)) > 1:
         return ", or ".join(map(words, members(annotation)))
     if origin is Literal:
         names = [str(show(each)) for each in inside]
         return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    limit = {name: getattr(each, name) for each in metadata for name in ("ge", "gt", "le", "lt", "min_length") if hasattr(each, name)}
+    limit = {
+        name: getattr(each, name)
+        for each in metadata
+        for name in ("ge", "gt", "le", "lt", "min_length")
+        if hasattr(each, name)
+    }
     if annotation in (int, float):
         return ("a whole number" if annotation is int else "a number") + interval(limit)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"a mapping, every value {words(inside[1])}"
     if isinstance(origin, type) and issubclass(origin, Collection):
         fixed = origin is tuple and inside[-1] is not ...
-        n = f" of {len(inside)}" if fixed else f" of at least {limit['min_length']}" if "min_length" in limit else ""
+        n = (
+            f" of {len(inside)}"
+            if fixed
+            else f" of at least {limit['min_length']}"
+            if "min_length" in limit
+            else ""
+        )
         return f"a list{n}, every item {words(inside[0])}"
-    return {str: "text that is not empty" if "min_length" in limit else "text", bool: "true or false", type(None): "null"}[annotation]
+    return {
+        str: "text that is not empty" if "min_length" in limit else "text",
+        bool: "true or false",
+        type(None): "null",
+    }[annotation]
 
 
 def interval(limit: Mapping[str, float]) -> str:
@@ -164,9 +192,17 @@ def interval(limit: Mapping[str, float]) -> str:
     low, high = limit.get("ge", limit.get("gt")), limit.get("le", limit.get("lt"))
     if high is None:
         return "" if low is None else f" {'of at least' if 'ge' in limit else 'above'} {low}"
-    top = f"{high:.0e}".replace("e+0", "e").replace("e+", "e") if high >= 10**6 and high == 10 ** (len(str(high)) - 1) else str(high)
+    top = (
+        f"{high:.0e}".replace("e+0", "e").replace("e+", "e")
+        if high >= 10**6 and high == 10 ** (len(str(high)) - 1)
+        else str(high)
+    )
     below = f"below {top}" if "lt" in limit else top
-    return f" from {low} to {below}" if "ge" in limit else f" above {low}, {'and ' if 'lt' in limit else 'at most '}{below}"
+    return (
+        f" from {low} to {below}"
+        if "ge" in limit
+        else f" above {low}, {'and ' if 'lt' in limit else 'at most '}{below}"
+    )
 
 
 def untyped(annotation: Any) -> bool:
@@ -175,7 +211,11 @@ def untyped(annotation: Any) -> bool:
     if isinstance(origin, type) and issubclass(origin, Collection):
         return any(map(untyped, inside))
     several = members(annotation)
-    return any(map(untyped, several)) if len(several) > 1 else annotation in (Any, inspect.Parameter.empty, list, dict, tuple)
+    return (
+        any(map(untyped, several))
+        if len(several) > 1
+        else annotation in (Any, inspect.Parameter.empty, list, dict, tuple)
+    )
 
 
 class Parameter:
@@ -191,20 +231,28 @@ class Parameter:
         self.untyped |= foreign and not all(map(is_plain, members(annotation)))
         alternatives = [] if self.untyped else members(annotation)
         there = [each for each in alternatives if is_plain(each)]
-        groups = [each for each in alternatives if isinstance(each, type) and issubclass(each, Group)]
+        groups = [
+            each for each in alternatives if isinstance(each, type) and issubclass(each, Group)
+        ]
         self.plain: Any = Union[tuple(there)] if there else None  # noqa: UP007
         self.group: type[Group] | None = groups[0] if groups else None
         self.part = len(there) + len(groups) < len(alternatives)
         self.adapter = None if self.plain is None else TypeAdapter(self.plain, config=STRICT)
         sections = [f"settings ({', '.join(parameters(group))})" for group in groups]
-        choices = [*sections, *(["a part, with a _target_"] if self.part else []), *map(words, there)]
+        choices = [
+            *sections,
+            *(["a part, with a _target_"] if self.part else []),
+            *map(words, there),
+        ]
         self.allowed = "must be " + ", or ".join(choices)
 
     def __call__(self, value: Any, name: str) -> Any:
         """The value, with tuples in place of lists. Raises SettingError."""
         if self.untyped:
             return value
-        if isinstance(value, Mapping) and (self.group is not None or (self.part and "_target_" in value)):
+        if isinstance(value, Mapping) and (
+            self.group is not None or (self.part and "_target_" in value)
+        ):
             if self.group is not None:
                 check_arguments(self.group, value, name)
             return value
@@ -219,8 +267,16 @@ class Parameter:
         except ValidationError:
             if self.accepts(lists(simple)):  # where the type says list
                 return value
-            numeral = isinstance(value, int | float) and not isinstance(value, bool) and self.accepts(str(value))
-            quoted = f"; digits that are meant as text are quoted twice: \"{name}='{show(value)}'\"" if numeral else ""
+            numeral = (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and self.accepts(str(value))
+            )
+            quoted = (
+                f"; digits that are meant as text are quoted twice: \"{name}='{show(value)}'\""
+                if numeral
+                else ""
+            )
             raise SettingError(name, value, self.allowed + quoted) from None
         return value if isinstance(value, PurePath) else valid
 
@@ -241,11 +297,19 @@ def parameters(target: Callable[..., Any]) -> dict[str, Parameter]:
     function: Any = target.__init__ if is_class else target
     foreign = not (hasattr(function, "checked") or (is_class and issubclass(target, Group)))
     try:
-        hints = get_type_hints(target if dataclasses.is_dataclass(target) else function, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # of another library, whose annotations are for its own eyes
+        hints = get_type_hints(
+            target if dataclasses.is_dataclass(target) else function, include_extras=True
+        )
+    except (
+        NameError,
+        TypeError,
+        AttributeError,
+    ):  # of another library, whose annotations are for its own eyes
         hints = {}
     return {
-        each.name: Parameter(hints.get(each.name, Any), each.default is inspect.Parameter.empty, foreign)
+        each.name: Parameter(
+            hints.get(each.name, Any), each.default is inspect.Parameter.empty, foreign
+        )
         for each in signature(target)
         if each.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     }
@@ -259,7 +323,12 @@ def signature(target: Callable[..., Any]) -> list[inspect.Parameter]:
         return [inspect.Parameter("anything", inspect.Parameter.VAR_KEYWORD)]
 
 
-def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], name: str = "", skip: Collection[str] = ()) -> None:
+def check_arguments(
+    target: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    name: str = "",
+    skip: Collection[str] = (),
+) -> None:
     """Compares named arguments with the types of a class or function, and calls nothing.
 
     name: the part's, which goes before a setting's own in messages. skip: arguments whose values are not known yet.
@@ -269,9 +338,20 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], na
     open_ended = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in signature(target))
     for key, value in arguments.items():
         if key not in there and not open_ended:
-            title = "there are" if inspect.isclass(target) and issubclass(target, Group) else f"{target.__qualname__} takes"
-            raise SettingError(before + key, value, f"there is no such setting; {title} {', '.join(there) or 'none'}")
-    for key, parameter in there.items():  # in the order of the signature: what others refer to comes first
+            title = (
+                "there are"
+                if inspect.isclass(target) and issubclass(target, Group)
+                else f"{target.__qualname__} takes"
+            )
+            raise SettingError(
+                before + key,
+                value,
+                f"there is no such setting; {title} {', '.join(there) or 'none'}",
+            )
+    for (
+        key,
+        parameter,
+    ) in there.items():  # in the order of the signature: what others refer to comes first
         if key in arguments and key not in skip:
             parameter(arguments[key], before + key)
         elif parameter.required and key not in skip:
@@ -281,7 +361,9 @@ def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], na
 SPECIAL = ("_target_", "_convert_", "_recursive_", "_partial_", "_args_")
 
 
-def check_node(node: Mapping[str, Any], name: str, find: Callable[[str], Callable[..., Any]]) -> None:
+def check_node(
+    node: Mapping[str, Any], name: str, find: Callable[[str], Callable[..., Any]]
+) -> None:
     """Compares a part as a configuration describes it, with a ``_target_``, and the parts within it, with what their classes take.
 
     find: from a ``_target_`` to the class or function. Raises SettingError, which names the setting in full.
@@ -291,7 +373,9 @@ def check_node(node: Mapping[str, Any], name: str, find: Callable[[str], Callabl
         target = find(node["_target_"])
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise SettingError(f"{name}._target_", node["_target_"], f"cannot be imported ({reason})") from error
+        raise SettingError(
+            f"{name}._target_", node["_target_"], f"cannot be imported ({reason})"
+        ) from error
     if not callable(target):
         raise SettingError(f"{name}._target_", node["_target_"], "must name a class or function")
     check_arguments(target, arguments, name)

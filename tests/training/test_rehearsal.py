@@ -8,8 +8,17 @@ from tiny_runs import NAE, QUIET, SMALL, call
 from ordo.data import DataError, EvenParity, TaskData
 from ordo.training.checks import rehearse
 
-PLAN = ["experiment=custom", *SMALL, *QUIET, *NAE, "steps=2", "validate_every=2", "checkpoint_every=2"]
-REPORT = "report={split: val, sequences: 4, draws: 1, importance_draws: 1, exact_sequences: 1, batch_size: 4, seed: 0, samples: 2, page: true"
+PLAN = [
+    "experiment=custom",
+    *SMALL,
+    *QUIET,
+    *NAE,
+    "steps=2",
+    "validate_every=2",
+    "checkpoint_every=2",
+]
+SMALLEST = "split: val, sequences: 4, draws: 1, importance_draws: 1, exact_sequences: 1, batch_size: 4, seed: 0"
+REPORT = f"report={{{SMALLEST}, samples: 2, page: true"
 
 
 class Mine(TaskData):
@@ -48,13 +57,17 @@ class Fails:
         self.how = how
 
     def __call__(self, samples, real, data):
-        return {"raises": lambda: {}["missing"], "text": lambda: {"a": "b"}, "list": lambda: [1.0]}[self.how]()
+        return {"raises": lambda: {}["missing"], "text": lambda: {"a": "b"}, "list": lambda: [1.0]}[
+            self.how
+        ]()
 
 
 def train(*arguments, monkeypatch, capfd, folder):
     """One line of a run that never began."""
     output = folder / "made" / "run"
-    status, _, err = call("train.py", *PLAN, f"output={output}", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "train.py", *PLAN, f"output={output}", *arguments, monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status in (1, 2), err
     assert len(err.splitlines()) == 1, err
     assert not (folder / "made").exists()
@@ -94,13 +107,41 @@ def test_before_the_first_step(monkeypatch, capfd, tmp_path):
 
 def test_a_folder_that_is_not_there(monkeypatch, capfd, tmp_path):
     for script, arguments, told in (
-        ("scripts/reproduce_paper.py", ["--data", "/nope"], "argument --data: /nope: there is no such file or folder"),
-        ("scripts/reproduce_paper.py", ["--data", tmp_path, "--work", tmp_path / "work"], "it has no folder adult"),
-        ("scripts/reproduce_paper.py", ["--seeds", "0"], "argument --seeds: 0: must be a whole number from 1"),
-        ("scripts/benchmark.py", ["text", "--text8", "/nope"], "argument --text8: /nope: there is no"),
-        ("scripts/benchmark.py", ["nae", "--jobs", "abc"], "argument --jobs: abc: must be a whole number from 1"),
-        ("scripts/search.py", ["optimizer.lr=choice(1,2)", "--trials", "-1"], "argument --trials: -1: must be"),
-        ("scripts/search.py", ["optimizer.lr=choice(1,2)", "--seed", "-1"], "argument --seed: -1: must be a whole number from 0"),
+        (
+            "scripts/reproduce_paper.py",
+            ["--data", "/nope"],
+            "argument --data: /nope: there is no such file or folder",
+        ),
+        (
+            "scripts/reproduce_paper.py",
+            ["--data", tmp_path, "--work", tmp_path / "work"],
+            "it has no folder adult",
+        ),
+        (
+            "scripts/reproduce_paper.py",
+            ["--seeds", "0"],
+            "argument --seeds: 0: must be a whole number from 1",
+        ),
+        (
+            "scripts/benchmark.py",
+            ["text", "--text8", "/nope"],
+            "argument --text8: /nope: there is no",
+        ),
+        (
+            "scripts/benchmark.py",
+            ["nae", "--jobs", "abc"],
+            "argument --jobs: abc: must be a whole number from 1",
+        ),
+        (
+            "scripts/search.py",
+            ["optimizer.lr=choice(1,2)", "--trials", "-1"],
+            "argument --trials: -1: must be",
+        ),
+        (
+            "scripts/search.py",
+            ["optimizer.lr=choice(1,2)", "--seed", "-1"],
+            "argument --seed: -1: must be a whole number from 0",
+        ),
         ("scripts/collect.py", [tmp_path / "gone"], "no run below"),
         ("scripts/compare.py", [tmp_path / "gone", tmp_path / "too"], "no report.json in or below"),
     ):

@@ -8,7 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from ordo.settings import Character, Count, Group, PositiveShare, Seed, Size, Text, Threads, Whole, between, matching
+from ordo.settings import (
+    Character,
+    Count,
+    Group,
+    PositiveShare,
+    Seed,
+    Size,
+    Text,
+    Threads,
+    Whole,
+    between,
+    matching,
+)
 
 Node = object  # a part, with a _target_
 Device = Literal["auto", "cpu", "cuda"]
@@ -55,13 +67,28 @@ class Trainer(Group):
     max_epochs: Count | Literal[-1] | None = None
     min_steps: Whole | None = None
     min_epochs: Whole | None = None
-    max_time: Annotated[str, matching(r"\d\d:\d\d:\d\d:\d\d"), "a time as DD:HH:MM:SS"] | None = None
+    max_time: Annotated[str, matching(r"\d\d:\d\d:\d\d:\d\d"), "a time as DD:HH:MM:SS"] | None = (
+        None
+    )
     accelerator: Literal["auto", "cpu", "gpu", "cuda"] = "auto"
     devices: Count | Literal[-1, "auto"] | tuple[Whole, ...] = "auto"
     num_nodes: Size = 1
     strategy: Text | Node = "auto"
     precision: Literal[
-        "auto", "32-true", "32", 32, "64-true", "64", 64, "16-mixed", "16-true", "16", 16, "bf16-mixed", "bf16-true", "bf16"
+        "auto",
+        "32-true",
+        "32",
+        32,
+        "64-true",
+        "64",
+        64,
+        "16-mixed",
+        "16-true",
+        "16",
+        16,
+        "bf16-mixed",
+        "bf16-true",
+        "bf16",
     ] = "auto"
     accumulate_grad_batches: Size = 1
     limit_train_batches: Count | PositiveShare | None = None
