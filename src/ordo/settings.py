@@ -1,8 +1,8 @@
-"""Types and ranges of settings, which stand in the signatures of constructors, and the check of values against them.
+"""Types and ranges of settings, which stand in constructors, and the check of values against them.
 
-``Count``, ``Positive`` and the like are types with a range. ``checked`` makes a class compare its arguments with the types of
-its constructor; ``check_arguments`` does the same without making anything. Both raise ``SettingError``, whose message is one
-line: the setting, its value, and what is allowed.
+``Count``, ``Positive`` and the like are types with a range. ``checked`` makes a class compare its
+arguments with the types of its constructor; ``check_arguments`` does the same without making
+anything. Both raise ``SettingError``, whose message is one line: setting, value, what is allowed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import argparse
 import dataclasses
 import functools
 import inspect
-import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_type_hints
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-# Upper ends that nobody reaches on purpose: beyond them a process would hang, or ask for more memory than there is.
+from ordo.wording import is_plain, members, show, untyped, words
+
+# Beyond the upper ends a process would hang, or ask for more memory than there is.
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Whole = Annotated[int, Field(ge=0, le=10**12)]
 Size = Annotated[int, Field(ge=1, le=10**6)]  # of something that is held in memory
@@ -55,20 +56,22 @@ def matching(pattern: str) -> Any:
 STRICT = ConfigDict(
     strict=True, allow_inf_nan=False
 )  # true is no 1, "1" is no 1, and nan is no number
-LONGEST = 80  # characters of a value that are shown
 T = TypeVar("T")
 
 
 class Group:
-    """Base of dataclasses that say which settings a section of a configuration has, such as ``report``. No part is made of it."""
+    """Base of dataclasses that say which settings a section has, such as ``report``; no part."""
 
 
 class Unknown:
-    """A value that is not known yet, such as the length of data that have not been read: it passes every check."""
+    """A value that is not known before data are read, such as their length: it passes all checks."""
 
 
 class SettingError(ValueError):
-    """A setting has a value of another type, or out of range. setting: its name; allowed: what it must be, in words."""
+    """A setting has a value of another type, or out of range.
+
+    setting: its name; allowed: what it must be, in words.
+    """
 
     def __init__(self, setting: str, value: Any, allowed: str):
         super().__init__(f"{setting}={show(value)}: {allowed}")
@@ -82,25 +85,8 @@ class SettingError(ValueError):
         return SettingError, (self.setting, self.value, self.allowed)
 
 
-def show(value: Any) -> str:
-    """A value as the command line takes it, in one line."""
-    if value is None or isinstance(value, bool):
-        text = {None: "null", True: "true", False: "false"}[value]
-    elif isinstance(value, str):
-        text = value if value and value.isprintable() else repr(value)
-    elif isinstance(value, Mapping):
-        text = "{" + ", ".join(f"{show(key)}: {show(item)}" for key, item in value.items()) + "}"
-    elif isinstance(value, Sequence):
-        text = "[" + ", ".join(map(show, value)) + "]"
-    elif isinstance(value, int):
-        text = str(value) if abs(value) < 10**LONGEST else "a number of more than 80 digits"
-    else:
-        text = repr(value).partition("\n")[0]
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
 def plain(value: Any) -> Any:
-    """Numpy's numbers as Python's, lists as tuples, paths as text. Raises TypeError for what is no plain value."""
+    """Numpy's numbers as Python's, lists as tuples, paths as text. Raises TypeError for the rest."""
     if value is None or (
         isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)
     ):
@@ -121,109 +107,13 @@ def lists(value: Any) -> Any:
     return [lists(item) for item in value] if isinstance(value, tuple) else value
 
 
-def members(annotation: Any) -> list[Any]:
-    """The alternatives of a union, or the type alone."""
-    union = get_origin(annotation) in (Union, types.UnionType)
-    return (
-        [each for member in get_args(annotation) for each in members(member)]
-        if union
-        else [annotation]
-    )
-
-
-def is_plain(annotation: Any) -> bool:
-    """Whether values of the type are plain: numbers, text, and lists and mappings of these."""
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return True
-    if origin is Annotated:
-        return is_plain(inside[0])
-    if len(members(annotation)) > 1:
-        return all(map(is_plain, members(annotation)))
-    if isinstance(origin, type) and issubclass(origin, Collection):
-        return all(each is ... or is_plain(each) for each in inside)
-    return annotation in (int, float, str, bool, type(None))
-
-
-def words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
-    """What a value of a plain type must be."""
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return next(
-            (each for each in annotation.__metadata__ if isinstance(each, str)), ""
-        ) or words(
-            inside[0],
-            [one for each in annotation.__metadata__ for one in getattr(each, "metadata", ())],
-        )
-    if len(members(annotation)) > 1:
-        return ", or ".join(map(words, members(annotation)))
-    if origin is Literal:
-        names = [str(show(each)) for each in inside]
-        return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    limit = {
-        name: getattr(each, name)
-        for each in metadata
-        for name in ("ge", "gt", "le", "lt", "min_length")
-        if hasattr(each, name)
-    }
-    if annotation in (int, float):
-        return ("a whole number" if annotation is int else "a number") + interval(limit)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"a mapping, every value {words(inside[1])}"
-    if isinstance(origin, type) and issubclass(origin, Collection):
-        fixed = origin is tuple and inside[-1] is not ...
-        n = (
-            f" of {len(inside)}"
-            if fixed
-            else f" of at least {limit['min_length']}"
-            if "min_length" in limit
-            else ""
-        )
-        return f"a list{n}, every item {words(inside[0])}"
-    return {
-        str: "text that is not empty" if "min_length" in limit else "text",
-        bool: "true or false",
-        type(None): "null",
-    }[annotation]
-
-
-def interval(limit: Mapping[str, float]) -> str:
-    """The range of a number in words."""
-    low, high = limit.get("ge", limit.get("gt")), limit.get("le", limit.get("lt"))
-    if high is None:
-        return "" if low is None else f" {'of at least' if 'ge' in limit else 'above'} {low}"
-    top = (
-        f"{high:.0e}".replace("e+0", "e").replace("e+", "e")
-        if high >= 10**6 and high == 10 ** (len(str(high)) - 1)
-        else str(high)
-    )
-    below = f"below {top}" if "lt" in limit else top
-    return (
-        f" from {low} to {below}"
-        if "ge" in limit
-        else f" above {low}, {'and ' if 'lt' in limit else 'at most '}{below}"
-    )
-
-
-def untyped(annotation: Any) -> bool:
-    """Whether a type says nothing that could be checked here: Any, or a list or mapping of it."""
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if isinstance(origin, type) and issubclass(origin, Collection):
-        return any(map(untyped, inside))
-    several = members(annotation)
-    return (
-        any(map(untyped, several))
-        if len(several) > 1
-        else annotation in (Any, inspect.Parameter.empty, list, dict, tuple)
-    )
-
-
 class Parameter:
     """One setting of a class or function, with its type as an adapter of pydantic's.
 
-    annotation: the type. required: it has no default. untyped: every value passes. plain: the plain types among the
-    alternatives of the type; None: there are none. group: a section of settings is allowed; part: something that a
-    ``_target_`` makes. foreign: of a class that is not ``checked``, and may take more than its types say.
+    annotation: the type. required: it has no default. untyped: every value passes. plain: the plain
+    types among the alternatives of the type; None: there are none. group: a section of settings is
+    allowed; part: something that a ``_target_`` makes. foreign: of a class that is not ``checked``,
+    and may take more than its types say.
     """
 
     def __init__(self, annotation: Any, required: bool, foreign: bool = False):
@@ -292,7 +182,7 @@ class Parameter:
 
 @functools.cache
 def parameters(target: Callable[..., Any]) -> dict[str, Parameter]:
-    """The settings of a class or function by name, in order; without ``self``, ``*args`` and ``**kwargs``."""
+    """The settings of a class or function by name, in order, without ``*args`` and ``**kwargs``."""
     is_class = inspect.isclass(target)
     function: Any = target.__init__ if is_class else target
     foreign = not (hasattr(function, "checked") or (is_class and issubclass(target, Group)))
@@ -331,8 +221,9 @@ def check_arguments(
 ) -> None:
     """Compares named arguments with the types of a class or function, and calls nothing.
 
-    name: the part's, which goes before a setting's own in messages. skip: arguments whose values are not known yet.
-    Raises SettingError for an unknown argument, a missing one, a wrong type, or a value out of range.
+    name: the part's, which goes before a setting's own in messages. skip: arguments whose values
+    are not known yet. Raises SettingError for an unknown argument, a missing one, a wrong type, or
+    a value out of range.
     """
     there, before = parameters(target), f"{name}." if name else ""
     open_ended = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in signature(target))
@@ -364,9 +255,10 @@ SPECIAL = ("_target_", "_convert_", "_recursive_", "_partial_", "_args_")
 def check_node(
     node: Mapping[str, Any], name: str, find: Callable[[str], Callable[..., Any]]
 ) -> None:
-    """Compares a part as a configuration describes it, with a ``_target_``, and the parts within it, with what their classes take.
+    """Compares a part as a configuration describes it, and the parts in it, with their classes.
 
-    find: from a ``_target_`` to the class or function. Raises SettingError, which names the setting in full.
+    find: from a ``_target_`` to the class or function. Raises SettingError, which names the setting
+    in full.
     """
     arguments = {key: value for key, value in node.items() if key not in SPECIAL}
     try:
@@ -398,10 +290,10 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 def checked(target: C) -> C:
-    """A decorator: every call of the class or function compares its plain arguments with their types first.
+    """A decorator: every call compares the plain arguments with their types first.
 
-    Lists become tuples. Modules, tensors and functions are left alone. Defaults are not looked at. A dataclass is decorated
-    before: ``@checked`` stands above ``@dataclass``.
+    Lists become tuples. Modules, tensors and functions are left alone. Defaults are not looked at.
+    Of a dataclass ``@checked`` stands above ``@dataclass``.
     """
     function: Any = target.__init__ if inspect.isclass(target) else target
     takes = inspect.signature(function)
@@ -426,7 +318,7 @@ def checked(target: C) -> C:
 
 
 def argument(annotation: Any) -> Callable[[str], Any]:
-    """For ``type=`` of argparse: text of the command line as a number, or whatever the type wants."""
+    """For ``type=`` of argparse: text of the command line as what the type wants."""
     parameter = Parameter(annotation, True)
 
     def read(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""What can be found wrong with a run before anything long begins: its settings before data are read, the data on two rows."""
+"""What is found wrong with a run before its first step: its settings, and data on two rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ELSEWHERE = "; keys come from the experiment too: experiment=custom sets none"
 
 
 def check_settings(config: DictConfig, group: type[Group]) -> None:
-    """Compares a whole configuration with the types and ranges of its settings and parts; nothing is made or read.
+    """Compares a whole configuration with the types and ranges of its settings and parts.
 
     group: of ``ordo.training.settings``. Raises SettingError, which names the setting in full.
     """
@@ -87,7 +87,7 @@ def check_metrics(metrics: Any, name: str) -> None:
 
 
 def rehearse(data: SequenceData, report: Any) -> None:
-    """Reads on two rows what else only the end of a run would read. Raises DataError naming what is missing or wrong.
+    """Reads on two rows what else only the end of a run would read. Raises DataError.
 
     report: its settings, None for no report.
     """
