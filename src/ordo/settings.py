@@ -31,7 +31,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Some = Annotated[int, Field(ge=0, le=1000)]
 Several = Annotated[int, Field(ge=2, le=10**6)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
-Sizes = Annotated[tuple[Size, ...], Field(min_length=1)]
+Sizes = Annotated[Sequence[Size], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 AtLeastOne = Annotated[float, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -181,7 +181,7 @@ class Parameter:
 
 
 @functools.cache
-def parameters(target: Callable[..., Any]) -> dict[str, Parameter]:
+def parameters(target: Any) -> dict[str, Parameter]:
     """The settings of a class or function by name, in order, without ``*args`` and ``**kwargs``."""
     is_class = inspect.isclass(target)
     function: Any = target.__init__ if is_class else target
@@ -314,7 +314,7 @@ def checked(target: C) -> C:
     if not inspect.isclass(target):
         return call  # type: ignore[return-value]
     target.__init__ = call  # type: ignore[misc]
-    return target
+    return target  # type: ignore[return-value]
 
 
 def argument(annotation: Any) -> Callable[[str], Any]:

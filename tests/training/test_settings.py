@@ -1,18 +1,25 @@
 """Every setting of every entry point refuses what is no value of its type or out of its range, in one line that says so."""
 
+import inspect
 import math
 import os
 import string
 
+import lightning
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from settings_of import CONFIGS, NOT_READ, check_yaml, every_setting
+from omegaconf import OmegaConf
+from settings_of import CONFIGS, NOT_READ, WHOLE, check_yaml, every_setting
 from tiny_runs import call
 
 from ordo.settings import Parameter, SettingError, check_arguments, plain, show
 from ordo.training import settings
+from ordo.training.checks import check_settings
+from ordo.training.run import check_run
 
 ALL = list(every_setting())
 TYPED = [setting for setting in ALL if not setting.parameter.untyped]
@@ -129,7 +136,7 @@ def draw_wrong_values(monkeypatch, capfd, tmp_path, examples):
 
 
 def test_wrong_values_at_the_command_line(monkeypatch, capfd, tmp_path):
-    draw_wrong_values(monkeypatch, capfd, tmp_path, 15)
+    draw_wrong_values(monkeypatch, capfd, tmp_path, 8)
 
 
 @pytest.mark.slow
@@ -160,24 +167,50 @@ SEEN = {  # values that once ended in a traceback, or trained nonsense in silenc
 }  # fmt: skip
 
 
+COMPOSED = {
+    "train.py": "train",
+    "eval.py": "eval",
+    "scripts/sample.py": "sample",
+    "scripts/export.py": "export",
+}
+
+
+def told_of(argument, err):
+    key = argument.lstrip("+").partition("=")[0]
+    assert err.startswith("compare." if key == "compare" else f"{key}"), (argument, err)
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("name", SEEN)
-def test_what_has_been_seen(name, monkeypatch, capfd, tmp_path):
+def test_what_has_been_seen(name):
+    """Without the command line, of which every call composes anew."""
+    common = [*COMMON[name], "name=x", "output=x"] if name == "train.py" else COMMON[name]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        whole = compose(COMPOSED[name], common)
+    for argument in SEEN[name]:
+        (override,) = OverridesParser.create().parse_overrides([argument])
+        config = whole.copy()
+        key = str(override.get_key_element()).lstrip("+")
+        OmegaConf.update(config, key, override.value(), force_add=True)
+        with pytest.raises(SettingError) as caught:
+            check_run(config) if name == "train.py" else check_settings(config, WHOLE[name])
+        told_of(argument, str(caught.value))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SEEN)
+def test_what_has_been_seen_at_the_command_line(name, monkeypatch, capfd, tmp_path):
     monkeypatch.chdir(tmp_path)
     for argument in SEEN[name]:
-        status, out, err = call(name, *COMMON[name], argument, monkeypatch=monkeypatch, capfd=capfd)
+        arguments = [*COMMON[name], argument]
+        status, out, err = call(name, *arguments, monkeypatch=monkeypatch, capfd=capfd)
         assert (status, out, len(err.splitlines())) == (2, "", 1), (argument, err)
-        key = argument.lstrip("+").partition("=")[0]
-        key = {"compare": "compare."}.get(key, key)
-        assert err.startswith(f"error: {key}"), (argument, err)
+        told_of(argument, err.removeprefix("error: "))
         assert os.listdir(tmp_path) == [], argument
 
 
 def test_flags_of_lightning_are_all_decided():
     """A new one of Lightning's is neither passed on nor refused in silence."""
-    import inspect
-
-    import lightning
-
     there = set(inspect.signature(lightning.Trainer.__init__).parameters) - {"self"}
     kept = set(inspect.signature(settings.Trainer).parameters)
     assert kept | set(settings.REFUSED) == there

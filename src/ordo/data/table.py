@@ -114,7 +114,8 @@ class TableData(SequenceData):
             raise DataError(f"data.name={name} has its own types, target and test rows; leave these out, or give data.path alone")
         self.set = TABLE_SETS[name] if name is not None else None
         self.name, self.path, self.frame, self.bins = name, Path(path) if path is not None else None, frame, bins
-        self.types, self.header, self.delimiter = dict(types or {}), header, delimiter
+        self.types: dict[Any, str] = dict(types or {})
+        self.header, self.delimiter = header, delimiter
         self.missing = ((missing,) if isinstance(missing, str) else tuple(missing)) if name is None else MISSING_IN_SETS
         self.target = self.set.target if self.set is not None else target
         self.test_path, self.test_share, self.val_share, self.split_seed = test_path, test_share, val_share, split_seed

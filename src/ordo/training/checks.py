@@ -122,6 +122,31 @@ def rehearse(data: SequenceData, report: Any) -> None:
         lambda x: x.shape == (2, data.length),
         f"sequences of length {data.length}",
     )
+    if report is not None:
+        look(
+            "entropy",
+            lambda: data.entropy,
+            lambda value: value is None or float(value) >= 0,
+            "nats per sequence, or None",
+        )
+        look(
+            "unit",
+            lambda: data.unit,
+            lambda value: isinstance(value, str),
+            "the name of a token, such as char",
+        )
+        look(
+            "labels",
+            lambda: data.labels,
+            lambda names: names is None or len(names) == data.length,
+            "a name for every position, or None",
+        )
+        look(
+            "precedence",
+            lambda: data.precedence,
+            lambda pairs: pairs is None or all(len(pair) == 2 for pair in pairs),
+            "pairs, or None",
+        )
     look(
         "decode",
         lambda: data.decode(tokens),
@@ -136,30 +161,6 @@ def rehearse(data: SequenceData, report: Any) -> None:
     )
     if report is None:
         return
-    look(
-        "entropy",
-        lambda: data.entropy,
-        lambda value: value is None or float(value) >= 0,
-        "nats per sequence, or None",
-    )
-    look(
-        "unit",
-        lambda: data.unit,
-        lambda value: isinstance(value, str),
-        "the name of a token, such as char",
-    )
-    look(
-        "labels",
-        lambda: data.labels,
-        lambda names: names is None or len(names) == data.length,
-        "a name for every position, or None",
-    )
-    look(
-        "precedence",
-        lambda: data.precedence,
-        lambda pairs: pairs is None or all(len(pair) == 2 for pair in pairs),
-        "pairs, or None",
-    )
     if report.get("samples") and report.get("page", True):
         look(
             "state_dict",
