@@ -29,10 +29,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench.common import QUICK, Run, run_all
 
 from ordo import plots
+from ordo.errors import ConfigError
 from ordo.files import write_whole
 from ordo.progress import note
 from ordo.training.checkpoint import read
-from ordo.training.entry import Parser, command, job
+from ordo.training.entry import Parser, command, existing, job
 from ordo.training.stored import load
 
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}
@@ -156,7 +157,7 @@ def draw_schedules(folder: Path, path: Path) -> None:
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("--data", default="data", help="folder with a folder for every set")
+    parser.add_argument("--data", type=existing, default="data", help="folder with a folder for every set")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(WIDTH), help="tables of the paper; default: all but news")
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES, help="estimators; default: all")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
@@ -177,6 +178,9 @@ def reproduce(a: argparse.Namespace) -> None:
     """Runs what is missing, and writes tables and pictures."""
     work = Path(a.work + ("_quick" if a.quick else ""))
     data = Path(a.data).resolve()
+    absent = [name for name in a.sets if not (data / name).exists()]
+    if absent:
+        raise ConfigError(f"--data {a.data}: it has no folder {absent[0]}; choose others with --sets")
     about, runs = {}, {}
     for name in a.sets:
         for seed in range(a.seeds):

@@ -264,8 +264,6 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with job(a.quiet):
-        if a.trials < 1 or a.seed < 0:
-            raise ConfigError(f"--trials {a.trials} --seed {a.seed}: trials must be positive, the seed not negative")
         folder = Path(a.output)
         check_writable(folder)
         fixed, space = read_space(a.overrides)

@@ -16,7 +16,12 @@ PARTS = {  # entry point: the groups of its parts
     "eval.py": (),
     "scripts/export.py": (),
 }
-WHOLE = {"train.py": settings.Train, "eval.py": settings.Eval, "scripts/sample.py": settings.Sample, "scripts/export.py": settings.Export}
+WHOLE = {
+    "train.py": settings.Train,
+    "eval.py": settings.Eval,
+    "scripts/sample.py": settings.Sample,
+    "scripts/export.py": settings.Export,
+}
 NOT_READ = {"shape", "metrics", "report.metrics", "given", "compare.changes"}
 
 
@@ -67,7 +72,10 @@ def every_setting():
                         continue
                     for key, parameter in parameters(find(node["_target_"])).items():
                         full = f"{name}.{key}"
-                        others = [f"{part}={path.stem}", *(f"{need}=gone" for need in asked if need != full)]
+                        others = [
+                            f"{part}={path.stem}",
+                            *(f"{need}=gone" for need in asked if need != full),
+                        ]
                         yield Setting(script, full, parameter, tuple(others))
 
 

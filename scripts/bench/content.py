@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from bench.common import QUICK, Run, estimate, run_all, seeds_of
+from ordo.training.entry import existing
 
 BIDIRECTIONAL, CAUSAL = ["denoiser=bidirectional"], ["denoiser=order_causal"]
 RATE = 2e-3
@@ -37,7 +38,7 @@ ESTIMATES = (("own", "own_nelbo"), ("uniform", "uniform_nelbo"), ("mode", "mode_
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", default="data/text8", help="text8 or its first megabytes")
+    parser.add_argument("--text8", type=existing, default="data/text8", help="text8 or its first megabytes")
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
     parser.add_argument("--steps", type=int, default=1000, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")

@@ -29,6 +29,7 @@ from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.schedules import AveragedSchedule, ContentSchedule
 from ordo.training.build import build_data, build_module
+from ordo.training.entry import existing
 from ordo.training.plain import train_steps
 
 PHASES = ("untrained", "half", "trained")
@@ -63,8 +64,8 @@ DISARM = {"disarm 2": (2, {"antithetic": "disarm"})}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", default=None, help="text8 or its first megabytes")
-    parser.add_argument("--adult", default=None, metavar="FOLDER", help="the folder of the Adult table")
+    parser.add_argument("--text8", type=existing, default=None, help="text8 or its first megabytes")
+    parser.add_argument("--adult", type=existing, default=None, metavar="FOLDER", help="the folder of the Adult table")
     parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS), help="whose gradients")
     parser.add_argument("--steps", type=int, default=600, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a gradient estimate")

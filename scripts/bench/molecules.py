@@ -21,6 +21,7 @@ from ordo.data import SmilesData
 from ordo.metrics import canonical, has_rdkit, molecule_quality, string_quality
 from ordo.progress import note
 from ordo.samplers import ByScore, Sampler, own_sampler, sample_batches
+from ordo.training.entry import existing
 from ordo.training.stored import load, load_data
 
 ORDER = ["denoiser=bidirectional", "objective=order"]
@@ -38,7 +39,7 @@ RUNS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--smiles", default="data/qm9.csv", help="CSV with a column smiles, or a SMILES a line")
+    parser.add_argument("--smiles", type=existing, default="data/qm9.csv", help="CSV with a column smiles, or a SMILES a line")
     parser.add_argument("--steps", type=int, default=2400, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")
     parser.add_argument("--samples", type=int, default=1000, help="molecules drawn with every sampler")

@@ -17,6 +17,7 @@ import lightning as L
 
 from bench import text
 from bench.common import run_all
+from ordo.training.entry import existing
 from ordo.training.provenance import write_json
 
 RUNS = ("fixed_time", "fixed_order", "fixed_dense", "network_dense")
@@ -24,7 +25,7 @@ TARGET = "fixed_time"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", default="data/text8", help="text8 or its first megabytes")
+    parser.add_argument("--text8", type=existing, default="data/text8", help="text8 or its first megabytes")
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
     parser.add_argument("--steps", type=int, default=2400, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")

@@ -30,6 +30,7 @@ from ordo.metrics import ngram_divergence, unigram_entropy
 from ordo.randomness import StepRandom
 from ordo.samplers import ByLaw, InSteps, Sampler, best_sizes, order_surprise, sample_batches
 from ordo.schedules import Schedule
+from ordo.training.entry import existing
 from ordo.training.stored import load, load_data
 
 MODELS = ("random_set", "random_causal", "learned")
@@ -45,7 +46,7 @@ SHOWN += [("random_set", "top_k_margin"), ("random_set", "path_planning"), ("lea
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", default="text", choices=["text", "nae"], help="what the models are trained on")
-    parser.add_argument("--text8", default="data/text8", help="text8 or its first megabytes")
+    parser.add_argument("--text8", type=existing, default=Path("data/text8"), help="text8 or its first megabytes")
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, help="whose samples are scored")
     parser.add_argument("--samples", type=int, default=1024, help="sequences drawn with every sampler")
     parser.add_argument("--scored", type=int, default=512, help="test sequences whose -log p is taken")

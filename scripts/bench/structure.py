@@ -23,6 +23,7 @@ from ordo.data import BayesNet, TaskData
 from ordo.metrics import edges_kept, kendall_tau, precedence_accuracy
 from ordo.order import PlackettLuce, uniform_law
 from ordo.randomness import seeded_generator
+from ordo.settings import Whole, argument
 from ordo.training.build import build
 from ordo.training.stored import load, load_data
 
@@ -39,7 +40,7 @@ NULL_ORDERS = 10_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, help="networks 0, 1, ... of every kind that names no number of its own; 5 if not given")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--repeats", type=int, default=1, help="further learned runs of network 0, with run seeds 1, 2, ...")
+    parser.add_argument("--repeats", type=argument(Whole), default=1, help="further learned runs of network 0, with run seeds 1, 2, ...")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
 
 

@@ -18,6 +18,7 @@ from bench.common import QUICK, Run, progress, run_all, sampler_of, seeds_of
 from ordo.data import SudokuData
 from ordo.samplers import ByScore, Sampler, sample_batches
 from ordo.schedules import Linear
+from ordo.training.entry import existing
 from ordo.training.stored import load, load_data
 
 KINDS = {"fixed": [], "learned": ["schedule=power_table", "objective.draws=2", "data.batch_size=32"]}
@@ -25,7 +26,7 @@ KINDS = {"fixed": [], "learned": ["schedule=power_table", "objective.draws=2", "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box", type=int, default=3, choices=[2, 3], help="3: 9 x 9, 2: 4 x 4")
-    parser.add_argument("--puzzles", help="CSV of test puzzles (puzzle, solution); not given: made here")
+    parser.add_argument("--puzzles", type=existing, help="CSV of test puzzles (puzzle, solution); not given: made here")
     parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--steps", type=int, help="not given: the experiment's")

@@ -24,13 +24,14 @@ from ordo.metrics import independent_columns, table_report
 from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.samplers import Sampler, sample_batches
+from ordo.training.entry import existing
 from ordo.training.stored import load, load_data
 
 SETS = ("adult", "default", "shoppers", "magic", "beijing")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", default="data", help="folder with a folder for every set")
+    parser.add_argument("--data", type=existing, default="data", help="folder with a folder for every set")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(TABLE_SETS), help="tables of the paper")
     parser.add_argument("--draws", type=int, default=5, help="synthetic tables a set")
     parser.add_argument("--seed", type=int, default=0, help="of the run")

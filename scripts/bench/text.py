@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.common import QUICK, Run, estimate, run_all, seeds_of
+from ordo.training.entry import existing
 
 LAWS = {"fixed": ["schedule=linear"], "table": ["schedule=power_table"], "network": [], "l2r": ["schedule=left_to_right"]}
 OBJECTIVES = {"time": ["objective=time", "denoiser=bidirectional"], "order": ["objective=order", "denoiser=bidirectional"], "dense": []}
@@ -23,7 +24,7 @@ RATES = {"table_time": 0.05, "table_order": 0.05, "table_dense": 0.05, "network_
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", default="data/text8", help="text8 or its first megabytes")
+    parser.add_argument("--text8", type=existing, default="data/text8", help="text8 or its first megabytes")
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
     parser.add_argument("--steps", type=int, default=2400, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")

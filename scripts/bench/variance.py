@@ -21,13 +21,14 @@ from ordo.order import PlackettLuce
 from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Power
+from ordo.training.entry import existing
 from ordo.training.stored import load, load_data
 
 ROWS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", default=None, help="text8 or its first megabytes; without it only NAE is measured")
+    parser.add_argument("--text8", type=existing, default=None, help="text8 or its first megabytes; without it only NAE is measured")
     parser.add_argument("--repeats", type=int, default=200, help="gradient estimates per figure")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
 

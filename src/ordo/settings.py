@@ -1,8 +1,8 @@
-"""Types and ranges of settings, which stand in the signatures of constructors, and the check of values against them.
+"""Types and ranges of settings, which stand in constructors, and the check of values against them.
 
-``Count``, ``Positive`` and the like are types with a range. ``checked`` makes a class compare its arguments with the types of
-its constructor; ``check_arguments`` does the same without making anything. Both raise ``SettingError``, whose message is one
-line: the setting, its value, and what is allowed.
+``Count``, ``Positive`` and the like are types with a range. ``checked`` makes a class compare its
+arguments with the types of its constructor; ``check_arguments`` does the same without making
+anything. Both raise ``SettingError``, whose message is one line: setting, value, what is allowed.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ import argparse
 import dataclasses
 import functools
 import inspect
-import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_type_hints
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-# Upper ends that nobody reaches on purpose: beyond them a process would hang, or ask for more memory than there is.
+from ordo.wording import is_plain, members, show, untyped, words
+
+# Beyond the upper ends a process would hang, or ask for more memory than there is.
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Whole = Annotated[int, Field(ge=0, le=10**12)]
 Size = Annotated[int, Field(ge=1, le=10**6)]  # of something that is held in memory
-Few = Annotated[int, Field(ge=1, le=1000)]  # layers, rounds: each costs time even where little is in it
+Few = Annotated[
+    int, Field(ge=1, le=1000)
+]  # layers, rounds: each costs time even where little is in it
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Some = Annotated[int, Field(ge=0, le=1000)]
 Several = Annotated[int, Field(ge=2, le=10**6)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
-Sizes = Annotated[tuple[Size, ...], Field(min_length=1)]
+Sizes = Annotated[Sequence[Size], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 AtLeastOne = Annotated[float, Field(ge=1)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -37,7 +40,7 @@ PositiveShare = Annotated[float, Field(gt=0, le=1)]
 Part = Annotated[float, Field(gt=0, lt=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]  # momenta, dropout, floors
 Text = Annotated[str, Field(min_length=1)]
-Character = Annotated[str, Field(min_length=1, max_length=1)]
+Character = Annotated[str, Field(min_length=1, max_length=1), "a single character"]
 
 
 def between(low: int, high: int) -> Any:
@@ -50,21 +53,25 @@ def matching(pattern: str) -> Any:
     return Field(pattern=f"^(?:{pattern})$")
 
 
-STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # true is no 1, "1" is no 1, and nan is no number
-LONGEST = 80  # characters of a value that are shown
+STRICT = ConfigDict(
+    strict=True, allow_inf_nan=False
+)  # true is no 1, "1" is no 1, and nan is no number
 T = TypeVar("T")
 
 
 class Group:
-    """Base of dataclasses that say which settings a section of a configuration has, such as ``report``. No part is made of it."""
+    """Base of dataclasses that say which settings a section has, such as ``report``; no part."""
 
 
 class Unknown:
-    """A value that is not known yet, such as the length of data that have not been read: it passes every check."""
+    """A value that is not known before data are read, such as their length: it passes all checks."""
 
 
 class SettingError(ValueError):
-    """A setting has a value of another type, or out of range. setting: its name; allowed: what it must be, in words."""
+    """A setting has a value of another type, or out of range.
+
+    setting: its name; allowed: what it must be, in words.
+    """
 
     def __init__(self, setting: str, value: Any, allowed: str):
         super().__init__(f"{setting}={show(value)}: {allowed}")
@@ -78,26 +85,11 @@ class SettingError(ValueError):
         return SettingError, (self.setting, self.value, self.allowed)
 
 
-def show(value: Any) -> str:
-    """A value as the command line takes it, in one line."""
-    if value is None or isinstance(value, bool):
-        text = {None: "null", True: "true", False: "false"}[value]
-    elif isinstance(value, str):
-        text = value if value and value.isprintable() else repr(value)
-    elif isinstance(value, Mapping):
-        text = "{" + ", ".join(f"{show(key)}: {show(item)}" for key, item in value.items()) + "}"
-    elif isinstance(value, Sequence):
-        text = "[" + ", ".join(map(show, value)) + "]"
-    elif isinstance(value, int):
-        text = str(value) if abs(value) < 10**LONGEST else "a number of more than 80 digits"
-    else:
-        text = repr(value).partition("\n")[0]
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-
-
 def plain(value: Any) -> Any:
-    """Numpy's numbers as Python's, lists as tuples, paths as text. Raises TypeError for what is no plain value."""
-    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)):
+    """Numpy's numbers as Python's, lists as tuples, paths as text. Raises TypeError for the rest."""
+    if value is None or (
+        isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)
+    ):
         return value
     if isinstance(value, np.generic | np.ndarray):
         return plain(value.tolist())
@@ -115,75 +107,13 @@ def lists(value: Any) -> Any:
     return [lists(item) for item in value] if isinstance(value, tuple) else value
 
 
-def members(annotation: Any) -> list[Any]:
-    """The alternatives of a union, or the type alone."""
-    union = get_origin(annotation) in (Union, types.UnionType)
-    return [each for member in get_args(annotation) for each in members(member)] if union else [annotation]
-
-
-def is_plain(annotation: Any) -> bool:
-    """Whether values of the type are plain: numbers, text, and lists and mappings of these."""
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return True
-    if origin is Annotated:
-        return is_plain(inside[0])
-    if len(members(annotation)) > 1:
-        return all(map(is_plain, members(annotation)))
-    if isinstance(origin, type) and issubclass(origin, Collection):
-        return all(each is ... or is_plain(each) for each in inside)
-    return annotation in (int, float, str, bool, type(None))
-
-
-def words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
-    """What a value of a plain type must be."""
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return next((each for each in annotation.__metadata__ if isinstance(each, str)), "") or words(
-            inside[0], [one for each in annotation.__metadata__ for one in getattr(each, "metadata", ())]
-        )
-    if len(members(annotation)) > 1:
-        return ", or ".join(map(words, members(annotation)))
-    if origin is Literal:
-        names = [str(show(each)) for each in inside]
-        return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    limit = {name: getattr(each, name) for each in metadata for name in ("ge", "gt", "le", "lt", "min_length") if hasattr(each, name)}
-    if annotation in (int, float):
-        return ("a whole number" if annotation is int else "a number") + interval(limit)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
-        return f"a mapping, every value {words(inside[1])}"
-    if isinstance(origin, type) and issubclass(origin, Collection):
-        fixed = origin is tuple and inside[-1] is not ...
-        n = f" of {len(inside)}" if fixed else f" of at least {limit['min_length']}" if "min_length" in limit else ""
-        return f"a list{n}, every item {words(inside[0])}"
-    return {str: "text that is not empty" if "min_length" in limit else "text", bool: "true or false", type(None): "null"}[annotation]
-
-
-def interval(limit: Mapping[str, float]) -> str:
-    """The range of a number in words."""
-    low, high = limit.get("ge", limit.get("gt")), limit.get("le", limit.get("lt"))
-    if high is None:
-        return "" if low is None else f" {'of at least' if 'ge' in limit else 'above'} {low}"
-    top = f"{high:.0e}".replace("e+0", "e").replace("e+", "e") if high >= 10**6 and high == 10 ** (len(str(high)) - 1) else str(high)
-    below = f"below {top}" if "lt" in limit else top
-    return f" from {low} to {below}" if "ge" in limit else f" above {low}, {'and ' if 'lt' in limit else 'at most '}{below}"
-
-
-def untyped(annotation: Any) -> bool:
-    """Whether a type says nothing that could be checked here: Any, or a list or mapping of it."""
-    origin, inside = get_origin(annotation), get_args(annotation)
-    if isinstance(origin, type) and issubclass(origin, Collection):
-        return any(map(untyped, inside))
-    several = members(annotation)
-    return any(map(untyped, several)) if len(several) > 1 else annotation in (Any, inspect.Parameter.empty, list, dict, tuple)
-
-
 class Parameter:
     """One setting of a class or function, with its type as an adapter of pydantic's.
 
-    annotation: the type. required: it has no default. untyped: every value passes. plain: the plain types among the
-    alternatives of the type; None: there are none. group: a section of settings is allowed; part: something that a
-    ``_target_`` makes. foreign: of a class that is not ``checked``, and may take more than its types say.
+    annotation: the type. required: it has no default. untyped: every value passes. plain: the plain
+    types among the alternatives of the type; None: there are none. group: a section of settings is
+    allowed; part: something that a ``_target_`` makes. foreign: of a class that is not ``checked``,
+    and may take more than its types say.
     """
 
     def __init__(self, annotation: Any, required: bool, foreign: bool = False):
@@ -191,20 +121,28 @@ class Parameter:
         self.untyped |= foreign and not all(map(is_plain, members(annotation)))
         alternatives = [] if self.untyped else members(annotation)
         there = [each for each in alternatives if is_plain(each)]
-        groups = [each for each in alternatives if isinstance(each, type) and issubclass(each, Group)]
+        groups = [
+            each for each in alternatives if isinstance(each, type) and issubclass(each, Group)
+        ]
         self.plain: Any = Union[tuple(there)] if there else None  # noqa: UP007
         self.group: type[Group] | None = groups[0] if groups else None
         self.part = len(there) + len(groups) < len(alternatives)
         self.adapter = None if self.plain is None else TypeAdapter(self.plain, config=STRICT)
         sections = [f"settings ({', '.join(parameters(group))})" for group in groups]
-        choices = [*sections, *(["a part, with a _target_"] if self.part else []), *map(words, there)]
+        choices = [
+            *sections,
+            *(["a part, with a _target_"] if self.part else []),
+            *map(words, there),
+        ]
         self.allowed = "must be " + ", or ".join(choices)
 
     def __call__(self, value: Any, name: str) -> Any:
         """The value, with tuples in place of lists. Raises SettingError."""
         if self.untyped:
             return value
-        if isinstance(value, Mapping) and (self.group is not None or (self.part and "_target_" in value)):
+        if isinstance(value, Mapping) and (
+            self.group is not None or (self.part and "_target_" in value)
+        ):
             if self.group is not None:
                 check_arguments(self.group, value, name)
             return value
@@ -219,8 +157,16 @@ class Parameter:
         except ValidationError:
             if self.accepts(lists(simple)):  # where the type says list
                 return value
-            numeral = isinstance(value, int | float) and not isinstance(value, bool) and self.accepts(str(value))
-            quoted = f"; digits that are meant as text are quoted twice: \"{name}='{show(value)}'\"" if numeral else ""
+            numeral = (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and self.accepts(str(value))
+            )
+            quoted = (
+                f"; digits that are meant as text are quoted twice: \"{name}='{show(value)}'\""
+                if numeral
+                else ""
+            )
             raise SettingError(name, value, self.allowed + quoted) from None
         return value if isinstance(value, PurePath) else valid
 
@@ -235,17 +181,25 @@ class Parameter:
 
 
 @functools.cache
-def parameters(target: Callable[..., Any]) -> dict[str, Parameter]:
-    """The settings of a class or function by name, in order; without ``self``, ``*args`` and ``**kwargs``."""
+def parameters(target: Any) -> dict[str, Parameter]:
+    """The settings of a class or function by name, in order, without ``*args`` and ``**kwargs``."""
     is_class = inspect.isclass(target)
     function: Any = target.__init__ if is_class else target
     foreign = not (hasattr(function, "checked") or (is_class and issubclass(target, Group)))
     try:
-        hints = get_type_hints(target if dataclasses.is_dataclass(target) else function, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # of another library, whose annotations are for its own eyes
+        hints = get_type_hints(
+            target if dataclasses.is_dataclass(target) else function, include_extras=True
+        )
+    except (
+        NameError,
+        TypeError,
+        AttributeError,
+    ):  # of another library, whose annotations are for its own eyes
         hints = {}
     return {
-        each.name: Parameter(hints.get(each.name, Any), each.default is inspect.Parameter.empty, foreign)
+        each.name: Parameter(
+            hints.get(each.name, Any), each.default is inspect.Parameter.empty, foreign
+        )
         for each in signature(target)
         if each.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     }
@@ -259,36 +213,58 @@ def signature(target: Callable[..., Any]) -> list[inspect.Parameter]:
         return [inspect.Parameter("anything", inspect.Parameter.VAR_KEYWORD)]
 
 
-def check_arguments(target: Callable[..., Any], arguments: Mapping[str, Any], name: str = "", skip: Collection[str] = ()) -> None:
+def check_arguments(
+    target: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    name: str = "",
+    skip: Collection[str] = (),
+) -> None:
     """Compares named arguments with the types of a class or function, and calls nothing.
 
-    name: the part's, which goes before a setting's own in messages. skip: arguments whose values are not known yet.
-    Raises SettingError for an unknown argument, a missing one, a wrong type, or a value out of range.
+    name: the part's, which goes before a setting's own in messages. skip: arguments whose values
+    are not known yet. Raises SettingError for an unknown argument, a missing one, a wrong type, or
+    a value out of range.
     """
     there, before = parameters(target), f"{name}." if name else ""
     open_ended = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in signature(target))
     for key, value in arguments.items():
         if key not in there and not open_ended:
-            title = "there are" if inspect.isclass(target) and issubclass(target, Group) else f"{target.__qualname__} takes"
-            raise SettingError(before + key, value, f"there is no such setting; {title} {', '.join(there) or 'none'}")
-    for key, parameter in there.items():  # in the order of the signature: what others refer to comes first
+            title = (
+                "there are"
+                if inspect.isclass(target) and issubclass(target, Group)
+                else f"{target.__qualname__} takes"
+            )
+            raise SettingError(
+                before + key,
+                value,
+                f"there is no such setting; {title} {', '.join(there) or 'none'}",
+            )
+    for (
+        key,
+        parameter,
+    ) in there.items():  # in the order of the signature: what others refer to comes first
         if key in arguments and key not in skip:
             parameter(arguments[key], before + key)
         elif parameter.required and key not in skip:
             raise SettingError(before + key, None, f"is missing, it {parameter.allowed}")
 
 
-def check_node(node: Mapping[str, Any], name: str, find: Callable[[str], Callable[..., Any]]) -> None:
-    """Compares a part as a configuration describes it, with a ``_target_``, and the parts within it, with what their classes take.
+def check_node(
+    node: Mapping[str, Any], name: str, find: Callable[[str], Callable[..., Any]]
+) -> None:
+    """Compares a part as a configuration describes it, and the parts in it, with their classes.
 
-    find: from a ``_target_`` to the class or function. Raises SettingError, which names the setting in full.
+    find: from a ``_target_`` to the class or function. Raises SettingError, which names the setting
+    in full.
     """
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     try:
         target = find(node["_target_"])
     except Exception as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise SettingError(f"{name}._target_", node["_target_"], f"cannot be imported ({reason})") from error
+        raise SettingError(
+            f"{name}._target_", node["_target_"], f"cannot be imported ({reason})"
+        ) from error
     if not callable(target):
         raise SettingError(f"{name}._target_", node["_target_"], "must name a class or function")
     check_arguments(target, arguments, name)
@@ -311,10 +287,10 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 def checked(target: C) -> C:
-    """A decorator: every call of the class or function compares its plain arguments with their types first.
+    """A decorator: every call compares the plain arguments with their types first.
 
-    Lists become tuples. Modules, tensors and functions are left alone. Defaults are not looked at. A dataclass is decorated
-    before: ``@checked`` stands above ``@dataclass``.
+    Lists become tuples. Modules, tensors and functions are left alone. Defaults are not looked at.
+    Of a dataclass ``@checked`` stands above ``@dataclass``.
     """
     function: Any = target.__init__ if inspect.isclass(target) else target
     takes = inspect.signature(function)
@@ -335,11 +311,11 @@ def checked(target: C) -> C:
     if not inspect.isclass(target):
         return call  # type: ignore[return-value]
     target.__init__ = call  # type: ignore[misc]
-    return target
+    return target  # type: ignore[return-value]
 
 
 def argument(annotation: Any) -> Callable[[str], Any]:
-    """For ``type=`` of argparse: text of the command line as a number, or whatever the type wants."""
+    """For ``type=`` of argparse: text of the command line as what the type wants."""
     parameter = Parameter(annotation, True)
 
     def read(text: str) -> Any:

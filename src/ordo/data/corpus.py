@@ -88,7 +88,7 @@ class CorpusData(SequenceData):
         longer: Literal["cut", "drop"] = "cut",
         streaming: bool = False,
         shuffle_buffer: Size = 10_000,
-        splits: Mapping[Literal["train", "validation", "test"], Text] | None = None,
+        splits: Mapping[str, Text] | None = None,
         begin: Text | None = None,
         end: Text | None = "eos",
         limit_eval: Size | None = 2048,
@@ -99,7 +99,7 @@ class CorpusData(SequenceData):
         num_workers: Some = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        splits = {str(name): split for name, split in (splits or {name: name for name in SPLITS}).items()}
+        splits = dict(splits or {name: name for name in SPLITS})
         if set(splits) != set(SPLITS):
             raise DataError(f"splits must name {', '.join(SPLITS)}, got {', '.join(splits)}")
         if streaming and (limit_eval is None or num_workers > 1):

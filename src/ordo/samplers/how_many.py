@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -287,7 +288,7 @@ def equal_mass(schedule: Schedule, part: Tensor) -> Tensor:
 
 
 @checked
-def in_best_steps(calls: Size, profile: tuple[float, ...] | None = None) -> InSteps:
+def in_best_steps(calls: Size, profile: Sequence[float] | None = None) -> InSteps:
     """``InSteps`` with the step sizes of least predicted loss: profile (length,), nats of the next token by number revealed.
 
     profile: None where it comes later, such as from a report. Raises ValueError where it is not there by then.

@@ -8,6 +8,7 @@ given are revealed first, by descending ``key_of_given`` of the order law and un
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -103,7 +104,7 @@ class ByOrder:
     Markov chains. dilated (DUS, 2506.19037): positions a stride apart, the stride halved from step to step.
     """
 
-    order: Literal["left_to_right", "right_to_left", "bisection", "dilated"] | tuple[Whole, ...] = "left_to_right"
+    order: Literal["left_to_right", "right_to_left", "bisection", "dilated"] | Sequence[Whole] = "left_to_right"
     ahead, deterministic, score_on = True, True, "distribution"
 
     def groups(self, length: int) -> list[list[int]]:

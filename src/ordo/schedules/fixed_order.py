@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ class GivenOrder(Schedule):
 
     order: Tensor
 
-    def __init__(self, length: Size, order: Literal["left_to_right", "right_to_left"] | tuple[Whole, ...] = "left_to_right"):
+    def __init__(self, length: Size, order: Literal["left_to_right", "right_to_left"] | Sequence[Whole] = "left_to_right"):
         super().__init__(length)
         named = {"left_to_right": range(length), "right_to_left": range(length - 1, -1, -1)}
         positions = torch.tensor(list(named[order] if isinstance(order, str) else order), dtype=torch.int64)

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ordo import progress
-from ordo.settings import Count, Positive, SettingError, argument
+from ordo.settings import Count, Positive, Seed, SettingError, Threads, Whole, argument
 from ordo.training.build import ConfigError, first_line
 from ordo.training.errors import USER_ERRORS
 from ordo.training.interrupt import number_of, raising
@@ -198,12 +198,21 @@ def check_added(overrides: Iterable[str], config: Path) -> None:
 
 
 RANGES = {int: Count, float: Positive}
+NAMED = {"--seed": Seed, "--threads": Threads, "--delay": Whole}
+
+
+def existing(path: str) -> str:
+    """For ``type=`` of argparse: a file or folder that is there."""
+    if not Path(path).exists():
+        raise argparse.ArgumentTypeError(f"{path}: there is no such file or folder")
+    return path
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line, with a suggestion, and whose help explains the exit codes.
 
-    ``type=int`` means a number of at least 1, ``type=float`` one above 0; others are ``type=argument(...)``, see ``ordo.settings``.
+    ``type=int`` means a number of at least 1, or what ``NAMED`` says of the option, ``type=float`` one above 0; for others there is
+    ``type=argument(...)``, see ``ordo.settings``.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -211,7 +220,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_argument(self, *names: Any, **options: Any) -> Any:
         if options.get("type") in RANGES:
-            options["type"] = argument(RANGES[options["type"]])
+            options["type"] = argument(NAMED.get(names[0], RANGES[options["type"]]))
         return super().add_argument(*names, **options)
 
     def error(self, message: str) -> NoReturn:

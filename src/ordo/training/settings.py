@@ -1,6 +1,6 @@
-"""The settings of whole runs: of ``train.py``, ``eval.py``, ``scripts/sample.py`` and ``scripts/export.py``.
+"""The settings of ``train.py``, ``eval.py``, ``scripts/sample.py`` and ``scripts/export.py``.
 
-The defaults stand in configs/*.yaml, the types and ranges here; those of a part, such as the denoiser, in its class.
+Defaults stand in configs/*.yaml, types and ranges here; those of a part are in its class.
 """
 
 from __future__ import annotations
@@ -8,7 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from ordo.settings import Character, Count, Group, PositiveShare, Seed, Size, Text, Threads, Whole, between, matching
+from ordo.settings import (
+    Character,
+    Count,
+    Group,
+    PositiveShare,
+    Seed,
+    Size,
+    Text,
+    Threads,
+    Whole,
+    between,
+    matching,
+)
 
 Node = object  # a part, with a _target_
 Device = Literal["auto", "cpu", "cuda"]
@@ -50,19 +62,37 @@ class Compare(Group):
 
 @dataclass(kw_only=True)
 class Trainer(Group):
-    """``trainer``: the arguments of Lightning's Trainer that keep their usual effect. ``REFUSED`` says why the others do not."""
+    """``trainer``: the arguments of Lightning's Trainer that keep their usual effect.
+
+    ``REFUSED`` says why the others do not.
+    """
 
     max_steps: Count | Literal[-1]
     max_epochs: Count | Literal[-1] | None = None
     min_steps: Whole | None = None
     min_epochs: Whole | None = None
-    max_time: Annotated[str, matching(r"\d\d:\d\d:\d\d:\d\d"), "a time as DD:HH:MM:SS"] | None = None
+    max_time: Annotated[str, matching(r"\d\d:\d\d:\d\d:\d\d"), "a time as DD:HH:MM:SS"] | None = (
+        None
+    )
     accelerator: Literal["auto", "cpu", "gpu", "cuda"] = "auto"
     devices: Count | Literal[-1, "auto"] | tuple[Whole, ...] = "auto"
     num_nodes: Size = 1
     strategy: Text | Node = "auto"
     precision: Literal[
-        "auto", "32-true", "32", 32, "64-true", "64", 64, "16-mixed", "16-true", "16", 16, "bf16-mixed", "bf16-true", "bf16"
+        "auto",
+        "32-true",
+        "32",
+        32,
+        "64-true",
+        "64",
+        64,
+        "16-mixed",
+        "16-true",
+        "16",
+        16,
+        "bf16-mixed",
+        "bf16-true",
+        "bf16",
     ] = "auto"
     accumulate_grad_batches: Size = 1
     limit_train_batches: Count | PositiveShare | None = None
@@ -87,12 +117,12 @@ class Trainer(Group):
 REFUSED = {
     "gradient_clip_val": "set optimizer.clip and optimizer.schedule_clip",
     "gradient_clip_algorithm": "set optimizer.clip and optimizer.schedule_clip",
-    "overfit_batches": "training batches are numbered by the step and do not repeat; for few data give a small file",
+    "overfit_batches": "training batches do not repeat; for few data give a small file",
     "limit_test_batches": "the report uses report.sequences",
     "limit_predict_batches": "nothing is predicted; scripts/sample.py draws n sequences",
     "use_distributed_sampler": "the data share out their rows among the processes themselves",
-    "reload_dataloaders_every_n_epochs": "batches are numbered by the step, and a new loader would go on with the next one",
-    "barebones": "a run without checkpoints and logs has nothing to report; callbacks=null and logger=null leave them out",
+    "reload_dataloaders_every_n_epochs": "a new loader would go on with the next batch",
+    "barebones": "set logger.csv=null, or callbacks.NAME=null",
     "logger": "choose logger=csv, wandb or tensorboard",
     "callbacks": "add +callbacks.NAME._target_=CLASS",
     "plugins": "a checkpoint is written whole by a plugin of ordo's own",
