@@ -47,6 +47,8 @@ OTHER_WRITINGS = {
     "a currency's name": many("EUR {i}"),
     "brackets": many("({i})"),
     "minus behind": many("{i}-"),
+    "single quotes": many("'{i}'"),
+    "a spreadsheet's mark of text": many("'{i}"),
     "a typographic minus": many("\u2212{i}"),
     "Arabic digits": ["٣٤", "٥٦", "١٢", "٧"] * 3,
     "wide digits": ["１２", "３４", "５６"],
@@ -189,6 +191,17 @@ def test_numbers_and_their_texts_are_alike_where_all_are_numbers():
     data = TableData(frame=pd.DataFrame({"v": pd.Series([1.5, "2.5", np.float32(3.5)] * 20, dtype=object)}))
     data.setup()
     assert data.codec.columns[0].values.tolist() == [1.5, 2.5, 3.5]
+
+
+def test_too_many_categories_name_the_column(tmp_path):
+    """The column that no row can do without, and the delimiter where all is one column."""
+    path = tmp_path / "t.csv"
+    path.write_text("ok,i d\n" + "".join(f"{'xy'[i % 2]},id{i}\n" for i in range(60)))
+    with pytest.raises(DataError, match=r"column 'i d' has 60 of them, such as 'id\d+': .*drop it: '\+data.types={2: drop}'$"):
+        TableData(path=str(path)).setup()
+    path.write_text("a^b\n" + "".join(f"{i}^{i}x\n" for i in range(60)))
+    with pytest.raises(DataError, match=r"drop it: '\+data.types={1: drop}'; or is data.delimiter another\?"):
+        TableData(path=str(path)).setup()
 
 
 def test_notes_are_short(tmp_path):

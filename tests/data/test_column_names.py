@@ -62,7 +62,7 @@ def test_names_that_are_numbers():
     assert by_column({3: "drop"}, ["1", "2", "3"], "types", "t") == {"3": "drop"}, "both mean the same column"
     with pytest.raises(DataError, match="may be the column of that name or that of that number"):
         by_column({2: "drop"}, ["2", "x y"], "types", "t")
-    assert setting("x y", "drop", ["2", "x y"]) == "data.types=FILE.yaml, with the line \"x y\": drop"
+    assert setting("x y", "drop", ["2", "x y"]) == 'data.types=FILE.yaml, with the line "x y": drop'
     for key in (True, None, 1.5, 0, 4, -1):
         with pytest.raises(DataError, match="types"):
             by_column({key: "drop"}, ["a", "b", "c"], "types", "t")
@@ -111,5 +111,3 @@ def test_the_target_by_number():
     assert data.target == "${t}"
     with pytest.raises(DataError, match="which is no column"):
         TableData(frame=frame, target=3).setup()
-
-

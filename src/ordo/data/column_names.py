@@ -62,8 +62,7 @@ def mapping_file(path: str | Path, key: str) -> dict[str, str]:
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(
-            f"{key}={path}: no such file (working folder {Path.cwd()}); name a YAML file with a line"
-            " COLUMN: VALUE for every column"
+            f"{key}={path}: no such file (working folder {Path.cwd()}); name a YAML file with a line COLUMN: VALUE for every column"
         )
     try:
         found = yaml.load(path.read_text(encoding="utf-8-sig"), _Texts)  # texts alone, no objects

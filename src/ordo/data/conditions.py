@@ -55,7 +55,6 @@ class Conditions:
             frame.insert(0 if behind is None else list(frame.columns).index(behind) + 1, str(values.name), values)
         return frame
 
-
     def still_missing(self, drawn: pd.DataFrame) -> dict[str, int]:
         """How many cells of every column were drawn as missing, of columns that have any."""
         counts = (drawn.isna().to_numpy() & ~self.known.numpy()).sum(0)

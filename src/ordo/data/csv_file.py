@@ -43,7 +43,7 @@ def argument(key: str, delimiter: str) -> str:
 def unescaped(delimiter: str, key: str) -> str:
     r"""A delimiter as a shell hands it over, ``\t`` for a tabulator. Raises DataError for what is none."""
     delimiter = {"\\t": "\t"}.get(str(delimiter), str(delimiter))
-    if len(delimiter) != 1 or delimiter in "\"\r\n\0":
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise DataError(f"{key}={delimiter!r}: must be one character, such as ';' or '\\t', and no quote or line end")
     return delimiter
 

@@ -20,6 +20,7 @@ CONVENTIONS = {
     "a percent sign": rf"{_SIGN}{_ANY}\s*[%‰]",
     "a sign of money": rf"{_SIGN}\s*{_MONEY}\s*{_SIGN}{_ANY}|{_SIGN}{_ANY}\s*{_MONEY}",
     "brackets for a minus": rf"\(\s*{_MONEY}?\s*{_ANY}\s*\)",
+    "other quotes than double ones": rf"['‘’`´]\s*{_SIGN}{_ANY}\s*['‘’`´]?",
     "a minus behind it": f"{_ANY}[-−]",
     "another sign than - for a minus": f"[−–]{_ANY}",
 }

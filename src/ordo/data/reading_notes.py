@@ -19,9 +19,7 @@ def listed(parts: Sequence[str]) -> str:
     return ", ".join(parts[:NAMED]) + more
 
 
-def reading_notes(
-    raw: pd.DataFrame, read: pd.DataFrame, kinds: Mapping[str, str], missing: Collection[Any], name: str
-) -> list[str]:
+def reading_notes(raw: pd.DataFrame, read: pd.DataFrame, kinds: Mapping[str, str], missing: Collection[Any], name: str) -> list[str]:
     """Lines for a person, none where everything is as it looks.
 
     raw: the table as it stood in the file; read: of the same rows, after ``typed``; kinds: what the user said of columns.

@@ -25,8 +25,8 @@ from ordo.settings import Part, Seed, Several, Size, Some, Text, Whole, checked
 ATTEMPTS = 100  # splits tried for one that has every category in train
 
 
-def split_rows(frame: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (rest, share of them), shuffled.
+def split_rows(frame: pd.DataFrame, share: float, seed: int, names: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers (rest, share of them), shuffled. names: of the columns of the file, for messages.
 
     The seed is advanced until every category, and every kind of missing value, occurs in the rest (protocol of TabSyn, 2310.09656, shuffle
     included). If none of a hundred seeds does, the first rows that are needed move to the rest.
@@ -50,7 +50,11 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray
         new = ~np.isin(code[held], code[rest])
         move[np.flatnonzero(new)[np.unique(code[held][new], return_index=True)[1]]] = True
     if move.all():
-        raise DataError(f"no row can be held out: each has a category of its own; drop identifier columns: {setting('NAME', 'drop')}")
+        most = max(zip(frame.columns, codes, strict=True), key=lambda pair: 0 if frame[pair[0]].dtype == float else pair[1].max())
+        what = f"column {most[0]!r} has {most[1].max() + 1} of them, such as {frame[most[0]].iloc[0]!r}"
+        other = "; or is data.delimiter another?" if frame.shape[1] == 1 else ""
+        mend = setting(most[0], "drop", names or frame.columns)
+        raise DataError(f"no row can be held out: each has a category of its own; {what}: if it is an identifier, drop it: {mend}{other}")
     return np.concatenate([rest, held[move]]), held[~move]
 
 
@@ -153,9 +157,9 @@ class TableData(SequenceData):
             return
         whole, test = self._read()
         if test is None:
-            rest, held = split_rows(whole, self.test_share, self.split_seed)
+            rest, held = split_rows(whole, self.test_share, self.split_seed, self._columns)
             whole, test = whole.iloc[rest], whole.iloc[held]
-        train, val = split_rows(whole, self.val_share, self.split_seed)
+        train, val = split_rows(whole, self.val_share, self.split_seed, self._columns)
         frames = {"train": whole.iloc[train], "validation": whole.iloc[val], "test": test}
         self.frames = {name: frame.reset_index(drop=True) for name, frame in frames.items()}
         empty = [name for name in whole.columns if whole[name].isna().all()]  # but for rows of test, perhaps

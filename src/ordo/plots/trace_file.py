@@ -17,9 +17,7 @@ TRACES = {".npz": 0, ".html": 8, ".gif": 1}  # suffix: sequences shown, of which
 ARRAYS = ("tokens", "rank", "step", "log_prob", "remasked", "calls")
 
 
-def save_trace(
-    path: Path, trace: Trace, symbols: list[list[str]], *, sampler: str, seed: int, layout: Mapping[str, Any]
-) -> None:
+def save_trace(path: Path, trace: Trace, symbols: list[list[str]], *, sampler: str, seed: int, layout: Mapping[str, Any]) -> None:
     """Whole or not at all. symbols: of the sequences shown, the string of every token. layout: arguments of ``trace_page``."""
     if path.suffix == ".npz":
         arrays = {name: getattr(trace, name).numpy() for name in ARRAYS}
