@@ -122,7 +122,7 @@ def test_errors_are_one_line(tmp_path):
         (["data.length=40"], r"'denoiser' .*length=40: the model has 34 positions; use data.length=34 or less"),
         ([f"data.tokenizer={tmp_path / 'other'}"], "the data have 280 token ids, the tokenizer of .*bert has 290"),
         (["denoiser.name=somebody/nothing"], "no tokenizer 'somebody/nothing'"),
-        (["+denoiser.width=3"], "unexpected keyword argument 'width'; it takes name, vocab_size, length, tokenizer, revision, recompute"),
+        (["+denoiser.width=3"], "denoiser.width=3: there is no such setting; .*from_masked_lm takes name, vocab_size"),
     ):
         config = compose(tmp_path / "run", tmp_path, "bert", *overrides)
         build_data(config)

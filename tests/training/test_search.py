@@ -210,7 +210,7 @@ def test_pruning(tmp_path):
         (["optimizer.lr=choice(1"], "optimizer.lr=choice(1"),
         ([SPACE[0], "output=x"], "a search sets output itself"),
         ([SPACE[0], "hydra/launcher=slurm"], "no effect here"),
-        ([SPACE[0], "--trials", "0"], "--trials 0"),
+        ([SPACE[0], "--trials", "0"], "argument --trials: 0: must be a whole number from 1"),
     ],
 )
 def test_errors_before_any_work(arguments, message, tmp_path, monkeypatch, capfd):
