@@ -23,7 +23,7 @@ from ordo.training import checksum, folder
 from ordo.training.build import ConfigError
 from ordo.training.checkpoint import CheckpointError, NoCheckpoint, find, read, step_of
 from ordo.training.folder import FILES, alone_in, clear
-from ordo.training.run import train
+from ordo.training.run import comparison, train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 PLAN = [*NAE, "steps=4", "validate_every=2", "checkpoint_every=2", "callbacks.order.pictures=false"]
@@ -326,3 +326,17 @@ def test_metrics_and_samples_of_lost_steps_are_told_once(tmp_path):
         run(tmp_path / target, *plan, f"resume={tmp_path / 'half'}")
         assert (tmp_path / target / "samples.txt").read_text() == lines
         assert (tmp_path / target / "csv" / "metrics.csv").read_text() == rows
+
+
+def test_the_partner_of_a_run_goes_on_with_it(copy, tmp_path):
+    """From where it was; from the start if it had not come so far."""
+    compare = "compare={label: x, own_label: y, changes: {}}"
+
+    def partner(*more):
+        other = comparison(configuration(tmp_path / "new", *PLAN, compare, *more))
+        return other.resume, other.overwrite
+
+    assert partner("resume=auto") == ("auto", False)
+    assert partner() == partner(f"resume={copy}") == (None, True)
+    shutil.copytree(copy, copy / "compared_with")
+    assert partner(f"resume={copy}") == partner(f"resume={copy / 'checkpoints' / 'best.ckpt'}") == (str(copy / "compared_with"), False)
