@@ -106,3 +106,13 @@ def test_constant_columns_and_ranges():
     assert outward(12_285, 1_484_705) == (0, 1_500_000)
     assert outward(-3.407, 3.481) == pytest.approx((-3.5, 3.5))
     assert outward(2.0, 2.0) == (2.0, 2.0)
+
+
+def test_a_bin_of_one_value_that_few_rows_have():
+    """Fewer values than bins, each in five rows: none is kept; in twenty rows each: all are."""
+    for copies, kept in ((5, 0), (20, 30)):
+        values = [i * i / 7 for i in range(30)] * copies
+        data = TableData(frame=pd.DataFrame({"v": values, "w": list(range(len(values)))}), bins=64)
+        data.setup()
+        column = edges_alone(data.codec).columns[0]
+        assert len(set(column.values[1:-1]) & set(values[1:29])) == max(0, kept - 2)
