@@ -158,7 +158,7 @@ def test_padded_sequences_have_the_likelihoods_of_shorter_ones(kind):
         assert torch.equal(a.nan_to_num(-1.0), b.nan_to_num(-1.0))
     assert Batch(tokens, known, lengths).decoded().tolist() == Batch(tokens, said, lengths).decoded().tolist() == [3, 5, 1]
     by_rank, by_position = loss_by_rank(denoiser, law, tokens, torch.Generator().manual_seed(1), known, lengths)
-    draws = 3000
+    draws = 1000
     mean = torch.stack([nelbo(denoiser, law, tokens, draws // 10, StepRandom(step=step), known, lengths) for step in range(10)])
     bound = importance_bound(denoiser, law, tokens, draws, torch.Generator().manual_seed(2), known, lengths)[:, -1]
     for i, n in enumerate(lengths.tolist()):

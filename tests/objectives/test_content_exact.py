@@ -54,7 +54,7 @@ OBJECTIVES = {
 }
 
 
-def agrees(objective, denoiser, schedule, known=None, lengths=None, repeats=120, copies=256):
+def agrees(objective, denoiser, schedule, known=None, lengths=None, repeats=60, copies=256):
     """Mean, and gradient in every parameter of the law, within 4 standard errors; of many parameters their most distant allows for many."""
     parameters = list(schedule.parameters())
     value = exact(objective, denoiser, schedule, TOKENS, known, lengths)
@@ -79,7 +79,7 @@ def agrees(objective, denoiser, schedule, known=None, lengths=None, repeats=120,
 
 def repeats(name, objective):
     """So many that there is something to see: bounded weights have small gradients."""
-    return 250 if name in ("per_context", "base") and objective == "time_sampled" else 120
+    return 250 if name in ("per_context", "base") and objective == "time_sampled" else 60
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -82,7 +82,7 @@ def test_one_by_one_in_a_given_order(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_orders_follow_the_law(kind):
     """The joint law of samples is the mixture over orders, enumerated; orders the wrong way round are found out."""
-    net, schedule, n = network(kind, 3, std=1.2), power(3), 30_000
+    net, schedule, n = network(kind, 3, std=1.2), power(3), 12_000
     rows = every(3, VOCAB)
     mixture = enumerate_orders(net, schedule.law(), rows).log_mixture.exp()
     error = (mixture * (1 - mixture) / n).sqrt()
