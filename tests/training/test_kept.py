@@ -1,0 +1,43 @@
+"""Checkpoints and saved models of earlier versions load, with the numbers that they had.
+
+The files were written by version 0.1.0 at commit b8c7b73; values.json has log-probabilities by the code of that commit.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_runs import NAE, QUIET, last, run
+
+from ordo.likelihood import order_log_prob
+from ordo.pretrained import OrderedModel
+from ordo.training import load, load_data
+
+KEPT = Path(__file__).parents[1] / "kept"
+VALUES = json.loads((KEPT / "values.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_kept_model(name):
+    """A task, a text with averaged weights, a table, and a law with heads on the denoiser's features."""
+    want = torch.tensor(VALUES[name], dtype=torch.float64)
+    module, _ = load(KEPT / f"{name}.ckpt")
+    tokens = torch.arange(2)[:, None].repeat(1, module.denoiser.length)
+    order = torch.arange(module.denoiser.length)
+    for model in (module, OrderedModel.of_checkpoint(KEPT / f"{name}.ckpt"), OrderedModel.from_pretrained(KEPT / name)):
+        with torch.no_grad():
+            got = order_log_prob(model.denoiser, tokens, order).double()
+        torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
+
+
+def test_a_kept_run_goes_on(tmp_path):
+    """With the data and settings that it had: from step 4 to step 6, the weights move, and the data are the same."""
+    plan = ["steps=6", "checkpoint_every=2", "validate_every=2", *QUIET, *NAE, "schedule=power_table", "objective=order"]
+    old = torch.load(KEPT / "nae.ckpt", weights_only=True)
+    run(tmp_path / "run", *plan, f"resume={KEPT / 'nae.ckpt'}")
+    new = last(tmp_path / "run")
+    assert (old["global_step"], new["global_step"]) == (4, 6)
+    assert not torch.equal(old["state_dict"]["denoiser.head.weight"], new["state_dict"]["denoiser.head.weight"])
+    again = load_data(load(KEPT / "nae.ckpt")[1], KEPT / "nae.ckpt")
+    assert torch.equal(again.test_set.tokens, load_data(load(tmp_path / "run")[1], tmp_path / "run").test_set.tokens)
