@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from tiny_runs import NAE, configuration, last, run, text_overrides
 
 from ordo.files import alive, partial_of, remove_partials, write_whole
+from ordo.settings import SettingError
 from ordo.training import checksum, folder
 from ordo.training.build import ConfigError
 from ordo.training.checkpoint import CheckpointError, NoCheckpoint, find, read, step_of
@@ -80,11 +81,13 @@ def test_overwriting_leaves_nothing_of_the_run_before(copy, trained):
 
 
 def test_clearing_takes_no_other_files(tmp_path):
-    for name in ("report_final.json", "samples_of_mine.txt", "data/x", "reports/report.json"):
+    own = ["report_final.json", "report_2_mine.json", "report_2026-01-01.html", "drawn_1.csv", "config_1.yaml", "samples_of_mine.txt"]
+    own += ["data/x", "reports/report.json"]
+    for name in (*own, "report_1.json", "diverged_12.json", "hpc_ckpt_3.ckpt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     clear(tmp_path)
-    assert len(files_of(tmp_path)) == 4
+    assert sorted(files_of(tmp_path)) == sorted(own)
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint(copy, trained):
@@ -235,7 +238,7 @@ def test_an_empty_name_is_no_folder(tmp_path, monkeypatch):
     (tmp_path / "last.ckpt").touch()
     with pytest.raises(NoCheckpoint, match="is empty"):
         find("")
-    with pytest.raises(NoCheckpoint, match="is empty"):
+    with pytest.raises(SettingError, match="resume='': must be text that is not empty"):
         run(tmp_path / "run", *PLAN, "resume=''")
     assert step_of("") is None
 
