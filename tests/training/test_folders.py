@@ -233,6 +233,17 @@ def test_best_weights_that_no_validation_can_choose(tmp_path, monkeypatch):
     assert run(tmp_path / "one", *PLAN, REPORT, "steps=3").report is not None
 
 
+def test_settings_that_cannot_be_read(copy):
+    """One line and nothing lost, whether the run goes on for its report or by itself."""
+    for text in ("{a: [", "- a"):
+        (copy / "config.yaml").write_text(text)
+        before = files_of(copy)
+        for resume in (copy, "auto"):
+            with pytest.raises(ConfigError, match=r"config\.yaml (is no YAML file|holds no settings)"):
+                run(copy, *PLAN, f"resume={resume}")
+        assert files_of(copy) == before
+
+
 def test_an_empty_name_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "last.ckpt").touch()
