@@ -180,7 +180,7 @@ def flipped(content, at, bit):
 
 @pytest.mark.parametrize("old", [False, True], ids=["with a checksum", "from before"])
 def test_a_wrong_byte(old, copy):
-    """Anywhere in the file; of a checkpoint without a checksum of the whole anywhere in its records."""
+    """One wrong byte is found anywhere in the file, or, without a checksum of the whole, anywhere in its records."""
     path = copy / "checkpoints" / "last.ckpt"
     if old:
         torch.save(torch.load(path, weights_only=True), path)

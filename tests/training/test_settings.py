@@ -35,7 +35,7 @@ VALUES = st.one_of(
 
 
 def wrong(parameter: Parameter, value):
-    """Whether a value is not allowed: of pydantic, whatever ordo does with it."""
+    """Whether pydantic refuses a value, whatever ordo does with the value."""
     return not parameter.accepts(plain(value)) and not parameter.accepts(value)
 
 
@@ -66,7 +66,7 @@ def test_the_yamls_are_right(group):
 
 
 def test_every_setting_refuses_what_is_wrong():
-    """Of the parts, without a command line: a few values each."""
+    """Parts that are made without a command line take a few values each."""
     refused = 0
     for setting in TYPED:
         for value in POOL:
