@@ -149,9 +149,25 @@ def test_a_run_of_another_host(tmp_path, monkeypatch):
 def test_a_job_that_lightning_puts_back_into_the_queue(copy, monkeypatch):
     for number in (2, 10):
         shutil.copy(copy / "checkpoints" / "last.ckpt", copy / f"hpc_ckpt_{number}.ckpt")
-    assert folder.requeued(copy) is None
-    monkeypatch.setattr(folder.SLURMEnvironment, "detect", staticmethod(lambda: True))
+    with pytest.raises(ConfigError, match="holds a run already"):
+        run(copy, *PLAN)
+
+    class Slurm:
+        detect = staticmethod(lambda: True)
+
+    monkeypatch.setattr(folder, "SLURMEnvironment", Slurm)
+    with pytest.raises(ConfigError, match="holds a run already"):  # the job's first start
+        run(copy, *PLAN)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert folder.requeued(copy) == copy / "hpc_ckpt_10.ckpt"
+    run(copy, *PLAN, "steps=6")
+    assert last(copy)["global_step"] == 6
+    steps = pd.read_csv(copy / "csv" / "metrics.csv")["step"]
+    assert steps.is_monotonic_increasing, "it went on, and did not begin anew"
+    assert steps.min() < 4 <= steps.max()
+    run(copy, *PLAN, "overwrite=true")
+    assert last(copy)["global_step"] == 4
+    assert not list(copy.glob("hpc_ckpt*"))
 
 
 def test_remains_of_killed_writers_go(tmp_path):

@@ -61,7 +61,7 @@ def check_free(folder: Path, config: DictConfig) -> None:
     """Raises ConfigError if a run has been in the folder and the command line does not say what
     becomes of it, or NoCheckpoint if there is nothing where ``resume`` points.
     """
-    resume, overwrite = config.resume, bool(config.get("overwrite"))
+    resume, overwrite = start_of(config, folder), bool(config.get("overwrite"))
     if resume == "auto":
         if overwrite:
             raise ConfigError("resume=auto goes on with a run, overwrite=true deletes it: give one of them")
@@ -78,9 +78,16 @@ def check_free(folder: Path, config: DictConfig) -> None:
     )
 
 
+def start_of(config: DictConfig, folder: Path) -> Path | str | None:
+    """What a run goes on from: what ``resume`` says, or the checkpoint of a job that Lightning put
+    back into the queue of Slurm, where ``overwrite`` does not want it deleted.
+    """
+    return config.resume or (None if config.get("overwrite") else requeued(folder))
+
+
 def requeued(folder: Path) -> Path | None:
-    """The checkpoint from which a job goes on that Lightning put back into the queue of Slurm."""
-    if not SLURMEnvironment.detect():
+    """The checkpoint that Lightning left when it put this job back into the queue of Slurm."""
+    if not SLURMEnvironment.detect() or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         return None
     found = numbered(folder / REQUEUED)
     return found[max(found)] if found else None

@@ -37,7 +37,7 @@ from ordo.training.checkpoint import WholeFiles, check_resume, find, load_weight
 from ordo.training.checks import check_metrics, check_settings, rehearse
 from ordo.training.collapse import CollapseAlarm
 from ordo.training.evaluation import Evaluation, examine, save_evaluation, save_report_page
-from ordo.training.folder import alone_in, check_free, requeued
+from ordo.training.folder import alone_in, check_free, start_of
 from ordo.training.interrupt import Stopped, in_main_thread, number_of
 from ordo.training.last import RUN
 from ordo.training.loop import FitLoop
@@ -174,7 +174,7 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             "(schedule=per_context_shared) is asked for by one alone: use schedule=per_context, or trainer=ddp"
         )
     trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]  # those that write checkpoints come last
-    resume, start = config.resume or requeued(folder), {}
+    resume, start = start_of(config, folder), {}
     if resume == "auto":
         resume = folder if started_before(folder, config) else None
     if resume:
