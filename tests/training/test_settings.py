@@ -218,9 +218,10 @@ def test_flags_of_lightning_are_all_decided():
 
 
 def test_names_with_a_hint():
-    with pytest.raises(SettingError, match="no such setting; there are checkpoint, out, quiet"):
-        check_arguments(settings.Export, {"checkpoint": "a", "out": "b", "quiet": False, "foo": 1})
+    rest = {"checkpoint": "a", "values": "rows", "trust": [], "quiet": False}
+    with pytest.raises(SettingError, match="no such setting; there are checkpoint, out, values, trust, quiet"):
+        check_arguments(settings.Export, {**rest, "out": "b", "foo": 1})
     with pytest.raises(SettingError, match="out=null: is missing"):
-        check_arguments(settings.Export, {"checkpoint": "a", "quiet": False})
+        check_arguments(settings.Export, rest)
     with pytest.raises(SettingError, match="quoted twice: \"out='5'\""):
-        check_arguments(settings.Export, {"checkpoint": "a", "quiet": False, "out": 5})
+        check_arguments(settings.Export, {**rest, "out": 5})
