@@ -174,11 +174,11 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             "(schedule=per_context_shared) is asked for by one alone: use schedule=per_context, or trainer=ddp"
         )
     trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]  # those that write checkpoints come last
-    resume, start = start_of(config, folder), {}
-    if resume == "auto":
-        resume = folder if started_before(folder, config) else None
-    if resume:
-        resume = check_resume(resume, module, data, trainer.world_size, sharded)
+    wanted, resume, start = start_of(config, folder), None, {}
+    if wanted == "auto":
+        wanted = folder if started_before(folder, config) else None
+    if wanted is not None:
+        resume = check_resume(wanted, module, data, trainer.world_size, sharded)
         start = {key: value for key, value in read(resume).items() if key in ("global_step", "callbacks", RUN, "current_model_state")}
         if sharded and "current_model_state" in start:
             raise ConfigError(f"trainer=fsdp cannot go on from {resume}, which has averaged weights (callbacks=ema)")
