@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ordo.errors import ConfigError
-from ordo.parts import shown
 from ordo.training.build import plain
 from ordo.training.checkpoint import check_data, find, read
 from ordo.training.checks import check_metrics, check_settings
@@ -24,6 +23,7 @@ from ordo.training.provenance import provenance
 from ordo.training.run import check_writable, quiet, set_threads
 from ordo.training.settings import Eval
 from ordo.training.stored import load, load_data
+from ordo.wording import show
 
 
 @hydra.main(config_path="configs", config_name="eval", version_base="1.3")
@@ -48,7 +48,7 @@ def main(config: DictConfig) -> None:
         changes = {"limit_eval": config.sequences if "tokenizer" in trained.get("data", {}) else None}
         data = load_data(trained, path, places, changes, config.trust)
         check_data(path, module, data)
-        name = shown(trained.get("name", path.parent.parent.name))
+        name = show(trained["name"] if isinstance(trained.get("name"), str) else path.parent.parent.name)
         module = module.to(device)
         done = examine(module, data, config)
         about = {"checkpoint": str(path), "trained_with": module.config, "provenance": provenance(device) | {"data": data.describe()}}

@@ -34,12 +34,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from ordo import plots
+from ordo.errors import ConfigError, first_line
 from ordo.files import write_whole
 from ordo.objectives import LawTooSharp
 from ordo.progress import clock, note
-from ordo.training.build import ConfigError
 from ordo.training.entry import Parser, command, job
-from ordo.training.errors import USER_ERRORS, first_line
+from ordo.training.errors import USER_ERRORS
 from ordo.training.interrupt import Stopped, number_of
 from ordo.training.module import TrainingDiverged
 from ordo.training.run import check_run, check_writable, train

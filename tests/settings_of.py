@@ -5,9 +5,9 @@ from pathlib import Path
 
 import yaml
 
+from ordo.parts import named
 from ordo.settings import Parameter, Unknown, check_inside, parameters
 from ordo.training import settings
-from ordo.training.build import find
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 PARTS = {  # entry point: the groups of its parts
@@ -70,7 +70,7 @@ def every_setting():
                 for name, node in nodes(whole, part):
                     if not ours(node["_target_"]):
                         continue
-                    for key, parameter in parameters(find(node["_target_"])).items():
+                    for key, parameter in parameters(named(node["_target_"])).items():
                         full = f"{name}.{key}"
                         others = [
                             f"{part}={path.stem}",
@@ -90,4 +90,4 @@ def check_yaml(path, **more):
     """A choice of a group as the check before a run sees it, with more settings."""
     whole = with_unknown(yaml.safe_load(path.read_text())) | more
     whole.pop("defaults", None)
-    check_inside(whole, path.parent.name, find)
+    check_inside(whole, path.parent.name, named)

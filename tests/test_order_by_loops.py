@@ -19,7 +19,7 @@ LOG_W = [1.0, 0.1, -0.9]
 
 
 def entropy(log_w):
-    """Of Plackett-Luce, by all orders; differentiable."""
+    """The value under Plackett-Luce, by all orders; differentiable."""
     total = torch.zeros((), dtype=torch.float64)
     for order in itertools.permutations(range(len(log_w))):
         log_p, left = torch.zeros((), dtype=torch.float64), list(order)

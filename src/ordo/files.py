@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from ordo.errors import ConfigError
+
 MARK = ".partial-"
 
 
@@ -43,14 +45,14 @@ def write_whole(path: Path, write: Callable[[Path], Any], sync: bool = False) ->
 def read_yaml(path: Path) -> dict[str, Any]:
     """The settings in a YAML file, as plain values: no interpolation is resolved, nothing is called.
 
-    Raises ValueError for what is no YAML, or no mapping.
+    Raises ConfigError for what is no YAML, or no mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no YAML file: {' '.join(str(error).split())[:200]}") from error
+        raise ConfigError(f"{path} is no YAML file: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no settings: a line of a YAML file is KEY: VALUE")
+        raise ConfigError(f"{path} holds no settings: a line of a YAML file is KEY: VALUE")
     return content
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ordo.errors import ConfigError, UntrustedError, first_line
 from ordo.settings import SettingError, check_node
+from ordo.wording import show
 
 TARGET = "_target_"
 DEEPEST = 32  # levels of a description; the deepest of ordo's own has 4
@@ -86,22 +87,22 @@ def _checked(value: Any, role: str, name: str, trust: Collection[str], depth: in
         inside = INSIDE.get(role, role) if TARGET in value else role
         out: dict[Any, Any] = {}
         for key, item in value.items():
-            where = f"{name}.{shown(key)}"
             if key is not None and type(key) not in (bool, int, float, str):
                 raise UntrustedError(f"{name} has a key that is a {type(key).__name__}")
+            where = f"{name}.{show(key)}"
             if key == TARGET:
                 out[key] = _class_of_file(item, role, where, trust)
             elif key == "_convert_" and item in ("none", "partial", "object", "all"):
                 continue  # older files have this key; plain values need no conversion
             elif re.fullmatch(r"_\w+_", str(key)):
-                raise UntrustedError(f"{shown(where)}: a file may not have this key")
+                raise UntrustedError(f"{show(where)}: a file may not have this key")
             else:
                 out[key] = item if _verbatim(key, item) else _checked(item, inside, where, trust, depth - 1)
         return out
     if isinstance(value, list | tuple):
         return [_checked(item, role, f"{name}[{i}]", trust, depth - 1) for i, item in enumerate(value)]
     if isinstance(value, str) and "${" in value:
-        raise UntrustedError(f"{name}={shown(value)}: a file may not have interpolations")
+        raise UntrustedError(f"{name}={show(value)}: a file may not have interpolations")
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise UntrustedError(f"{name} is a {type(value).__name__}, which is no plain value")
@@ -122,19 +123,13 @@ def _class_of_file(target: Any, role: str, name: str, trust: Collection[str]) ->
             return target
     package = str(target).partition(".")[0]
     hint = f"; if the code is yours, add trust=[{package}]" if _may_be_yours(target) else ""
-    raise UntrustedError(f"{name}={shown(target)} is no {role} of ordo that a file may name{hint}")
+    value = show(target) if isinstance(target, str) else f"a {type(target).__name__}"
+    raise UntrustedError(f"{name}={value} is no {role} of ordo that a file may name{hint}")
 
 
 def _may_be_yours(target: Any) -> bool:
     known = ("ordo", "torch", "os", "sys", "builtins", "subprocess", "pathlib", "shutil", "pandas")
     return isinstance(target, str) and "." in target and target.partition(".")[0] not in known
-
-
-def shown(value: Any) -> str:
-    """A value from a file as it may stand in a message: one line, not long, nothing to print oddly."""
-    text = repr(value) if not isinstance(value, str) else value
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def named(target: str) -> Any:

@@ -290,7 +290,7 @@ def checked(target: C) -> C:
     """A decorator: every call compares the plain arguments with their types first.
 
     Lists become tuples. Modules, tensors and functions are left alone. Defaults are not looked at.
-    Of a dataclass ``@checked`` stands above ``@dataclass``.
+    ``@checked`` stands above the ``@dataclass`` of a class that has both.
     """
     function: Any = target.__init__ if inspect.isclass(target) else target
     takes = inspect.signature(function)

@@ -1,31 +1,9 @@
-"""Ctrl-C and SIGTERM while a program still imports, or ends: it leaves at once, without a traceback.
+"""Importing this module makes Ctrl-C and SIGTERM end the process at once, without a traceback.
 
-Every entry point imports this module first, before what takes seconds to import.
+Every entry point imports this module first, before what takes seconds to import. The library never
+imports this module: in a notebook, or in a program of the user's own, Ctrl-C stays what it was.
 """
 
-from __future__ import annotations
-
-import os
-import signal
-import threading
-from typing import Any
-
-USUAL: dict[int, Any] = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGTERM: signal.SIG_DFL,
-}
-
-
-def leave(number: int, frame: Any) -> None:
-    os._exit(128 + number)
-
-
-def leave_quietly() -> None:
-    """From now on the two signals end the process; a handler of somebody else stays."""
-    if threading.current_thread() is threading.main_thread():
-        for number, usual in USUAL.items():
-            if signal.getsignal(number) == usual:
-                signal.signal(number, leave)
-
+from ordo.leaving import leave_quietly
 
 leave_quietly()

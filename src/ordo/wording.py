@@ -122,5 +122,3 @@ def interval(limit: Mapping[str, float]) -> str:
         if "ge" in limit
         else f" above {low}, {'and ' if 'lt' in limit else 'at most '}{below}"
     )
-
-

@@ -48,7 +48,7 @@ def decoded(data, conditions, text=True):
 
 @pytest.mark.parametrize("value", ["NA", "", None, "?", float("nan")])
 def test_missing_is_a_condition(trained, value):
-    """Of a column that had missing values; and refused where it had none. Both kinds of column."""
+    """A missing value is given to a column that had some, and refused to one that had none; for both kinds of column."""
     data, _ = trained
     codec = data.codec
     for name in ("country", "gain"):
@@ -160,7 +160,7 @@ def test_the_training_file_itself(trained_with, given_as, tmp_path):
 
 
 def test_no_header(tmp_path):
-    """Of a table without a header: its own file, and what is written with a header of the columns' names."""
+    """A table without a header is read again: its own file, and what is written with a header of the columns' names."""
     whole = frame()
     whole.to_csv(tmp_path / "t.csv", index=False, header=False)
     data = TableData(path=str(tmp_path / "t.csv"), header=False, types={2: "drop", 4: "categorical"})

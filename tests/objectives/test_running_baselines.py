@@ -51,8 +51,8 @@ def setting():
 
 
 def plain(denoiser, log_w):
-    """Of every order: its probability under Plackett-Luce, a product of choices, and -log p(x |
-    order).
+    """All orders: the probability of each under Plackett-Luce, a product of choices, and
+    -log p(x | order).
     """
     orders, probability, cost = list(itertools.permutations(range(LENGTH))), [], []
     w = log_w.exp()

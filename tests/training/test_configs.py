@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.utils import get_object
+from omegaconf import OmegaConf
 from tiny_runs import CONFIGS, NAE, configuration, run, text_overrides
 
+from ordo import data
 from ordo.data import Batch
 from ordo.denoisers import BidirectionalTransformer
 from ordo.likelihood.report import own_law
@@ -20,6 +22,7 @@ from ordo.order import FixedOrder, PlackettLuce
 from ordo.randomness import StepRandom
 from ordo.training import load
 from ordo.training.build import best_precision, build_data, build_module
+from ordo.training.entry import FAILED, WRONG
 from ordo.training.optimisation import build_optimizer
 from ordo.training.run import build_trainer
 
@@ -36,6 +39,20 @@ def parts(config, path=""):
         node = config._get_node(key)
         if hasattr(node, "keys"):
             yield from parts(node, f"{path}.{key}")
+
+
+def test_every_place_of_data_can_be_named_to_eval():
+    """A checkpoint may not say where data lie, so eval.yaml has a setting for whatever a class of data lists."""
+    places = {place for kind in vars(data).values() if inspect.isclass(kind) for place in getattr(kind, "places", ())}
+    assert {"path", "source", "types"} <= places
+    assert set(OmegaConf.load(Path(CONFIGS) / "eval.yaml").data) == places
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "sample", "export"])
+def test_every_help_has_the_exit_codes(name):
+    text = " ".join(OmegaConf.load(Path(CONFIGS) / f"{name}.yaml").hydra.help.template.split())
+    codes = {FAILED: "failed", WRONG: "wrong command line", 130: "stopped by Ctrl-C", 143: "stopped by SIGTERM"}
+    assert all(f"{code} {words}" in text for code, words in codes.items())
 
 
 @pytest.mark.parametrize("group", ["schedule", "objective", "denoiser", "optimizer"])
@@ -240,8 +257,8 @@ def test_a_new_schedule_is_one_file_and_one_yaml(parts_, tmp_path, monkeypatch):
     table = result.module.schedule.b.detach()
     assert torch.isfinite(table).all()
     assert (table != 0.5).any(), "it learned"
-    again, _ = load(tmp_path / "run")
+    again, _ = load(tmp_path / "run", trust=[module])
     t = torch.tensor([0.1, 0.6], dtype=torch.float64)
     assert torch.equal(again.schedule.alpha(t), result.module.schedule.alpha(t))
     assert type(again.schedule) is sys.modules[module].Bent
-    assert isinstance(again.denoiser, BidirectionalTransformer) != isinstance(again.objective, Dense)
+    assert isinstance(again.denoiser, BidirectionalTransformer) != isinstance(result.module.objective, Dense)

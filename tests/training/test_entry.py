@@ -257,6 +257,17 @@ def test_every_entry_point_takes_ctrl_c_from_its_first_import():
         assert imports[0] == "ordo.stop", path
 
 
+def test_the_library_leaves_signals_alone():
+    """After its import into a notebook or a program of the user's own, Ctrl-C still raises KeyboardInterrupt there."""
+    modules = [".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in sorted((ROOT / "src").rglob("*.py"))]
+    modules = [name.removesuffix(".__init__") for name in modules if name != "ordo.stop"]
+    assert "ordo.training.interrupt" in modules
+    code = "import importlib, signal; before = [signal.getsignal(n) for n in (2, 15)]\n"
+    code += f"for name in {modules}: importlib.import_module(name)\n"
+    code += "assert [signal.getsignal(n) for n in (2, 15)] == before"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_sigterm(tmp_path):
     """In the training of one run, then in its report: 143, no traceback, the step of the checkpoint."""
     plan = [*PLAN, "steps=100000", "validate_every=100000", "checkpoint_every=100000", "report=null"]

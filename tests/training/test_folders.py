@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from tiny_runs import NAE, configuration, last, run, text_overrides
 
 from ordo.files import alive, partial_of, remove_partials, write_whole
+from ordo.settings import SettingError
 from ordo.training import checksum, folder
 from ordo.training.build import ConfigError
 from ordo.training.checkpoint import CheckpointError, NoCheckpoint, find, read, step_of
@@ -80,11 +81,13 @@ def test_overwriting_leaves_nothing_of_the_run_before(copy, trained):
 
 
 def test_clearing_takes_no_other_files(tmp_path):
-    for name in ("report_final.json", "samples_of_mine.txt", "data/x", "reports/report.json"):
+    own = ["report_final.json", "report_2_mine.json", "report_2026-01-01.html", "drawn_1.csv", "config_1.yaml", "samples_of_mine.txt"]
+    own += ["data/x", "reports/report.json"]
+    for name in (*own, "report_1.json", "diverged_12.json", "hpc_ckpt_3.ckpt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     clear(tmp_path)
-    assert len(files_of(tmp_path)) == 4
+    assert sorted(files_of(tmp_path)) == sorted(own)
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint(copy, trained):
@@ -146,9 +149,25 @@ def test_a_run_of_another_host(tmp_path, monkeypatch):
 def test_a_job_that_lightning_puts_back_into_the_queue(copy, monkeypatch):
     for number in (2, 10):
         shutil.copy(copy / "checkpoints" / "last.ckpt", copy / f"hpc_ckpt_{number}.ckpt")
-    assert folder.requeued(copy) is None
-    monkeypatch.setattr(folder.SLURMEnvironment, "detect", staticmethod(lambda: True))
+    with pytest.raises(ConfigError, match="holds a run already"):
+        run(copy, *PLAN)
+
+    class Slurm:
+        detect = staticmethod(lambda: True)
+
+    monkeypatch.setattr(folder, "SLURMEnvironment", Slurm)
+    with pytest.raises(ConfigError, match="holds a run already"):  # the job's first start
+        run(copy, *PLAN)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert folder.requeued(copy) == copy / "hpc_ckpt_10.ckpt"
+    run(copy, *PLAN, "steps=6")
+    assert last(copy)["global_step"] == 6
+    steps = pd.read_csv(copy / "csv" / "metrics.csv")["step"]
+    assert steps.is_monotonic_increasing, "it went on, and did not begin anew"
+    assert steps.min() < 4 <= steps.max()
+    run(copy, *PLAN, "overwrite=true")
+    assert last(copy)["global_step"] == 4
+    assert not list(copy.glob("hpc_ckpt*"))
 
 
 def test_remains_of_killed_writers_go(tmp_path):
@@ -177,7 +196,7 @@ def flipped(content, at, bit):
 
 @pytest.mark.parametrize("old", [False, True], ids=["with a checksum", "from before"])
 def test_a_wrong_byte(old, copy):
-    """Anywhere in the file; of a checkpoint without a checksum of the whole anywhere in its records."""
+    """One wrong byte is found anywhere in the file, or, without a checksum of the whole, anywhere in its records."""
     path = copy / "checkpoints" / "last.ckpt"
     if old:
         torch.save(torch.load(path, weights_only=True), path)
@@ -230,12 +249,23 @@ def test_best_weights_that_no_validation_can_choose(tmp_path, monkeypatch):
     assert run(tmp_path / "one", *PLAN, REPORT, "steps=3").report is not None
 
 
+def test_settings_that_cannot_be_read(copy):
+    """One line and nothing lost, whether the run goes on for its report or by itself."""
+    for text in ("{a: [", "- a"):
+        (copy / "config.yaml").write_text(text)
+        before = files_of(copy)
+        for resume in (copy, "auto"):
+            with pytest.raises(ConfigError, match=r"config\.yaml (is no YAML file|holds no settings)"):
+                run(copy, *PLAN, f"resume={resume}")
+        assert files_of(copy) == before
+
+
 def test_an_empty_name_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "last.ckpt").touch()
     with pytest.raises(NoCheckpoint, match="is empty"):
         find("")
-    with pytest.raises(NoCheckpoint, match="is empty"):
+    with pytest.raises(SettingError, match="resume='': must be text that is not empty"):
         run(tmp_path / "run", *PLAN, "resume=''")
     assert step_of("") is None
 

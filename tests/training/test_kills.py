@@ -104,10 +104,10 @@ WHERE = ("output", "resume", "overwrite")
 
 
 def content(path):
-    """Of a file of a run, without times of day and names of folders."""
+    """What a file of a run says, without times of day and names of folders."""
     if path.suffix == ".ckpt":
         checkpoint = torch.load(path, weights_only=True)
-        # Of checkpoints Lightning's counters of batches may differ, and names of folders do.
+        # Lightning's counters of batches may differ between checkpoints, and names of folders do.
         kept = ("global_step", "epoch", "state_dict", "current_model_state", "optimizer_states")
         return {key: checkpoint[key] for key in kept if key in checkpoint} | {"rows": checkpoint["run"]}
     if path.suffix == ".npz":
@@ -145,7 +145,7 @@ def float_free(value):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Of every variant the folder of a run that was left alone."""
+    """Every variant has a run that was left alone, in a folder of its own."""
     made = {}
 
     def of(variant):

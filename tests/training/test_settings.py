@@ -35,7 +35,7 @@ VALUES = st.one_of(
 
 
 def wrong(parameter: Parameter, value):
-    """Whether a value is not allowed: of pydantic, whatever ordo does with it."""
+    """Whether pydantic refuses a value, whatever ordo does with the value."""
     return not parameter.accepts(plain(value)) and not parameter.accepts(value)
 
 
@@ -66,7 +66,7 @@ def test_the_yamls_are_right(group):
 
 
 def test_every_setting_refuses_what_is_wrong():
-    """Of the parts, without a command line: a few values each."""
+    """Parts that are made without a command line take a few values each."""
     refused = 0
     for setting in TYPED:
         for value in POOL:
@@ -218,9 +218,10 @@ def test_flags_of_lightning_are_all_decided():
 
 
 def test_names_with_a_hint():
-    with pytest.raises(SettingError, match="no such setting; there are checkpoint, out, quiet"):
-        check_arguments(settings.Export, {"checkpoint": "a", "out": "b", "quiet": False, "foo": 1})
+    rest = {"checkpoint": "a", "values": "rows", "trust": [], "quiet": False}
+    with pytest.raises(SettingError, match="no such setting; there are checkpoint, out, values, trust, quiet"):
+        check_arguments(settings.Export, {**rest, "out": "b", "foo": 1})
     with pytest.raises(SettingError, match="out=null: is missing"):
-        check_arguments(settings.Export, {"checkpoint": "a", "quiet": False})
+        check_arguments(settings.Export, rest)
     with pytest.raises(SettingError, match="quoted twice: \"out='5'\""):
-        check_arguments(settings.Export, {"checkpoint": "a", "quiet": False, "out": 5})
+        check_arguments(settings.Export, {**rest, "out": 5})

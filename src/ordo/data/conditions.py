@@ -22,7 +22,8 @@ from ordo.data.frames import as_frame, is_code, plain, read_cells, read_table, t
 
 @dataclass(frozen=True)
 class Conditions:
-    """For n rows. tokens, known: (n, columns) int64 and bool. cells, values: of columns of the model, as they stood and what they mean.
+    """What n rows have. tokens, known: (n, columns) int64 and bool. cells, values: the columns that the model knows, as they stood and what
+    they mean.
 
     others: columns that the model does not know, as they stood; each with the column that it stands behind, None for the first place.
     delimiter: of the file. notes: what a user should know.
@@ -66,7 +67,7 @@ def holds_numbers(values: pd.Series) -> bool:
 
 
 def nothing_given(codec: TableCodec, n: int) -> Conditions:
-    """Of n rows that are drawn whole."""
+    """n rows that are drawn whole."""
     empty = torch.zeros(n, len(codec.columns), dtype=torch.int64)
     return Conditions(empty, empty.bool())
 

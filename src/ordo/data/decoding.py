@@ -85,7 +85,7 @@ class Decoding:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """Of a corpus, found by its name, or None. Raises DataError where it is another one now, or has to be named."""
+        """The tokenizer of a corpus, found by its name, or None. Raises DataError where it is another one now, or has to be named."""
         state = self.states.get(CorpusData.__qualname__)
         if state is None:
             return None

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,8 @@ from ordo.data.errors import DataError, MissingDataError
 from ordo.data.number_formats import first_of, is_date
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
-KINDS = ("numeric", "categorical", "drop")
+Kind = Literal["numeric", "categorical", "drop"]
+KINDS = get_args(Kind)
 FEW = 10  # a column of so few whole numbers is read as categories
 MANY = 1000  # a column of more categories is refused: it is an identifier, a date or free text
 EXACT = 2**53  # whole numbers beyond are not exact in float64

@@ -15,7 +15,7 @@ from ordo.data.codec import TableCodec
 from ordo.data.column_names import by_column, one_column, setting
 from ordo.data.download import by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.frames import MISSING, check_frame, no_value, read_table, typed
+from ordo.data.frames import MISSING, Kind, check_frame, no_value, read_table, typed
 from ordo.data.loader import StepBatchSampler
 from ordo.data.module import Rows, SequenceData
 from ordo.data.reading_notes import reading_notes
@@ -58,6 +58,9 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int, names: Sequence[str
     return np.concatenate([rest, held[move]]), held[~move]
 
 
+Name = str | int | float | bool | None  # as Hydra may read the name of a column; ``by_column`` says what is none
+
+
 @checked
 class TableData(SequenceData):
     """A table, one token per cell; see ``SequenceData`` for what it offers.
@@ -96,7 +99,7 @@ class TableData(SequenceData):
         path: Text | None = None,
         frame: pd.DataFrame | None = None,
         bins: Several = 64,
-        types: Mapping[Any, Any] | str | None = None,
+        types: Mapping[Name, Kind] | Text | None = None,
         missing: str | Sequence[str | int | float] = MISSING,
         header: bool = True,
         delimiter: Text = ",",

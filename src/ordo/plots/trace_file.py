@@ -18,7 +18,10 @@ ARRAYS = ("tokens", "rank", "step", "log_prob", "remasked", "calls")
 
 
 def save_trace(path: Path, trace: Trace, symbols: list[list[str]], *, sampler: str, seed: int, layout: Mapping[str, Any]) -> None:
-    """Whole or not at all. symbols: of the sequences shown, the string of every token. layout: arguments of ``trace_page``."""
+    """Writes the file whole or not at all.
+
+    symbols: the string of every token of the sequences shown. layout: arguments of ``trace_page``.
+    """
     if path.suffix == ".npz":
         arrays = {name: getattr(trace, name).numpy() for name in ARRAYS}
         write_whole(path, lambda partial: np.savez_compressed(partial, **arrays))

@@ -37,7 +37,7 @@ def labels(records: list[Record]) -> list[str]:
 
 
 def likelihoods(runs: Mapping[str, Record]) -> list[Block]:
-    """Of every run in its unit, and by how much it is better than the first."""
+    """The likelihoods of every run in its unit, and by how much the run is better than the first."""
     first, *rest = runs
     units = {name: unit_among(r, runs.values()) for name, r in runs.items()}
     words = {name: unit_name(units[name], r.report["unit"]) for name, r in runs.items()}

@@ -13,9 +13,10 @@ from ordo.data import DataError, SequenceData, TableData, TaskData
 from ordo.data.decoding import Decoding, cells_of
 from ordo.parts import named
 from ordo.samplers import Trace
-from ordo.settings import Group, Parameter, SettingError, check_arguments, check_inside, show
+from ordo.settings import Group, Parameter, SettingError, check_arguments, check_inside
 from ordo.training.build import build, first_line, plain
 from ordo.training.settings import REFUSED, Train
+from ordo.wording import show
 
 ELSEWHERE = "; keys come from the experiment too: experiment=custom sets none"
 

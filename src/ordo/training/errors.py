@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from typing import NoReturn
-
 from omegaconf.errors import OmegaConfBaseException
 
 from ordo.data import DataError
 from ordo.objectives import LawTooSharp
 from ordo.settings import SettingError
-from ordo.training.build import ConfigError, first_line
+from ordo.training.build import ConfigError
 from ordo.training.checkpoint import CheckpointError
 from ordo.training.module import TrainingDiverged
 
 USER_ERRORS = (
     DataError, ConfigError, SettingError, CheckpointError, TrainingDiverged, LawTooSharp, OmegaConfBaseException, OSError,
 )  # fmt: skip
-
-
-def fail(error: BaseException) -> NoReturn:
-    """One line on standard error and exit status 1."""
-    sys.exit(f"error: {first_line(error)}")

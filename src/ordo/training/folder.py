@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,13 @@ from ordo.training.checkpoint import find
 # By these a folder is known as a run's, and by these alone.
 SIGNS = ("config.yaml", "provenance.json", "report.json", "diverged.json")
 SIGNS += tuple(f"checkpoints/{name}" for name in ("last.ckpt", "best.ckpt", ".last.old"))
-# All that a run leaves, see docs/files.md; of a file also its numbered copies, see run.keep_old.
+# All that a run leaves, see docs/files.md, and of ENDS the numbered copies that ``keep_old`` makes.
 FOLDERS = ("checkpoints", "csv", "pictures", "compared_with", "tensorboard", "wandb")
 FILES = ("config.yaml", "provenance.json", "report.html", "report.json", "report_values.npz", "compare.html")
 FILES += ("diverged.json", "order_over_training.npz", "gradient_signal.npz", "samples.txt")
-FILES += ("drawn.txt", "drawn.csv", "hpc_ckpt.ckpt")
+FILES += ("drawn.txt", "drawn.csv")
+ENDS = ("report.json", "report.html", "compare.html", "diverged.json")  # how a run ended
+REQUEUED = "hpc_ckpt.ckpt"  # numbered by Lightning, when a job goes back into the queue of Slurm
 RUNNING, LOCK = ".running.json", ".running.lock"
 
 
@@ -41,17 +44,24 @@ def clear(folder: Path) -> None:
             (folder / name).unlink()
         else:
             shutil.rmtree(folder / name, ignore_errors=True)
-    for name in FILES:
-        path = folder / name
-        for old in (path, *folder.glob(f"{path.stem}_[0-9]*{path.suffix}")):
-            old.unlink(missing_ok=True)
+    files = [folder / name for name in FILES]
+    files += [path for name in (*ENDS, REQUEUED) for path in numbered(folder / name).values()]
+    for path in files:
+        path.unlink(missing_ok=True)
+
+
+def numbered(path: Path) -> dict[int, Path]:
+    """Copies of a file that are there under names with a number behind, such as report_1.json."""
+    found = path.parent.glob(f"{path.stem}_*{path.suffix}")
+    numbers = {old.stem.removeprefix(f"{path.stem}_"): old for old in found}
+    return {int(n): old for n, old in numbers.items() if re.fullmatch("[1-9][0-9]*", n)}
 
 
 def check_free(folder: Path, config: DictConfig) -> None:
     """Raises ConfigError if a run has been in the folder and the command line does not say what
     becomes of it, or NoCheckpoint if there is nothing where ``resume`` points.
     """
-    resume, overwrite = config.resume, bool(config.get("overwrite"))
+    resume, overwrite = start_of(config, folder), bool(config.get("overwrite"))
     if resume == "auto":
         if overwrite:
             raise ConfigError("resume=auto goes on with a run, overwrite=true deletes it: give one of them")
@@ -68,12 +78,19 @@ def check_free(folder: Path, config: DictConfig) -> None:
     )
 
 
+def start_of(config: DictConfig, folder: Path) -> Path | str | None:
+    """What a run goes on from: what ``resume`` says, or the checkpoint of a job that Lightning put
+    back into the queue of Slurm, where ``overwrite`` does not want it deleted.
+    """
+    return config.resume or (None if config.get("overwrite") else requeued(folder))
+
+
 def requeued(folder: Path) -> Path | None:
-    """The checkpoint from which a job goes on that Lightning put back into the queue of Slurm."""
-    if not SLURMEnvironment.detect():
+    """The checkpoint that Lightning left when it put this job back into the queue of Slurm."""
+    if not SLURMEnvironment.detect() or os.environ.get("SLURM_RESTART_COUNT", "0") == "0":
         return None
-    found = [path for path in folder.glob("hpc_ckpt_*.ckpt") if path.stem.rpartition("_")[2].isdigit()]
-    return max(found, key=lambda path: int(path.stem.rpartition("_")[2]), default=None)
+    found = numbered(folder / REQUEUED)
+    return found[max(found)] if found else None
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ordo.stop import USUAL, leave, leave_quietly
+from ordo.leaving import USUAL, leave, leave_quietly
 
 NOTES = {
     signal.SIGINT: b"\nstopping after this step; Ctrl-C again stops at once\n",

@@ -10,11 +10,14 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
 
-from ordo.files import partial_of, write_whole
+from ordo.files import partial_of, read_yaml, write_whole
 from ordo.progress import note
 from ordo.training.checkpoint import CheckpointError, find, read
+from ordo.training.folder import ENDS, clear, numbered, used_by
 from ordo.training.last import RUN, patience_of
 from ordo.training.loop import FitLoop
 from ordo.training.rows import restore_rows
@@ -76,6 +79,43 @@ def was_drawn(line: str, run: dict[str, Any]) -> bool:
     """Whether a line of samples.txt is of a validation that the checkpoint knows of."""
     step = line.removeprefix("step ").partition("\t")[0]
     return "validated" not in run or not step.isdigit() or int(step) <= run["validated"]
+
+
+def make_ready(
+    config: DictConfig, folder: Path, trainer: L.Trainer, resume: Path | None, start: dict[str, Any]
+) -> Path | None:
+    """Clears the folder of another run, and returns the checkpoint to go on from, now in the folder.
+
+    resume: that checkpoint, wherever it is; None: the run begins. start: what the checkpoint says.
+    """
+    if resume is None or not resume.absolute().is_relative_to(folder.absolute()):
+        if used_by(folder):
+            clear(folder)
+    elif not 0 < trainer.max_steps <= start["global_step"] or reports_otherwise(folder, config):
+        keep_old(trainer, folder, start.get(RUN, {}).get("rows") is not None)
+    return None if resume is None else take_over(resume, start.get(RUN, {}), folder)
+
+
+def keep_old(trainer: L.Trainer, folder: Path, rows: bool) -> None:
+    """Gives the reports of a run that now trains further names with a number.
+
+    rows: whether the checkpoint has the rows of metrics.csv. If not, that file gets a number too:
+    Lightning's CSVLogger would delete the file.
+    """
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, CSVLogger)]
+    logs = [Path(logger.log_dir) / "metrics.csv" for logger in loggers]
+    ends = [folder / name for name in ENDS]
+    for old in (*([] if rows else logs), *ends):
+        if old.is_file():
+            old.rename(old.with_name(f"{old.stem}_{max(numbered(old), default=0) + 1}{old.suffix}"))
+
+
+def reports_otherwise(folder: Path, config: DictConfig) -> bool:
+    """Whether the run in the folder had other settings of its report."""
+    record = folder / "config.yaml"
+    old: Any = read_yaml(record) if record.is_file() else {}
+    own: Any = OmegaConf.to_container(config, resolve=True)
+    return isinstance(old, dict) and "report" in old and old["report"] != own["report"]
 
 
 class Resume(L.Callback):

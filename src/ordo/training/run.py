@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import signal
@@ -16,14 +15,14 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.callbacks import ProgressBar, WeightAveraging
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ordo.data import SequenceData
-from ordo.files import read_yaml, write_json
+from ordo.files import write_json
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
 from ordo.progress import note
@@ -32,18 +31,19 @@ from ordo.report.comparison import comparison_page
 from ordo.report.page import Link
 from ordo.schedules import FeatureHead
 from ordo.settings import SettingError
+from ordo.training.best import check_best, load_best
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
-from ordo.training.checkpoint import CheckpointError, WholeFiles, check_resume, find, load_weights, read, started_before, step_of
+from ordo.training.checkpoint import WholeFiles, check_resume, find, load_weights, read, started_before, step_of
 from ordo.training.checks import check_metrics, check_settings, rehearse
 from ordo.training.collapse import CollapseAlarm
 from ordo.training.evaluation import Evaluation, examine, save_evaluation, save_report_page
-from ordo.training.folder import alone_in, check_free, clear, requeued, used_by
+from ordo.training.folder import alone_in, check_free, start_of
 from ordo.training.interrupt import Stopped, in_main_thread, number_of
 from ordo.training.last import RUN
 from ordo.training.loop import FitLoop
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.provenance import save_run_record
-from ordo.training.resume import Resume, run_of, take_over
+from ordo.training.resume import Resume, make_ready, run_of
 from ordo.training.settings import Train
 from ordo.training.sharding import ShardedStrategy, gathered
 
@@ -152,66 +152,6 @@ def check_run(config: DictConfig) -> None:
             raise SettingError(f"compare.changes.{error.setting}", error.value, error.allowed) from None
 
 
-def keep_old(trainer: L.Trainer, folder: Path, rows: bool) -> None:
-    """Renames how a run ended that now trains further; of a run whose checkpoint has no rows of metrics.csv
-    that file too, which Lightning's CSVLogger would delete.
-    """
-    logs = [Path(logger.log_dir) / "metrics.csv" for logger in trainer.loggers if isinstance(logger, CSVLogger)]
-    ends = [folder / name for name in ("report.json", "report.html", "compare.html", "diverged.json")]
-    for old in (*([] if rows else logs), *ends):
-        if old.is_file():
-            numbered = (old.with_name(f"{old.stem}_{i}{old.suffix}") for i in itertools.count(1))
-            old.rename(next(path for path in numbered if not path.exists()))
-
-
-def make_ready(config: DictConfig, folder: Path, trainer: L.Trainer, resume: Path | None, start: dict[str, Any]) -> Path | None:
-    """The folder as this run begins in it, cleared of another run; returns the checkpoint to go on from, now within the folder."""
-    if resume is None or not resume.absolute().is_relative_to(folder.absolute()):
-        if used_by(folder):
-            clear(folder)
-    elif not 0 < trainer.max_steps <= start["global_step"] or reports_otherwise(folder, config):
-        keep_old(trainer, folder, start.get(RUN, {}).get("rows") is not None)
-    return None if resume is None else take_over(resume, start.get(RUN, {}), folder)
-
-
-def reports_otherwise(folder: Path, config: DictConfig) -> bool:
-    """Whether the run in the folder had other settings of its report."""
-    record = folder / "config.yaml"
-    old: Any = read_yaml(record) if record.is_file() else {}
-    own: Any = OmegaConf.to_container(config, resolve=True)
-    return isinstance(old, dict) and "report" in old and old["report"] != own["report"]
-
-
-def keeper_of_best(trainer: L.Trainer) -> ModelCheckpoint | None:
-    """The callback that keeps the checkpoint of least validation NELBO."""
-    kept = (c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint))
-    return next((c for c in kept if c.monitor is not None), None)
-
-
-def check_best(config: DictConfig, trainer: L.Trainer, start: dict[str, Any]) -> None:
-    """Raises ConfigError if ``report.weights=best`` is asked for and no validation can come to choose them.
-
-    start: the checkpoint that the run goes on from; empty if it begins.
-    """
-    if config.report is None or config.report.get("weights") != "best":
-        return
-    keeper = keeper_of_best(trainer)
-    if keeper is None:
-        raise ConfigError("report.weights=best needs callbacks.best, a ModelCheckpoint that monitors a metric of validation")
-    every = trainer.val_check_interval
-    steps = trainer.max_steps * trainer.accumulate_grad_batches
-    none = None
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]
-        none = "trainer.fast_dev_run keeps no checkpoints: leave it out"
-    elif not trainer.limit_val_batches:
-        none = "trainer.limit_val_batches=0 leaves validation out: raise it"
-    elif trainer.check_val_every_n_epoch is None and isinstance(every, int) and 0 < steps < every:
-        none = f"{config.steps} steps end before the first validation: set validate_every={config.steps} or less"
-    state = start.get("callbacks", {}).get(keeper.state_key, {})
-    if none and not state.get("best_model_path"):
-        raise ConfigError(f"report.weights=best needs a validation. {none}, or set report.weights=last")
-
-
 def stopped_at(step: int, folder: Path) -> str:
     """What is said when training was stopped, with the step of the checkpoint that has been kept."""
     kept = step_of(folder) if (folder / "checkpoints").exists() else None
@@ -234,11 +174,11 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             "(schedule=per_context_shared) is asked for by one alone: use schedule=per_context, or trainer=ddp"
         )
     trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]  # those that write checkpoints come last
-    resume, start = config.resume or requeued(folder), {}
-    if resume == "auto":
-        resume = folder if started_before(folder, config) else None
-    if resume:
-        resume = check_resume(resume, module, data, trainer.world_size, sharded)
+    wanted, resume, start = start_of(config, folder), None, {}
+    if wanted == "auto":
+        wanted = folder if started_before(folder, config) else None
+    if wanted is not None:
+        resume = check_resume(wanted, module, data, trainer.world_size, sharded)
         start = {key: value for key, value in read(resume).items() if key in ("global_step", "callbacks", RUN, "current_model_state")}
         if sharded and "current_model_state" in start:
             raise ConfigError(f"trainer=fsdp cannot go on from {resume}, which has averaged weights (callbacks=ema)")
@@ -313,11 +253,7 @@ def _train(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback]) ->
         raise
     done = None
     if config.report is not None and config.report.get("weights") == "best":
-        keeper = keeper_of_best(trainer)
-        if keeper is None or not keeper.best_model_path:
-            mend = f"resume={folder} report.weights=last makes the report of the last ones"
-            raise CheckpointError(f"no validation came, so there are no best weights to report on; {mend}")
-        load_weights(module, read(keeper.best_model_path)["state_dict"], keeper.best_model_path)
+        load_best(module, trainer, folder)
     if config.report is not None and trainer.is_global_zero:
         done = examine(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
         size = sum(p.numel() for p in module.parameters())

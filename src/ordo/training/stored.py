@@ -18,10 +18,11 @@ import torch
 from ordo.data import SequenceData, TextData
 from ordo.data.tokenizer import is_hub_name
 from ordo.errors import ConfigError, UntrustedError
-from ordo.parts import TARGET, check_lengths, from_file, make, named, shown
+from ordo.parts import TARGET, check_lengths, from_file, make, named
 from ordo.training.build import prepared
 from ordo.training.checkpoint import IN_PARTS, CheckpointError, find, load_weights, read, reading
 from ordo.training.module import OrderDiffusion
+from ordo.wording import show
 
 PARTS = ("denoiser", "schedule")
 
@@ -31,7 +32,7 @@ def check_trust(trust: Any) -> tuple[str, ...]:
     packages = (trust,) if isinstance(trust, str) else tuple(trust or ())
     for package in packages:
         if not (isinstance(package, str) and all(part.isidentifier() for part in package.split("."))):
-            raise ConfigError(f"trust={shown(package)}: name a package, as in trust=[my_package]")
+            raise ConfigError(f"trust={show(package)}: name a package, as in trust=[my_package]")
         if package.partition(".")[0] == "ordo":
             raise ConfigError(f"trust={package}: what a file may name of ordo is fixed; trust is for packages of your own")
     return packages
@@ -111,15 +112,15 @@ def load_data(
     for name in given:
         if name not in listed:
             has = f"have {', '.join(f'data.{place}' for place in listed)}" if listed else "are made, not read from a file"
-            raise ConfigError(f"data.{name}={shown(given[name])}: the data of {path} {has}")
+            raise ConfigError(f"data.{name}={show(given[name])}: the data of {path} {has}")
     stored = {name: node.pop(name) for name in listed if name in node}
     given = stored | given if as_trained else given
     for name, value in stored.items():
         ours = name in given or value is None or value == settings[name].default
         if not ours and not (name == "tokenizer" and is_hub_name(value)):
             raise ConfigError(
-                f"{path}: its data were read with data.{name}={shown(value)}, and a checkpoint may not say where data lie: "
-                f"add data.{name}={shown(value)}, or where they lie now"
+                f"{path}: its data were read with data.{name}={show(value)}, and a checkpoint may not say where data lie: "
+                f"add data.{name}={show(value)}, or where they lie now"
             )
         if name == "tokenizer" and name not in given:
             node[name] = value
