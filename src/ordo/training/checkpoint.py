@@ -110,8 +110,22 @@ def check_shape(checkpoint: Any, path: Path) -> None:
         whole = isinstance(state, dict) and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items())
         if not whole:
             raise CheckpointError(f"{path} is damaged: its '{name}' is no mapping of names to tensors")
-    if type(checkpoint.get("global_step", 0)) is not int:
-        raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number")
+    if type(step := checkpoint.get("global_step", 0)) is not int or not 0 <= step < 2**63:
+        raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number from 0")
+    callbacks, run = checkpoint.get("callbacks") or {}, checkpoint.get("run", {})
+    if not isinstance(callbacks, dict) or not all(isinstance(state, dict) for state in callbacks.values()):
+        raise CheckpointError(f"{path} is damaged: its 'callbacks' is no mapping of names to states")
+    if not isinstance(run, dict):
+        raise CheckpointError(f"{path} is damaged: its 'run' is no mapping")
+    held, rows = run.get("held") or {}, run.get("rows") or []
+    whole = isinstance(rows, list) and all(isinstance(row, dict) and all(map(_is_cell, row.items())) for row in rows)
+    whole &= isinstance(held, dict) and all(isinstance(name, str) and type(value) in (int, float) for name, value in held.items())
+    if not whole or type(run.get("validated", 0)) is not int:
+        raise CheckpointError(f"{path} is damaged: its 'run' has no whole record of what was logged")
+
+
+def _is_cell(pair: tuple[Any, Any]) -> bool:
+    return isinstance(pair[0], str) and isinstance(pair[1], str | int | float)
 
 
 def step_of(path: str | Path) -> int | None:
@@ -187,5 +201,6 @@ def check_resume(
     if data is not None:
         identity = checkpoint["ordo"].get("batches")
         if identity is not None:
-            data.train_sampler(0, world_size).load_state_dict({"step": 0, "taken": 0, "identity": identity})
+            with reading(find(path), "what it says of its batches"):
+                data.train_sampler(0, world_size).load_state_dict({"step": 0, "taken": 0, "identity": identity})
     return find(path)

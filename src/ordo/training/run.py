@@ -36,6 +36,7 @@ from ordo.training.build import ConfigError, best_precision, build, build_data, 
 from ordo.training.checkpoint import CheckpointError, WholeFiles, check_resume, find, load_weights, read, started_before, step_of
 from ordo.training.checks import check_metrics, check_settings, rehearse
 from ordo.training.collapse import CollapseAlarm
+from ordo.training.errors import USER_ERRORS
 from ordo.training.evaluation import Evaluation, examine, save_evaluation, save_report_page
 from ordo.training.folder import alone_in, check_free, clear, requeued, used_by
 from ordo.training.interrupt import Stopped, in_main_thread, number_of
@@ -249,8 +250,9 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
         for line in getattr(data, "notes", ()):
             note(line)
-    if resume is not None:
-        trainer.callbacks.insert(0, Resume())  # type: ignore[attr-defined]
+    going_on = None if resume is None else Resume()
+    if going_on is not None:
+        trainer.callbacks.insert(0, going_on)  # type: ignore[attr-defined]
         if config.trainer.get("enable_progress_bar", True):
             cut_off = ", with the validation that was cut off" if start.get(RUN, {}).get("outstanding") else ""
             note(f"going on from step {start['global_step']} of {config.steps}{cut_off}")
@@ -263,8 +265,12 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             raise
         number = number_of(stop.__context__) if asked else signal.SIGTERM
         raise Stopped(stopped_at(trainer.global_step, folder), number) from None
-    except ValueError:
-        module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, ValueError):
+            module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
+        if going_on is not None and not going_on.began and not isinstance(error, USER_ERRORS):
+            what = f"{type(error).__name__}: {first_line(error)}"
+            raise CheckpointError(f"{resume}: training cannot go on from the states that it holds ({what})") from error
         raise
     finally:
         if in_main_thread():
