@@ -107,7 +107,7 @@ def check_shape(checkpoint: Any, path: Path) -> None:
         raise CheckpointError(f"{path} is damaged: its 'ordo.config' is no mapping")
     for name in ("state_dict", "current_model_state"):
         state = checkpoint.get(name, {})
-        whole = isinstance(state, dict) and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items())
+        whole = isinstance(state, dict) and all(isinstance(key, str) and _is_array(value) for key, value in state.items())
         if not whole:
             raise CheckpointError(f"{path} is damaged: its '{name}' is no mapping of names to tensors")
     if type(step := checkpoint.get("global_step", 0)) is not int or not 0 <= step < 2**63:
@@ -122,6 +122,11 @@ def check_shape(checkpoint: Any, path: Path) -> None:
     whole &= isinstance(held, dict) and all(isinstance(name, str) and type(value) in (int, float) for name, value in held.items())
     if not whole or type(run.get("validated", 0)) is not int:
         raise CheckpointError(f"{path} is damaged: its 'run' has no whole record of what was logged")
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is a tensor with a number at every place, not one that torch has other means for."""
+    return isinstance(value, torch.Tensor) and value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
 
 
 def _is_cell(pair: tuple[Any, Any]) -> bool:
@@ -151,7 +156,13 @@ def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: s
                 f"{path}: tensor {name} has shape {tuple(state[name].shape)}, the model wants {tuple(own[name].shape)}; "
                 "use the configuration the checkpoint was trained with"
             )
+        if _kind(state[name]) != _kind(own[name]):
+            raise CheckpointError(f"{path}: tensor {name} has numbers of {state[name].dtype}, the model wants {own[name].dtype}")
     module.load_state_dict(state)
+
+
+def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> None:

@@ -244,6 +244,7 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         if sharded and "current_model_state" in start:
             raise ConfigError(f"trainer=fsdp cannot go on from {resume}, which has averaged weights (callbacks=ema)")
     check_best(config, trainer, start)
+    found = resume
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         resume = make_ready(config, folder, trainer, resume, start)
@@ -270,7 +271,7 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
         if going_on is not None and not going_on.began and not isinstance(error, USER_ERRORS):
             what = f"{type(error).__name__}: {first_line(error)}"
-            raise CheckpointError(f"{resume}: training cannot go on from the states that it holds ({what})") from error
+            raise CheckpointError(f"{found}: training cannot go on from the states that it holds ({what})") from error
         raise
     finally:
         if in_main_thread():
