@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from ordo.data import DataError, SequenceData
-from ordo.errors import ConfigError, first_line
+from ordo.errors import ConfigError, FileError, first_line
 from ordo.files import read_yaml, write_whole
 from ordo.training import checksum
 from ordo.training.interrupt import postponed
@@ -50,7 +50,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
     """Around the reading of plain values from a file: values of another form become one line."""
     try:
         yield
-    except (DataError, ConfigError, CheckpointError):
+    except (DataError, ConfigError, CheckpointError, FileError):
         raise  # they say what is wrong
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: {what} cannot be read ({type(error).__name__}: {first_line(error)})") from error
