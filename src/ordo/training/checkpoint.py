@@ -52,7 +52,7 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         yield
     except (DataError, ConfigError, CheckpointError, FileError):
         raise  # they say what is wrong
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{path}: {what} cannot be read ({type(error).__name__}: {first_line(error)})") from error
 
 
