@@ -45,7 +45,7 @@ def main(config: DictConfig) -> None:
         module, trained = load(path, config.trust)
         places = {name: value for name, value in plain(config.data).items() if value is not None}
         # Here `sequences` is the only limit; but a corpus may be too large to be held whole.
-        changes = {"limit_eval": config.sequences if "tokenizer" in trained.get("data", {}) else None}
+        changes = {"limit_eval": config.sequences if "tokenizer" in (trained.get("data") or {}) else None}
         data = load_data(trained, path, places, changes, config.trust)
         check_data(path, module, data)
         name = show(trained["name"] if isinstance(trained.get("name"), str) else path.parent.parent.name)

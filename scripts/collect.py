@@ -13,7 +13,6 @@ from __future__ import annotations
 import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
 
 # isort: split
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ordo import plots
-from ordo.files import read_yaml, write_whole
+from ordo.files import read_json, read_yaml, write_whole
 from ordo.report import LABELS, UNITS, unit_of
 from ordo.report.numbers import DECIMALS, standard_error
+from ordo.report.record import read_metrics, read_report
 from ordo.report.settings import differing, flat, shown
 from ordo.training.build import ConfigError
 from ordo.training.entry import Parser, command, job
@@ -39,9 +39,9 @@ def status_of(folder: Path, config: dict[str, Any]) -> tuple[str, str]:
     if (folder / "report.json").is_file():
         return "finished", ""
     if (folder / "diverged.json").is_file():
-        return "diverged", json.loads((folder / "diverged.json").read_text(encoding="utf-8"))["error"]
-    log = folder / "csv" / "metrics.csv"
-    steps = pd.read_csv(log)["step"] if log.is_file() and log.stat().st_size else []
+        return "diverged", str(read_json(folder / "diverged.json").get("error", ""))
+    rows = read_metrics(folder)
+    steps = rows["step"] if len(rows) else []
     done = f"step {max(steps) + 1} of {config.get('steps')}" if len(steps) else f"no step of {config.get('steps')} logged"
     return ("no report" if config.get("report") is None else "unfinished"), done
 
@@ -50,7 +50,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
     """What became of a run, its settings by dotted name, and its report (empty if it has none)."""
     config = read_yaml(folder / "config.yaml")
     status, remark = status_of(folder, config)
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8")) if status == "finished" else {}
+    report = read_report(folder / "report.json") if status == "finished" else {}
     about = {"run": str(folder), "status": status, "remark": remark}
     if report:
         about |= {

@@ -22,6 +22,7 @@ from ordo.report import LABELS, Record, cell, read_record, save_page
 from ordo.report.comparison import comparison_page, labels
 from ordo.report.paired import comparable, gain, not_comparable, paired, unit_among, unit_words
 from ordo.training.build import ConfigError
+from ordo.training.checkpoint import reading
 from ordo.training.entry import Parser, command, job
 from ordo.training.run import check_writable
 
@@ -96,7 +97,8 @@ def main() -> None:
         runs = dict(zip(a.labels or labels(records), records, strict=True))
         pages = {label: record.folder / "report.html" for label, record in runs.items()}
         links = {label: os.path.relpath(page, a.output) for label, page in pages.items() if page.is_file()}
-        page, pictures = comparison_page(runs, links)
+        with reading(" and ".join(str(record.folder) for record in records[:4]), "what the runs left there"):
+            page, pictures = comparison_page(runs, links)
         write_whole(a.output / "compare.csv", lambda path: table(runs).to_csv(path, index=False))
         save_page(page, pictures, a.output, "compare.html")
         if not a.quiet:

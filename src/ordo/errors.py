@@ -11,6 +11,10 @@ class UntrustedError(ValueError):
     """A file names something that ordo does not make for a file."""
 
 
+class FileError(ValueError):
+    """A file that is to be read has another form than ordo writes."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the error's type if the message is empty."""
     text = str(error).strip()

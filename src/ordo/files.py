@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
 
-from ordo.errors import ConfigError
+from ordo.errors import FileError, first_line
 
 MARK = ".partial-"
 
@@ -45,14 +46,52 @@ def write_whole(path: Path, write: Callable[[Path], Any], sync: bool = False) ->
 def read_yaml(path: Path) -> dict[str, Any]:
     """The settings in a YAML file, as plain values: no interpolation is resolved, nothing is called.
 
-    Raises ConfigError for what is no YAML, or no mapping.
+    Raises FileError for what is no YAML, or no mapping of plain values.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no YAML file: {' '.join(str(error).split())[:200]}") from error
+        content = yaml.load(path.read_text(encoding="utf-8"), _Plain)  # a SafeLoader: no objects
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise FileError(f"{path} is no YAML file: {' '.join(str(error).split())[:200]}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no settings: a line of a YAML file is KEY: VALUE")
+        raise FileError(f"{path} holds no settings: a line of a YAML file is KEY: VALUE")
+    if (strange := _not_plain(content)) is not None:
+        raise FileError(f"{path} holds a {strange}, which is no plain value")
+    return content
+
+
+class WithoutAliases:
+    """For a loader of YAML: ten lines of names that stand for one another make more values than any
+    memory has.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):  # type: ignore[attr-defined]
+            mark = self.peek_event().start_mark  # type: ignore[attr-defined]
+            raise ComposerError(None, None, "aliases (*NAME) are not allowed", mark)
+        return super().compose_node(parent, index)  # type: ignore[misc]
+
+
+class _Plain(WithoutAliases, yaml.SafeLoader):
+    pass
+
+
+def _not_plain(value: Any) -> str | None:
+    """The type of a value that JSON has not, within other values too."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        return next((found for found in map(_not_plain, value) if found is not None), None)
+    return None if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What ``write_json`` wrote. Raises FileError for what is no JSON, or no mapping."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path} is no JSON file: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise FileError(f"{path} holds something else than a JSON object")
     return content
 
 

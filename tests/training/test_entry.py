@@ -449,3 +449,11 @@ def test_the_label_is_the_name_in_wandb(script, monkeypatch):
     assert len(named) == 1
     assert named[0].startswith("custom ")
     assert named[0].endswith("seed=2")
+
+
+@pytest.mark.parametrize("group", ["schedule", "data", "optimizer", "callbacks"])
+def test_a_list_of_numbers_in_place_of_a_choice(group, monkeypatch, capfd):
+    status, _, err = call("train.py", "experiment=custom", f"{group}=[1,2]", monkeypatch=monkeypatch, capfd=capfd)
+    assert status == 2
+    assert err.startswith(f"error: {group}=[1,2]: a choice is a name; choices: ")
+    assert len(err.splitlines()) == 1

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from ordo.data.errors import DataError, MissingDataError
+from ordo.files import WithoutAliases
 
 # What Hydra's grammar reads as this very text, and a shell too.
 PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
@@ -40,7 +41,7 @@ def quoted(text: str) -> str:
     return yaml.dump(text, default_style='"', allow_unicode=True, width=1 << 30).strip()
 
 
-class _Texts(yaml.loader.BaseLoader):
+class _Texts(WithoutAliases, yaml.loader.BaseLoader):
     """YAML of which every key and value is the text that stands there; a key must not stand twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -48,6 +49,8 @@ class _Texts(yaml.loader.BaseLoader):
         for i, (key, _) in enumerate(pairs):
             if any(key == other for other, _ in pairs[:i]):
                 raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands there twice", node.start_mark)
+        if any(not isinstance(key, str) for key, _ in pairs):
+            raise yaml.constructor.ConstructorError(None, None, "a key is a list or a mapping", node.start_mark)
         return dict(pairs)
 
 

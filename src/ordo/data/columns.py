@@ -212,9 +212,30 @@ def column_state(column: Column) -> dict[str, Any]:
 
 
 def column_from_state(state: dict[str, Any]) -> Column:
-    """The column of a ``column_state``, also of one from before columns had a dtype."""
-    dtype = state.get("dtype")
+    """The column of a ``column_state``, also of one from before columns had a dtype.
+
+    Raises DataError for a state of another form, which may come from a stranger's file.
+    """
+    dtype, name, missing = state.get("dtype"), state["name"], state["missing"]
+    _sound(isinstance(name, str) and isinstance(missing, bool) and (dtype is None or isinstance(dtype, str)), name)
     if state["kind"] == "categorical":
-        return CategoricalColumn(state["name"], tuple(state["categories"]), state["missing"], dtype)
-    arrays = {key: state[key].numpy() for key in ("values", "weights", "starts", "cuts") if key in state}
-    return NumericColumn(state["name"], whole=state["whole"], missing=state["missing"], dtype=dtype, **arrays)
+        categories = tuple(state["categories"])
+        plain = all(type(value) in (str, int, float, bool) for value in categories)
+        _sound(plain and 0 < len(set(categories)) == len(categories), name)
+        return CategoricalColumn(name, categories, missing, dtype)
+    tensors = [state[key] for key in ("values", "weights", "starts", "cuts") if key in state]
+    # Not contiguous is a tensor that repeats a few numbers without end.
+    _sound(all(isinstance(tensor, torch.Tensor) and tensor.dim() == 1 and tensor.is_contiguous() for tensor in tensors), name)
+    values, weights, starts, *cuts = (tensor.numpy() for tensor in tensors)
+    _sound(state["kind"] == "numeric" and isinstance(state["whole"], bool), name)
+    _sound([array.dtype for array in (values, weights, starts, *cuts)] == [np.float64, np.float64, np.int64, np.float64][: len(tensors)], name)
+    _sound(len(values) == len(weights) > 0 < len(starts), name)
+    _sound(bool(starts[0] == 0 and (np.diff(starts) > 0).all() and starts[-1] < len(values)), name)
+    _sound(bool(np.isfinite(values).all() and (np.diff(values) >= 0).all() and np.isfinite(weights).all() and (weights > 0).all()), name)
+    _sound(all(len(cut) == len(starts) - 1 and bool(np.isfinite(cut).all() and (np.diff(cut) >= 0).all()) for cut in cuts), name)
+    return NumericColumn(name, values, weights, starts, state["whole"], missing, dtype, *cuts)
+
+
+def _sound(whole: bool, name: Any) -> None:
+    if not whole:
+        raise DataError(f"what a file says of the column {str(name)[:80]!r} is damaged")

@@ -52,8 +52,10 @@ class Decoding:
             if vocabulary is not None:
                 "".join(vocabulary.symbols)
         if self.table is not None:
-            dict(self.table["reading"])
-            self._codec.vocab_sizes.sort()
+            reading = self.table["reading"]
+            "".join((*reading["missing"], reading["delimiter"]))
+            if len(set(self._codec.names)) < len(self._codec.columns) or not self._codec.columns:
+                raise DataError("what a file says of the columns is damaged: there are none, or two of one name")
         if self.lengths is not None:
             self.lengths.clamp(min=1)
         corpus = self.states.get(CorpusData.__qualname__)

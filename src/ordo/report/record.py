@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, Required
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-from ordo.files import read_yaml
+from ordo.errors import FileError, first_line
+from ordo.files import read_json, read_yaml
+from ordo.report.numbers import LABELS
 
 
 @dataclass(frozen=True)
@@ -59,23 +64,85 @@ def labels_of(labels: list[str] | None, positions: list[int] | None) -> list[str
     return labels if positions is None else [str(i) if labels is None else labels[i] for i in positions]
 
 
+class _Estimate(TypedDict):
+    """Of ``report.json``, as far as pages rely on it."""
+
+    nats: float | None
+    standard_error: float | None
+    length: NotRequired[float]
+    bits_per_token: float | None
+    bits_per_token_standard_error: float | None
+
+
+class _Curve(TypedDict):
+    nats: list[float | None]
+    standard_error: list[float | None]
+
+
+class _Report(TypedDict, total=False):
+    unit: Required[str]
+    entropy: Required[float | None]
+    estimates: Required[dict[str, _Estimate]]
+    loss_by_revealed: dict[str, _Curve]
+    scored: str | None
+    split: str
+    labels: list[str] | None
+    decoded: list[int] | None
+    precedence: list[tuple[int, int]] | None
+    samples: list[str] | None
+    sample_rows: list[list[Any]] | None
+    sample_columns: list[Any] | None
+    parameters: int | None
+    steps: int | None
+    fit_seconds: float
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """``report.json``. Raises FileError, naming the first key that is not as ordo writes it."""
+    report = read_json(path)
+    try:
+        TypeAdapter(_Report).validate_python(report)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise FileError(f"{path} is no report of ordo: {key}: {first['msg']}") from None
+    absent = [key for key in LABELS if key not in report["estimates"]]
+    if absent:
+        raise FileError(f"{path} is no report of ordo: it lacks estimates.{absent[0]}")
+    return report
+
+
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (ValueError, EOFError, MemoryError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise FileError(f"{path} holds no arrays of numbers ({type(error).__name__})") from error
 
 
 def read_metrics(run: Path) -> pd.DataFrame:
     """csv/metrics.csv of a run, and before it those that earlier parts of a resumed run left (metrics_1.csv, ...), by step."""
     folder = run / "csv"
-    earlier = sorted(folder.glob("metrics_*.csv"), key=lambda path: int(path.stem.rpartition("_")[2]))
-    parts = [pd.read_csv(path) for path in (*earlier, folder / "metrics.csv") if path.is_file() and path.stat().st_size]
+    earlier = sorted(folder.glob("metrics_[0-9]*.csv"), key=lambda path: int(path.stem.rpartition("_")[2]))
+    there = [path for path in (*earlier, folder / "metrics.csv") if path.is_file() and path.stat().st_size]
+    parts = [_rows(path) for path in there]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path)
+        return rows.assign(step=pd.to_numeric(rows["step"]))
+    except KeyError:
+        raise FileError(f"{path} has no column 'step'") from None
+    except ValueError as error:  # pandas' own errors too
+        raise FileError(f"{path} holds no metrics of ordo: {first_line(error)}") from error
 
 
 def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
@@ -89,7 +156,7 @@ def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
         raise FileNotFoundError(
             f"no report in {folder}: it is no run that train.py has finished (with report set), nor an output of eval.py"
         )
-    report = _json(folder / "report.json")
+    report = read_report(folder / "report.json")
     path = run / "config.yaml"
     config: Any = read_yaml(path) if path.is_file() else report.get("trained_with", {})
     return Record(

@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from ordo.data import DataError, SequenceData
-from ordo.errors import ConfigError, first_line
+from ordo.errors import ConfigError, FileError, first_line
 from ordo.files import read_yaml, write_whole
 from ordo.training import checksum
 from ordo.training.interrupt import postponed
@@ -50,9 +50,9 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
     """Around the reading of plain values from a file: values of another form become one line."""
     try:
         yield
-    except (DataError, ConfigError, CheckpointError):
+    except (DataError, ConfigError, CheckpointError, FileError):
         raise  # they say what is wrong
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{path}: {what} cannot be read ({type(error).__name__}: {first_line(error)})") from error
 
 
@@ -107,11 +107,30 @@ def check_shape(checkpoint: Any, path: Path) -> None:
         raise CheckpointError(f"{path} is damaged: its 'ordo.config' is no mapping")
     for name in ("state_dict", "current_model_state"):
         state = checkpoint.get(name, {})
-        whole = isinstance(state, dict) and all(isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items())
+        whole = isinstance(state, dict) and all(isinstance(key, str) and _is_array(value) for key, value in state.items())
         if not whole:
             raise CheckpointError(f"{path} is damaged: its '{name}' is no mapping of names to tensors")
-    if type(checkpoint.get("global_step", 0)) is not int:
-        raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number")
+    if type(step := checkpoint.get("global_step", 0)) is not int or not 0 <= step < 2**63:
+        raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number from 0")
+    callbacks, run = checkpoint.get("callbacks") or {}, checkpoint.get("run", {})
+    if not isinstance(callbacks, dict) or not all(isinstance(state, dict) for state in callbacks.values()):
+        raise CheckpointError(f"{path} is damaged: its 'callbacks' is no mapping of names to states")
+    if not isinstance(run, dict):
+        raise CheckpointError(f"{path} is damaged: its 'run' is no mapping")
+    held, rows = run.get("held") or {}, run.get("rows") or []
+    whole = isinstance(rows, list) and all(isinstance(row, dict) and all(map(_is_cell, row.items())) for row in rows)
+    whole &= isinstance(held, dict) and all(isinstance(name, str) and type(value) in (int, float) for name, value in held.items())
+    if not whole or type(run.get("validated", 0)) is not int:
+        raise CheckpointError(f"{path} is damaged: its 'run' has no whole record of what was logged")
+
+
+def _is_array(value: Any) -> bool:
+    """Whether it is a tensor with a number at every place, not one that torch has other means for."""
+    return isinstance(value, torch.Tensor) and value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+
+
+def _is_cell(pair: tuple[Any, Any]) -> bool:
+    return isinstance(pair[0], str) and isinstance(pair[1], str | int | float)
 
 
 def step_of(path: str | Path) -> int | None:
@@ -137,7 +156,13 @@ def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: s
                 f"{path}: tensor {name} has shape {tuple(state[name].shape)}, the model wants {tuple(own[name].shape)}; "
                 "use the configuration the checkpoint was trained with"
             )
+        if _kind(state[name]) != _kind(own[name]):
+            raise CheckpointError(f"{path}: tensor {name} has numbers of {state[name].dtype}, the model wants {own[name].dtype}")
     module.load_state_dict(state)
+
+
+def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> None:
@@ -187,5 +212,6 @@ def check_resume(
     if data is not None:
         identity = checkpoint["ordo"].get("batches")
         if identity is not None:
-            data.train_sampler(0, world_size).load_state_dict({"step": 0, "taken": 0, "identity": identity})
+            with reading(find(path), "what it says of its batches"):
+                data.train_sampler(0, world_size).load_state_dict({"step": 0, "taken": 0, "identity": identity})
     return find(path)

@@ -73,9 +73,25 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
         if isinstance(error, ValueError | UserWarning) and _state["began"] and not isinstance(error, USER_ERRORS):
             raise  # a bug
         stop(error)
+    except TypeError:  # Hydra takes a list of choices, and looks into each as text
+        wrong = no_choice(sys.argv[1:], config) if hydra and config is not None and not _state["began"] else None
+        if wrong is None:
+            raise
+        stop(ConfigError(wrong))
     finally:
         restore(full)
         _state.update(config=None, hydra=False)  # a job that is called as a function, later in this process, is none of Hydra's
+
+
+def no_choice(arguments: Iterable[str], config: Path) -> str | None:
+    """What is wrong with the first argument that gives a list in place of a choice; None: no argument does."""
+    choices = groups(config)
+    for override in arguments:
+        group, _, value = override.partition("=")
+        if group.lstrip("+") in choices and value.startswith("["):
+            names = ", ".join(path.stem for path in choices[group.lstrip("+")])
+            return f"{override}: a choice is a name; choices: {names}"
+    return None
 
 
 def stop(error: BaseException) -> NoReturn:

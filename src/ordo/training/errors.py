@@ -5,6 +5,7 @@ from __future__ import annotations
 from omegaconf.errors import OmegaConfBaseException
 
 from ordo.data import DataError
+from ordo.errors import FileError
 from ordo.objectives import LawTooSharp
 from ordo.settings import SettingError
 from ordo.training.build import ConfigError
@@ -12,5 +13,6 @@ from ordo.training.checkpoint import CheckpointError
 from ordo.training.module import TrainingDiverged
 
 USER_ERRORS = (
-    DataError, ConfigError, SettingError, CheckpointError, TrainingDiverged, LawTooSharp, OmegaConfBaseException, OSError,
+    DataError, ConfigError, SettingError, CheckpointError, FileError, TrainingDiverged, LawTooSharp, OmegaConfBaseException,
+    OSError,
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -120,13 +121,26 @@ def reports_otherwise(folder: Path, config: DictConfig) -> bool:
 
 class Resume(L.Callback):
     """Beside the other callbacks of a run that goes on: puts in order what Lightning would restore
-    wrongly or not at all.
+    wrongly or not at all. began: whether everything has been restored.
     """
+
+    began, step = False, 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.global_step != self.step:
+            raise ValueError(f"its loops are at step {trainer.global_step}, not {self.step}")
+        for optimizer in trainer.optimizers:
+            for weights, state in optimizer.state.items():
+                sizes = [v.shape for v in state.values() if isinstance(v, torch.Tensor) and v.dim()]
+                if any(size != weights.shape for size in sizes):
+                    raise ValueError("a state of the optimiser has another shape than its weights")
+        self.began = True
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         run, step = checkpoint.get(RUN, {}), checkpoint["global_step"]
+        self.step = step
         averages = any(isinstance(c, WeightAveraging) for c in trainer.callbacks)  # type: ignore[attr-defined]
         if "current_model_state" in checkpoint and not averages:
             # "state_dict" has the averages, which belong to no state of the optimiser.
@@ -160,12 +174,12 @@ class Resume(L.Callback):
         paths = {name: moved(state.get(name, ""), new) for name in names}
         before = state["best_k_models"]
         kept = {moved(p, new): score for p, score in before.items()}
-        kept = {path: score for path, score in kept.items() if is_of(path, score, callback.state_key)}
+        kept = {path: score for path, score in kept.items() if path and is_of(path, score, callback.state_key)}
         lost = len(kept) < len(before)
         state.update(paths, dirpath=callback.dirpath, best_k_models=kept)
         if not lost:
             return
-        if not all(Path(moved(path, new)).exists() for path in before):
+        if not all(map(os.path.exists, (moved(path, new) for path in before))):
             tell(f"the best checkpoint up to step {step} is not beside the one to go on from; "
                  "the best one from here on will be kept")  # fmt: skip
         worst, best = (max, min) if callback.mode == "min" else (min, max)
@@ -178,10 +192,12 @@ class Resume(L.Callback):
 
 
 def moved(path: str, new: str) -> str:
-    """A file of the same name in the folder ``new``; "" stays, which names no file. Whatever folder a
-    checkpoint names, no other file than one of this run may be deleted for a better one.
+    """A file of the same name in the folder ``new``; "", which names no file, where the name is none
+    of a checkpoint that is kept for its score. Lightning deletes what is named here for a better
+    one, so whatever a checkpoint names, such as "..", nothing else of this run may come of it.
     """
-    return str(Path(new) / Path(path).name) if path else ""
+    name = Path(path).name
+    return str(Path(new) / name) if name.endswith(".ckpt") and name != LAST else ""
 
 
 def is_of(path: str, score: torch.Tensor, key: str) -> bool:

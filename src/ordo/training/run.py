@@ -33,9 +33,10 @@ from ordo.schedules import FeatureHead
 from ordo.settings import SettingError
 from ordo.training.best import check_best, load_best
 from ordo.training.build import ConfigError, best_precision, build, build_data, build_module, first_line
-from ordo.training.checkpoint import WholeFiles, check_resume, find, load_weights, read, started_before, step_of
+from ordo.training.checkpoint import CheckpointError, WholeFiles, check_resume, find, load_weights, read, started_before, step_of
 from ordo.training.checks import check_metrics, check_settings, rehearse
 from ordo.training.collapse import CollapseAlarm
+from ordo.training.errors import USER_ERRORS
 from ordo.training.evaluation import Evaluation, examine, save_evaluation, save_report_page
 from ordo.training.folder import alone_in, check_free, start_of
 from ordo.training.interrupt import Stopped, in_main_thread, number_of
@@ -183,14 +184,16 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         if sharded and "current_model_state" in start:
             raise ConfigError(f"trainer=fsdp cannot go on from {resume}, which has averaged weights (callbacks=ema)")
     check_best(config, trainer, start)
+    found = resume
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         resume = make_ready(config, folder, trainer, resume, start)
         save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
         for line in getattr(data, "notes", ()):
             note(line)
-    if resume is not None:
-        trainer.callbacks.insert(0, Resume())  # type: ignore[attr-defined]
+    going_on = None if resume is None else Resume()
+    if going_on is not None:
+        trainer.callbacks.insert(0, going_on)  # type: ignore[attr-defined]
         if config.trainer.get("enable_progress_bar", True):
             cut_off = ", with the validation that was cut off" if start.get(RUN, {}).get("outstanding") else ""
             note(f"going on from step {start['global_step']} of {config.steps}{cut_off}")
@@ -203,8 +206,12 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             raise
         number = number_of(stop.__context__) if asked else signal.SIGTERM
         raise Stopped(stopped_at(trainer.global_step, folder), number) from None
-    except ValueError:
-        module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, ValueError):
+            module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
+        if going_on is not None and not going_on.began and not isinstance(error, USER_ERRORS):
+            what = f"{type(error).__name__}: {first_line(error)}"
+            raise CheckpointError(f"{found}: training cannot go on from the states that it holds ({what})") from error
         raise
     finally:
         if in_main_thread():
