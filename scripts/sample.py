@@ -71,8 +71,6 @@ def conditions(codec: TableCodec, reading: dict[str, Any], config: DictConfig) -
 
 def template(config: DictConfig, decoding: Decoding, length: int) -> tuple[Tensor, Tensor]:
     """Tokens and which are known, (length,). Raises ConfigError."""
-    if not isinstance(config.template, str):  # Hydra reads 1_3 as the number 13
-        raise ConfigError(f"template={config.template} was read as a number: quote it twice, template=\"'1_3'\"")
     with from_command_line():
         if decoding.vocabulary is not None:
             return template_tokens(config.template, str(config.blank), decoding.vocabulary, length)

@@ -20,7 +20,7 @@ from ordo.wording import show
 
 TARGET = "_target_"
 DEEPEST = 32  # levels of a description; the deepest of ordo's own has 4
-VERBATIM = ("alphabet", "missing")  # settings that hold characters of the user's data
+VERBATIM = ("alphabet", "missing", "types")  # settings that hold characters or column names of the user's data
 # Classes that a file may name, by the part of a model that the file describes.
 FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "denoiser": {
@@ -109,8 +109,8 @@ def _checked(value: Any, role: str, name: str, trust: Collection[str], depth: in
 
 
 def _verbatim(key: Any, value: Any) -> bool:
-    """Whether a setting holds characters of the user's data, in which ``${`` means nothing."""
-    items = value if isinstance(value, list) else [value]
+    """Whether a setting holds text of the user's data, in which ``${`` and names such as _x_ mean nothing."""
+    items = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, Mapping) else [value]
     return key in VERBATIM and all(type(item) in (str, int, float) for item in items)
 
 

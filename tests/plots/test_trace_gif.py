@@ -137,7 +137,7 @@ def test_the_old_film_stays_when_writing_fails(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(trace_gif.os, "replace", fail)
+    monkeypatch.setattr("ordo.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_trace_gif(trace, symbols[0], path)
     assert path.read_bytes() == b"old"

@@ -12,6 +12,16 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 TEXT = "".join(f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200))
 
 
+def places(plan):
+    """Where the data lie, for eval.py, which does not take that from a checkpoint."""
+    return [setting for setting in plan if setting.startswith(("data.source=", "data.tokenizer=", "data.cache_dir="))]
+
+
+def tokenizer(plan):
+    """The same for sample.py, which needs the tokenizer alone."""
+    return [setting.removeprefix("data.") for setting in plan if setting.startswith("data.tokenizer=")]
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
@@ -37,13 +47,14 @@ def test_resume(corpus, tmp_path):
 
 
 def test_eval_and_samples(corpus, tmp_path, monkeypatch, capfd):
-    folder, _, _ = corpus
-    status, _, err = call("eval.py", f"checkpoint={folder / 'run'}", "sequences=8", "samples=2", monkeypatch=monkeypatch, capfd=capfd)
+    folder, plan, _ = corpus
+    arguments = [f"checkpoint={folder / 'run'}", *places(plan), "sequences=8", "samples=2"]
+    status, _, err = call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     out = tmp_path / "s.txt"
 
     def sample(*settings):
-        shared = [f"checkpoint={folder / 'run'}", f"out={out}", "n=3", *settings]
+        shared = [f"checkpoint={folder / 'run'}", *tokenizer(plan), f"out={out}", "n=3", *settings]
         return call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
 
     status, _, err = sample("template='the quick# fox#'")
@@ -78,9 +89,10 @@ def test_a_stream_resumes_and_is_scored(corpus, tmp_path, monkeypatch, capfd):
     resumed = run(tmp_path / "run", *plan, f"resume={tmp_path / 'run'}")
     for a, b in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
         assert torch.equal(a, b)
-    status, _, err = call("eval.py", f"checkpoint={tmp_path / 'run'}", "sequences=8", monkeypatch=monkeypatch, capfd=capfd)
+    arguments = [f"checkpoint={tmp_path / 'run'}", *places(plan)]
+    status, _, err = call("eval.py", *arguments, "sequences=8", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
-    status, _, err = call("eval.py", f"checkpoint={tmp_path / 'run'}", "sequences=null", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("eval.py", *arguments, "sequences=null", monkeypatch=monkeypatch, capfd=capfd)
     assert status in (1, 2)
     assert "streaming needs limit_eval (of eval.py sequences) as a number" in err
 
@@ -97,10 +109,11 @@ def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
         assert torch.equal(a, b)
     with pytest.raises(DataError, match="layout differ"):
         run(tmp_path / "run", *plan, "data.layout=packed", f"resume={tmp_path / 'run'}")
-    status, _, err = call("eval.py", f"checkpoint={tmp_path / 'run'}", "sequences=8", "samples=2", monkeypatch=monkeypatch, capfd=capfd)
+    arguments = [f"checkpoint={tmp_path / 'run'}", *places(plan), "sequences=8", "samples=2"]
+    status, _, err = call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     out = tmp_path / "s.txt"
-    shared = [f"checkpoint={tmp_path / 'run'}", f"out={out}", "n=3"]
+    shared = [f"checkpoint={tmp_path / 'run'}", *tokenizer(plan), f"out={out}", "n=3"]
     status, _, err = call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     assert "_" not in out.read_text()

@@ -78,5 +78,5 @@ def test_another_choice(trained, tmp_path, monkeypatch, capfd):
     status, _, err = call(
         "scripts/export.py", f"checkpoint={trained[0]}", f"out={tmp_path / 'm'}", "values=none", monkeypatch=monkeypatch, capfd=capfd
     )
-    assert (status, err) == (2, "error: values=none: choose rows or edges\n")
+    assert (status, err) == (2, "error: values=none: must be rows or edges\n")
     assert not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from tiny_runs import NAE, configuration, last, run, text_overrides
 
+from ordo.errors import FileError
 from ordo.files import alive, partial_of, remove_partials, write_whole
 from ordo.settings import SettingError
 from ordo.training import checksum, folder
@@ -255,7 +256,7 @@ def test_settings_that_cannot_be_read(copy):
         (copy / "config.yaml").write_text(text)
         before = files_of(copy)
         for resume in (copy, "auto"):
-            with pytest.raises(ConfigError, match=r"config\.yaml (is no YAML file|holds no settings)"):
+            with pytest.raises(FileError, match=r"config\.yaml (is no YAML file|holds no settings)"):
                 run(copy, *PLAN, f"resume={resume}")
         assert files_of(copy) == before
 

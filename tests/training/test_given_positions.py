@@ -65,7 +65,7 @@ def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
     settings = [f"checkpoint={folder}", f"out={out}", "n=5", "sampler=top_k_margin", "blank=0"]
     status, _, err = call("scripts/sample.py", *settings, "template=1000020000300004", monkeypatch=monkeypatch, capfd=capfd)
     assert status in (1, 2)
-    assert "was read as a number: quote it twice" in err
+    assert "digits that are meant as text are quoted twice" in err
     status, _, err = call("scripts/sample.py", *settings, f"template='{puzzle}'", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     lines = out.read_text().splitlines()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_runs import NAE, QUIET, call, last, run, text_overrides
 
+from ordo.data import DataError
 from ordo.pretrained import OrderedModel
 from ordo.training import CheckpointError, load, load_data
 from ordo.training.build import ConfigError
@@ -207,6 +208,22 @@ def test_a_checkpoint_does_not_say_where_data_lie(name, stored, tmp_path, monkey
         load_data(config, stored / "text", where)
     assert len(str(caught.value).splitlines()) == 1
     assert not (tmp_path / "EXECUTED").exists()
+
+
+def test_all_places_are_named_at_once(stored):
+    config = last(stored / "text")["ordo"]["config"]
+    config["data"] = {"_target_": "ordo.data.CorpusData", "source": "./x", "tokenizer": "./t", "cache_dir": "c"}
+    with pytest.raises(ConfigError, match=r"add data.source=./x data.tokenizer=./t data.cache_dir=c, or where they lie"):
+        load_data(config, stored / "text")
+
+
+def test_text_of_the_data_is_no_interpolation(stored):
+    """Names of columns and characters stay as they are; so does a path that is thrown away."""
+    config = last(stored / "text")["ordo"]["config"]
+    table = {"_target_": "ordo.data.TableData", "path": "${x}.csv", "types": {"_id_": "drop", "${y}": "drop"}, "missing": ["${z}"]}
+    config["data"] = table
+    with pytest.raises(DataError, match="nowhere.csv"):
+        load_data(config, stored / "text", {"path": "nowhere.csv"})
 
 
 def test_a_place_that_the_data_have_not(stored):

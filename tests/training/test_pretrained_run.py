@@ -64,15 +64,16 @@ def test_a_run(kind, tmp_path, monkeypatch, capfd):
 
     shutil.move(folder / kind, tmp_path / "moved")
     module, config = load(tmp_path / "run")
-    assert str(folder / kind) not in str(config.denoiser), "not even its name"
+    assert str(folder / kind) not in str(config["denoiser"]), "not even its name"
     tokens = result.data.val_set.tokens.long()
     assert torch.equal(module.denoiser(tokens), denoiser.eval()(tokens))
     saved = str(tmp_path / "run")
     tiny_tokenizer(folder / kind, mask=kind == "bert")  # the text is read by it
-    status, _, err = call("eval.py", f"checkpoint={saved}", "sequences=8", "samples=2", monkeypatch=monkeypatch, capfd=capfd)
+    where = [f"data.{name}={config['data'][name]}" for name in ("source", "tokenizer", "cache_dir")]
+    status, _, err = call("eval.py", f"checkpoint={saved}", *where, "sequences=8", "samples=2", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     out = tmp_path / "s.txt"
-    settings = [f"checkpoint={saved}", f"out={out}", "n=3", "blank='#'", "template='the quick# fox#'"]
+    settings = [f"checkpoint={saved}", f"tokenizer={folder / kind}", f"out={out}", "n=3", "blank='#'", "template='the quick# fox#'"]
     status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     assert out.read_text().count("the quick") >= 3

@@ -116,9 +116,9 @@ def test_documents(tmp_path, sample):
     plan += [f"data.cache_dir={tmp_path / 'cache'}", "data.length=12", "data.layout=documents", *STEPS, *QUIET]
     plan += ["data.splits={train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"]
     run(tmp_path / "run", *plan)
-    data, _, _ = sample(f"checkpoint={tmp_path / 'run'}", "n=6", "length=7")
+    data, _, _ = sample(f"checkpoint={tmp_path / 'run'}", f"tokenizer={tmp_path / 'tokenizer'}", "n=6", "length=7")
     assert [len(row["given"]) for row in data["rows"]] == [7] * 6, "absent positions are not shown"
-    decoding = open_model(tmp_path / "run").decoding
+    decoding = open_model(tmp_path / "run", tokenizer=str(tmp_path / "tokenizer")).decoding
     ids = decoding.tokenizer("the fox very", add_special_tokens=False)["input_ids"]
     tokens = torch.tensor([[*ids, *[len(decoding.tokenizer)] * (12 - len(ids))]])
     (symbols,) = decoding.symbols(tokens)

@@ -34,7 +34,7 @@ def test_train_and_evaluate(denoiser, tmp_path, script):
     described = json.loads((tmp_path / "run" / "provenance.json").read_text())["data"]
     assert described["columns"]["colour"] == {"kind": "categorical", "tokens": 3, "missing": False}
     assert described["target"] == "colour"
-    status, out, err = script("eval.py", f"checkpoint={tmp_path / 'run'}", "draws=2", "samples=2", "threads=1")
+    status, out, err = script("eval.py", f"checkpoint={tmp_path / 'run'}", f"data.path={tmp_path / 't.csv'}", "draws=2", "samples=2", "threads=1")
     assert status == 0, err
     assert len(re.findall(r"size=[\d.]+, colour=(red|green|blue), code=\d", out)) == 2
     report = json.loads((tmp_path / "run" / "checkpoints" / "eval_test" / "report.json").read_text())
@@ -46,10 +46,11 @@ def test_another_table_is_not_resumed_or_evaluated(tmp_path, script):
     codec = last(tmp_path / "run")["TableData"]["codec"]
     assert [column["name"] for column in codec["columns"]] == ["size", "colour", "code"]
     table(tmp_path / "t.csv", shift=1)
-    status, _, err = script("eval.py", f"checkpoint={tmp_path / 'run'}", "draws=1", "threads=1")
+    evaluated = [f"checkpoint={tmp_path / 'run'}", f"data.path={tmp_path / 't.csv'}", "draws=1", "threads=1"]
+    status, _, err = script("eval.py", *evaluated)
     assert status == 0, "the same values: the codec is the same"
     table(tmp_path / "t.csv", n=25)
-    for name, arguments in (("eval.py", [f"checkpoint={tmp_path / 'run'}", "draws=1"]), ("train.py", resume_arguments(tmp_path))):
+    for name, arguments in (("eval.py", evaluated), ("train.py", resume_arguments(tmp_path))):
         status, _, err = script(name, *arguments)
         assert status in (1, 2)
         assert len(err.strip().splitlines()) == 1, err
@@ -78,7 +79,7 @@ def test_unfit_tables_are_one_line(tmp_path, script):
     assert "use denoiser=table_causal" in err
     status, _, err = script("train.py", *parts, "denoiser=table_causal", "'+data.types={size: drop, colour: drop}'".strip("'"), *STEPS)
     assert status == 0, f"the hint that errors give can be followed: {err}"
-    status, _, err = script("train.py", "experiment=table_learned_order", *QUIET, f"output={tmp_path / 'run'}")
+    status, _, err = script("train.py", "experiment=table_learned_order", *QUIET, f"output={tmp_path / 'other'}")
     assert status in (1, 2)
     assert "which table? data.path=FILE.csv" in err
 
@@ -96,11 +97,12 @@ def test_report_of_the_best_weights(tmp_path, script):
         results[weights] = json.loads((tmp_path / weights / "report.json").read_text())["estimates"]
     assert results["best"]["own_nelbo"]["nats"] < results["last"]["own_nelbo"]["nats"] - 0.1
     checkpoint = tmp_path / "best" / "checkpoints" / "best.ckpt"
-    status, _, err = script("eval.py", f"checkpoint={checkpoint}", "split=val", "draws=4", "threads=1", "samples=0")
+    path = f"data.path={tmp_path / 't.csv'}"
+    status, _, err = script("eval.py", f"checkpoint={checkpoint}", path, "split=val", "draws=4", "threads=1", "samples=0")
     assert status == 0, err
     again = json.loads((tmp_path / "best" / "checkpoints" / "eval_val" / "report.json").read_text())["estimates"]
     assert again == results["best"]
-    for change, message in (("report.weights=first", "choose last or best"), ("callbacks.best=null", "needs callbacks.best")):
+    for change, message in (("report.weights=first", "must be last or best"), ("callbacks.best=null", "needs callbacks.best")):
         status, _, err = script("train.py", *settings, "report.weights=best", change, f"output={tmp_path / 'no'}")
         assert status in (1, 2)
         assert message in err

@@ -79,6 +79,12 @@ def load(path: str | Path, trust: Collection[str] = ()) -> tuple[OrderDiffusion,
     return module.eval().requires_grad_(False), config
 
 
+def kind_of(described: Any, trust: Collection[str]) -> Any:
+    """The class of data that a configuration from a file names. Raises UntrustedError."""
+    target = described.get(TARGET) if isinstance(described, Mapping) else None
+    return named(from_file({} if target is None else {TARGET: target}, "data", "data", trust)[TARGET])
+
+
 def load_data(
     config: Mapping[str, Any],
     path: str | Path,
@@ -100,30 +106,33 @@ def load_data(
     Raises CheckpointError for what is not trusted, ConfigError for a place that has to be named,
     DataError for the data.
     """
+    described, packages = config.get("data"), check_trust(trust)
     try:
-        node = from_file(config.get("data"), "data", "data", check_trust(trust))
+        kind = kind_of(described, packages)
+        # A mapping is no place: data.types is one, or names a file that has one.
+        listed = [place for place in getattr(kind, "places", ()) if not isinstance(described.get(place), Mapping)]
+        stored = {name: described[name] for name in listed if name in described}
+        node = from_file({key: value for key, value in described.items() if key not in stored}, "data", "data", packages)
     except UntrustedError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    kind = named(node[TARGET])
-    settings = inspect.signature(kind).parameters
-    # A mapping is no place: data.types is one, or names a file that has one.
-    listed = [place for place in kind.places if not isinstance(node.get(place), Mapping)] if hasattr(kind, "places") else []
-    given = dict(places or {})
+    settings, given = inspect.signature(kind).parameters, dict(places or {})
     for name in given:
         if name not in listed:
             has = f"have {', '.join(f'data.{place}' for place in listed)}" if listed else "are made, not read from a file"
             raise ConfigError(f"data.{name}={show(given[name])}: the data of {path} {has}")
-    stored = {name: node.pop(name) for name in listed if name in node}
     given = stored | given if as_trained else given
-    for name, value in stored.items():
-        ours = name in given or value is None or value == settings[name].default
-        if not ours and not (name == "tokenizer" and is_hub_name(value)):
-            raise ConfigError(
-                f"{path}: its data were read with data.{name}={show(value)}, and a checkpoint may not say where data lie: "
-                f"add data.{name}={show(value)}, or where they lie now"
-            )
-        if name == "tokenizer" and name not in given:
-            node[name] = value
+    if is_hub_name(stored.get("tokenizer")):
+        given = {"tokenizer": stored["tokenizer"]} | given
+    missing = [
+        f"data.{name}={show(value)}"
+        for name, value in stored.items()
+        if not (name in given or value is None or (name in settings and value == settings[name].default))
+    ]
+    if missing:
+        raise ConfigError(
+            f"{path}: its data were read with {' '.join(missing)}, and a checkpoint may not say where data lie: "
+            f"add {' '.join(missing)}, or where they lie now"
+        )
     node |= {name: value for name, value in (changes or {}).items() if name in settings}
     with reading(path, "what it says of its data"):
         vocabulary = (read(path).get(TextData.__qualname__) or {}).get("vocabulary")
