@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from ordo.data import TableCodec
+from ordo.data import CorpusData, TableCodec
 from ordo.data.conditions import Conditions, file_cells, given_cells
 from ordo.data.decoding import Decoding, cells_of
 from ordo.data.lines import one_line
@@ -64,6 +64,8 @@ def conditions(codec: TableCodec, reading: dict[str, Any], config: DictConfig) -
         return found
     if config.delimiter is not None:
         raise ConfigError(f"delimiter={config.delimiter!r} is of the file that impute names")
+    if not isinstance(config.given, str | DictConfig | None) or config.given == "":
+        raise ConfigError(f"given={config.given}: give values, +given.COLUMN=VALUE, or name a file, given=FILE.yaml")
     given = config.given if isinstance(config.given, str) else OmegaConf.to_container(config.given or OmegaConf.create({}))
     with from_command_line():
         return given_cells(codec, given, reading["missing"], config.n or 1000)  # type: ignore[arg-type]
@@ -108,6 +110,8 @@ def main(config: DictConfig) -> None:
         out = Path(config.out)
         if out.suffix not in (".csv", ".parquet", ".txt"):
             raise ConfigError(f"out={out}: choose a name in .csv, .parquet (tables) or .txt (text)")
+        if config.impute is not None and out.resolve() == Path(config.impute).resolve():
+            raise ConfigError(f"out={out} is the file that impute names: write to another one")
         trace_path = None if config.trace is None else Path(config.trace)
         if trace_path is not None and trace_path.suffix not in TRACES:
             raise ConfigError(f"trace={trace_path}: choose a name in .npz (arrays), .html (a page of the first 8) or .gif (the first)")
@@ -120,6 +124,8 @@ def main(config: DictConfig) -> None:
         state = decoding.table
         if (state is None) != (out.suffix == ".txt"):
             raise ConfigError(f"out={out}: the model is of {'text, choose .txt' if state is None else 'a table, choose .csv or .parquet'}")
+        if config.tokenizer is not None and CorpusData.__qualname__ not in decoding.states:
+            raise ConfigError(f"tokenizer={config.tokenizer}: the model is of no corpus, and needs no tokenizer")
         given, known, own = None, None, None
         if state is not None:
             codec = TableCodec.from_state_dict(state["codec"])
@@ -130,7 +136,7 @@ def main(config: DictConfig) -> None:
                 raise ConfigError("log_prob=true: the table has a column of that name already")
             for line in own.notes:
                 note(line)
-        elif config.given or config.impute is not None:
+        elif config.given not in (None, {}) or config.impute is not None:
             raise ConfigError("given and impute are for tables")
         n = len(given) if given is not None else config.n or 1000
         if config.template is not None:

@@ -81,7 +81,8 @@ def _not_plain(value: Any) -> str | None:
         value = [*value.keys(), *value.values()]
     if isinstance(value, list):
         return next((found for found in map(_not_plain, value) if found is not None), None)
-    return None if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
+    plain = value is None or isinstance(value, bool | int | float | str)
+    return None if plain else type(value).__name__
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The folder of a stranger's run in compare.py and collect.py: nothing is executed, nothing hangs, what is wrong is one line."""
+"""The folder of a stranger's run: nothing is executed, nothing hangs, what is wrong is one line."""
 
 import json
 import zipfile
@@ -14,12 +14,24 @@ from ordo.files import read_json, read_yaml
 from ordo.report.numbers import LABELS
 from ordo.report.record import read_metrics, read_record
 
-ESTIMATE = {"nats": 1.0, "standard_error": 0.1, "length": 2.0, "bits_per_token": 1.0, "bits_per_token_standard_error": 0.1}
+ESTIMATE = {
+    "nats": 1.0,
+    "standard_error": 0.1,
+    "length": 2.0,
+    "bits_per_token": 1.0,
+    "bits_per_token_standard_error": 0.1,
+}
 CURVE = {"nats": [1.0, None], "standard_error": [0.1, None]}
-REPORT = {"unit": "char", "entropy": None, "estimates": dict.fromkeys(LABELS, ESTIMATE), "loss_by_revealed": {"own": CURVE}}
+REPORT = {
+    "unit": "char",
+    "entropy": None,
+    "estimates": dict.fromkeys(LABELS, ESTIMATE),
+    "loss_by_revealed": {"own": CURVE},
+}
 # Ten lines that make 10**11 values.
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
-    f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefghij", "bcdefghijk", strict=True)
+    f"{name}: &{name} [{','.join([f'*{before}'] * 10)}]\n"
+    for before, name in zip("abcdefghij", "bcdefghijk", strict=True)
 )
 
 
@@ -75,7 +87,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in CHANGES.items() for value in values])
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in CHANGES.items() for value in values]
+)
 def test_reports_of_another_form(key, value, tmp_path):
     (tmp_path / "report.json").write_text(json.dumps(REPORT))
     assert read_record(tmp_path).report == REPORT
@@ -91,7 +105,11 @@ def test_arrays_of_another_form(tmp_path, monkeypatch):
     path = Path("report_values.npz")
     np.savez(path, own_nelbo=np.array([Touches()], dtype=object))
     strange = [path.read_bytes(), b"x", b"PK"]
-    header = b"\x93NUMPY\x01\x00v\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }".ljust(117) + b"\n"
+    header = (
+        b"\x93NUMPY\x01\x00v\x00"
+        + b"{'descr': '<f8', 'fortran_order': False, 'shape': (10000000000000,), }".ljust(117)
+        + b"\n"
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("own_nelbo.npy", header)
     for content in (path.read_bytes(), *strange):
@@ -102,7 +120,9 @@ def test_arrays_of_another_form(tmp_path, monkeypatch):
     assert not Path("EXECUTED").exists()
 
 
-@pytest.mark.parametrize("content", [b"x\n1\n", b"step\nx\n", b"\xff\xfe\x00\x00", b"step,a\n1,2,3\n1\n1,2,3,4\n"])
+@pytest.mark.parametrize(
+    "content", [b"x\n1\n", b"step\nx\n", b"\xff\xfe\x00\x00", b"step,a\n1,2,3\n1\n1,2,3,4\n"]
+)
 def test_metrics_of_another_form(content, tmp_path):
     (tmp_path / "csv").mkdir()
     (tmp_path / "csv" / "metrics.csv").write_bytes(content)

@@ -118,7 +118,7 @@ def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
     assert status == 0, err
     assert "_" not in out.read_text()
     trace = tmp_path / "t.npz"
-    shared = [f"checkpoint={tmp_path / 'run'}", f"out={out}", "n=400", f"trace={trace}"]
+    shared = [f"checkpoint={tmp_path / 'run'}", *tokenizer(plan), f"out={out}", "n=400", f"trace={trace}"]
     status, _, err = call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     drawn = (np.load(trace)["rank"] >= 0).sum(1)

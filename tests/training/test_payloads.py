@@ -222,7 +222,7 @@ def test_text_of_the_data_is_no_interpolation(stored):
     config = last(stored / "text")["ordo"]["config"]
     table = {"_target_": "ordo.data.TableData", "path": "${x}.csv", "types": {"_id_": "drop", "${y}": "drop"}, "missing": ["${z}"]}
     config["data"] = table
-    with pytest.raises(DataError, match="nowhere.csv"):
+    with pytest.raises(DataError, match=r"nowhere\.csv"):
         load_data(config, stored / "text", {"path": "nowhere.csv"})
 
 

@@ -315,3 +315,20 @@ def test_imputing_another_number_of_rows(sample, tmp_path):
     (tmp_path / "h.csv").write_text("age\n3\n")
     assert "n=4, but" in sample(f"impute={tmp_path / 'h.csv'}", "n=4")[2]
     assert "either given or impute" in sample(f"impute={tmp_path / 'h.csv'}", "+given.age=3")[2]
+
+
+@pytest.mark.parametrize("setting", ["given=3", "given=[1]", "given=''", "given=true", "tokenizer=x"])
+def test_settings_that_mean_nothing_to_a_table(setting, sample):
+    status, _, err, out = sample(setting)
+    assert (status, len(err.splitlines())) == (2, 1), err
+    assert setting.partition("=")[0] in err
+    assert not out.exists()
+
+
+def test_the_file_that_is_imputed_is_not_written_over(sample, tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("age\n30\n")
+    status, _, err, out = sample(f"impute={tmp_path / '.' / 's.csv'}")
+    assert status == 2
+    assert "is the file that impute names" in err
+    assert out.read_text() == "age\n30\n"

@@ -1,4 +1,4 @@
-"""Going on from a stranger's checkpoint: the states in it delete nothing, and what is wrong is one line."""
+"""Going on from a stranger's checkpoint: it deletes nothing, and what is wrong is one line."""
 
 import os
 
@@ -8,7 +8,14 @@ from tiny_runs import NAE, last, run
 
 from ordo.training import CheckpointError
 
-FEW = [*NAE, "validate_every=2", "checkpoint_every=2", "logger=csv", "schedule=power_table", "objective=order"]
+FEW = [
+    *NAE,
+    "validate_every=2",
+    "checkpoint_every=2",
+    "logger=csv",
+    "schedule=power_table",
+    "objective=order",
+]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +79,9 @@ STRANGE = {
     "an optimiser that is text": lambda c: c.update(optimizer_states="x"),
     "an optimiser of nothing": lambda c: c.update(optimizer_states=[{}]),
     "a state of another shape": lambda c: first_state(c).update(exp_avg=torch.zeros(99)),
-    "a huge state in one number": lambda c: first_state(c).update(exp_avg=torch.zeros(1).expand(10**13)),
+    "a huge state in one number": lambda c: first_state(c).update(
+        exp_avg=torch.zeros(1).expand(10**13)
+    ),
     "a version that is no version": lambda c: c.update({"pytorch-lightning_version": "x.y"}),
     "sparse weights": lambda c: weights(c, torch.Tensor.to_sparse),
     "weights without numbers": lambda c: weights(c, lambda w: w.to("meta")),

@@ -34,7 +34,8 @@ def test_train_and_evaluate(denoiser, tmp_path, script):
     described = json.loads((tmp_path / "run" / "provenance.json").read_text())["data"]
     assert described["columns"]["colour"] == {"kind": "categorical", "tokens": 3, "missing": False}
     assert described["target"] == "colour"
-    status, out, err = script("eval.py", f"checkpoint={tmp_path / 'run'}", f"data.path={tmp_path / 't.csv'}", "draws=2", "samples=2", "threads=1")
+    where = [f"checkpoint={tmp_path / 'run'}", f"data.path={tmp_path / 't.csv'}"]
+    status, out, err = script("eval.py", *where, "draws=2", "samples=2", "threads=1")
     assert status == 0, err
     assert len(re.findall(r"size=[\d.]+, colour=(red|green|blue), code=\d", out)) == 2
     report = json.loads((tmp_path / "run" / "checkpoints" / "eval_test" / "report.json").read_text())

@@ -217,7 +217,8 @@ def column_from_state(state: dict[str, Any]) -> Column:
     Raises DataError for a state of another form, which may come from a stranger's file.
     """
     dtype, name, missing = state.get("dtype"), state["name"], state["missing"]
-    _sound(isinstance(name, str) and isinstance(missing, bool) and (dtype is None or isinstance(dtype, str)), name)
+    _sound(isinstance(name, str) and isinstance(missing, bool), name)
+    _sound(dtype is None or isinstance(dtype, str), name)
     if state["kind"] == "categorical":
         categories = tuple(state["categories"])
         plain = all(type(value) in (str, int, float, bool) for value in categories)
@@ -225,14 +226,18 @@ def column_from_state(state: dict[str, Any]) -> Column:
         return CategoricalColumn(name, categories, missing, dtype)
     tensors = [state[key] for key in ("values", "weights", "starts", "cuts") if key in state]
     # Not contiguous is a tensor that repeats a few numbers without end.
-    _sound(all(isinstance(tensor, torch.Tensor) and tensor.dim() == 1 and tensor.is_contiguous() for tensor in tensors), name)
+    for tensor in tensors:
+        _sound(isinstance(tensor, torch.Tensor) and tensor.dim() == 1 and tensor.is_contiguous(), name)
     values, weights, starts, *cuts = (tensor.numpy() for tensor in tensors)
     _sound(state["kind"] == "numeric" and isinstance(state["whole"], bool), name)
-    _sound([array.dtype for array in (values, weights, starts, *cuts)] == [np.float64, np.float64, np.int64, np.float64][: len(tensors)], name)
+    _sound(all(array.dtype == np.float64 for array in (values, weights, *cuts)), name)
+    _sound(starts.dtype == np.int64, name)
     _sound(len(values) == len(weights) > 0 < len(starts), name)
     _sound(bool(starts[0] == 0 and (np.diff(starts) > 0).all() and starts[-1] < len(values)), name)
-    _sound(bool(np.isfinite(values).all() and (np.diff(values) >= 0).all() and np.isfinite(weights).all() and (weights > 0).all()), name)
-    _sound(all(len(cut) == len(starts) - 1 and bool(np.isfinite(cut).all() and (np.diff(cut) >= 0).all()) for cut in cuts), name)
+    _sound(bool(np.isfinite(weights).all() and (weights > 0).all()), name)
+    for ascending in (values, *cuts):
+        _sound(bool(np.isfinite(ascending).all() and (np.diff(ascending) >= 0).all()), name)
+    _sound(all(len(cut) == len(starts) - 1 for cut in cuts), name)
     return NumericColumn(name, values, weights, starts, state["whole"], missing, dtype, *cuts)
 
 

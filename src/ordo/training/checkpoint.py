@@ -113,24 +113,28 @@ def check_shape(checkpoint: Any, path: Path) -> None:
     if type(step := checkpoint.get("global_step", 0)) is not int or not 0 <= step < 2**63:
         raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number from 0")
     callbacks, run = checkpoint.get("callbacks") or {}, checkpoint.get("run", {})
-    if not isinstance(callbacks, dict) or not all(isinstance(state, dict) for state in callbacks.values()):
-        raise CheckpointError(f"{path} is damaged: its 'callbacks' is no mapping of names to states")
+    whole = isinstance(callbacks, dict) and all(isinstance(s, dict) for s in callbacks.values())
+    if not whole:
+        raise CheckpointError(f"{path} is damaged: its 'callbacks' maps no names to states")
     if not isinstance(run, dict):
         raise CheckpointError(f"{path} is damaged: its 'run' is no mapping")
     held, rows = run.get("held") or {}, run.get("rows") or []
-    whole = isinstance(rows, list) and all(isinstance(row, dict) and all(map(_is_cell, row.items())) for row in rows)
-    whole &= isinstance(held, dict) and all(isinstance(name, str) and type(value) in (int, float) for name, value in held.items())
+    whole = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
+    whole = whole and all(_is_cell(*pair) for row in rows for pair in row.items())
+    whole &= isinstance(held, dict) and all(_is_cell(*pair, text=False) for pair in held.items())
     if not whole or type(run.get("validated", 0)) is not int:
         raise CheckpointError(f"{path} is damaged: its 'run' has no whole record of what was logged")
 
 
 def _is_array(value: Any) -> bool:
-    """Whether it is a tensor with a number at every place, not one that torch has other means for."""
-    return isinstance(value, torch.Tensor) and value.layout is torch.strided and value.device.type == "cpu" and not value.is_quantized
+    """Whether it is a tensor with a number at every place: not sparse, quantised, or without any."""
+    dense = isinstance(value, torch.Tensor) and value.layout is torch.strided
+    return dense and value.device.type == "cpu" and not value.is_quantized
 
 
-def _is_cell(pair: tuple[Any, Any]) -> bool:
-    return isinstance(pair[0], str) and isinstance(pair[1], str | int | float)
+def _is_cell(name: Any, value: Any, text: bool = True) -> bool:
+    kinds = (str, int, float) if text else (int, float)
+    return isinstance(name, str) and isinstance(value, kinds)
 
 
 def step_of(path: str | Path) -> int | None:
@@ -157,7 +161,8 @@ def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: s
                 "use the configuration the checkpoint was trained with"
             )
         if _kind(state[name]) != _kind(own[name]):
-            raise CheckpointError(f"{path}: tensor {name} has numbers of {state[name].dtype}, the model wants {own[name].dtype}")
+            kinds = f"{state[name].dtype}, the model wants {own[name].dtype}"
+            raise CheckpointError(f"{path}: tensor {name} has numbers of {kinds}")
     module.load_state_dict(state)
 
 

@@ -74,8 +74,8 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
             raise  # a bug
         stop(error)
     except TypeError:  # Hydra takes a list of choices, and looks into each as text
-        wrong = no_choice(sys.argv[1:], config) if hydra and config is not None and not _state["began"] else None
-        if wrong is None:
+        wrong = no_choice(sys.argv[1:], config) if hydra and config is not None else None
+        if wrong is None or _state["began"]:
             raise
         stop(ConfigError(wrong))
     finally:
@@ -84,13 +84,13 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
 
 
 def no_choice(arguments: Iterable[str], config: Path) -> str | None:
-    """What is wrong with the first argument that gives a list in place of a choice; None: no argument does."""
+    """What is wrong with the first argument that has a list in place of a choice; None: none has."""
     choices = groups(config)
-    for override in arguments:
-        group, _, value = override.partition("=")
+    for given in arguments:
+        group, _, value = given.partition("=")
         if group.lstrip("+") in choices and value.startswith("["):
             names = ", ".join(path.stem for path in choices[group.lstrip("+")])
-            return f"{override}: a choice is a name; choices: {names}"
+            return f"{given}: a choice is a name; choices: {names}"
     return None
 
 

@@ -25,6 +25,7 @@ from ordo.data import SequenceData
 from ordo.files import write_json
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
+from ordo.objectives.output import is_learned
 from ordo.progress import note
 from ordo.report import read_record, save_page
 from ordo.report.comparison import comparison_page
@@ -153,6 +154,15 @@ def check_run(config: DictConfig) -> None:
             raise SettingError(f"compare.changes.{error.setting}", error.value, error.allowed) from None
 
 
+def never_learned(config: DictConfig, module: OrderDiffusion) -> list[str]:
+    """A line, if the order law is to be learned and waits for a step that the run does not have."""
+    delay = config.optimizer.get("schedule_delay") or 0
+    if not is_learned(module.schedule) or not 0 < config.steps <= delay:
+        return []
+    steps = f"optimizer.schedule_delay={delay} of {config.steps} steps"
+    return [f"{steps}: the order is not learned; give a smaller delay, or more steps"]
+
+
 def stopped_at(step: int, folder: Path) -> str:
     """What is said when training was stopped, with the step of the checkpoint that has been kept."""
     kept = step_of(folder) if (folder / "checkpoints").exists() else None
@@ -191,6 +201,9 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
         for line in getattr(data, "notes", ()):
             note(line)
+        if config.trainer.get("enable_progress_bar", True):
+            for line in never_learned(config, module):
+                note(line)
     going_on = None if resume is None else Resume()
     if going_on is not None:
         trainer.callbacks.insert(0, going_on)  # type: ignore[attr-defined]

@@ -106,7 +106,8 @@ def load_data(
     Raises CheckpointError for what is not trusted, ConfigError for a place that has to be named,
     DataError for the data.
     """
-    described, packages = config.get("data"), check_trust(trust)
+    described: Any = config.get("data")
+    packages = check_trust(trust)
     try:
         kind = kind_of(described, packages)
         # A mapping is no place: data.types is one, or names a file that has one.

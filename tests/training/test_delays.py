@@ -1,0 +1,26 @@
+"""An order law that is to be learned, and waits for longer than the run takes: the run says so."""
+
+import pytest
+from tiny_runs import NAE, configuration
+
+from ordo.training.build import build_data, build_module
+from ordo.training.run import never_learned
+
+
+@pytest.mark.parametrize(
+    ("schedule", "steps", "delay", "told"),
+    [
+        ("power_table", 9, 9, True),
+        ("power_table", 10, 9, False),
+        ("power_table", 9, 0, False),
+        ("linear", 9, 9, False),  # nothing to learn
+    ],
+)
+def test_a_delay_longer_than_the_run(schedule, steps, delay, told, tmp_path):
+    settings = [f"schedule={schedule}", "objective=order", f"steps={steps}"]
+    config = configuration(tmp_path, *NAE, *settings, f"optimizer.schedule_delay={delay}")
+    build_data(config)
+    lines = never_learned(config, build_module(config))
+    assert [line.partition(":")[0] for line in lines] == (
+        [f"optimizer.schedule_delay={delay} of {steps} steps"] if told else []
+    )
