@@ -1,5 +1,6 @@
 """How the documentation is built: ``sphinx-build -W -n -b html docs build/docs``. No step needs a network, nor do the pages."""
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -39,9 +40,9 @@ nb_execution_timeout = 240
 nb_output_stderr = "remove-warn"
 
 # Types of other libraries: to link them would take their inventories, from the network.
-OTHERS = "torch|torchdata|Tensor|nn|lightning|L|numpy|np|pandas|pd|datasets|transformers|omegaconf|matplotlib|collections|typing|pathlib"
+OTHERS = "torch|torchdata|Tensor|nn|lightning|L|numpy|np|pandas|pd|datasets|transformers|omegaconf|matplotlib|collections|typing|pathlib|inspect"
 # Types of the library that only signatures name.
-INNER = "Race|FreshDraws|FreshPuzzles|RandomCrops|Decoding|CategoricalColumn|NumericColumn|Past|T"
+INNER = "C|Race|FreshDraws|FreshPuzzles|RandomCrops|Decoding|CategoricalColumn|NumericColumn|Past|T"
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})(\..*)?"), ("py:class", rf"ordo\..*\.({INNER})")]
 
 
@@ -83,14 +84,28 @@ def sentences(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
         lines.insert(0, "\\")  # renders as nothing
 
 
-def factories(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None) -> Any:
-    """Defaults of dataclasses that are made afresh, in a form that Sphinx can read."""
-    return signature and signature.replace("<factory>", "..."), returns
+def without_ranges(signature: str) -> str:
+    """``Annotated[int, ...]`` as ``int``: how a range is stored says nothing to a reader."""
+    while (found := re.search(r"(~?[\w.]+\.)?Annotated\[", signature)) is not None:
+        depth, comma = 0, None
+        for end in range(found.end(), len(signature)):
+            depth += (signature[end] in "[(") - (signature[end] in "])")
+            if depth == 0 and signature[end] == "," and comma is None:
+                comma = end
+            if depth < 0:
+                break
+        signature = signature[: found.start()] + signature[found.end() : comma] + signature[end + 1 :]
+    return signature
+
+
+def signatures(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None) -> Any:
+    """Types without their ranges, and defaults of dataclasses that are made afresh, in a form that Sphinx can read."""
+    return signature and without_ranges(signature).replace("<factory>", "..."), returns
 
 
 def setup(app: Sphinx) -> None:
     # MathJax comes from the network. Browsers know MathML, and docutils writes it.
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
     app.connect("autodoc-process-docstring", sentences, priority=0)  # before napoleon
-    app.connect("autodoc-process-signature", factories)
+    app.connect("autodoc-process-signature", signatures)
     copy_notebooks()

@@ -27,7 +27,7 @@ from ordo.training.run import stopped_at, train
 SCRIPTS = ["scripts/benchmark.py", "scripts/collect.py", "scripts/search.py", "scripts/reproduce_paper.py"]
 REPORT = ["report.sequences=8", "report.draws=1", "report.importance_draws=1", "report.exact_sequences=4"]
 PLAN = ["experiment=custom", *SMALL, *(x for x in QUIET if x not in ("report=null", "trainer.enable_progress_bar=false")), *NAE, *REPORT]
-PLAN += ["steps=4", "validate_every=2"]
+PLAN += ["steps=4", "validate_every=2", "optimizer.schedule_delay=1"]
 
 
 @pytest.fixture
@@ -128,7 +128,12 @@ def test_exit_codes(script, tmp_path):
 def child(*arguments, cwd, **environment):
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | environment
     command = [sys.executable, str(ROOT / "train.py"), *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def heed() -> None:  # a shell starts what runs in the background deaf to Ctrl-C, and a child is as its parent
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=heed, **pipes)
 
 
 def test_the_traceback_is_there_for_those_who_ask(tmp_path):
@@ -164,7 +169,7 @@ def test_ctrl_c(tmp_path):
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
     assert last(folder)["global_step"] == 600
-    run(tmp_path / "whole", "steps=600", "validate_every=600", "checkpoint_every=600", *NAE, "callbacks.order=null")
+    run(tmp_path / "whole", *plan, "trainer.enable_progress_bar=false", "callbacks.order=null")
     one, other = (last(path)["state_dict"] for path in (folder, tmp_path / "whole"))
     assert all(torch.equal(one[key], other[key]) for key in other)
 

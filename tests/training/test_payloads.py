@@ -269,6 +269,7 @@ MALFORMED = {
     "a vocabulary of numbers": lambda c: c["TextData"].update(vocabulary=[1, 2]),
     "a tensor as a setting": lambda c: c["ordo"]["config"]["denoiser"].update(width=torch.zeros(2)),
     "a step that is text": lambda c: c.update(global_step="x"),
+    "no step": lambda c: c.pop("global_step"),
     "a network as a schedule": lambda c: c["ordo"]["config"].update(schedule={"_target_": "ordo.schedules.FreeTable", "length": 8}),
 }
 

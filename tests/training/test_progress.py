@@ -29,7 +29,7 @@ def test_one_line_of_80_columns(tmp_path, monkeypatch):
 
 def test_log_file(tmp_path, capfd):
     """Where standard error is no terminal: a line after each validation and nothing else."""
-    run(tmp_path / "run", *NAE, "steps=12", "validate_every=6", "trainer.enable_progress_bar=true")
+    run(tmp_path / "run", *NAE, "steps=12", "validate_every=6", "optimizer.schedule_delay=1", "trainer.enable_progress_bar=true")
     lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 2, lines
     for step, line in zip((" 6/12  0:0\\d left", "12/12"), lines, strict=True):

@@ -110,7 +110,7 @@ def check_shape(checkpoint: Any, path: Path) -> None:
         whole = isinstance(state, dict) and all(isinstance(key, str) and _is_array(value) for key, value in state.items())
         if not whole:
             raise CheckpointError(f"{path} is damaged: its '{name}' is no mapping of names to tensors")
-    if type(step := checkpoint.get("global_step", 0)) is not int or not 0 <= step < 2**63:
+    if type(step := checkpoint.get("global_step")) is not int or not 0 <= step < 2**63:
         raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number from 0")
     callbacks, run = checkpoint.get("callbacks") or {}, checkpoint.get("run", {})
     whole = isinstance(callbacks, dict) and all(isinstance(s, dict) for s in callbacks.values())
