@@ -40,7 +40,8 @@ nb_execution_timeout = 240
 nb_output_stderr = "remove-warn"
 
 # Types of other libraries: to link them would take their inventories, from the network.
-OTHERS = "torch|torchdata|Tensor|nn|lightning|L|numpy|np|pandas|pd|datasets|transformers|omegaconf|matplotlib|collections|typing|pathlib|inspect"
+OTHERS = "torch|torchdata|Tensor|nn|lightning|L|numpy|np|pandas|pd|datasets|"
+OTHERS += "transformers|omegaconf|matplotlib|collections|typing|pathlib|inspect"
 # Types of the library that only signatures name.
 INNER = "C|Race|FreshDraws|FreshPuzzles|RandomCrops|Decoding|CategoricalColumn|NumericColumn|Past|T"
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})(\..*)?"), ("py:class", rf"ordo\..*\.({INNER})")]
