@@ -134,7 +134,9 @@ def test_stopped_together(number, tmp_path):
     plan = [*PLAN, *OBJECTIVES["dense"], *TWO, "steps=100000", "validate_every=100000", "checkpoint_every=100000"]
     command = [sys.executable, str(ROOT / "train.py"), "experiment=custom", "output=run", *SMALL, *QUIET, *plan]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")}
-    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    shared = {"env": environment, "cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    # A shell starts what runs in the background deaf to Ctrl-C, and a child is as its parent.
+    process = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **shared)
     deadline = time.monotonic() + 200
     while not (tmp_path / "run/csv/metrics.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
