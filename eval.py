@@ -14,15 +14,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from ordo.errors import ConfigError
-from ordo.training.build import plain
-from ordo.training.checkpoint import check_data, find, read
-from ordo.training.checks import check_metrics, check_settings
-from ordo.training.entry import command, job
-from ordo.training.evaluation import examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
-from ordo.training.provenance import provenance
-from ordo.training.run import check_writable, quiet, set_threads
-from ordo.training.settings import Eval
-from ordo.training.stored import load, load_data
+from ordo.runs.build import plain
+from ordo.runs.checkpoint import check_data, find, read
+from ordo.runs.checks import check_metrics, check_settings
+from ordo.runs.entry import command, job
+from ordo.runs.evaluation import examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
+from ordo.runs.provenance import provenance
+from ordo.runs.run import check_writable, quiet, set_threads
+from ordo.runs.settings import Eval
+from ordo.runs.stored import load, load_data
 from ordo.wording import show
 
 

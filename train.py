@@ -26,13 +26,13 @@ from rich.console import Console
 
 from ordo.objectives.output import is_learned
 from ordo.progress import note
-from ordo.training.build import ConfigError
-from ordo.training.entry import command, job
-from ordo.training.evaluation import report_table, result_line
+from ordo.runs.build import ConfigError
+from ordo.runs.entry import command, job
+from ordo.runs.evaluation import report_table, result_line
+from ordo.runs.names import label, own_folder
+from ordo.runs.run import check_run, check_writable, comparison, report_both, train
+from ordo.runs.sweep import check_launcher, job_folder
 from ordo.training.interrupt import Stopped, number_of
-from ordo.training.names import label, own_folder
-from ordo.training.run import check_run, check_writable, comparison, report_both, train
-from ordo.training.sweep import check_launcher, job_folder
 
 CONFIG = Path(__file__).resolve().parent / "configs" / "train.yaml"
 

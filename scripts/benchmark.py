@@ -32,9 +32,9 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import (
+from benchmarks import (
     content,
     estimators,
     law_cost,
@@ -55,8 +55,7 @@ from bench import (
     two_orders,
     variance,
 )
-
-from ordo.training.entry import Parser, command, job
+from ordo.runs.entry import Parser, command, job
 
 BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
 BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}

@@ -27,9 +27,9 @@ from ordo.report import LABELS, UNITS, unit_of
 from ordo.report.numbers import DECIMALS, standard_error
 from ordo.report.record import read_metrics, read_report
 from ordo.report.settings import differing, flat, shown
-from ordo.training.build import ConfigError
-from ordo.training.entry import Parser, command, job
-from ordo.training.run import check_writable
+from ordo.runs.build import ConfigError
+from ordo.runs.entry import Parser, command, job
+from ordo.runs.run import check_writable
 
 FIGURES = ("seconds", "parameters", "steps_done")
 

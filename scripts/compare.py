@@ -21,10 +21,10 @@ from ordo.files import write_whole
 from ordo.report import LABELS, Record, cell, read_record, save_page
 from ordo.report.comparison import comparison_page, labels
 from ordo.report.paired import comparable, gain, not_comparable, paired, unit_among, unit_words
-from ordo.training.build import ConfigError
-from ordo.training.checkpoint import reading
-from ordo.training.entry import Parser, command, job
-from ordo.training.run import check_writable
+from ordo.runs.build import ConfigError
+from ordo.runs.checkpoint import reading
+from ordo.runs.entry import Parser, command, job
+from ordo.runs.run import check_writable
 
 
 def find_records(folders: list[Path]) -> list[Record]:

@@ -16,12 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from ordo.errors import ConfigError
 from ordo.exporting import export
-from ordo.pretrained import OrderedModel
 from ordo.progress import note
-from ordo.training.checks import check_settings
-from ordo.training.entry import command, job
-from ordo.training.run import check_writable, quiet
-from ordo.training.settings import Export
+from ordo.runs.checks import check_settings
+from ordo.runs.entry import command, job
+from ordo.runs.run import check_writable, quiet
+from ordo.runs.settings import Export
+from ordo.saved import OrderedModel
 
 
 @hydra.main(config_path="../configs", config_name="export", version_base="1.3")

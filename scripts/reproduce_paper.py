@@ -24,17 +24,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.common import QUICK, Run, run_all
-
+from benchmarks.common import QUICK, Run, run_all
 from ordo import plots
 from ordo.errors import ConfigError
 from ordo.files import write_whole
 from ordo.progress import note
-from ordo.training.checkpoint import read
-from ordo.training.entry import Parser, command, existing, job
-from ordo.training.stored import load
+from ordo.runs.checkpoint import read
+from ordo.runs.entry import Parser, command, existing, job
+from ordo.runs.stored import load
 
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}
 OBJECTIVES = ("time", "order", "dense")

@@ -23,25 +23,25 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from ordo.data import CorpusData, TableCodec
-from ordo.data.conditions import Conditions, file_cells, given_cells
 from ordo.data.decoding import Decoding, cells_of
-from ordo.data.lines import one_line
-from ordo.data.table_file import in_own_types, write_table
-from ordo.data.templates import corpus_template, template_tokens
+from ordo.data.tables.conditions import Conditions, file_cells, given_cells
+from ordo.data.tables.table_file import in_own_types, write_table
+from ordo.data.text.lines import one_line
+from ordo.data.text.templates import corpus_template, template_tokens
 from ordo.files import write_whole
 from ordo.parts import make
 from ordo.plots.trace_file import TRACES, save_trace
-from ordo.pretrained import open_model
 from ordo.progress import SamplingMeter, note
+from ordo.runs.build import ConfigError, plain
+from ordo.runs.checkpoint import find, reading
+from ordo.runs.checks import check_settings
+from ordo.runs.entry import command, job
+from ordo.runs.run import check_writable, quiet, set_threads
+from ordo.runs.settings import Sample
 from ordo.samplers import NOTABLE_SURPRISE, Sampler, order_surprise, sample_batches
 from ordo.samplers.lengths import drawn_lengths
+from ordo.saved import open_model
 from ordo.schedules import ContentSchedule
-from ordo.training.build import ConfigError, plain
-from ordo.training.checkpoint import find, reading
-from ordo.training.checks import check_settings
-from ordo.training.entry import command, job
-from ordo.training.run import check_writable, quiet, set_threads
-from ordo.training.settings import Sample
 
 
 @contextmanager

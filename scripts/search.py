@@ -38,11 +38,11 @@ from ordo.errors import ConfigError, first_line
 from ordo.files import write_whole
 from ordo.objectives import LawTooSharp
 from ordo.progress import clock, note
-from ordo.training.entry import Parser, command, job
-from ordo.training.errors import USER_ERRORS
+from ordo.runs.entry import Parser, command, job
+from ordo.runs.errors import USER_ERRORS
+from ordo.runs.run import check_run, check_writable, train
 from ordo.training.interrupt import Stopped, number_of
 from ordo.training.module import TrainingDiverged
-from ordo.training.run import check_run, check_writable, train
 
 try:
     import optuna

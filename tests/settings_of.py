@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 
 from ordo.parts import named
+from ordo.runs import settings
 from ordo.settings import Parameter, Unknown, check_inside, parameters
-from ordo.training import settings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 PARTS = {  # entry point: the groups of its parts

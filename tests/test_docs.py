@@ -19,7 +19,7 @@ from tiny_models import tiny_model
 from tiny_runs import CONFIGS, LETTERS, call
 
 from ordo import plots
-from ordo.training.run import train
+from ordo.runs.run import train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

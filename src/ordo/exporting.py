@@ -6,12 +6,12 @@ import os
 import shutil
 from pathlib import Path
 
-from ordo.data.codec import TableCodec
 from ordo.data.decoding import from_plain, to_plain
-from ordo.data.edges import edges_alone, holds
-from ordo.data.table import TableData
+from ordo.data.tables.codec import TableCodec
+from ordo.data.tables.edges import edges_alone, holds
+from ordo.data.tables.table import TableData
 from ordo.files import partial_of
-from ordo.pretrained import OrderedModel
+from ordo.saved import OrderedModel
 
 VALUES = ("rows", "edges")
 TABLE = TableData.__qualname__
@@ -22,7 +22,7 @@ def export(model: OrderedModel, out: Path, values: str = "rows") -> str | None:
     for other data.
 
     values: "rows": numbers are redrawn from the values that training rows had, which are in config.json; "edges": evenly between the
-    edges of their bins, see ``ordo.data.edges``.
+    edges of their bins, see ``ordo.data.tables.edges``.
 
     Raises ValueError for another choice.
     """

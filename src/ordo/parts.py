@@ -58,7 +58,7 @@ def canonical(target: str, role: str) -> str | None:
     ``ordo.schedules.power.Power``; that module is never imported by the name in the file.
     """
     for package, names in FROM_FILES[role].items():
-        match = re.fullmatch(re.escape(package) + r"(\.[a-z_]+)?\.(\w+)", target)
+        match = re.fullmatch(re.escape(package) + r"(\.[a-z_]+)*\.(\w+)", target)
         if match is not None and match[2] in names:
             return f"{package}.{match[2]}"
     return None

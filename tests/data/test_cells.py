@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ordo.data import DataError, TableData
-from ordo.data.number_formats import convention, is_date
+from ordo.data.tables.number_formats import convention, is_date
 
 
 def table(cells, tmp_path, **arguments):

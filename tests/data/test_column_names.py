@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ordo.data import DataError, TableData
-from ordo.data.column_names import by_column, mapping_file, quoted, setting
-from ordo.training.build import build
+from ordo.data.tables.column_names import by_column, mapping_file, quoted, setting
+from ordo.runs.build import build
 
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
 NAMES = [

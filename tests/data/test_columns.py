@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ordo.data import DataError, TableCodec
-from ordo.data.columns import CategoricalColumn, NumericColumn, column_from_state, column_state, quantile_bins
+from ordo.data.tables.columns import CategoricalColumn, NumericColumn, column_from_state, column_state, quantile_bins
 
 RANDOM = np.random.default_rng(0)
 

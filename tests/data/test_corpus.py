@@ -17,8 +17,8 @@ from hydra.utils import instantiate
 from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import CorpusData, DataError, MissingDataError
-from ordo.data.sequences import DocumentRows, PackedRows
-from ordo.data.token_cache import TokenCache, open_or_build
+from ordo.data.text.sequences import DocumentRows, PackedRows
+from ordo.data.text.token_cache import TokenCache, open_or_build
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DOCUMENTS = [f"the quick fox {i} jumps over {'the lazy dog ' * (i % 4)}" for i in range(120)] + ["", "   ", "last one é ☃"]

@@ -9,8 +9,8 @@ import torch
 from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import Batch, CorpusData, DataError
-from ordo.data.sequences import Cutter, DocumentRows, PackedRows, rows_of
-from ordo.data.token_cache import open_or_build
+from ordo.data.text.sequences import Cutter, DocumentRows, PackedRows, rows_of
+from ordo.data.text.token_cache import open_or_build
 from ordo.settings import SettingError
 
 DOCUMENTS = [f"{i} fox " + "x" * (i % 23 + 1) for i in range(100)] + ["", "  "]
@@ -110,7 +110,7 @@ def test_bad_choices(corpus):
 @pytest.mark.parametrize("length", [1, 3, 8, 50])
 def test_batches_of_documents_give_the_sequences_of_the_cache(layout, longer, length, tmp_path, monkeypatch):
     """Two ways to the same sequences; documents of no token among them, and looked at a few at a time."""
-    monkeypatch.setattr("ordo.data.sequences.CHUNK", 7)
+    monkeypatch.setattr("ordo.data.text.sequences.CHUNK", 7)
     rng = np.random.default_rng(length)
     documents = [rng.integers(1, 90_000, size=rng.integers(0, 12)) for _ in range(60)]
     batches = [documents[i : i + 9] for i in range(0, 60, 9)]

@@ -11,8 +11,8 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ordo.data import DataError, TableData
-from ordo.data.csv_file import DELIMITERS
-from ordo.data.frames import read_table
+from ordo.data.tables.csv_file import DELIMITERS
+from ordo.data.tables.frames import read_table
 
 ROWS = [[f"{i / 2}", "abc"[i % 3], str(i % 4)] for i in range(40)]
 

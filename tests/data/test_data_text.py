@@ -18,7 +18,7 @@ from ordo.data import (
     Vocabulary,
     normalise,
 )
-from ordo.data.text import RandomCrops, chunks, embedded_text
+from ordo.data.text.characters import RandomCrops, chunks, embedded_text
 from ordo.settings import SettingError
 
 torch.set_num_threads(1)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from ordo.data import TableCodec, TableData
-from ordo.data.columns import NumericColumn
 from ordo.data.decoding import from_plain, to_plain
-from ordo.data.edges import SHARED, edges_alone, holds, outward
+from ordo.data.tables.columns import NumericColumn
+from ordo.data.tables.edges import SHARED, edges_alone, holds, outward
 
 N = 4000
 

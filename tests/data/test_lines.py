@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from ordo.data.lines import from_line, one_line
+from ordo.data.text.lines import from_line, one_line
 
 
 @pytest.mark.parametrize("start", range(0, 0x3000, 0x800))

@@ -8,9 +8,9 @@ import torch
 from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import CorpusData, DataError, SmilesData, TextData
-from ordo.data.frames import read_table
-from ordo.data.sudoku import read_puzzles
-from ordo.data.vocabulary import codepoints
+from ordo.data.tables.frames import read_table
+from ordo.data.tasks.sudoku import read_puzzles
+from ordo.data.text.vocabulary import codepoints
 
 MARK = "\ufeff"
 DOCUMENTS = ["the quick brown fox", "jumps over the lazy dog"] * 20

@@ -9,7 +9,7 @@ import torch
 
 from ordo.data import ChecksumError, DataError, MissingDataError, SmilesData, tokenise
 from ordo.data.decoding import Decoding
-from ordo.data.smiles import END, QM9_MD5, SmilesVocabulary, read_smiles
+from ordo.data.text.smiles import END, QM9_MD5, SmilesVocabulary, read_smiles
 from ordo.settings import SettingError
 
 QM9 = Path(__file__).resolve().parents[3] / "shared" / "data" / "molecules" / "qm9_smiles.csv"

@@ -7,7 +7,7 @@ import torch
 
 from ordo.data import DataError, TableCodec
 from ordo.data.decoding import Decoding
-from ordo.data.edges import edges_alone
+from ordo.data.tables.edges import edges_alone
 
 FRAME = pd.DataFrame(
     {"x": np.arange(40.0) ** 1.5, "n": np.arange(40.0) % 7, "word": ["a", "b"] * 20}

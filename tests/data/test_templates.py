@@ -7,8 +7,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from ordo.data import DataError
-from ordo.data.templates import corpus_template, template_tokens
-from ordo.data.vocabulary import Vocabulary
+from ordo.data.text.templates import corpus_template, template_tokens
+from ordo.data.text.vocabulary import Vocabulary
 
 
 def byte_level(prefix):

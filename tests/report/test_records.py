@@ -19,8 +19,8 @@ from ordo.report.order import in_words, law_arrays
 from ordo.report.paired import comparable, gain, not_comparable, unit_among
 from ordo.report.record import curve, read_metrics, read_record
 from ordo.report.run_page import duration
+from ordo.runs.evaluation import report_table
 from ordo.schedules import FreeTable, Power
-from ordo.training.evaluation import report_table
 
 
 def record(folder="outputs/a", config=None, data="set", split="val", **values):

@@ -11,9 +11,9 @@ from tiny_runs import NAE, configuration
 from ordo import plots
 from ordo.report import read_record
 from ordo.report.pictures import likelihood_pictures, order_pictures
+from ordo.runs.build import build_data, build_module
+from ordo.runs.evaluation import examine, save_evaluation
 from ordo.schedules import ArrivalTimes, Power
-from ordo.training.build import build_data, build_module
-from ordo.training.evaluation import examine, save_evaluation
 
 
 class OfTimes(Power):

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ordo.data.column_names import mapping_file
 from ordo.data.errors import DataError
+from ordo.data.tables.column_names import mapping_file
 from ordo.errors import FileError
 from ordo.files import read_json, read_yaml
 from ordo.report.numbers import LABELS

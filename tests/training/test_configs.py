@@ -20,11 +20,11 @@ from ordo.likelihood.report import own_nelbo as nelbo
 from ordo.objectives import Dense
 from ordo.order import FixedOrder, PlackettLuce
 from ordo.randomness import StepRandom
-from ordo.training import load
-from ordo.training.build import best_precision, build_data, build_module
-from ordo.training.entry import FAILED, WRONG
+from ordo.runs import load
+from ordo.runs.build import best_precision, build_data, build_module
+from ordo.runs.entry import FAILED, WRONG
+from ordo.runs.run import build_trainer
 from ordo.training.optimisation import build_optimizer
-from ordo.training.run import build_trainer
 
 
 def names(group):

@@ -11,9 +11,9 @@ from tiny_runs import NAE, call, last, run, run_and_kill
 from ordo.data.module import Batch
 from ordo.likelihood import content_subset_likelihood, likelihood_report
 from ordo.order import PlackettLuce
+from ordo.runs.stored import load
 from ordo.schedules import AveragedSchedule, FreeTable, LogBound, PerContext, Power
 from ordo.training.optimisation import OptimizerSettings, with_entropy_bonus
-from ordo.training.stored import load
 
 PARTS = [*NAE, "denoiser=bidirectional"]
 SMALL_NETWORKS = [f"schedule.{name}.width=8" for name in ("forward_network", "reverse_network")]

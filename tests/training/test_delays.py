@@ -3,8 +3,8 @@
 import pytest
 from tiny_runs import NAE, configuration
 
-from ordo.training.build import build_data, build_module
-from ordo.training.run import never_learned
+from ordo.runs.build import build_data, build_module
+from ordo.runs.run import never_learned
 
 
 @pytest.mark.parametrize(

@@ -17,12 +17,12 @@ import torch
 from omegaconf import OmegaConf
 from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration, last, run
 
-from ordo.training import checksum, names
-from ordo.training.checkpoint import WholeFiles
-from ordo.training.entry import Parser, closest
+from ordo.runs import checksum, names
+from ordo.runs.checkpoint import WholeFiles
+from ordo.runs.entry import Parser, closest
+from ordo.runs.names import label, own_folder
+from ordo.runs.run import stopped_at, train
 from ordo.training.interrupt import Stopped, StopSignals
-from ordo.training.names import label, own_folder
-from ordo.training.run import stopped_at, train
 
 SCRIPTS = ["scripts/benchmark.py", "scripts/collect.py", "scripts/search.py", "scripts/reproduce_paper.py"]
 REPORT = ["report.sequences=8", "report.draws=1", "report.importance_draws=1", "report.exact_sequences=4"]
@@ -297,7 +297,7 @@ def test_a_signal_in_the_report(number, script, tmp_path, monkeypatch):
     def stopped(*_, **__):
         signal.raise_signal(number)
 
-    monkeypatch.setattr("ordo.training.run.examine", stopped)
+    monkeypatch.setattr("ordo.runs.run.examine", stopped)
     status, out, err = script("train.py", *PLAN, "output=run", "callbacks.order.pictures=false", "quiet=true")
     assert (status, out) == (128 + number, "")
     assert err.startswith("interrupted; to go on: python ")
@@ -329,7 +329,7 @@ def test_ctrl_c_elsewhere(script, monkeypatch):
     def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ordo.training.checkpoint.find", stop)
+    monkeypatch.setattr("ordo.runs.checkpoint.find", stop)
     assert script("eval.py", "checkpoint=x") == (130, "", "interrupted\n")
 
 

@@ -12,8 +12,8 @@ from tiny_runs import NAE, ROOT, call, run, text_overrides
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.likelihood import likelihood_report, many_orders
 from ordo.order import uniform_law
-from ordo.training import load, load_data
-from ordo.training.evaluation import FEWEST_ORDERS, MANY, MANY_TOKENS, many_size
+from ordo.runs import load, load_data
+from ordo.runs.evaluation import FEWEST_ORDERS, MANY, MANY_TOKENS, many_size
 
 NAMES = {"uniform_nelbo", "own_nelbo", "mode_exact", "importance"}
 
@@ -140,7 +140,7 @@ def test_the_picture_of_many_orders_has_a_budget(causal):
 def test_what_many_orders_cost_is_what_the_budget_counts(kind, monkeypatch):
     length, seen = 12, 0
     denoiser = kind(vocab_size=3, length=length, width=8, heads=1, layers=2).eval()  # the last one sees what is asked for alone
-    monkeypatch.setattr("ordo.training.evaluation.MANY_TOKENS", 12_000)
+    monkeypatch.setattr("ordo.runs.evaluation.MANY_TOKENS", 12_000)
     orders, sequences = many_size(denoiser.order_causal, length)
 
     def count(module, arguments, output):

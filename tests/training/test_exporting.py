@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tiny_runs import QUIET, call, run
 
-from ordo.pretrained import OrderedModel
+from ordo.saved import OrderedModel
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

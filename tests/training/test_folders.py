@@ -20,12 +20,12 @@ from tiny_runs import NAE, configuration, last, run, text_overrides
 
 from ordo.errors import FileError
 from ordo.files import alive, partial_of, remove_partials, write_whole
+from ordo.runs import checksum, folder
+from ordo.runs.build import ConfigError
+from ordo.runs.checkpoint import CheckpointError, NoCheckpoint, find, read, step_of
+from ordo.runs.folder import FILES, alone_in, clear
+from ordo.runs.run import comparison, train
 from ordo.settings import SettingError
-from ordo.training import checksum, folder
-from ordo.training.build import ConfigError
-from ordo.training.checkpoint import CheckpointError, NoCheckpoint, find, read, step_of
-from ordo.training.folder import FILES, alone_in, clear
-from ordo.training.run import comparison, train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 PLAN = [*NAE, "steps=4", "validate_every=2", "checkpoint_every=2", "callbacks.order.pictures=false"]

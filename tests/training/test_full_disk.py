@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from ordo.training import checksum
+from ordo.runs import checksum
 
 
 @pytest.mark.parametrize("most", [10, 3000, 20_000])

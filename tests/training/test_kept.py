@@ -11,8 +11,8 @@ import torch
 from tiny_runs import NAE, QUIET, last, run
 
 from ordo.likelihood import order_log_prob
-from ordo.pretrained import OrderedModel
-from ordo.training import load, load_data
+from ordo.runs import load, load_data
+from ordo.saved import OrderedModel
 
 KEPT = Path(__file__).parents[1] / "kept"
 VALUES = json.loads((KEPT / "values.json").read_text(encoding="utf-8"))

@@ -19,7 +19,8 @@ from test_resume import same
 from tiny_runs import NAE
 
 from ordo import files, plots
-from ordo.training import callbacks, checksum, evaluation, last, resume, run
+from ordo.runs import checksum, evaluation, resume, run
+from ordo.training import callbacks, last
 from ordo.training.module import OrderDiffusion
 
 PLAN = [*NAE, "data.batches_per_epoch=7", "steps=10", "validate_every=4", "checkpoint_every=3"]

@@ -9,9 +9,9 @@ from tiny_runs import BARE, NAE, configuration, last, run
 
 from ordo.denoisers import OrderCausalTransformer
 from ordo.objectives import ContentDense, Dense
+from ordo.runs.build import build_data, build_module
 from ordo.schedules import FreeTable, OrderPosterior, PooledNetwork, Power, TokenNetwork
 from ordo.training import OptimizerSettings, OrderDiffusion
-from ordo.training.build import build_data, build_module
 from ordo.training.optimisation import build_optimizer, clip_gradients
 
 pytestmark = pytest.mark.usefixtures("no_pictures")

@@ -11,9 +11,9 @@ import torch
 from tiny_runs import NAE, QUIET, call, last, run, text_overrides
 
 from ordo.data import DataError
-from ordo.pretrained import OrderedModel
-from ordo.training import CheckpointError, load, load_data
-from ordo.training.build import ConfigError
+from ordo.runs import CheckpointError, load, load_data
+from ordo.runs.build import ConfigError
+from ordo.saved import OrderedModel
 
 SIDE_EFFECT = "from pathlib import Path\nPath({!r}).touch()\nclass Evil:\n    def __init__(self, **_): pass\n"
 
@@ -70,7 +70,7 @@ def payloads(marker):
         "a pickle": ("denoiser", "x", {"_target_": "torch.load", "f": "x", "weights_only": False}, "denoiser.x._target_=torch.load"),
         "a table of pickles": ("denoiser", "x", {"_target_": "pandas.read_pickle", "filepath_or_buffer": "x"}, "pandas.read_pickle"),
         "a function of ordo": ("schedule", None, {"_target_": "ordo.data.download.fetch", "url": "x"}, "ordo.data.download.fetch"),
-        "a run of ordo": ("schedule", None, {"_target_": "ordo.training.run.train"}, "ordo.training.run.train"),
+        "a run of ordo": ("schedule", None, {"_target_": "ordo.runs.run.train"}, "ordo.runs.run.train"),
         "a fetching constructor": (
             "denoiser", None, {"_target_": "ordo.denoisers.PretrainedDenoiser.from_masked_lm", "name": "a/b"}, "from_masked_lm",
         ),

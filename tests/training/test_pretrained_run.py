@@ -11,9 +11,9 @@ from tiny_tokenizer import tiny_tokenizer
 
 from ordo.likelihood import nelbo
 from ordo.randomness import StepRandom
-from ordo.training import load
-from ordo.training.build import ConfigError, build_data, build_module
-from ordo.training.run import train
+from ordo.runs import load
+from ordo.runs.build import ConfigError, build_data, build_module
+from ordo.runs.run import train
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 TEXT = "".join(f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200))

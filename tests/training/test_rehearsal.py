@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 from tiny_runs import NAE, QUIET, SMALL, call
 
 from ordo.data import DataError, EvenParity, TaskData
-from ordo.training.checks import rehearse
+from ordo.runs.checks import rehearse
 
 PLAN = [
     "experiment=custom",

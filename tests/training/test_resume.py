@@ -14,7 +14,7 @@ import torch
 from tiny_runs import NAE, ROOT, last, run, run_and_kill, text_overrides
 
 from ordo.files import finite
-from ordo.training.checkpoint import WholeFiles
+from ordo.runs.checkpoint import WholeFiles
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -11,10 +11,10 @@ import torch
 from tiny_runs import NAE, QUIET, SMALL, call, run, text_overrides
 
 from ordo.data import TableCodec
-from ordo.data.lines import from_line
+from ordo.data.text.lines import from_line
 from ordo.likelihood import order_log_prob
-from ordo.training.checkpoint import read
-from ordo.training.stored import load
+from ordo.runs.checkpoint import read
+from ordo.runs.stored import load
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny_runs import QUIET, call, run, text_overrides
 from tiny_tokenizer import tiny_tokenizer
 
-from ordo.pretrained import open_model
+from ordo.saved import open_model
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=2", "checkpoint_every=2", "validate_every=2"]

@@ -14,10 +14,10 @@ from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import DataError, TableCodec
 from ordo.likelihood import order_log_prob
-from ordo.pretrained import OrderedModel, open_model
+from ordo.runs import CheckpointError, load
+from ordo.runs.run import train
 from ordo.samplers import ByRates, Sampler, sample
-from ordo.training import CheckpointError, load
-from ordo.training.run import train
+from ordo.saved import OrderedModel, open_model
 
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2", *QUIET]
 CORPUS = "".join(f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200))

@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration
 
-from ordo.training.build import ConfigError
+from ordo.runs.build import ConfigError
+from ordo.runs.run import train
 from ordo.training.module import TrainingDiverged
-from ordo.training.run import train
 
 sys.path.insert(0, str(ROOT / "scripts"))
 try:

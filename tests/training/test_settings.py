@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 from settings_of import CONFIGS, NOT_READ, WHOLE, check_yaml, every_setting
 from tiny_runs import call
 
+from ordo.runs import settings
+from ordo.runs.checks import check_settings
+from ordo.runs.run import check_run
 from ordo.settings import Parameter, SettingError, check_arguments, plain, show
-from ordo.training import settings
-from ordo.training.checks import check_settings
-from ordo.training.run import check_run
 
 ALL = list(every_setting())
 TYPED = [setting for setting in ALL if not setting.parameter.untyped]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_runs import NAE, last, run
 
-from ordo.training import CheckpointError
+from ordo.runs import CheckpointError
 
 FEW = [
     *NAE,

@@ -15,10 +15,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from tiny_runs import CONFIGS, NAE, QUIET, ROOT, SMALL, KillAt, call, configuration, last
 
-from ordo.training import sweep
-from ordo.training.build import ConfigError
-from ordo.training.checkpoint import CheckpointError
-from ordo.training.run import train
+from ordo.runs import sweep
+from ordo.runs.build import ConfigError
+from ordo.runs.checkpoint import CheckpointError
+from ordo.runs.run import train
 
 REPORT = ["report.draws=2", "report.importance_draws=2"]
 TINY = [*SMALL, *(x for x in QUIET if x != "report=null"), *REPORT, *NAE, "steps=4", "validate_every=2", "checkpoint_every=2"]
@@ -172,7 +172,7 @@ def test_folders_of_jobs_are_one_level_and_short(tmp_path, monkeypatch, capfd):
         raise ConfigError("stop")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ordo.training.run.train", stop)
+    monkeypatch.setattr("ordo.runs.run.train", stop)
     for changes in (["data.path=/a/b,/c/d", f"name={'x' * 90}", "output=s"], ["experiment=custom,nae_learned_order"]):
         call("train.py", "-m", *changes, monkeypatch=monkeypatch, capfd=capfd)
     assert seen[:2] == ["s/0_data.path=-a-b", "s/1_data.path=-c-d"]

@@ -9,7 +9,7 @@ import pytest
 from news import news_file
 from tiny_runs import ROOT, call
 
-from ordo.training import load
+from ordo.runs import load
 
 SHORT = ["steps=6", "validate_every=3", "checkpoint_every=3", "optimizer.schedule_delay=2", "threads=1", "trainer.accelerator=cpu"]
 SHORT += ["report.sequences=32", "report.draws=2", "report.importance_draws=2", "data.batch_size=8", "trainer.enable_progress_bar=false"]

@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from ordo.objectives import Dense
-from ordo.training.run import train
+from ordo.runs.run import train
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = str(ROOT / "configs")

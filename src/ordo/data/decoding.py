@@ -11,17 +11,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from ordo.data.codec import TableCodec
-from ordo.data.corpus import CorpusData
 from ordo.data.errors import DataError
-from ordo.data.law import Law
-from ordo.data.smiles import SmilesData, SmilesVocabulary
-from ordo.data.sudoku import SudokuData
-from ordo.data.table import TableData
-from ordo.data.table_file import cells
-from ordo.data.text import TextData
-from ordo.data.tokenizer import decode, fingerprint, is_hub_name, load_tokenizer, piece
-from ordo.data.vocabulary import Vocabulary
+from ordo.data.tables.codec import TableCodec
+from ordo.data.tables.table import TableData
+from ordo.data.tables.table_file import cells
+from ordo.data.tasks.law import Law
+from ordo.data.tasks.sudoku import SudokuData
+from ordo.data.text.characters import TextData
+from ordo.data.text.corpus import CorpusData
+from ordo.data.text.smiles import SmilesData, SmilesVocabulary
+from ordo.data.text.tokenizer import decode, fingerprint, is_hub_name, load_tokenizer, piece
+from ordo.data.text.vocabulary import Vocabulary
 
 KINDS = (TextData, SudokuData, CorpusData, SmilesData, TableData)  # whose state says what tokens mean
 DTYPES = {"float64": torch.float64, "int64": torch.int64}

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
-from ordo.denoisers.hugging_face import MaskedLM
+from ordo.denoisers.language_models.hugging_face import MaskedLM
+from ordo.denoisers.language_models.pretrained import PretrainedDenoiser
 from ordo.denoisers.oracle import ChainOracle, TableOracle
 from ordo.denoisers.order_causal import OrderCausalTransformer
-from ordo.denoisers.pretrained import PretrainedDenoiser
 from ordo.denoisers.sets import Session, SetDenoiser, begin_session
 from ordo.denoisers.table import OrderCausalTableTransformer, TableTransformer
 

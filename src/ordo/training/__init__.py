@@ -1,7 +1,6 @@
-"""Training: the LightningModule, its optimiser, callbacks, checkpoints and runs."""
+"""Training: the LightningModule, its optimiser and its callbacks."""
 
 from ordo.training.callbacks import OrderHistory, SampleWriter
-from ordo.training.checkpoint import CheckpointError
 from ordo.training.collapse import CollapseAlarm
 from ordo.training.gradient_signal import GradientSignal, RunningMoments
 from ordo.training.last import LastCheckpoint
@@ -10,10 +9,8 @@ from ordo.training.optimisation import OptimizerSettings
 from ordo.training.plain import train_steps
 from ordo.training.progress import StepProgress
 from ordo.training.quality import MoleculeQuality, SampleQuality
-from ordo.training.stored import load, load_data
 
 __all__ = [
-    "CheckpointError", "CollapseAlarm", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings", "OrderDiffusion",
-    "OrderHistory", "RunningMoments", "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "load", "load_data",
-    "train_steps",
+    "CollapseAlarm", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings", "OrderDiffusion",
+    "OrderHistory", "RunningMoments", "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "train_steps",
 ]  # fmt: skip

@@ -36,7 +36,7 @@ class OrderDiffusion(L.LightningModule):
 
     Args:
         objective, optimizer: None for a model that is only evaluated.
-        config: plain values, stored in every checkpoint, from which ``ordo.training.load`` rebuilds the model.
+        config: plain values, stored in every checkpoint, from which ``ordo.runs.load`` rebuilds the model.
     """
 
     def __init__(

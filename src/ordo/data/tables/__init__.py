@@ -1,0 +1,1 @@
+"""Tables: one token per cell."""

@@ -1,0 +1,1 @@
+"""Synthetic tasks whose law is known exactly, and puzzles."""

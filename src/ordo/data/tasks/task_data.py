@@ -1,0 +1,101 @@
+"""Batches from a law: training sequences are drawn afresh at every step, so nothing can be learned by heart."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ordo.data.loader import StepSampler, data_generator
+from ordo.data.module import Batch, Rows, SequenceData
+from ordo.data.tasks.law import Law
+from ordo.settings import Count, Seed, Size, Some, checked
+
+
+def with_known(tokens: Tensor, law: Law) -> Batch:
+    """Draws (n, length) of the law, and which of their positions are given."""
+    return Batch(tokens, None if law.known is None else law.known.expand_as(tokens))
+
+
+class FreshDraws(Dataset[Any]):
+    """Batch ``step`` of a run as a pure function of (seed, step); ranks take strided slices of the whole batch.
+
+    So W ranks with ``batch_size`` B see together the rows that one rank with W * B sees.
+    """
+
+    def __init__(self, law: Law, batch_size: int, seed: int, rank: int, world_size: int) -> None:
+        self.law, self.batch_size, self.seed = law, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+
+    def __getitems__(self, steps: list[int]) -> Batch | Tensor:
+        """(batch, length) int64 for the one step in ``steps``, with the positions that are given where some are."""
+        (step,) = steps
+        whole = self.law.sample(self.batch_size * self.world_size, data_generator(self.seed, step))
+        batch = with_known(whole[self.rank :: self.world_size], self.law)
+        return batch if batch.given else batch.tokens
+
+
+@checked
+class TaskData(SequenceData):
+    """Fresh sequences of a law for training, fixed draws for validation and test; see ``SequenceData``.
+
+    The fixed draws depend on the law and ``eval_size`` only, not on ``seed``. ``task`` stays available as an attribute.
+
+    Args:
+        task: the law, for example ``NotAllEqual(n_latents=8, n_observations=20)``.
+        batches_per_epoch: training batches that Lightning calls an epoch.
+        eval_size: sequences in each of the validation and test sets.
+        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
+
+    Raises:
+        SettingError: an argument of another type, or out of range.
+    """
+
+    def __init__(
+        self,
+        task: Law,
+        batches_per_epoch: Count = 1000,
+        eval_size: Size = 1024,
+        batch_size: Size = 64,
+        eval_batch_size: Size | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, seed, num_workers)
+        self.task, self.batches_per_epoch, self.eval_size = task, batches_per_epoch, eval_size
+        self.length, self.vocab_size, self.unit = task.length, task.vocab_size, "token"
+        self.vocab_sizes = [task.vocab_size] * task.length
+        self.given = None if task.known is None else task.known.nonzero()[:, 0].tolist()
+        self.entropy, self.precedence, self.labels = task.entropy, task.precedence, task.labels
+
+    def setup(self, stage: str | None = None) -> None:
+        """Draws the evaluation sets; a second call does nothing."""
+        if hasattr(self, "test_set"):
+            return
+        # Not a function of the run's seed: runs with different seeds are scored on the same sequences.
+        draws = [self.task.sample(self.eval_size, data_generator(split)) for split in (1, 2)]
+        self.val_set, self.test_set = (Rows(*with_known(tokens, self.task)) for tokens in draws)
+
+    def train_rows(self, rank: int, world_size: int) -> FreshDraws:
+        return FreshDraws(self.task, self.batch_size, self.seed, rank, world_size)
+
+    def train_sampler(self, rank: int, world_size: int) -> StepSampler:
+        identity = {"global_batch_size": self.batch_size * world_size, "seed": self.seed}
+        return StepSampler(self.batches_per_epoch, identity)
+
+    def decode(self, tokens: Tensor) -> list[str]:
+        return self.task.decode(tokens)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": type(self.task).__name__,
+            "task": asdict(self.task) if is_dataclass(self.task) else repr(self.task),
+            "unit": self.unit,
+            "length": self.length,
+            "vocab_size": self.vocab_size,
+            "entropy": self.entropy,
+            "sequences": {"train": None, "validation": self.eval_size, "test": self.eval_size},  # None: drawn afresh
+            "seed": self.seed,
+        }

@@ -1,0 +1,1 @@
+"""Text: characters, corpora of any tokenizer, molecules as strings."""

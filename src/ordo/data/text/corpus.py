@@ -1,0 +1,258 @@
+"""Text corpora through ``datasets`` and ``transformers``: any hub data set or local files, any tokenizer, tokenised once or streamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from ordo.data.errors import DataError
+from ordo.data.loader import StepBatchSampler, StepSampler
+from ordo.data.module import Rows, SequenceData
+from ordo.data.text.sequences import Cutter, DocumentRows, PackedRows, rows_of
+from ordo.data.text.source import batches, load_split
+from ordo.data.text.stream import Shard, StreamRows, Streams, stream_loader, stream_sampler
+from ordo.data.text.token_cache import FORMAT, TokenCache, open_or_build
+from ordo.data.text.tokenizer import Encoder, decode, fingerprint, load_tokenizer, token_id
+from ordo.settings import Seed, Size, Some, Text, checked
+
+SPLITS = ("train", "validation", "test")
+
+
+@checked
+class CorpusData(SequenceData):
+    """Documents joined and cut into sequences of equal length, or one document a sequence.
+
+    ``layout="packed"`` ("wrapped"): no padding anywhere. ``layout="documents"`` ("per sentence"): a document is a sequence, padded on the
+    right to ``length`` with id 0, and batches say how long each is; those that are longer are cut or left out, as ``longer`` says, and
+    counted in ``describe``. Both come from the same cache.
+
+    Every document is tokenised once, with all cores for fast tokenizers, into a memory-mapped cache in ``cache_dir``. Its key is made of
+    the data set (on the hub its revision, of local files their paths, sizes and times), split, tokenizer, text column, begin and end; not
+    of ``length``. A document is a row of the data set, and of .txt files a whole file. Those that are empty or all white space are left
+    out.
+
+    The mask is an id of its own, V = the number of the tokenizer's ids, whatever mask token the tokenizer has; it is never a class. Where a
+    document begins and ends is as ``begin`` and ``end`` say, and is kept in checkpoints.
+
+    ``streaming=True`` is for data sets too large to tokenise first: nothing is written; documents are read, tokenised and shuffled while
+    training (``ordo.data.text.stream``), and a resumed run goes on with the same batches, on another number of ranks too if batch_size times
+    ranks is the same. The price: every rank reads and tokenises everything, in every run; for many ranks build the cache. Validation and
+    test are the first ``limit_eval`` sequences of their splits.
+
+    Args:
+        source: name of a data set on the Hugging Face hub, or a local file or folder (.txt, .jsonl, .json, .parquet, .csv).
+        tokenizer: name on the hub, or folder, of any ``AutoTokenizer``.
+        config: configuration of the hub data set, such as wikitext-103-raw-v1.
+        revision: of the hub data set: branch, tag or commit.
+        column: that holds the text.
+        length: tokens per sequence.
+        layout: "packed" or "documents".
+        longer: documents longer than ``length``, where they are sequences: "cut" to it or "drop".
+        streaming: read while training instead of from a cache.
+        shuffle_buffer: sequences of a stream among which the next one is drawn; 1: none.
+        splits: names of the data set's train, validation and test splits. A slice such as "train[:99%]" makes a split of another's part;
+            of a stream only parts in documents, "train[2000:]".
+        begin, end: token put before and after every document: "bos", "eos", "cls", "sep", the token itself, or None.
+        limit_eval: use only this many validation and test sequences, evenly spaced, of streams the first; None: all, not for streams.
+        cache_dir: folder of token caches.
+        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``. Of a stream at most one worker.
+
+    Raises:
+        SettingError: an argument of another type, or out of range.
+        DataError: arguments that do not agree; a damaged file; a data set without the column or split; a tokenizer without the token that
+            begin or end name; fewer tokens than one sequence. MissingDataError: what cannot be found or fetched.
+    """
+
+    unit, entropy, precedence = "token", None, None
+
+    places = ("source", "tokenizer", "cache_dir")
+
+    def __init__(
+        self,
+        source: Text,
+        tokenizer: Text,
+        config: Text | None = None,
+        revision: Text | None = None,
+        column: Text = "text",
+        length: Size = 1024,
+        layout: Literal["packed", "documents"] = "packed",
+        longer: Literal["cut", "drop"] = "cut",
+        streaming: bool = False,
+        shuffle_buffer: Size = 10_000,
+        splits: Mapping[str, Text] | None = None,
+        begin: Text | None = None,
+        end: Text | None = "eos",
+        limit_eval: Size | None = 2048,
+        cache_dir: Text = "data/tokens",
+        batch_size: Size = 64,
+        eval_batch_size: Size | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, seed, num_workers)
+        splits = dict(splits or {name: name for name in SPLITS})
+        if set(splits) != set(SPLITS):
+            raise DataError(f"splits must name {', '.join(SPLITS)}, got {', '.join(splits)}")
+        if streaming and (limit_eval is None or num_workers > 1):
+            raise DataError(
+                "streaming needs limit_eval (of eval.py sequences) as a number, and at most num_workers=1, got "
+                f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such limits"
+            )
+        self.source, self.tokenizer_name, self.config, self.revision, self.column = source, tokenizer, config, revision, column
+        self.length, self.splits, self.begin, self.end, self.limit_eval = length, splits, begin, end, limit_eval
+        self.layout, self.longer, self.streaming, self.shuffle_buffer = layout, longer, streaming, shuffle_buffer
+        self.cache_dir = Path(cache_dir)
+        self.caches: dict[str, TokenCache] = {}
+
+    def prepare_data(self) -> None:
+        """Fetches and tokenises what is not there yet, with a progress bar."""
+        if not self.streaming:
+            self._open()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens the caches, or reads a stream's evaluation sequences; a second call does nothing."""
+        if hasattr(self, "test_set"):
+            return
+        if self.streaming:
+            self._stream()
+            return
+        self._open()
+        rows = {name: rows_of(cache, self.length, self.layout, self.longer) for name, cache in self.caches.items()}
+        for name, cache in self.caches.items():
+            where = f"{self.source}, split {self.splits[name]}"
+            if not len(cache.tokens):
+                raise DataError(f"{where}: none of its documents has text in column {self.column!r}; set data.column or data.splits")
+            if not len(rows[name]):
+                what = f"{len(cache.tokens)} tokens" if self.layout == "packed" else f"none of {len(cache.ends)} documents fits"
+                raise DataError(f"{where}: {what}, fewer than one sequence of length={self.length}; use another length or more text")
+        self._rows = rows
+        self.val_set, self.test_set = (self._some(rows[name]) for name in SPLITS[1:])
+
+    def _some(self, rows: PackedRows | DocumentRows) -> Rows:
+        """Evaluation sequences, in memory."""
+        n = len(rows)
+        chosen = np.arange(n) if self.limit_eval is None or n <= self.limit_eval else np.arange(self.limit_eval) * n // self.limit_eval
+        batch = rows.batch(chosen)
+        return Rows(batch.tokens.int(), lengths=batch.lengths)
+
+    def _tokenizer(self) -> Encoder:
+        self.tokenizer = load_tokenizer(self.tokenizer_name)
+        self.vocab_size = len(self.tokenizer)
+        begin, end = (token_id(self.tokenizer, token, name) for name, token in (("begin", self.begin), ("end", self.end)))
+        return Encoder(self.tokenizer, begin, end)
+
+    def _open(self) -> None:
+        if self.caches:
+            return
+        encode = self._tokenizer()
+        ends = {name: token_id(self.tokenizer, token, name) for name, token in (("begin", self.begin), ("end", self.end))}
+        meaning = {"format": FORMAT, "tokenizer": fingerprint(self.tokenizer), "column": self.column, **ends}
+        if self.tokenizer.mask_token_id is not None:
+            meaning["mask"] = "as text"
+        caches = {}
+        for name in SPLITS:
+            dataset = load_split(self.source, self.config, self.revision, self.splits[name], self.column)
+            about = meaning | {"dataset": dataset._fingerprint, "split": self.splits[name]}
+            key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+            folder = self.cache_dir / f"{Path(self.source).stem}-{name}-{key}"
+            about |= {"source": self.source, "tokenizer_name": self.tokenizer_name}
+            documents = batches(dataset, self.column, encode, f"tokenising {self.splits[name]}")
+            caches[name] = open_or_build(folder, self.vocab_size, documents, about)
+        self.caches = caches
+
+    def _stream(self) -> None:
+        self._encode = self._tokenizer()
+        streams = Streams(self.source, self.config, self.revision, self.column)
+        self._fingerprint = streams.fingerprint
+        limit = self.limit_eval or 1
+        sets = [streams.first(self.splits[name], limit, self._encode, self._cutter()) for name in SPLITS[1:]]
+        self._shards: list[Shard] = streams.shards(self.splits["train"])
+        self.val_set, self.test_set = sets
+
+    def _cutter(self) -> Cutter:
+        return Cutter(self.length, self.layout, self.longer, self.vocab_size)
+
+    def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
+        if not self.streaming:
+            return self._rows["train"]
+        plan = self.batch_size, self.shuffle_buffer, self.seed, rank, world_size
+        return StreamRows(self._shards, self.column, self._encode, self._cutter(), *plan)
+
+    def train_sampler(self, rank: int, world_size: int) -> StepSampler:
+        if not self.streaming:
+            return StepBatchSampler(len(self._rows["train"]), self.batch_size, self.seed, rank, world_size)
+        return stream_sampler(self.batch_size * world_size, len(self._shards), self.shuffle_buffer, self.seed, self._fingerprint)
+
+    def train_dataloader(self) -> StatefulDataLoader:
+        """Shuffled full batches; its ``state_dict`` holds the position, of a stream the buffer too."""
+        if not self.streaming:
+            return super().train_dataloader()
+        return stream_loader(self.train_rows(*self.ranks()), self.train_sampler(*self.ranks()), self.num_workers, self._to_gpu())
+
+    def decode(self, tokens: Tensor) -> list[str]:
+        """Sequences (n, length) as text; the mask is shown as ``_``, and as nothing at the end, where samples have no token."""
+        return decode(self.tokenizer, tokens)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Goes into Lightning's checkpoints: what ids mean, how documents begin and end, what a sequence is. And lengths of validation
+        documents (at most 1000, sorted), for samples.
+        """
+        lengths = self.val_set.lengths
+        if lengths is not None:
+            lengths = lengths.sort().values
+            lengths = lengths[torch.linspace(0, len(lengths) - 1, min(1000, len(lengths))).long()].tolist()
+        return {
+            "tokenizer": self.tokenizer_name,
+            "tokenizer_fingerprint": fingerprint(self.tokenizer),
+            "begin": self.begin,
+            "end": self.end,
+            "layout": self.layout,
+            "longer": self.longer,
+            "lengths": lengths,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Checks that the checkpoint's ids mean the same here, and that its sequences are cut alike. Raises DataError."""
+        mine = self.state_dict()
+        saved = {"layout": "packed", "longer": "cut"} | state_dict  # what checkpoints were that say nothing of it
+        different = [name for name in ("tokenizer_fingerprint", "begin", "end", "layout") if saved[name] != mine[name]]
+        if self.layout == "documents" and saved["longer"] != self.longer:
+            different.append("longer")
+        if different:
+            told = [f"{name}={values[name]}" for values in (saved, mine) for name in ("begin", "end", "layout", "longer")]
+            raise DataError(
+                f"the checkpoint was trained with the tokenizer {saved['tokenizer']}, {', '.join(told[:4])}; "
+                f"these data have {self.tokenizer_name}, {', '.join(told[4:])}: {', '.join(different)} differ"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        out = {
+            "name": self.source,
+            "config": self.config,
+            "revision": self.revision,
+            "unit": self.unit,
+            "length": self.length,
+            "vocab_size": self.vocab_size,
+            **{name: value for name, value in self.state_dict().items() if name != "lengths"},
+            "seed": self.seed,
+        }
+        evaluation = {"validation": len(self.val_set), "test": len(self.test_set)}
+        if self.streaming:
+            stream = {"files": len(self._shards), "fingerprint": self._fingerprint, "shuffle_buffer": self.shuffle_buffer}
+            return out | {"stream": stream, "sequences": {"train": None, **evaluation}}  # None: nobody has counted them
+        return out | {
+            "tokens": {name: len(cache.tokens) for name, cache in self.caches.items()},
+            "documents": {name: len(cache.ends) for name, cache in self.caches.items()},
+            "longer_documents": {name: rows.longer for name, rows in self._rows.items()},
+            "caches": {name: cache.folder.name for name, cache in self.caches.items()},
+            "sequences": {"train": len(self._rows["train"]), **evaluation},
+        }

@@ -1,0 +1,1 @@
+"""Denoisers that start from language models of Hugging Face."""

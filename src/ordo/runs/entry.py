@@ -1,0 +1,250 @@
+"""Manners of the command line, the same for every entry point: errors in one line with a suggestion, exit codes, quiet mode.
+
+Exit codes: 0 done; 1 it failed while running; 2 the command line or the configuration is wrong; 130 stopped by Ctrl-C; 143 by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import os
+import re
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ordo import progress
+from ordo.runs.build import ConfigError, first_line
+from ordo.runs.errors import USER_ERRORS
+from ordo.settings import Count, Positive, Seed, SettingError, Threads, Whole, argument
+from ordo.training.interrupt import number_of, raising
+
+FAILED, WRONG, BY_SIGNAL = 1, 2, 128
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM."
+)
+WRONG_SETTING = (ConfigError, SettingError, OmegaConfBaseException, HydraException)
+FULL = "HYDRA_FULL_ERROR"  # "1": errors with their traceback
+_state: dict[str, Any] = {"config": None, "hydra": False, "full": None, "began": False}
+cleanup = ExitStack()  # what is to be undone when the command ends, however it ends
+
+
+class JobFailed(HydraException):
+    """A job of a sweep, told of already; code: the exit code."""
+
+    code = FAILED
+
+
+def closest(name: str, candidates: Iterable[str]) -> str | None:
+    """The candidate that ``name`` was probably meant to be."""
+    found = difflib.get_close_matches(name, sorted(set(candidates)), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = True) -> None:
+    """Runs the main function of an entry point and exits with its code.
+
+    config: the YAML of its settings, beside the folders of its choices; None: it has none. hydra: ``main`` is one of ``hydra.main``.
+    """
+    full, hydra = os.environ.get(FULL), hydra and config is not None
+    _state.update(config=config, hydra=hydra, full=full, began=not hydra)
+    if hydra:
+        os.environ[FULL] = "1"  # Hydra would print its errors, of several lines, and exit; so it raises them
+        warnings.filterwarnings("error", "provider=hydra.searchpath")  # a folder that is not there
+    try:
+        with raising(), cleanup:
+            main()
+    except KeyboardInterrupt as interrupt:
+        if rank_zero_only.rank == 0:
+            print(str(interrupt) or "interrupted", file=sys.stderr)
+        sys.exit(BY_SIGNAL + number_of(interrupt))
+    except (*USER_ERRORS, HydraException, ValueError, UserWarning) as error:
+        if isinstance(error, ValueError | UserWarning) and _state["began"] and not isinstance(error, USER_ERRORS):
+            raise  # a bug
+        stop(error)
+    except TypeError:  # Hydra takes a list of choices, and looks into each as text
+        wrong = no_choice(sys.argv[1:], config) if hydra and config is not None else None
+        if wrong is None or _state["began"]:
+            raise
+        stop(ConfigError(wrong))
+    finally:
+        restore(full)
+        _state.update(config=None, hydra=False)  # a job that is called as a function, later in this process, is none of Hydra's
+
+
+def no_choice(arguments: Iterable[str], config: Path) -> str | None:
+    """What is wrong with the first argument that has a list in place of a choice; None: none has."""
+    choices = groups(config)
+    for given in arguments:
+        group, _, value = given.partition("=")
+        if group.lstrip("+") in choices and value.startswith("["):
+            names = ", ".join(path.stem for path in choices[group.lstrip("+")])
+            return f"{given}: a choice is a name; choices: {names}"
+    return None
+
+
+def stop(error: BaseException) -> NoReturn:
+    """Tells of the error in one line, after its traceback if that is wanted, and exits."""
+    if _state["full"] == "1":
+        traceback.print_exception(error)
+    print(f"error: {explain(error, _state['config'])}", file=sys.stderr)
+    sys.exit(code_of(error))
+
+
+def restore(full: str | None) -> None:
+    if full is None:
+        os.environ.pop(FULL, None)
+    else:
+        os.environ[FULL] = full
+
+
+def code_of(error: BaseException) -> int:
+    """2 for what is wrong with the command line or the configuration, 1 for what failed."""
+    if isinstance(error, JobFailed):
+        return error.code
+    return WRONG if not _state["began"] or isinstance(error, WRONG_SETTING) else FAILED
+
+
+@contextmanager
+def job(quiet: bool = False, sweep: bool = False) -> Iterator[None]:
+    """Around what a Hydra main function does: from here on an error is one of the run. quiet: only errors and the result are printed.
+
+    sweep: tells of an error at once, because Hydra goes on with the other jobs and then tells of the first one only.
+    """
+    _state["began"] = True
+    shown = progress.show(not quiet)
+    if quiet:
+        logging.disable(logging.WARNING)
+        os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        with warnings.catch_warnings():
+            if quiet:
+                warnings.simplefilter("ignore")
+            if _state["hydra"]:
+                restore(_state["full"])  # for processes that are started from here
+                check_added(HydraConfig.get().overrides.task, _state["config"])
+            yield
+    except USER_ERRORS as error:
+        if not sweep:
+            stop(error)  # by SystemExit, of which Hydra has nothing to say
+        print(f"error: {first_line(error)}", file=sys.stderr)
+        failed = JobFailed(first_line(error))
+        failed.code = code_of(error)
+        raise failed from error
+    finally:
+        progress.show(shown)
+        logging.disable(logging.NOTSET)
+        if _state["hydra"]:
+            os.environ[FULL] = "1"
+
+
+def explain(error: BaseException, config: Path | None) -> str:
+    """One line on an error of Hydra's or of the run, with a suggestion."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
+        meant = closest(choice, error.options)
+        hint = f"did you mean {group}={meant}? " if meant else ""
+        return f"there is no {group}={choice}; {hint}choices: {', '.join(error.options)}"
+    if isinstance(error, OverrideParseException):
+        if "=" not in str(error.override):
+            return f"{error.override!r} is not of the form KEY=VALUE"
+        reason = str(error).splitlines()[-2 if "See https" in str(error) else -1]
+        return f"{error.override!r} cannot be read ({reason}); quotes may help: \"KEY='VALUE'\""
+    deleted = re.search(r"Could not delete from config. '([^']+)' does not exist", str(error))
+    if isinstance(error, HydraException) and deleted:
+        return unknown_key(deleted[1], [], config)
+    node = getattr(cause, "parent_node", None)
+    if isinstance(error, HydraException) and isinstance(node, DictConfig) and "Could not override" in str(error):
+        return unknown_key(str(getattr(cause, "full_key", "")), map(str, node), config)
+    if isinstance(error, HydraException) and cause is not None and str(cause):
+        return f"{first_line(error)}: {first_line(cause)}"
+    return first_line(error)
+
+
+def groups(config: Path) -> dict[str, list[Path]]:
+    """The choices of an entry point: group -> files, of those that its YAML names."""
+    entries = DictConfig(OmegaConf.load(config)).get("defaults", [])
+    names = [str(name).removeprefix("/") for entry in entries if isinstance(entry, DictConfig) for name in entry]
+    return {name: sorted((config.parent / name).glob("*.yaml")) for name in names if (config.parent / name).is_dir()}
+
+
+def unknown_key(key: str, siblings: Iterable[str], config: Path | None) -> str:
+    """On a setting that does not exist. siblings: those that do, beside it."""
+    siblings = list(siblings)
+    parent, _, last = key.rpartition(".")
+    choices = groups(config) if config is not None else {}
+    having: dict[str, list[str]] = {}  # settings of a part that other choices of it have
+    for path in choices.get(parent, []):
+        for name in OmegaConf.load(path):
+            having.setdefault(str(name), []).append(f"{parent}={path.stem}")
+    names = [name for name in (*siblings, *having, *(() if parent else choices)) if name not in ("hydra", "defaults", "_target_", "shape")]
+    there = dict.fromkeys(names)
+    if last in having:
+        return f"{key} is a setting of other choices: {', '.join(having[last])}; choose one of them, or one of {parent}'s own settings"
+    meant = closest(last, there)
+    of = f" (of {', '.join(having[meant])})" if meant in having and meant not in set(siblings) else ""
+    if meant is not None:
+        better = f"{parent}.{meant}" if parent else meant
+        given = next((text for text in sys.argv[1:] if text.lstrip("+~").startswith(key)), key)
+        return f"there is no setting {key}; did you mean {given.replace(key, better, 1)}?{of}"
+    return f"there is no setting {key}; {parent or 'the configuration'} has {', '.join(there) or 'none'}"
+
+
+def check_added(overrides: Iterable[str], config: Path) -> None:
+    """Raises ConfigError for ``+trainr=ddp``: a new setting beside the parts, of which no part knows, but much like one that there is."""
+    known = {str(key) for key in OmegaConf.load(config)} | set(groups(config))
+    for override in overrides:
+        key = override.partition("=")[0].partition(".")[0]
+        if key.startswith("+") and key.strip("+") not in known and (meant := closest(key.strip("+"), known)):
+            raise ConfigError(
+                f"{override} adds a setting that nothing reads; did you mean {override.strip('+').replace(key.strip('+'), meant, 1)}?"
+            )
+
+
+RANGES = {int: Count, float: Positive}
+NAMED = {"--seed": Seed, "--threads": Threads, "--delay": Whole}
+
+
+def existing(path: str) -> str:
+    """For ``type=`` of argparse: a file or folder that is there."""
+    if not Path(path).exists():
+        raise argparse.ArgumentTypeError(f"{path}: there is no such file or folder")
+    return path
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line, with a suggestion, and whose help explains the exit codes.
+
+    ``type=int`` means a number of at least 1, or what ``NAMED`` says of the option, ``type=float`` one above 0; for others there is
+    ``type=argument(...)``, see ``ordo.settings``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": EXIT_CODES} | options)
+
+    def add_argument(self, *names: Any, **options: Any) -> Any:
+        if options.get("type") in RANGES:
+            options["type"] = argument(NAMED.get(names[0], RANGES[options["type"]]))
+        return super().add_argument(*names, **options)
+
+    def error(self, message: str) -> NoReturn:
+        hint = ""
+        if unknown := re.search(r"unrecognized arguments: (\S+)", message):
+            meant = closest(unknown[1].partition("=")[0], [name for action in self._actions for name in action.option_strings])
+            hint = f"; did you mean {meant}?" if meant else f"; see {self.prog} --help"
+        elif wrong := re.search(r"invalid choice: '?([^' ]+)'? \(choose from (.*)\)", message):
+            meant = closest(wrong[1], re.findall(r"[\w.]+", wrong[2]))
+            hint = f"; did you mean {meant}?" if meant else ""
+        self.exit(WRONG, f"error: {message}{hint}\n")

@@ -1,0 +1,293 @@
+"""Evaluating a trained model: likelihoods, many orders, samples and how they came about; and the report of all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import DictConfig
+from rich.console import Group
+from rich.table import Table
+
+from ordo import plots
+from ordo.data import SequenceData, TableData, TaskData
+from ordo.data.decoding import Decoding, cells_of
+from ordo.data.module import Batch, Rows
+from ordo.data.tables.table_file import in_own_types, write_table
+from ordo.data.text.lines import one_line
+from ordo.files import write_json, write_whole
+from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
+from ordo.likelihood.report import own_law
+from ordo.metrics import pair_associations
+from ordo.progress import SamplingMeter, track
+from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, save_page, unit_of
+from ordo.report.numbers import in_unit, unit_name
+from ordo.report.order import law_arrays
+from ordo.report.page import Link
+from ordo.report.paired import mean_difference
+from ordo.runs.build import build, first_line
+from ordo.samplers import Trace, own_sampler, sample_batches
+from ordo.training.module import OrderDiffusion
+from ordo.training.pictures import shown, shown_part
+from ordo.training.quality import FEWEST
+
+SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
+# Of the picture of many orders: most orders (of either law) and sequences, by whether the denoiser is order-causal; a bidirectional one
+# needs ``length`` rows an order and sequence. And the tokens of denoiser input that it may cost, reached at a length of 320 or 122.
+MANY = {True: (64, 100), False: (16, 8)}
+MANY_TOKENS, FEWEST_ORDERS, FEWEST_SEQUENCES = 1 << 22, 4, 2
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Of one model on one split.
+
+    scored: checksum of the sequences whose likelihoods were taken, with what is given and padded. orders: None where they were not asked
+    for. trace: of the samples, on the CPU, with the history of the first rows; None for no samples. table: the samples of a table, whose
+    numbers are drawn from their bins. quality: metric -> name -> value. seconds: of every part.
+    """
+
+    split: str
+    scored: str
+    report: LikelihoodReport
+    orders: ManyOrders | None
+    order_sequences: int
+    trace: Trace | None
+    table: pd.DataFrame | None = None
+    quality: dict[str, dict[str, float]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def many_size(order_causal: bool, length: int, orders: int | None = None) -> tuple[int, int]:
+    """Orders (of either law) and sequences of the picture of many orders, whose 2 orders + 3 orders cost at most ``MANY_TOKENS`` tokens of
+    denoiser input, rows times length: first fewer sequences, down to two, then half as many orders, down to four, then (0, 0), none.
+
+    orders: as many as are asked for, whatever they cost; the budget is left to the sequences, at least one.
+    """
+    most, sequences = MANY[order_causal]
+    each = length if order_causal else length**2  # of one order and sequence
+    if orders is not None:
+        return orders, max(1, min(sequences, MANY_TOKENS // ((2 * orders + 3) * each)))
+    while most >= FEWEST_ORDERS:
+        affordable = MANY_TOKENS // ((2 * most + 3) * each)
+        if affordable >= FEWEST_SEQUENCES:
+            return most, min(sequences, affordable)
+        most //= 2
+    return 0, 0
+
+
+def split_of(data: SequenceData, settings: DictConfig) -> Rows:
+    return data.val_set if settings.split == "val" else data.test_set  # all of them, also where ranks share the loader
+
+
+def evenly(rows: Rows, n: int | None) -> Batch:
+    """n rows, evenly spaced; None: all."""
+    n = len(rows) if n is None else min(n, len(rows))
+    return rows.batch(torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).round().long())
+
+
+def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> LikelihoodReport:
+    """The likelihood report of a module on ``settings.split`` of its data."""
+    batch = evenly(split_of(data, settings), settings.sequences)
+    module.eval()
+    return likelihood_report(
+        module.denoiser,
+        own_law(module.schedule),
+        batch.tokens.to(module.device),
+        draws=settings.draws,
+        importance_draws=settings.importance_draws,
+        exact_sequences=settings.exact_sequences,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        unit=data.unit,
+        entropy=data.entropy,
+        progress=track if progress else None,
+        **{name: value.to(module.device) for name, value in batch.given.items()},
+    )
+
+
+def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> Evaluation:
+    """Likelihoods, the same sequences in many orders, samples and their metrics. Raises ConfigError."""
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], Any]) -> Any:
+        begun = time.perf_counter()
+        result = work()
+        seconds[name] = time.perf_counter() - begun
+        return result
+
+    scored = hashlib.md5(b"".join(x.numpy().tobytes() for x in evenly(split_of(data, settings), settings.sequences) if x is not None))
+    report = timed("likelihoods", lambda: evaluate(module, data, settings, progress))
+    rows, device = split_of(data, settings), module.device
+    orders, sequences = many_size(module.denoiser.order_causal, data.length, settings.get("orders"))
+    batch = evenly(rows, min(sequences, settings.sequences or sequences))
+    many = None
+    if orders and data.length > 1:
+        given: dict[str, Any] = {name: value.to(device) for name, value in batch.given.items()}
+        given |= {"batch_size": settings.batch_size, "progress": track if progress else None}
+        tokens = batch.tokens.to(device)
+        law: Any = shown(module.schedule, rows).law()
+        many = timed("scoring many orders", lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given))
+    trace, table, quality = None, None, {}
+    if settings.get("samples"):
+        trace = timed("sampling", lambda: draw(module, rows, settings))
+        table = data.codec.decode(trace.tokens, seed=settings.seed) if isinstance(data, TableData) else None
+        metrics = {name: build(node, f"metrics.{name}") for name, node in (settings.get("metrics") or {}).items() if node is not None}
+        quality = timed("metrics", lambda: {name: measured(name, metric, trace, rows, data) for name, metric in metrics.items()})
+    return Evaluation(settings.split, scored.hexdigest(), report, many, len(batch.tokens), trace, table, quality, seconds)
+
+
+def measured(name: str, metric: Callable[..., Any], trace: Trace, rows: Rows, data: SequenceData) -> dict[str, float]:
+    """What a metric says of the samples; nothing, and a line on standard error, where it fails: likelihoods are there by then."""
+    try:
+        return dict(metric(trace, rows, data))
+    except Exception as error:
+        print(f"metrics.{name} failed: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
+        return {}
+
+
+def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
+    """``settings.samples`` sequences in orders of the model's own law, one token a call, given what the first rows are given, in turn."""
+    n = settings.samples
+    with SamplingMeter("sampling") as meter:
+        return sample_batches(
+            module.denoiser, own_sampler(module.schedule), n, settings.batch_size, meter.batches, on_step=meter.step,
+            schedule=module.schedule, seed=settings.seed, history=SHOWN_TRACES, **rows.given(n, module.device),
+        )  # fmt: skip
+
+
+def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData, folder: Path, **extra: Any) -> None:
+    """``report.json``, ``report_values.npz`` (per sequence, and all that pictures are drawn from) and the samples, a table's as CSV.
+
+    extra: more entries of report.json.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    schedule, decoded = shown_part(module.schedule, data.val_set)
+    positions = list(range(data.length)) if decoded is None else decoded.tolist()
+    arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(schedule)
+    out: dict[str, Any] = done.report.as_dict() | {
+        "split": done.split,
+        "scored": done.scored,
+        "labels": data.labels,
+        "decoded": None if decoded is None else positions,  # of which the law is shown; None: all
+        "precedence": data.precedence,
+    }
+    if data.precedence and "precedence" in arrays:
+        place = {position: i for i, position in enumerate(positions)}
+        kept = [arrays["precedence"][place[i], place[j]] for i, j in data.precedence if i in place and j in place]
+        out |= {"precedence_kept": float(np.mean(kept))} if kept else {}
+    if done.orders is not None:
+        arrays |= {"order_nll_uniform": done.orders.uniform.numpy(), "order_nll_own": done.orders.own.numpy()}
+        out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
+    if done.trace is not None:
+        table, some = done.table, slice(SHOWN_SAMPLES)
+        if table is not None and isinstance(data, TableData):
+            table = in_own_types(table, data.codec, text=True)
+        out |= {"sampled": len(done.trace.tokens), "sample_quality": done.quality}
+        if table is not None:
+            out |= {"samples_file": "drawn.csv", "sample_columns": list(table.columns), "sample_rows": cells_of(table[some])}
+            write_table(folder / "drawn.csv", table)
+        else:
+            texts = data.decode(done.trace.tokens)
+            out |= {"samples_file": "drawn.txt", "samples": texts[some]}
+            lines = "".join(one_line(text) + "\n" for text in texts)  # one sequence a line
+            write_whole(folder / "drawn.txt", lambda path: path.write_text(lines, encoding="utf-8"))
+    out |= extra | {"seconds": done.seconds}
+    write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **arrays))  # type: ignore[arg-type]
+    write_json(folder / "report.json", out)
+
+
+def sample_texts(done: Evaluation, data: SequenceData, n: int) -> list[str]:
+    """The first n samples, one string each; none where none were drawn."""
+    if done.table is not None:
+        return [", ".join(f"{name}={value}" for name, value in row.items()) for row in done.table.head(n).to_dict("records")]
+    return [] if done.trace is None else data.decode(done.trace.tokens[:n])
+
+
+def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
+    """Of a table: its columns, and its pairs of columns, drawn beside real ones."""
+    drawn = done.table
+    if drawn is None or len(drawn) < FEWEST or not isinstance(data, TableData):
+        return []
+    real, kinds = data.frames["train"], data.codec.kinds
+    names = list(kinds)
+    pictures = [
+        Picture("marginals", plots.marginals(real, drawn, names, kinds), "Every column: sampled rows beside the training rows.", wide=True),
+    ]
+    if len(names) > 1:
+        pictures.append(
+            Picture(
+                "pair_difference",
+                plots.pair_difference(np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names),
+                "Pairs of columns: how far their dependence in samples is from that in training rows. The darker, the further apart.",
+            )
+        )
+    return pictures
+
+
+def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, seed: int) -> str:
+    """The first sequences as they were decoded, to be shown within a page."""
+    task = data.task if isinstance(data, TaskData) else None
+    decoding = Decoding({type(data).__qualname__: data.state_dict()}, task, getattr(data, "tokenizer_name", None))
+    symbols = decoding.symbols(trace.tokens[:SHOWN_TRACES]) if table is None else cells_of(table[:SHOWN_TRACES])
+    shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
+    shared |= {"sampler": "orders of the model's own law", "seed": seed}
+    return plots.trace_fragment(trace, symbols, title="Decoding, step by step", **shared)
+
+
+def save_report_page(
+    done: Evaluation,
+    data: SequenceData,
+    folder: Path,
+    run: Path | None = None,
+    *,
+    others: Mapping[str, Record] | None = None,
+    own_label: str = "model",
+    links: Sequence[Link] = (),
+    title: str | None = None,
+) -> None:
+    """``report.html`` of what ``save_evaluation`` has written; run: the folder of the training run, if another one."""
+    record = read_record(folder, run)
+    trace = None if done.trace is None else trace_html(done.trace, done.table, data, record.report["settings"]["seed"])
+    named: dict[str, Any] = {"others": others, "own_label": own_label, "links": links, "title": title}
+    page, pictures = run_page(record, more=sample_pictures(done, data), trace=trace, **named)
+    save_page(page, pictures, folder)
+
+
+def report_table(reports: Mapping[str, LikelihoodReport], title: str, paired: bool = False) -> Group:
+    """A row per likelihood, a column per model: mean +- standard error.
+
+    paired: there are two, a baseline and a model, scored on the same sequences: one more column says how much better the model is.
+    """
+    shown = {name: report.as_dict() for name, report in reports.items()}
+    unit = unit_of(list(shown.values()))
+    table = Table()
+    table.add_column(unit_name(unit, next(iter(reports.values())).unit))
+    for name in shown:
+        table.add_column(name, justify="right")
+    if paired:
+        table.add_column("gain", justify="right")
+    for key, label in LABELS.items():
+        cells = [cell(report, key, unit) for report in shown.values()]
+        if paired:
+            baseline, model = (report.values[key].numpy() for report in reports.values())
+            cells.append(in_unit(list(shown.values())[1], key, mean_difference(model, baseline), unit))
+        table.add_row(label, *cells)
+    return Group(title, table)  # a title of the table itself would be wrapped to the table's width
+
+
+def result_line(reports: Mapping[str, LikelihoodReport], title: str, where: str | Path) -> str:
+    """The NELBO under the own law of every model, in the unit of ``report_table``, and where everything lies."""
+    shown = {name: report.as_dict() for name, report in reports.items()}
+    unit = unit_of(list(shown.values()))
+    words = unit_name(unit, next(iter(reports.values())).unit)
+    parts = ", ".join(f"{name} {cell(report, 'own_nelbo', unit)} {words}" for name, report in shown.items())
+    return f"{title}, NELBO under the own law: {parts} ({where})"

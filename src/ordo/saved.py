@@ -1,0 +1,190 @@
+"""Trained models as folders or on the Hugging Face hub: denoiser, schedule, and what their tokens mean, loaded without executing code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from ordo.data.decoding import KINDS, Decoding, from_plain, to_plain
+from ordo.denoisers import Denoiser
+from ordo.errors import ConfigError, UntrustedError, first_line
+from ordo.modes import readable
+from ordo.parts import from_file, make, make_pair, self_contained
+from ordo.runs.checkpoint import CheckpointError, find, read, reading
+from ordo.runs.stored import check_trust, described, load
+from ordo.schedules import attach_features
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+CARD = """---
+{{ card_data }}
+---
+
+A masked diffusion model with the law of its decoding order, saved by `ordo`.
+
+```python
+from ordo.saved import OrderedModel
+from ordo.samplers import Sampler, sample
+
+model = OrderedModel.from_pretrained("FOLDER_OR_NAME")
+trace = sample(model.denoiser, Sampler(), 4, schedule=model.schedule)
+print(model.decode(trace.tokens))
+```
+"""
+
+
+class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_template=CARD):
+    """A denoiser and its schedule, with ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``.
+
+    A saved model is ``config.json``, the arguments below, and ``model.safetensors``.
+
+    Args:
+        denoiser, schedule: ``{"_target_": "ordo.schedules.Power", "length": 16, ...}``: a class and its plain arguments, as in the
+            YAMLs. The constructor calls what they name: for a description from a file use ``from_pretrained``.
+        data: what tokens mean, None if nobody needs to know: ``{"states": ...}`` or ``{"task": ...}``, see ``of_checkpoint``.
+    Raises ConfigError for a part that cannot be made, or does not fit the other.
+    """
+
+    tokenizer: str | None = None  # name or folder of a corpus's tokenizer, where it is not the one that the file names
+
+    def __init__(self, denoiser: dict[str, Any], schedule: dict[str, Any], data: dict[str, Any] | None = None):
+        super().__init__()
+        self.data = data or {}
+        made: tuple[Any, Any] = make_pair(denoiser, schedule)
+        self.denoiser: Denoiser = made[0]
+        self.schedule: Any = made[1]
+        try:
+            attach_features(self.schedule, self.denoiser)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        self.description = {"ordo": FORMAT, "denoiser": self_contained(self.denoiser, denoiser), "schedule": schedule, "data": self.data}
+
+    @classmethod
+    def of_checkpoint(cls, path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None) -> OrderedModel:
+        """The model of a training checkpoint or run folder, with averaged weights where it has them, in evaluation mode.
+
+        trust, tokenizer: as in ``from_pretrained``.
+        Raises CheckpointError.
+        """
+        module, config = load(path, trust)
+        checkpoint = read(path)
+        states = {kind.__qualname__: checkpoint[kind.__qualname__] for kind in KINDS if kind.__qualname__ in checkpoint}
+        data: dict[str, Any] = {}
+        if states:
+            with reading(find(path), "what it says of its tokens"):
+                data["states"] = to_plain(states)
+                Decoding(states).check()
+        elif isinstance(config.get("data"), dict) and "task" in config["data"]:
+            data["task"] = task_of_file(config["data"]["task"], find(path), trust)
+        parts = described(config, path, check_trust(trust))
+        model = cls(parts["denoiser"], parts["schedule"], data)
+        model.denoiser, model.schedule, model.tokenizer = module.denoiser, module.schedule, tokenizer
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        trust: Collection[str] = (),
+        tokenizer: str | None = None,
+        **settings: Any,
+    ) -> OrderedModel:
+        """A saved model, in evaluation mode, from a folder or by its name on the hub.
+
+        Nothing in the files of the model is executed: ``config.json`` may name classes of ordo, and nothing else.
+
+        Args:
+            trust: packages of your own whose classes ``config.json`` may name as well.
+            tokenizer: name or folder of a corpus's tokenizer; None: the one of the hub that ``config.json`` names.
+            settings: revision and others, see ModelHubMixin.
+        Raises CheckpointError for what is missing, damaged, not trusted, or no saved model of ordo.
+        """
+        name, packages = pretrained_model_name_or_path, check_trust(trust)
+        try:
+            model = super().from_pretrained(name, trust=packages, **settings)
+        except CheckpointError:
+            raise
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:  # no such name, no network, no JSON object
+            raise CheckpointError(f"no saved model of ordo at {name} ({first_line(error)}); name a folder of save_pretrained") from error
+        model.tokenizer = tokenizer
+        return model
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, config: Any = None, trust: Collection[str] = (), **settings: Any) -> OrderedModel:
+        parts = ("denoiser", "schedule", "data")
+        if not isinstance(config, dict) or config.get("ordo") != FORMAT or not all(isinstance(config.get(name), dict) for name in parts):
+            raise CheckpointError(
+                f"{model_id} holds no model saved by ordo (no config.json of format {FORMAT}); name a folder of save_pretrained"
+            )
+        about = described(config, model_id, trust)
+        data = dict(config["data"])
+        if data.get("task") is not None:
+            data["task"] = task_of_file(data["task"], model_id, trust)
+        with reading(model_id, "what its config.json says of its tokens"):
+            Decoding(dict(from_plain(data.get("states", {})))).check()
+        folder = Path(model_id)
+        names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        fetch = {name: settings[name] for name in names if name in settings}
+        path = folder / WEIGHTS if folder.is_dir() else Path(hf_hub_download(model_id, WEIGHTS, **fetch))
+        try:
+            with reading(model_id, "the model that its config.json describes"):
+                model = cls(about["denoiser"], about["schedule"], data)
+        except ConfigError as error:
+            raise CheckpointError(
+                f"{model_id}: config.json does not describe a model ({first_line(error)}); save the model again"
+            ) from error
+        try:
+            missing, unknown = load_model(model, path, strict=False)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path} cannot be read: it is missing or damaged ({first_line(error)}); save the model again") from error
+        except RuntimeError as error:  # shapes; a line for every tensor after a headline
+            raise CheckpointError(f"{path} does not fit config.json: {str(error).splitlines()[-1].strip()}") from error
+        if missing or unknown:
+            problem = f"{min(missing)} is missing" if missing else f"{min(unknown)} is unknown to the model"
+            raise CheckpointError(f"{path} does not fit config.json: tensor {problem}")
+        return model.eval().requires_grad_(False)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_model(self, str(save_directory / WEIGHTS))
+        readable(save_directory / WEIGHTS)
+        (save_directory / "config.json").write_text(json.dumps(self.description, indent=2) + "\n", encoding="utf-8")
+
+    @cached_property
+    def decoding(self) -> Decoding:
+        """What tokens mean."""
+        task = self.data.get("task")
+        return Decoding(from_plain(self.data.get("states", {})), None if task is None else make(task, "task"), self.tokenizer)
+
+    def decode(self, tokens: Tensor, seed: int = 0) -> list[str] | pd.DataFrame:
+        """Sequences (n, length) as text, or as a table whose numbers are redrawn within their bins, a function of ``seed``.
+
+        Raises DataError where nothing is known of the tokens, or the tokenizer is not to be had.
+        """
+        return self.decoding(tokens, seed)
+
+
+def task_of_file(node: Any, path: str | Path, trust: Collection[str]) -> dict[str, Any]:
+    """The law of a synthetic task that a file describes, checked. Raises CheckpointError."""
+    try:
+        return from_file(node, "task", "data.task", trust)
+    except UntrustedError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def open_model(path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None) -> OrderedModel:
+    """The model in a folder of ``save_pretrained``, a training checkpoint, or a run folder.
+
+    trust, tokenizer: as in ``OrderedModel.from_pretrained``. Raises CheckpointError.
+    """
+    saved = (Path(path) / "config.json").is_file()
+    read_model = OrderedModel.from_pretrained if saved else OrderedModel.of_checkpoint
+    return read_model(path, trust=trust, tokenizer=tokenizer)
