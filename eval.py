@@ -18,7 +18,14 @@ from ordo.runs.build import plain
 from ordo.runs.checkpoint import check_data, find, read
 from ordo.runs.checks import check_metrics, check_settings
 from ordo.runs.entry import command, job
-from ordo.runs.evaluation import examine, report_table, result_line, sample_texts, save_evaluation, save_report_page
+from ordo.runs.evaluation import (
+    examine,
+    report_table,
+    result_line,
+    sample_texts,
+    save_evaluation,
+    save_report_page,
+)
 from ordo.runs.provenance import provenance
 from ordo.runs.run import check_writable, quiet, set_threads
 from ordo.runs.settings import Eval
@@ -32,38 +39,66 @@ def main(config: DictConfig) -> None:
     with job(config.quiet):
         quiet()
         if OmegaConf.is_missing(config, "checkpoint"):
-            raise ConfigError("no checkpoint given; python eval.py checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER")
+            raise ConfigError(
+                "no checkpoint given; python eval.py checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER"
+            )
         check_settings(config, Eval)
         check_metrics(config.get("metrics"), "metrics")
         set_threads(config.threads)
         path = find(config.checkpoint)
         folder = Path(config.output) if config.output else path.parent / f"eval_{config.split}"
         check_writable(folder)
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+        device = (
+            ("cuda" if torch.cuda.is_available() else "cpu")
+            if config.device == "auto"
+            else config.device
+        )
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
         module, trained = load(path, config.trust)
         places = {name: value for name, value in plain(config.data).items() if value is not None}
         # Here `sequences` is the only limit; but a corpus may be too large to be held whole.
-        changes = {"limit_eval": config.sequences if "tokenizer" in (trained.get("data") or {}) else None}
+        changes = {
+            "limit_eval": config.sequences if "tokenizer" in (trained.get("data") or {}) else None
+        }
         data = load_data(trained, path, places, changes, config.trust)
         check_data(path, module, data)
-        name = show(trained["name"] if isinstance(trained.get("name"), str) else path.parent.parent.name)
+        name = show(
+            trained["name"] if isinstance(trained.get("name"), str) else path.parent.parent.name
+        )
         module = module.to(device)
         done = examine(module, data, config)
-        about = {"checkpoint": str(path), "trained_with": module.config, "provenance": provenance(device) | {"data": data.describe()}}
+        about = {
+            "checkpoint": str(path),
+            "trained_with": module.config,
+            "provenance": provenance(device) | {"data": data.describe()},
+        }
         parameters = sum(p.numel() for p in module.parameters())
-        save_evaluation(done, module, data, folder, parameters=parameters, steps=read(path)["global_step"], **about)
+        save_evaluation(
+            done,
+            module,
+            data,
+            folder,
+            parameters=parameters,
+            steps=read(path)["global_step"],
+            **about,
+        )
         run = path.parent.parent
         save_report_page(done, data, folder, run if (run / "config.yaml").is_file() else None)
         report = done.report
         if config.quiet:
-            console.print(result_line({name: report}, f"{path}, {config.split} data", folder), soft_wrap=True)
+            console.print(
+                result_line({name: report}, f"{path}, {config.split} data", folder), soft_wrap=True
+            )
             return
-        console.print(report_table({name: report}, f"{path}: {config.split} data, mean ± standard error"))
+        console.print(
+            report_table({name: report}, f"{path}: {config.split} data, mean ± standard error")
+        )
         for text in sample_texts(done, data, 4):
             console.print(repr(text), soft_wrap=True)
-        console.print(f"to look at: {folder}/report.html; pictures and samples beside it", soft_wrap=True)
+        console.print(
+            f"to look at: {folder}/report.html; pictures and samples beside it", soft_wrap=True
+        )
 
 
 if __name__ == "__main__":

@@ -39,7 +39,11 @@ CONFIG = Path(__file__).resolve().parent / "configs" / "train.yaml"
 
 def go_on(folder: str) -> str:
     """The command that goes on with a run that was stopped, in the folder of the run or sweep."""
-    same = [argument for argument in sys.argv[1:] if argument.partition("=")[0] not in ("output", "resume", "overwrite")]
+    same = [
+        argument
+        for argument in sys.argv[1:]
+        if argument.partition("=")[0] not in ("output", "resume", "overwrite")
+    ]
     return shlex.join(["python", sys.argv[0], *same, f"output={folder}", "resume=auto"])
 
 
@@ -53,9 +57,13 @@ def main(config: DictConfig) -> float | None:
             config.label = label(config, HydraConfig.get().overrides.task)
         if sweep:
             if config.overwrite:
-                raise ConfigError("overwrite=true is for a single run: delete the sweep's folder, or name another output=FOLDER")
+                raise ConfigError(
+                    "overwrite=true is for a single run: delete the sweep's folder, or name another output=FOLDER"
+                )
             config.output = str(job_folder())
-            config.resume = config.resume or "auto"  # a job that a cluster stopped and starts again goes on
+            config.resume = (
+                config.resume or "auto"
+            )  # a job that a cluster stopped and starts again goes on
         check_writable(Path(config.output))
         with own_folder(config) if rank_zero_only.rank == 0 else nullcontext():
             try:
@@ -63,27 +71,58 @@ def main(config: DictConfig) -> float | None:
                 if config.compare is None:
                     result = train(config)
                 else:
-                    tell = note if config.trainer.get("enable_progress_bar", True) else (lambda line: None)
+                    tell = (
+                        note
+                        if config.trainer.get("enable_progress_bar", True)
+                        else (lambda line: None)
+                    )
                     tell("1 of 2: this run")
                     result = train(config)
-                    own = str(config.compare.own_label) if is_learned(result.module.schedule) else "this run"
+                    own = (
+                        str(config.compare.own_label)
+                        if is_learned(result.module.schedule)
+                        else "this run"
+                    )
                     tell(f"2 of 2: {config.compare.label}, to compare with")
                     other = train(comparison(config))
                     if result.evaluation is not None and other.report is not None:
                         if config.report.get("page", True):
                             report_both(config, result, own, other)
-                        reports = {str(config.compare.label): other.report, own: result.report}  # the baseline first
-                        paired = other.evaluation is not None and other.evaluation.scored == result.evaluation.scored
+                        reports = {
+                            str(config.compare.label): other.report,
+                            own: result.report,
+                        }  # the baseline first
+                        paired = (
+                            other.evaluation is not None
+                            and other.evaluation.scored == result.evaluation.scored
+                        )
             except KeyboardInterrupt as stop:
                 again = go_on(HydraConfig.get().sweep.dir if sweep else config.output)
-                raise Stopped(f"{str(stop) or 'interrupted'}; to go on: {again}", number_of(stop)) from None
+                raise Stopped(
+                    f"{str(stop) or 'interrupted'}; to go on: {again}", number_of(stop)
+                ) from None
         if result.report is not None:
             reports = reports or {own: result.report}
             if config.quiet:
-                console.print(result_line(reports, f"{config.label}, {config.report.split} data", config.output), soft_wrap=True)
+                console.print(
+                    result_line(
+                        reports, f"{config.label}, {config.report.split} data", config.output
+                    ),
+                    soft_wrap=True,
+                )
             else:
-                console.print(report_table(reports, f"{config.name}: {config.report.split} data, mean ± standard error", paired))
-                look = f"to look at: {config.output}/report.html; " if config.report.get("page", True) else f"{config.output}: "
+                console.print(
+                    report_table(
+                        reports,
+                        f"{config.name}: {config.report.split} data, mean ± standard error",
+                        paired,
+                    )
+                )
+                look = (
+                    f"to look at: {config.output}/report.html; "
+                    if config.report.get("page", True)
+                    else f"{config.output}: "
+                )
                 console.print(f"{look}pictures, samples, checkpoints", soft_wrap=True)
     return None if result.report is None else result.report.estimates["own_nelbo"].nats
 

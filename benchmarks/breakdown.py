@@ -58,9 +58,13 @@ def breakdown(
     with tempfile.TemporaryDirectory() as folder:
         rows = max(64, 4 * batch)
         ids = np.random.default_rng(0).integers(vocab, size=rows * length).astype(np.uint32)
-        table = PackedRows(open_or_build(Path(folder) / "c", vocab, [(ids, np.array([len(ids)]))], {}), length)
+        table = PackedRows(
+            open_or_build(Path(folder) / "c", vocab, [(ids, np.array([len(ids)]))], {}), length
+        )
         sampler = StepBatchSampler(len(table), batch, 0)
-        loader = StatefulDataLoader(table, batch_sampler=sampler, collate_fn=lambda x: x, pin_memory=device != "cpu")
+        loader = StatefulDataLoader(
+            table, batch_sampler=sampler, collate_fn=lambda x: x, pin_memory=device != "cpu"
+        )
         batches = iter(loader)
         for step in range(-1, steps):  # the first warms up
             at = [clock(device)]
@@ -80,7 +84,13 @@ def breakdown(
             optimizer.zero_grad()
             at.append(clock(device))
             if step >= 0:
-                parts = (at[1] - at[0], inside["sum"], at[2] - at[1] - inside["sum"], at[3] - at[2], at[4] - at[3])
+                parts = (
+                    at[1] - at[0],
+                    inside["sum"],
+                    at[2] - at[1] - inside["sum"],
+                    at[3] - at[2],
+                    at[4] - at[3],
+                )
                 for name, value in zip(PARTS, parts, strict=True):
                     seconds[name] += value / steps
     for hook in hooks:

@@ -23,8 +23,17 @@ from ordo.runs.provenance import git_commit, write_json
 from ordo.samplers import Sampler
 
 T = TypeVar("T")
-Run = tuple[str, list[str]]  # experiment and overrides of ``python train.py experiment=... overrides``
-QUICK = ["steps=20", "validate_every=10", "report.sequences=32", "report.exact_sequences=8", "report.draws=2", "report.importance_draws=2"]
+Run = tuple[
+    str, list[str]
+]  # experiment and overrides of ``python train.py experiment=... overrides``
+QUICK = [
+    "steps=20",
+    "validate_every=10",
+    "report.sequences=32",
+    "report.exact_sequences=8",
+    "report.draws=2",
+    "report.importance_draws=2",
+]
 QUICK += ["report.page=false", "report.orders=0", "report.samples=0"]
 CONFIGS = str(Path(__file__).resolve().parents[1] / "configs")
 
@@ -56,7 +65,11 @@ def _one(experiment: str, overrides: list[str], folder: str, identity: str) -> d
     from ordo.training.module import TrainingDiverged
 
     begun = Path(folder) / "begun.json"
-    killed = begun.exists() and json.loads(begun.read_text()) == identity and (Path(folder) / "checkpoints" / "last.ckpt").exists()
+    killed = (
+        begun.exists()
+        and json.loads(begun.read_text()) == identity
+        and (Path(folder) / "checkpoints" / "last.ckpt").exists()
+    )
     if killed:
         overrides = [*overrides, f"resume={folder}"]
     else:
@@ -74,13 +87,17 @@ def _one(experiment: str, overrides: list[str], folder: str, identity: str) -> d
     return out | {"fit_seconds": None if killed else result.seconds, "collapsed": collapsed}
 
 
-def seeds_of(wanted: list[str], known: Container[str], seeds: int | None, default: dict[str, int]) -> dict[str, int]:
+def seeds_of(
+    wanted: list[str], known: Container[str], seeds: int | None, default: dict[str, int]
+) -> dict[str, int]:
     """Seeds of every run of a list such as ``dense=5 order``: those named, else ``seeds``, else the default, else one."""
     out = {}
     for item in wanted:
         name, _, number = item.partition("=")
         if name not in known or (number and not number.isdigit()):
-            raise SystemExit(f"error: {item!r} is neither NAME nor NAME=SEEDS with a NAME that this benchmark knows; see --help")
+            raise SystemExit(
+                f"error: {item!r} is neither NAME nor NAME=SEEDS with a NAME that this benchmark knows; see --help"
+            )
         out[name] = int(number) if number else seeds or default.get(name, 1)
     return out
 
@@ -104,7 +121,9 @@ def end_with_parent() -> None:
 
 def workers(jobs: int) -> ProcessPoolExecutor:
     """Fresh processes, ``jobs`` at a time."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    return ProcessPoolExecutor(
+        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
+    )
 
 
 def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, Any]]:
@@ -113,7 +132,13 @@ def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, A
     A finished run of the same configuration below ``work`` is taken as it is, whatever the code was: its commit is printed. One that was
     killed goes on from its last checkpoint.
     """
-    common = ["threads=1", "trainer.enable_progress_bar=false", "compare=null", "callbacks.samples=null", "callbacks.progress=null"]
+    common = [
+        "threads=1",
+        "trainer.enable_progress_bar=false",
+        "compare=null",
+        "callbacks.samples=null",
+        "callbacks.progress=null",
+    ]
     reports: dict[str, dict[str, Any]] = {}
     waiting = {}
     commit = git_commit()
@@ -123,25 +148,41 @@ def run_all(runs: dict[str, Run], work: str, jobs: int) -> dict[str, dict[str, A
             overrides = [*overrides, *common]
             config = compose_experiment(experiment, overrides)
             config.output = ""
-            identity = json.dumps([experiment, OmegaConf.to_container(config, resolve=False)], sort_keys=True)
+            identity = json.dumps(
+                [experiment, OmegaConf.to_container(config, resolve=False)], sort_keys=True
+            )
             marker = folder / "benchmark.json"
             if marker.exists():
                 finished = json.loads(marker.read_text())
                 if finished["identity"] == identity:
                     reports[name] = finished["report"]
-                    note(f"{name}: taken from {folder}, a finished run of commit {finished.get('commit')}")
+                    note(
+                        f"{name}: taken from {folder}, a finished run of commit {finished.get('commit')}"
+                    )
                     continue
-            waiting[pool.submit(_one, experiment, overrides, str(folder), identity)] = (name, marker, identity)
+            waiting[pool.submit(_one, experiment, overrides, str(folder), identity)] = (
+                name,
+                marker,
+                identity,
+            )
         start, first = time.perf_counter(), len(reports)
         for done in as_completed(waiting):
             name, marker, identity = waiting[done]
             reports[name] = done.result()
             write_json(marker, {"identity": identity, "report": reports[name], "commit": commit})
             table = reports[name].get("unit") == "column"
-            estimates = {k: round(v["nats" if table else "bits_per_token"], 4) for k, v in reports[name]["estimates"].items()}
+            estimates = {
+                k: round(v["nats" if table else "bits_per_token"], 4)
+                for k, v in reports[name]["estimates"].items()
+            }
             unit = "nats/row" if table else "bits/token"
-            told = reports[name].get("diverged") or f"{unit} {estimates}, {reports[name]['fit_seconds'] or float('nan'):.0f} s"
-            left = (time.perf_counter() - start) / (len(reports) - first) * (len(runs) - len(reports))
+            told = (
+                reports[name].get("diverged")
+                or f"{unit} {estimates}, {reports[name]['fit_seconds'] or float('nan'):.0f} s"
+            )
+            left = (
+                (time.perf_counter() - start) / (len(reports) - first) * (len(runs) - len(reports))
+            )
             eta = f"; about {left / 60:.0f} min left" if left else ""
             note(f"{len(reports)}/{len(runs)} {name}: {told}{eta}")
     return {name: reports[name] for name in runs}

@@ -24,7 +24,15 @@ import torch
 
 from benchmarks.common import compose_experiment
 from ordo.files import write_json
-from ordo.objectives import ContentOrderSpace, ContentTimeSpace, Dense, LawTooSharp, OrderSpace, ScoreFunction, TimeSpace
+from ordo.objectives import (
+    ContentOrderSpace,
+    ContentTimeSpace,
+    Dense,
+    LawTooSharp,
+    OrderSpace,
+    ScoreFunction,
+    TimeSpace,
+)
 from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.runs.build import build_data, build_module
@@ -42,9 +50,17 @@ DATA = {
 }
 LAWS = {
     "position": ["schedule=power_table", "objective=order", "optimizer.schedule_lr=0.05"],
-    "vocabulary": ["schedule=per_vocabulary", "objective=content_order", "optimizer.schedule_lr=0.02"],
+    "vocabulary": [
+        "schedule=per_vocabulary",
+        "objective=content_order",
+        "optimizer.schedule_lr=0.02",
+    ],
     "context": ["schedule=per_context", "objective=content_order", "optimizer.schedule_lr=2e-3"],
-    "posterior": ["schedule=order_posterior", "objective=content_order", "optimizer.schedule_lr=2e-3"],
+    "posterior": [
+        "schedule=order_posterior",
+        "objective=content_order",
+        "optimizer.schedule_lr=2e-3",
+    ],
     "dense": ["schedule=power_table", "objective=dense_rloo", "optimizer.schedule_lr=0.05"],
 }
 SCORES = {  # name: draws, options of the score function
@@ -65,13 +81,23 @@ DISARM = {"disarm 2": (2, {"antithetic": "disarm"})}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text8", type=existing, default=None, help="text8 or its first megabytes")
-    parser.add_argument("--adult", type=existing, default=None, metavar="FOLDER", help="the folder of the Adult table")
-    parser.add_argument("--laws", nargs="+", default=list(LAWS), choices=list(LAWS), help="whose gradients")
+    parser.add_argument(
+        "--adult",
+        type=existing,
+        default=None,
+        metavar="FOLDER",
+        help="the folder of the Adult table",
+    )
+    parser.add_argument(
+        "--laws", nargs="+", default=list(LAWS), choices=list(LAWS), help="whose gradients"
+    )
     parser.add_argument("--steps", type=int, default=600, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a gradient estimate")
     parser.add_argument("--repeats", type=int, default=60, help="gradient estimates a figure")
     parser.add_argument("--seed", type=int, default=0, help="of models, data and estimates")
-    parser.add_argument("--table", default=None, metavar="FILE", help="write the compact table there too, Markdown")
+    parser.add_argument(
+        "--table", default=None, metavar="FILE", help="write the compact table there too, Markdown"
+    )
 
 
 def objectives_of(law: str, length: int, vocab_size: int) -> dict[str, Any]:
@@ -81,23 +107,46 @@ def objectives_of(law: str, length: int, vocab_size: int) -> dict[str, Any]:
         return {
             "dense ema 1": Dense(length, 1, "ema", control=False),
             "dense ema control 1": Dense(length, 1, "ema"),
-            "dense ema control unigram 1": Dense(length, 1, "ema", unigram=True, vocab_size=vocab_size),
+            "dense ema control unigram 1": Dense(
+                length, 1, "ema", unigram=True, vocab_size=vocab_size
+            ),
             "dense rloo 2": Dense(length, 2, "rloo", control=False),
             "dense rloo control 2": Dense(length, 2, "rloo"),
         }
     order: Callable[..., Any] = OrderSpace if law == "position" else ContentOrderSpace
     timed: Callable[..., Any] = TimeSpace if law == "position" else ContentTimeSpace
-    out = {f"order {name}": order(draws, score=ScoreFunction(**options, **sizes)) for name, (draws, options) in (SCORES | RELAX).items()}
-    out |= {f"time {name}": timed(draws, score=ScoreFunction(**options, **sizes)) for name, (draws, options) in (SCORES | DISARM).items()}
+    out = {
+        f"order {name}": order(draws, score=ScoreFunction(**options, **sizes))
+        for name, (draws, options) in (SCORES | RELAX).items()
+    }
+    out |= {
+        f"time {name}": timed(draws, score=ScoreFunction(**options, **sizes))
+        for name, (draws, options) in (SCORES | DISARM).items()
+    }
     if law != "position":
-        out |= {f"order rate {name}": ContentOrderSpace(SCORES[name][0], "rate") for name in ("rloo 2", "rloo 4")}
+        out |= {
+            f"order rate {name}": ContentOrderSpace(SCORES[name][0], "rate")
+            for name in ("rloo 2", "rloo 4")
+        }
     return out
 
 
 def configuration(data: str, law: str, a: argparse.Namespace) -> Any:
     where = {"nae": [], "adult": [f"data.path={a.adult}"], "text8": [f"data.path={a.text8}"]}[data]
-    kind = ("table_causal" if law == "dense" else "table") if data == "adult" else ("order_causal" if law == "dense" else "bidirectional")
-    changes = [*DATA[data], *LAWS[law], f"denoiser={kind}", *where, f"seed={a.seed}", f"steps={a.steps}", f"data.batch_size={a.rows // 2}"]
+    kind = (
+        ("table_causal" if law == "dense" else "table")
+        if data == "adult"
+        else ("order_causal" if law == "dense" else "bidirectional")
+    )
+    changes = [
+        *DATA[data],
+        *LAWS[law],
+        f"denoiser={kind}",
+        *where,
+        f"seed={a.seed}",
+        f"steps={a.steps}",
+        f"data.batch_size={a.rows // 2}",
+    ]
     changes += [] if law == "dense" else ["objective.draws=2", "objective.score.baseline=rloo"]
     return compose_experiment("custom", changes)
 
@@ -108,18 +157,31 @@ def trained(config: Any, steps: int) -> tuple[Any, Any, dict[str, Any]]:
     module = build_module(config)
     weights = {"untrained": copy.deepcopy(module.state_dict())}
     begun = time.perf_counter()
-    for step, _ in train_steps(module.denoiser, module.schedule, module.objective, data.train_dataloader(), module.settings, config.seed):
+    for step, _ in train_steps(
+        module.denoiser,
+        module.schedule,
+        module.objective,
+        data.train_dataloader(),
+        module.settings,
+        config.seed,
+    ):
         if step in (steps // 2, steps):
-            weights["half" if step == steps // 2 else "trained"] = copy.deepcopy(module.state_dict())
+            weights["half" if step == steps // 2 else "trained"] = copy.deepcopy(
+                module.state_dict()
+            )
     note(f"trained in {time.perf_counter() - begun:.0f} s")
     return data, module, weights
 
 
-def measure(objective: Any, module: Any, batches: list[torch.Tensor], repeats: int, rows: int, warm: int) -> dict[str, float | None]:
+def measure(
+    objective: Any, module: Any, batches: list[torch.Tensor], repeats: int, rows: int, warm: int
+) -> dict[str, float | None]:
     """Total variance of d NELBO / d (parameters of the law), its standard error over estimates, and the norm of the mean gradient."""
     parameters = [p for p in module.schedule.parameters() if p.requires_grad]
     gradients = []
-    first = 0 if list(objective.buffers()) else warm  # what is measured is measured on the same batches
+    first = (
+        0 if list(objective.buffers()) else warm
+    )  # what is measured is measured on the same batches
     begun = time.perf_counter()
     try:
         for step in range(first, warm + repeats):
@@ -136,8 +198,13 @@ def measure(objective: Any, module: Any, batches: list[torch.Tensor], repeats: i
     return {
         "variance": squares.mean().item(),
         "standard_error": (squares.std() / repeats**0.5).item(),
-        "signal": (stacked.mean(0).square().sum() - squares.mean() / repeats).clamp(min=0.0).sqrt().item(),
-        "milliseconds": 1000 * (time.perf_counter() - begun) / repeats,  # of the law's gradient alone: the denoiser is frozen
+        "signal": (stacked.mean(0).square().sum() - squares.mean() / repeats)
+        .clamp(min=0.0)
+        .sqrt()
+        .item(),
+        "milliseconds": 1000
+        * (time.perf_counter() - begun)
+        / repeats,  # of the law's gradient alone: the denoiser is frozen
     }
 
 
@@ -163,7 +230,10 @@ def one(data_name: str, law: str, a: argparse.Namespace, folder: Path) -> list[d
         return old["results"]
     config = configuration(data_name, law, a)
     data, module, weights = trained(config, a.steps)
-    config.data.seed, config.data.batch_size = a.seed + 1, a.rows  # not the batches it was trained on
+    config.data.seed, config.data.batch_size = (
+        a.seed + 1,
+        a.rows,
+    )  # not the batches it was trained on
     batches = list(itertools.islice(endless(build_data(config)), warm + a.repeats))
     results = []
     for phase in track(PHASES, f"{data_name}, {law}"):
@@ -171,11 +241,24 @@ def one(data_name: str, law: str, a: argparse.Namespace, folder: Path) -> list[d
         module.eval()
         module.denoiser.requires_grad_(False)
         schedule = module.schedule
-        law_now: Any = (AveragedSchedule(schedule, batches[0]) if isinstance(schedule, ContentSchedule) else schedule).law()
+        law_now: Any = (
+            AveragedSchedule(schedule, batches[0])
+            if isinstance(schedule, ContentSchedule)
+            else schedule
+        ).law()
         entropy = float(law_now.entropy(512)[0]) / math.lgamma(data.length + 1)
         for name, objective in objectives_of(law, data.length, data.vocab_size).items():
             figures = measure(objective, module, batches, a.repeats, a.rows, warm)
-            results.append({"data": data_name, "law": law, "phase": phase, "entropy_share": entropy, "estimator": name} | figures)
+            results.append(
+                {
+                    "data": data_name,
+                    "law": law,
+                    "phase": phase,
+                    "entropy_share": entropy,
+                    "estimator": name,
+                }
+                | figures
+            )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(kept, {"identity": identity, "results": results})
     return results
@@ -189,7 +272,10 @@ def compact(results: list[dict[str, Any]], laws: list[str]) -> str:
         columns = list(dict.fromkeys((r["data"], r["phase"]) for r in mine))
         base = "dense rloo 2" if law == "dense" else "order rloo 2"
         cells = {(r["data"], r["phase"], r["estimator"]): r["variance"] for r in mine}
-        lines += [f"| {law} | " + " | ".join(f"{data}, {phase}" for data, phase in columns) + " |", "|---" * (1 + len(columns)) + "|"]
+        lines += [
+            f"| {law} | " + " | ".join(f"{data}, {phase}" for data, phase in columns) + " |",
+            "|---" * (1 + len(columns)) + "|",
+        ]
         for estimator in dict.fromkeys(r["estimator"] for r in mine):
             row = []
             for at in columns:
@@ -206,11 +292,20 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if a.quick:
         a.steps, a.repeats, a.rows = 4, 3, 8
     wanted = ["nae", *(["adult"] if a.adult else []), *(["text8"] if a.text8 else [])]
-    a.text8, a.adult = (None if path is None else Path(path).resolve() for path in (a.text8, a.adult))
+    a.text8, a.adult = (
+        None if path is None else Path(path).resolve() for path in (a.text8, a.adult)
+    )
     folder = Path(a.work) / "estimators"
     results = [result for data in wanted for law in a.laws for result in one(data, law, a, folder)]
     table = compact(results, a.laws)
     note(table)
     if a.table:
         Path(a.table).write_text(table)
-    return {"rows": a.rows, "steps": a.steps, "repeats": a.repeats, "seed": a.seed, "torch": torch.__version__, "results": results}
+    return {
+        "rows": a.rows,
+        "steps": a.steps,
+        "repeats": a.repeats,
+        "seed": a.seed,
+        "torch": torch.__version__,
+        "results": results,
+    }

@@ -19,7 +19,15 @@ from typing import Any
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.objectives import ContentDense, ContentOrderSpace, ContentTimeSpace, Dense, OrderSpace, ScoreFunction, TimeSpace
+from ordo.objectives import (
+    ContentDense,
+    ContentOrderSpace,
+    ContentTimeSpace,
+    Dense,
+    OrderSpace,
+    ScoreFunction,
+    TimeSpace,
+)
 from ordo.progress import track
 from ordo.randomness import StepRandom
 from ordo.runs.provenance import describe_device
@@ -38,7 +46,13 @@ from ordo.schedules import (
 
 LAWS = ("positions", "per_vocabulary", "per_context", "per_context_shared", "posterior")
 VARIANTS = ["fixed_order", *(f"{law}_order" for law in LAWS), "per_context_order_rloo"]
-VARIANTS += ["fixed_time", *(f"{law}_time" for law in LAWS), "fixed_dense", "positions_dense", "posterior_dense"]
+VARIANTS += [
+    "fixed_time",
+    *(f"{law}_time" for law in LAWS),
+    "fixed_dense",
+    "positions_dense",
+    "posterior_dense",
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +62,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=128, help="of the denoiser")
     parser.add_argument("--layers", type=int, default=4, help="of the denoiser")
     parser.add_argument("--heads", type=int, default=4, help="of its attention")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of every variant; medians are reported")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="turns of every variant; medians are reported"
+    )
     parser.add_argument("--steps", type=int, default=3, help="steps a turn")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS, help="training steps to time")
+    parser.add_argument(
+        "--variants", nargs="+", default=VARIANTS, choices=VARIANTS, help="training steps to time"
+    )
 
 
 def make_schedule(law: str, a: argparse.Namespace, denoiser: Any) -> Any:
@@ -76,12 +94,19 @@ def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
     torch.manual_seed(0)
     law, _, rest = name.removesuffix("_rloo").rpartition("_")
     content, draws = law not in ("fixed", "positions"), 2 if name.endswith("_rloo") else 1
-    score = ScoreFunction() if draws == 2 or law == "fixed" else ScoreFunction("learned", unigram=True, length=a.length, vocab_size=a.vocab)
+    score = (
+        ScoreFunction()
+        if draws == 2 or law == "fixed"
+        else ScoreFunction("learned", unigram=True, length=a.length, vocab_size=a.vocab)
+    )
     objective: Any
     if rest == "dense":
         objective = ContentDense(a.length, 1, "ema") if content else Dense(a.length)
     else:
-        kinds: Any = {"order": (OrderSpace, ContentOrderSpace), "time": (TimeSpace, ContentTimeSpace)}
+        kinds: Any = {
+            "order": (OrderSpace, ContentOrderSpace),
+            "time": (TimeSpace, ContentTimeSpace),
+        }
         objective = kinds[rest][content](draws=draws, score=score)
     transformer = OrderCausalTransformer if rest == "dense" else BidirectionalTransformer
     net = transformer(a.vocab, a.length, width=a.width, heads=a.heads, layers=a.layers).to(a.device)
@@ -140,7 +165,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "peak_mib": peak,
         "relative_time": {},
         "relative_memory": {},
-        "shape": {k: getattr(a, k) for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads")},
+        "shape": {
+            k: getattr(a, k)
+            for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads")
+        },
         "torch": torch.__version__,
         "device": describe_device(a.device),
     }

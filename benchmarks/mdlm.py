@@ -27,12 +27,19 @@ class AdaLNBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
-        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
+        self.qkv, self.out = (
+            nn.Linear(width, 3 * width, bias=False),
+            nn.Linear(width, width, bias=False),
+        )
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
+        )
         self.modulation = nn.Linear(CONDITION, 6 * width)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(6, dim=-1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(
+            6, dim=-1
+        )
         y = self.norm1(x) * (1 + scale1) + shift1
         q, k, v = self.qkv(y).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
@@ -47,9 +54,14 @@ class MDLM(nn.Module):
         super().__init__()
         self.mask = vocab
         self.token = nn.Embedding(vocab + 1, width)
-        self.time = nn.Sequential(nn.Linear(256, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION))
+        self.time = nn.Sequential(
+            nn.Linear(256, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
+        )
         self.blocks = nn.ModuleList(AdaLNBlock(width, heads) for _ in range(layers))
-        self.norm, self.modulation = nn.LayerNorm(width, bias=False), nn.Linear(CONDITION, 2 * width)
+        self.norm, self.modulation = (
+            nn.LayerNorm(width, bias=False),
+            nn.Linear(CONDITION, 2 * width),
+        )
         self.head = nn.Linear(width, vocab + 1)
         cos, sin = rotary_table(length, width // heads)
         self.register_buffer("cos", cos)
@@ -59,7 +71,9 @@ class MDLM(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         sigma = torch.zeros(len(z), device=z.device)  # time_conditioning=False feeds zeros
-        angle = sigma[:, None] * torch.exp(-math.log(10_000) * torch.arange(128, device=z.device) / 128)
+        angle = sigma[:, None] * torch.exp(
+            -math.log(10_000) * torch.arange(128, device=z.device) / 128
+        )
         condition = F.silu(self.time(torch.cat([angle.cos(), angle.sin()], dim=-1)))
         x = self.token(z)
         for block in self.blocks:
@@ -79,7 +93,14 @@ class MDLM(nn.Module):
 
 
 def make_step(
-    tokens: Tensor, vocab: int, width: int, heads: int, layers: int, ema: bool, autocast: Callable[[], Any], compiled: bool
+    tokens: Tensor,
+    vocab: int,
+    width: int,
+    heads: int,
+    layers: int,
+    ema: bool,
+    autocast: Callable[[], Any],
+    compiled: bool,
 ) -> Callable[[], None]:
     """One step on tokens (batch, length): noise, loss, backward, AdamW, and with ``ema`` the moving average of every parameter.
 
@@ -94,8 +115,12 @@ def make_step(
     def step() -> None:
         optimizer.zero_grad()
         n = len(tokens)
-        t = (torch.rand(n, device=tokens.device) / n + torch.arange(n, device=tokens.device) / n) * (1 - 1e-3) + 1e-3
-        z = torch.where(torch.rand(tokens.shape, device=tokens.device) < t[:, None], net.mask, tokens)
+        t = (
+            torch.rand(n, device=tokens.device) / n + torch.arange(n, device=tokens.device) / n
+        ) * (1 - 1e-3) + 1e-3
+        z = torch.where(
+            torch.rand(tokens.shape, device=tokens.device) < t[:, None], net.mask, tokens
+        )
         with autocast():
             log_p = net.log_prob(z).gather(-1, tokens[..., None])[..., 0]
         (-(log_p / t[:, None]).mean()).backward()

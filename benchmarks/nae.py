@@ -31,8 +31,16 @@ KINDS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own")
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
+    parser.add_argument(
+        "--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own"
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=list(KINDS),
+        metavar="KIND[=SEEDS]",
+        help=f"of {', '.join(KINDS)}",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
 
 
@@ -46,7 +54,9 @@ def mode_above_entropy(folder: Path) -> tuple[float, float]:
     data = load_data(config, folder, as_trained=True)
     assert data.entropy is not None
     tokens = data.test_set.tokens
-    return mean_and_error(-order_log_prob(module.denoiser, tokens, module.schedule.law().mode()) - data.entropy)
+    return mean_and_error(
+        -order_log_prob(module.denoiser, tokens, module.schedule.law().mode()) - data.entropy
+    )
 
 
 def own_minus_uniform(folder: Path) -> tuple[float, float]:
@@ -66,14 +76,23 @@ def define(kind: str, seed: int, device: str, quick: bool) -> Run:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    seeds = seeds_of(arguments.kinds, KINDS, arguments.seeds, {"dense": 5, "order": 5, "exchangeable": 5})
-    runs = {f"nae_{kind}_{seed}": define(kind, seed, arguments.device, arguments.quick) for kind in seeds for seed in range(seeds[kind])}
+    seeds = seeds_of(
+        arguments.kinds, KINDS, arguments.seeds, {"dense": 5, "order": 5, "exchangeable": 5}
+    )
+    runs = {
+        f"nae_{kind}_{seed}": define(kind, seed, arguments.device, arguments.quick)
+        for kind in seeds
+        for seed in range(seeds[kind])
+    }
     reports = run_all(runs, arguments.work, arguments.jobs)
     out: dict[str, Any] = {}
     for kind in seeds:
         mine = [reports[f"nae_{kind}_{seed}"] for seed in range(seeds[kind])]
         folders = [Path(arguments.work) / f"nae_{kind}_{seed}" for seed in range(seeds[kind])]
-        modes = [mode_above_entropy(folder) if r["estimates"] else (None, None) for folder, r in zip(folders, mine, strict=True)]
+        modes = [
+            mode_above_entropy(folder) if r["estimates"] else (None, None)
+            for folder, r in zip(folders, mine, strict=True)
+        ]
         out[kind] = {
             "own": [estimate(r, "own_nelbo", "nats_above_entropy") for r in mine],
             "own_standard_error": [estimate(r, "own_nelbo", "standard_error") for r in mine],
@@ -82,6 +101,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             "seconds": [r["fit_seconds"] for r in mine],
         }
         if kind == "exchangeable":
-            pairs = [own_minus_uniform(folder) if r["estimates"] else (None, None) for folder, r in zip(folders, mine, strict=True)]
-            out[kind] |= {"own_minus_uniform": [p[0] for p in pairs], "standard_error": [p[1] for p in pairs]}
+            pairs = [
+                own_minus_uniform(folder) if r["estimates"] else (None, None)
+                for folder, r in zip(folders, mine, strict=True)
+            ]
+            out[kind] |= {
+                "own_minus_uniform": [p[0] for p in pairs],
+                "standard_error": [p[1] for p in pairs],
+            }
     return out

@@ -45,10 +45,20 @@ from ordo.samplers import (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--law", default="chain", choices=["chain", "hidden"], help="that the samplers draw from")
+    parser.add_argument(
+        "--law", default="chain", choices=["chain", "hidden"], help="that the samplers draw from"
+    )
     parser.add_argument("--rows", type=int, default=2000, help="sequences for each figure")
-    parser.add_argument("--orders", type=int, default=50, help="random orders, each for rows/orders sequences")
-    parser.add_argument("--calls", type=int, nargs="+", default=[2, 4, 7, 16, 32, 64], help="denoiser calls a sequence")
+    parser.add_argument(
+        "--orders", type=int, default=50, help="random orders, each for rows/orders sequences"
+    )
+    parser.add_argument(
+        "--calls",
+        type=int,
+        nargs="+",
+        default=[2, 4, 7, 16, 32, 64],
+        help="denoiser calls a sequence",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
 
 
@@ -56,7 +66,10 @@ def make_oracle(law: str) -> ChainOracle:
     if law == "chain":
         return ChainOracle.of_chain(64, 2, 0.1)
     generator = torch.Generator().manual_seed(0)
-    parts = [torch.rand(*shape, generator=generator, dtype=torch.float64) ** 4 for shape in ((4,), (4, 4), (4, 8))]
+    parts = [
+        torch.rand(*shape, generator=generator, dtype=torch.float64) ** 4
+        for shape in ((4,), (4, 4), (4, 8))
+    ]
     return ChainOracle(32, *[part / part.sum(-1, keepdim=True) for part in parts])
 
 
@@ -75,28 +88,44 @@ def samplers(length: int, calls: list[int]) -> dict[str, Sampler]:
     }
     out |= {f"threshold {c}": Sampler(ByScore(), Threshold(c)) for c in (0.6, 0.8, 0.9, 0.99)}
     out |= {f"factor {f}": Sampler(ByScore(), Factor(f)) for f in (0.25, 0.5, 1.0)}
-    out |= {f"entropy_bounded {g}": Sampler(ByScore("entropy"), EntropyBounded(g)) for g in (0.01, 0.1, 0.5, 2.0)}
+    out |= {
+        f"entropy_bounded {g}": Sampler(ByScore("entropy"), EntropyBounded(g))
+        for g in (0.01, 0.1, 0.5, 2.0)
+    }
     for k in calls:
         if k > length:
             continue
         out[f"contiguous {k}"] = Sampler(ByOrder(), InSteps(k))
-        out |= {f"{score} {k}": Sampler(ByScore(score), InSteps(k)) for score in ("confidence", "margin", "entropy")}
+        out |= {
+            f"{score} {k}": Sampler(ByScore(score), InSteps(k))
+            for score in ("confidence", "margin", "entropy")
+        }
         out[f"drawn {k}"] = Sampler(ByScore(score_on="drawn"), InSteps(k))
         out[f"random {k}"] = Sampler(ByLaw(), InSteps(k))
         out[f"ancestral {k}"] = Sampler(how_many=OnGrid(k))
         out[f"remdm {k}"] = Sampler(how_many=OnGrid(k), revise=ReMDM("rescale", 0.5))
         out[f"path_planning {k}"] = Sampler(how_many=All(), revise=PathPlanning(k))
         if k > 1:
-            out[f"forward_backward {k // 2}"] = Sampler(how_many=OnGrid(k // 2), revise=ForwardBackward(1))
+            out[f"forward_backward {k // 2}"] = Sampler(
+                how_many=OnGrid(k // 2), revise=ForwardBackward(1)
+            )
     return out
 
 
-def given_orders(oracle: ChainOracle, rows: Tensor, sizes: list[int], orders: int, seed: int) -> Tensor:
+def given_orders(
+    oracle: ChainOracle, rows: Tensor, sizes: list[int], orders: int, seed: int
+) -> Tensor:
     """log q(x | order) (rows,) in these steps, ``orders`` random orders in turn."""
     out = []
     for i, some in enumerate(rows.chunk(orders)):
-        order = torch.randperm(oracle.length, generator=torch.Generator().manual_seed(seed * 10_000 + i)).tolist()
-        out.append(sampler_log_prob(oracle, Sampler(ByOrder(order), InSteps(shape=sizes)), some).total_log_prob)
+        order = torch.randperm(
+            oracle.length, generator=torch.Generator().manual_seed(seed * 10_000 + i)
+        ).tolist()
+        out.append(
+            sampler_log_prob(
+                oracle, Sampler(ByOrder(order), InSteps(shape=sizes)), some
+            ).total_log_prob
+        )
     return torch.cat(out)
 
 
@@ -112,7 +141,10 @@ def information_profile(oracle: ChainOracle, rows: Tensor, seed: int) -> Tensor:
 
 
 def mean_and_error(values: Tensor) -> dict[str, float]:
-    return {"mean": values.mean().item(), "standard_error": values.std().item() / math.sqrt(len(values))}
+    return {
+        "mean": values.mean().item(),
+        "standard_error": values.std().item() / math.sqrt(len(values)),
+    }
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -128,17 +160,23 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         entry: dict[str, Any] = {"calls": trace.calls.double().mean().item()}
         entry["excess"] = mean_and_error(-oracle.log_law(trace.tokens) + log_p)
         if sampler.deterministic:
-            entry["kl"] = mean_and_error(log_p - sampler_log_prob(oracle, sampler, rows).total_log_prob)
+            entry["kl"] = mean_and_error(
+                log_p - sampler_log_prob(oracle, sampler, rows).total_log_prob
+            )
         elif name.startswith("random"):
             assert isinstance(sampler.how_many, InSteps)
             sizes = sampler.how_many.sizes(oracle.length)
-            entry["kl_given_order"] = mean_and_error(log_p - given_orders(oracle, rows, sizes, a.orders, a.seed))
+            entry["kl_given_order"] = mean_and_error(
+                log_p - given_orders(oracle, rows, sizes, a.orders, a.seed)
+            )
         out[name] = entry
     profile, predicted = information_profile(oracle, rows[:500], a.seed), {}
     for calls in a.calls:
         if calls <= oracle.length:
             shapes = {"best": best_sizes(profile, calls)}
-            shapes |= {shape: InSteps(calls, shape).sizes(oracle.length) for shape in ("uniform", "cosine")}
+            shapes |= {
+                shape: InSteps(calls, shape).sizes(oracle.length) for shape in ("uniform", "cosine")
+            }
             predicted[calls] = {
                 shape: {"predicted": factorisation_kl(profile, sizes)}
                 | mean_and_error(log_p - given_orders(oracle, rows, sizes, a.orders, a.seed))
@@ -146,7 +184,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             }
     groups = [len(group) for group in ByOrder("bisection").groups(oracle.length)]
     spread = {}
-    for shape, sizes in (("uniform", InSteps(len(groups)).sizes(oracle.length)), ("bisection", groups)):
+    for shape, sizes in (
+        ("uniform", InSteps(len(groups)).sizes(oracle.length)),
+        ("bisection", groups),
+    ):
         values = log_p - given_orders(oracle, rows, sizes, a.orders, a.seed)
         between = torch.stack([part.mean() for part in values.chunk(a.orders)]).std().item()
         spread[shape] = mean_and_error(values) | {"sizes": sizes, "between_orders": between}

@@ -25,11 +25,15 @@ TARGET = "fixed_time"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", type=existing, default="data/text8", help="text8 or its first megabytes")
+    parser.add_argument(
+        "--text8", type=existing, default="data/text8", help="text8 or its first megabytes"
+    )
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
     parser.add_argument("--steps", type=int, default=2400, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")
-    parser.add_argument("--every", type=int, default=100, help="steps between validations: how finely rows are told")
+    parser.add_argument(
+        "--every", type=int, default=100, help="steps between validations: how finely rows are told"
+    )
     parser.add_argument("--seeds", type=int, default=2, help="runs of every kind")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
 
@@ -65,9 +69,17 @@ def curve(folder: Path) -> dict[str, list[Any]]:
     for path in (folder / "csv").glob("metrics*.csv"):  # several, where the run was resumed
         with open(path) as file:
             # Lightning numbers the steps of a log from 0.
-            values |= {int(row["step"]) + 1: float(row["val/bits_per_token"]) for row in csv.DictReader(file) if row["val/bits_per_token"]}
+            values |= {
+                int(row["step"]) + 1: float(row["val/bits_per_token"])
+                for row in csv.DictReader(file)
+                if row["val/bits_per_token"]
+            }
     steps = sorted(values)
-    return {"step": steps, "bits": [values[s] for s in steps], "cpu_seconds": [clock[str(s)] for s in steps]}
+    return {
+        "step": steps,
+        "bits": [values[s] for s in steps],
+        "cpu_seconds": [clock[str(s)] for s in steps],
+    }
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -76,9 +88,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     runs = {}
     for seed in range(a.seeds):
         for name in RUNS:
-            experiment, changes = text.define(name, seed, a.text8, a.device, a.quick, a.length, a.steps, a.rows)
+            experiment, changes = text.define(
+                name, seed, a.text8, a.device, a.quick, a.length, a.steps, a.rows
+            )
             folder = f"pace_{name}_{a.length}_{seed}"
-            changes += [f"validate_every={every}", "trainer.limit_val_batches=4", "data.eval_batch_size=256", "data.limit_eval=1024"]
+            changes += [
+                f"validate_every={every}",
+                "trainer.limit_val_batches=4",
+                "data.eval_batch_size=256",
+                "data.limit_eval=1024",
+            ]
             changes += [
                 "report=null",
                 "+callbacks.clock._target_=benchmarks.pace.Clock",

@@ -35,45 +35,105 @@ from ordo.schedules import Schedule
 
 MODELS = ("random_set", "random_causal", "learned")
 RUNS = {  # the runs of the benchmarks text and nae, where there are such
-    "text": dict(zip(MODELS, ("text_fixed_order_32_0", "text_fixed_dense_32_0", "text_network_dense_32_0"), strict=True)),
+    "text": dict(
+        zip(
+            MODELS,
+            ("text_fixed_order_32_0", "text_fixed_dense_32_0", "text_network_dense_32_0"),
+            strict=True,
+        )
+    ),
     "nae": dict(zip(MODELS, ("nae_fixed_set_0", "nae_fixed_0", "nae_dense_0"), strict=True)),
 }
 SHOWN = [
-    ("random_causal", family) for family in ("law", "top_k_confidence", "top_k_margin", "top_k_entropy", "entropy_bounded", "remdm_cap")
+    ("random_causal", family)
+    for family in (
+        "law",
+        "top_k_confidence",
+        "top_k_margin",
+        "top_k_entropy",
+        "entropy_bounded",
+        "remdm_cap",
+    )
 ]
-SHOWN += [("random_set", "top_k_margin"), ("random_set", "path_planning"), ("learned", "law"), ("learned", "mode")]
+SHOWN += [
+    ("random_set", "top_k_margin"),
+    ("random_set", "path_planning"),
+    ("learned", "law"),
+    ("learned", "mode"),
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", default="text", choices=["text", "nae"], help="what the models are trained on")
-    parser.add_argument("--text8", type=existing, default=Path("data/text8"), help="text8 or its first megabytes")
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS, help="whose samples are scored")
-    parser.add_argument("--samples", type=int, default=1024, help="sequences drawn with every sampler")
-    parser.add_argument("--scored", type=int, default=512, help="test sequences whose -log p is taken")
-    parser.add_argument("--calls", type=int, nargs="+", default=[2, 4, 8, 16, 32], help="denoiser calls a sequence")
+    parser.add_argument(
+        "--task", default="text", choices=["text", "nae"], help="what the models are trained on"
+    )
+    parser.add_argument(
+        "--text8", type=existing, default=Path("data/text8"), help="text8 or its first megabytes"
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=list(MODELS), choices=MODELS, help="whose samples are scored"
+    )
+    parser.add_argument(
+        "--samples", type=int, default=1024, help="sequences drawn with every sampler"
+    )
+    parser.add_argument(
+        "--scored", type=int, default=512, help="test sequences whose -log p is taken"
+    )
+    parser.add_argument(
+        "--calls", type=int, nargs="+", default=[2, 4, 8, 16, 32], help="denoiser calls a sequence"
+    )
     parser.add_argument("--picture", help="PNG of nats and divergence against calls")
-    parser.add_argument("--jobs", type=int, default=2, help="training runs at a time, one thread each")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="training runs at a time, one thread each"
+    )
 
 
 def define(task: str, model: str, text8: str, device: str, quick: bool) -> Run:
     """The training run of a model: those of the benchmarks text and nae."""
     if task == "text":
         return text.define(
-            {"random_set": "fixed_order", "random_causal": "fixed_dense", "learned": "network_dense"}[model], 0, text8, device, quick
+            {
+                "random_set": "fixed_order",
+                "random_causal": "fixed_dense",
+                "learned": "network_dense",
+            }[model],
+            0,
+            text8,
+            device,
+            quick,
         )
     if model == "random_set":
         experiment, changes = nae.define("fixed", 0, device, quick)
-        return experiment, [*changes, "objective=order", "objective.draws=1", "denoiser=bidirectional"]
+        return experiment, [
+            *changes,
+            "objective=order",
+            "objective.draws=1",
+            "denoiser=bidirectional",
+        ]
     return nae.define({"random_causal": "fixed", "learned": "dense"}[model], 0, device, quick)
 
 
-def samplers(length: int, calls: list[int], order_causal: bool, profile: list[float]) -> dict[str, Sampler]:
+def samplers(
+    length: int, calls: list[int], order_causal: bool, profile: list[float]
+) -> dict[str, Sampler]:
     """Name, with the budget where there is one -> sampler."""
-    whole = ("first_hitting", "mode_order", "left_to_right", "right_to_left", "bisection", "dilated", "klass")
+    whole = (
+        "first_hitting",
+        "mode_order",
+        "left_to_right",
+        "right_to_left",
+        "bisection",
+        "dilated",
+        "klass",
+    )
     out = {name: sampler_of(name) for name in whole}
     choices = [("threshold", "confidence", (0.5, 0.7, 0.9)), ("factor", "factor", (0.5, 1.0, 2.0))]
     choices += [("entropy_bounded", "gamma", (0.1, 0.5, 2.0)), ("punt", "kl", (0.01, 0.1))]
-    out |= {f"{name} {value}": sampler_of(name, [f"sampler.how_many.{key}={value}"]) for name, key, values in choices for value in values}
+    out |= {
+        f"{name} {value}": sampler_of(name, [f"sampler.how_many.{key}={value}"])
+        for name, key, values in choices
+        for value in values
+    }
     for k in (k for k in calls if k <= length):
         budget = [f"sampler.how_many.calls={k}"]
         for name in (
@@ -89,28 +149,48 @@ def samplers(length: int, calls: list[int], order_causal: bool, profile: list[fl
         for name in ("remdm_cap", "remdm_rescale", "remdm_confidence"):
             out[f"{name}, {k}"] = sampler_of(name, budget)
         out[f"law, {k}"] = Sampler(ByLaw(), InSteps(k))
-        out[f"law in best steps, {k}"] = Sampler(ByLaw(), InSteps(shape=best_sizes(torch.tensor(profile), k)))
+        out[f"law in best steps, {k}"] = Sampler(
+            ByLaw(), InSteps(shape=best_sizes(torch.tensor(profile), k))
+        )
         out[f"mode, {k}"] = Sampler(ByLaw(0), InSteps(k))
         if k > 1:
-            out[f"forward_backward, {k}"] = sampler_of("forward_backward", [f"sampler.how_many.calls={k // 2}"])
+            out[f"forward_backward, {k}"] = sampler_of(
+                "forward_backward", [f"sampler.how_many.calls={k // 2}"]
+            )
         if k > 4:
             out[f"remdm_loop, {k}"] = sampler_of("remdm_loop", budget)
         if k * 8 >= length:
-            out[f"semi_autoregressive, {k}"] = sampler_of("semi_autoregressive", [f"sampler.how_many.calls={k * 8 // length}"])
+            out[f"semi_autoregressive, {k}"] = sampler_of(
+                "semi_autoregressive", [f"sampler.how_many.calls={k * 8 // length}"]
+            )
         if not order_causal:
             out[f"path_planning, {k}"] = sampler_of("path_planning", [f"sampler.revise.calls={k}"])
     return out
 
 
-def minus_log_p(denoiser: Denoiser, sampler: Sampler, schedule: Schedule, tokens: Tensor) -> dict[str, Any]:
+def minus_log_p(
+    denoiser: Denoiser, sampler: Sampler, schedule: Schedule, tokens: Tensor
+) -> dict[str, Any]:
     """nats a sequence with their standard error and kind: exact, bound, or none at all."""
     if sampler.deterministic:
-        values, kind = -sampler_log_prob(denoiser, sampler, tokens, schedule).total_log_prob, "exact"
-    elif sampler.order_known and sampler.how_many.single and isinstance(sampler.where, ByLaw) and sampler.where.temperature == 1:
+        values, kind = (
+            -sampler_log_prob(denoiser, sampler, tokens, schedule).total_log_prob,
+            "exact",
+        )
+    elif (
+        sampler.order_known
+        and sampler.how_many.single
+        and isinstance(sampler.where, ByLaw)
+        and sampler.where.temperature == 1
+    ):
         values, kind = nelbo(denoiser, schedule.law(), tokens, 16, StepRandom()), "bound"
     else:
         return {"nats": None, "standard_error": None, "kind": None}
-    return {"nats": values.mean().item(), "standard_error": (values.std() / math.sqrt(len(values))).item(), "kind": kind}
+    return {
+        "nats": values.mean().item(),
+        "standard_error": (values.std() / math.sqrt(len(values))).item(),
+        "kind": kind,
+    }
 
 
 def evaluate(folder: Path, a: argparse.Namespace, profile: list[float]) -> dict[str, Any]:
@@ -120,7 +200,9 @@ def evaluate(folder: Path, a: argparse.Namespace, profile: list[float]) -> dict[
     module = module.to(a.device)
     denoiser, schedule = module.denoiser, module.schedule
     real = data.test_set.tokens.long()
-    scored = real[torch.linspace(0, len(real) - 1, min(a.scored, len(real))).round().long()].to(denoiser.device)
+    scored = real[torch.linspace(0, len(real) - 1, min(a.scored, len(real))).round().long()].to(
+        denoiser.device
+    )
     if isinstance(data, TaskData):
         real = data.task.sample(20_000, torch.Generator().manual_seed(1))
         fresh = data.task.sample(a.samples, torch.Generator().manual_seed(2))
@@ -135,7 +217,9 @@ def evaluate(folder: Path, a: argparse.Namespace, profile: list[float]) -> dict[
             "samples": len(fresh),
         }
     }
-    for name, sampler in progress(samplers(data.length, a.calls, denoiser.order_causal, profile), folder.name):
+    for name, sampler in progress(
+        samplers(data.length, a.calls, denoiser.order_causal, profile), folder.name
+    ):
         begun = time.perf_counter()
         trace = sample_batches(denoiser, sampler, a.samples, 512, schedule=schedule, seed=1)
         entry = {
@@ -147,7 +231,9 @@ def evaluate(folder: Path, a: argparse.Namespace, profile: list[float]) -> dict[
         }
         schedule.to(denoiser.device)
         if isinstance(data, TaskData):
-            entry["possible"] = (data.task.log_prob(trace.tokens) > -torch.inf).double().mean().item()
+            entry["possible"] = (
+                (data.task.log_prob(trace.tokens) > -torch.inf).double().mean().item()
+            )
         out[name] = entry | minus_log_p(denoiser, sampler, schedule, scored)
     return out
 
@@ -155,10 +241,17 @@ def evaluate(folder: Path, a: argparse.Namespace, profile: list[float]) -> dict[
 def picture(out: dict[str, Any]) -> Figure:
     """-log p and n-gram divergence against calls, of the families of samplers that are ``SHOWN``."""
     panels: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
-    for key, label in (("nats", "-log p of test sequences (nats)"), ("ngram_divergence", "n-gram divergence of samples (nats)")):
+    for key, label in (
+        ("nats", "-log p of test sequences (nats)"),
+        ("ngram_divergence", "n-gram divergence of samples (nats)"),
+    ):
         panels[label] = {}
         for model, family in SHOWN:
-            entries = [e for name, e in out.get(model, {}).items() if name.split(",")[0].rstrip(".0123456789 ") == family]
+            entries = [
+                e
+                for name, e in out.get(model, {}).items()
+                if name.split(",")[0].rstrip(".0123456789 ") == family
+            ]
             points = sorted((e["calls"], e[key]) for e in entries if e.get(key) is not None)
             if points:
                 panels[label][f"{model}: {family}"] = [x for x, _ in points], [y for _, y in points]
@@ -170,7 +263,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if a.quick:
         a.samples, a.scored, a.calls = 16, 8, [4]
     names = {model: RUNS[a.task][model] for model in a.models}
-    reports = run_all({names[model]: define(a.task, model, a.text8, a.device, a.quick) for model in a.models}, a.work, a.jobs)
+    reports = run_all(
+        {names[model]: define(a.task, model, a.text8, a.device, a.quick) for model in a.models},
+        a.work,
+        a.jobs,
+    )
     out: dict[str, Any] = {}
     for model, name in names.items():
         profile = reports[name]["loss_by_revealed"]["own"]["nats"]
@@ -178,4 +275,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     if a.picture:
         plots.save(picture(out), a.picture)
     entropy = next(iter(reports.values()))["entropy"]
-    return {"task": a.task, "models": out, "entropy": entropy, "samples": a.samples, "scored": a.scored, "torch": torch.__version__}
+    return {
+        "task": a.task,
+        "models": out,
+        "entropy": entropy,
+        "samples": a.samples,
+        "scored": a.scored,
+        "torch": torch.__version__,
+    }

@@ -32,16 +32,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", type=int, default=2, help="of the network")
     parser.add_argument("--heads", type=int, default=4, help="of attention")
     parser.add_argument("--grid", type=int, default=1000, help="steps of the peer's sampler")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 64, 1024], help="sequences at a time")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[64, 1024], help="tokens a sequence")
-    parser.add_argument("--decode", type=int, default=8, help="positions of each sequence that ``throughput`` decodes")
-    parser.add_argument("--most", type=int, default=70_000, help="tokens of a batch beyond which ``throughput`` leaves it out")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", default=[1, 64, 1024], help="sequences at a time"
+    )
+    parser.add_argument(
+        "--lengths", type=int, nargs="+", default=[64, 1024], help="tokens a sequence"
+    )
+    parser.add_argument(
+        "--decode",
+        type=int,
+        default=8,
+        help="positions of each sequence that ``throughput`` decodes",
+    )
+    parser.add_argument(
+        "--most",
+        type=int,
+        default=70_000,
+        help="tokens of a batch beyond which ``throughput`` leaves it out",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="measurements")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
 
 
 def gumbel(logits: Tensor) -> Tensor:
-    return (logits.double() - (-torch.rand_like(logits, dtype=torch.float64).log()).log()).argmax(-1)
+    return (logits.double() - (-torch.rand_like(logits, dtype=torch.float64).log()).log()).argmax(
+        -1
+    )
 
 
 @torch.no_grad()
@@ -69,7 +85,9 @@ def peer_one_by_one(net: BidirectionalTransformer, tokens: Tensor) -> None:
         tokens.scatter_(1, position, gumbel(net(tokens)).gather(1, position))
 
 
-def take_turns(variants: dict[str, Callable[[], Any]], rounds: int, units: float = 1.0) -> dict[str, dict[str, float]]:
+def take_turns(
+    variants: dict[str, Callable[[], Any]], rounds: int, units: float = 1.0
+) -> dict[str, dict[str, float]]:
     """CPU seconds, or units a CPU second; a first turn warms up."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for turn in track(range(rounds + 1), "rounds"):
@@ -78,7 +96,10 @@ def take_turns(variants: dict[str, Callable[[], Any]], rounds: int, units: float
             variant()
             if turn:
                 seconds[name].append(time.process_time() - start)
-    out = {name: {"seconds": statistics.median(v), "least": min(v), "most": max(v)} for name, v in seconds.items()}
+    out = {
+        name: {"seconds": statistics.median(v), "least": min(v), "most": max(v)}
+        for name, v in seconds.items()
+    }
     for entry in out.values():
         entry["per_second"] = units / entry["seconds"]
     return out
@@ -92,7 +113,11 @@ def peak_mib(steps: int, a: argparse.Namespace) -> float:
 
 def make(kind: Any, length: int, a: argparse.Namespace) -> Any:
     torch.manual_seed(0)
-    return kind(a.vocab, length, width=a.width, heads=a.heads, layers=a.layers).eval().requires_grad_(False)
+    return (
+        kind(a.vocab, length, width=a.width, heads=a.heads, layers=a.layers)
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -103,7 +128,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         a.grid, a.batches, a.lengths, a.decode, a.rounds = 20, [1, 4], [16], 2, 1
     torch.set_num_threads(a.threads)
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        memory = {steps: pool.apply(peak_mib, (steps, a)) for steps in ((64, 1024) if not a.quick else (4, 8))}
+        memory = {
+            steps: pool.apply(peak_mib, (steps, a))
+            for steps in ((64, 1024) if not a.quick else (4, 8))
+        }
     net = make(BidirectionalTransformer, 16 if a.quick else 128, a)
     grid: dict[str, Any] = take_turns(
         {
@@ -124,10 +152,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             tokens = torch.where(known, given, net.mask_id)
             variants = {
                 "peer": lambda net=net, tokens=tokens: peer_one_by_one(net, tokens),
-                "ordo": lambda net=net, given=given, known=known: sample(net, Sampler(), given=given, known=known),
+                "ordo": lambda net=net, given=given, known=known: sample(
+                    net, Sampler(), given=given, known=known
+                ),
             }
             measured: dict[str, Any] = take_turns(variants, a.rounds, batch * a.decode)
-            throughput[f"length {length}, batch {batch}"] = measured | {"ratio": measured["peer"]["seconds"] / measured["ordo"]["seconds"]}
+            throughput[f"length {length}, batch {batch}"] = measured | {
+                "ratio": measured["peer"]["seconds"] / measured["ordo"]["seconds"]
+            }
     long = max(a.lengths)
     two, cached = make(BidirectionalTransformer, long, a), make(OrderCausalTransformer, long, a)
     order = torch.randperm(long, generator=torch.Generator().manual_seed(0)).tolist()
@@ -148,7 +180,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "throughput": throughput,
         "cache": cache,
         "memory_mib": memory,
-        "shape": {k: getattr(a, k) for k in ("vocab", "width", "layers", "heads", "threads", "grid", "decode")},
+        "shape": {
+            k: getattr(a, k)
+            for k in ("vocab", "width", "layers", "heads", "threads", "grid", "decode")
+        },
         "torch": torch.__version__,
         "device": describe_device(a.device),
     }

@@ -39,27 +39,53 @@ KINDS = {
     "mdm": ("star_graph_mdm", []),
     "mdm_dense": ("star_graph_left_to_right", ["schedule=linear"]),
     "learned_dense": ("star_graph_learned_order", []),
-    "learned_order": ("star_graph_mdm", ["schedule=power_table", "optimizer.schedule_lr=0.05", "optimizer.schedule_delay=300"]),
+    "learned_order": (
+        "star_graph_mdm",
+        ["schedule=power_table", "optimizer.schedule_lr=0.05", "optimizer.schedule_delay=300"],
+    ),
     "lomdm": ("star_graph_lomdm", []),
     "order_posterior": ("star_graph_lomdm", ["schedule=order_posterior"]),
     "order_posterior_dense": ("star_graph_order_posterior", []),
-    "from_left_dense": ("star_graph_learned_order", ["schedule.network.init_slope=3.0", "optimizer.schedule_lr=0.01"]),
+    "from_left_dense": (
+        "star_graph_learned_order",
+        ["schedule.network.init_slope=3.0", "optimizer.schedule_lr=0.01"],
+    ),
     "from_left_posterior_dense": (
         "star_graph_order_posterior",
         ["schedule.base.init_slope=3.0", "optimizer.base_lr=0.01", *LOOKS],
     ),
     "clipped_posterior_dense": ("star_graph_order_posterior", ["optimizer.schedule_clip=0.0067"]),
-    "no_base_posterior_dense": ("star_graph_order_posterior", ["schedule.base=null", "optimizer.base_lr=null"]),
+    "no_base_posterior_dense": (
+        "star_graph_order_posterior",
+        ["schedule.base=null", "optimizer.base_lr=null"],
+    ),
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--setting", default="easy", choices=SETTINGS, help="easy: all arms begin at the centre; else they cross in it")
-    parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own")
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
+    parser.add_argument(
+        "--setting",
+        default="easy",
+        choices=SETTINGS,
+        help="easy: all arms begin at the centre; else they cross in it",
+    )
+    parser.add_argument(
+        "--seeds", type=int, help="seeds 0, 1, ... of every kind that names no number of its own"
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=list(KINDS),
+        metavar="KIND[=SEEDS]",
+        help=f"of {', '.join(KINDS)}",
+    )
     parser.add_argument("--steps", type=int, help="not given: the experiments'")
-    parser.add_argument("--delay", type=int, help="steps before a learned law moves; not given: the experiments'")
-    parser.add_argument("--width", type=int, help="of the denoisers, 32 a head; not given: the experiments'")
+    parser.add_argument(
+        "--delay", type=int, help="steps before a learned law moves; not given: the experiments'"
+    )
+    parser.add_argument(
+        "--width", type=int, help="of the denoisers, 32 a head; not given: the experiments'"
+    )
     parser.add_argument("--lr", type=float, help="of the denoisers; not given: the experiments'")
     parser.add_argument("--graphs", type=int, default=1000, help="held out")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
@@ -68,7 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def samplers(schedule: Any, order_causal: bool) -> dict[str, tuple[Sampler, bool]]:
     """Name -> sampler, and whether it decodes by the model's own law."""
     if isinstance(schedule, ContentSchedule):
-        out = {"own law": (Sampler(ByRates()), True), "mode of own law": (Sampler(ByRates(0)), True)}
+        out = {
+            "own law": (Sampler(ByRates()), True),
+            "mode of own law": (Sampler(ByRates(0)), True),
+        }
     elif isinstance(schedule, GivenOrder):
         out = {"own law": (Sampler(ByLaw(0)), True)}
     else:
@@ -77,7 +106,10 @@ def samplers(schedule: Any, order_causal: bool) -> dict[str, tuple[Sampler, bool
             out["mode of own law"] = Sampler(ByLaw(0)), True
     if not order_causal:
         out |= {score: (Sampler(ByScore(score)), False) for score in ("confidence", "margin")}
-    return {name: (replace(sampler, what=TokenRule(temperature=0)), own) for name, (sampler, own) in out.items()}
+    return {
+        name: (replace(sampler, what=TokenRule(temperature=0)), own)
+        for name, (sampler, own) in out.items()
+    }
 
 
 def order_found(law: StarGraph, tokens: Tensor, rank: Tensor) -> tuple[float, float]:
@@ -85,12 +117,16 @@ def order_found(law: StarGraph, tokens: Tensor, rank: Tensor) -> tuple[float, fl
     pairs of its nodes that are decoded towards the centre from the end that they are on (right to left where arms begin at the centre).
     """
     leaving = tokens[:, : 2 * law.n_edges : 2]
-    centres = torch.nn.functional.one_hot(leaving, law.n_nodes + 1)[..., : law.n_nodes].sum(1).argmax(1)
+    centres = (
+        torch.nn.functional.one_hot(leaving, law.n_nodes + 1)[..., : law.n_nodes].sum(1).argmax(1)
+    )
     correlations, kept, pairs = [], 0, 0
     for path, order, centre in zip(tokens[:, -law.path_length :], rank, centres, strict=True):
         n = int((path < law.n_nodes).sum())
         place = order[:n].argsort().argsort()
-        correlations.append(torch.corrcoef(torch.stack([place, torch.arange(n).flip(0)]).double())[0, 1])
+        correlations.append(
+            torch.corrcoef(torch.stack([place, torch.arange(n).flip(0)]).double())[0, 1]
+        )
         at = int((path == centre).nonzero()[0])
         first = place[:, None] < place
         before = first[:at, :at].triu(1), first[at + 1 :, at + 1 :].tril(-1)
@@ -109,13 +145,26 @@ def solve(folder: Path, a: argparse.Namespace) -> dict[str, Any]:
     assert known is not None
     denoiser = module.to("cuda" if a.device == "cuda" else "cpu").denoiser
     out: dict[str, Any] = {}
-    for name, (sampler, own) in progress(samplers(module.schedule, denoiser.order_causal), folder.name):
+    for name, (sampler, own) in progress(
+        samplers(module.schedule, denoiser.order_causal), folder.name
+    ):
         begun = time.perf_counter()
         schedule = module.schedule if own else Linear(data.length).to(denoiser.device)
-        trace = sample_batches(denoiser, sampler, len(tokens), 250, schedule=schedule, seed=0, given=tokens, known=known)
+        trace = sample_batches(
+            denoiser,
+            sampler,
+            len(tokens),
+            250,
+            schedule=schedule,
+            seed=0,
+            given=tokens,
+            known=known,
+        )
         right = trace.tokens == tokens
         rate = right.all(1).double().mean().item()
-        correlation, towards = order_found(data.task, tokens, trace.rank[:, -data.task.path_length :])
+        correlation, towards = order_found(
+            data.task, tokens, trace.rank[:, -data.task.path_length :]
+        )
         out[name] = {
             "accuracy": rate,
             "standard_error": (rate * (1 - rate) / len(tokens)) ** 0.5,
@@ -130,11 +179,28 @@ def solve(folder: Path, a: argparse.Namespace) -> dict[str, Any]:
 def define(kind: str, a: argparse.Namespace, seed: int) -> Run:
     """The run of one kind and seed."""
     experiment, changes = KINDS[kind]
-    changes = [*changes, f"data={SETTINGS[a.setting]}", f"data.eval_size={a.graphs}", f"seed={seed}", "report.split=test"]
-    changes += ["report.draws=4", "report.importance_draws=2", "report.exact_sequences=64", "report.orders=0", "report.samples=0"]
-    changes += [f"trainer.accelerator={a.device.replace('cuda', 'gpu')}", *([f"steps={a.steps}"] if a.steps else [])]
+    changes = [
+        *changes,
+        f"data={SETTINGS[a.setting]}",
+        f"data.eval_size={a.graphs}",
+        f"seed={seed}",
+        "report.split=test",
+    ]
+    changes += [
+        "report.draws=4",
+        "report.importance_draws=2",
+        "report.exact_sequences=64",
+        "report.orders=0",
+        "report.samples=0",
+    ]
+    changes += [
+        f"trainer.accelerator={a.device.replace('cuda', 'gpu')}",
+        *([f"steps={a.steps}"] if a.steps else []),
+    ]
     changes += [f"optimizer.schedule_delay={a.delay}"] if a.delay is not None else []
-    changes += [f"denoiser.width={a.width}", f"denoiser.heads={max(1, a.width // 32)}"] if a.width else []
+    changes += (
+        [f"denoiser.width={a.width}", f"denoiser.heads={max(1, a.width // 32)}"] if a.width else []
+    )
     changes += [f"optimizer.lr={a.lr}"] if a.lr else []
     return experiment, [*changes, *([*QUICK, "data.eval_size=20"] if a.quick else [])]
 
@@ -142,20 +208,31 @@ def define(kind: str, a: argparse.Namespace, seed: int) -> Run:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     a = arguments
     seeds = seeds_of(a.kinds, KINDS, a.seeds, {})
-    names = {kind: [f"star_{a.setting}_{kind}_{seed}" for seed in range(seeds[kind])] for kind in seeds}
+    names = {
+        kind: [f"star_{a.setting}_{kind}_{seed}" for seed in range(seeds[kind])] for kind in seeds
+    }
     runs = {name: define(kind, a, seed) for kind in seeds for seed, name in enumerate(names[kind])}
     reports = run_all(runs, a.work, a.jobs)
     out: dict[str, Any] = {"setting": a.setting, "graphs": a.graphs, "torch": torch.__version__}
     for kind in seeds:
         models = [load(Path(a.work) / name) for name in names[kind] if reports[name]["estimates"]]
         out[kind] = {
-            "samplers": [solve(Path(a.work) / name, a) if reports[name]["estimates"] else {} for name in names[kind]],
+            "samplers": [
+                solve(Path(a.work) / name, a) if reports[name]["estimates"] else {}
+                for name in names[kind]
+            ],
             "own_nelbo": [estimate(reports[name], "own_nelbo", "nats") for name in names[kind]],
-            "own_standard_error": [estimate(reports[name], "own_nelbo", "standard_error") for name in names[kind]],
+            "own_standard_error": [
+                estimate(reports[name], "own_nelbo", "standard_error") for name in names[kind]
+            ],
             "seconds": [reports[name]["fit_seconds"] for name in names[kind]],
             "collapsed": [reports[name].get("collapsed") for name in names[kind]],
             "steps": [config["steps"] for _, config in models],
-            "parameters": [sum(p.numel() for p in module.denoiser.parameters()) for module, _ in models],
-            "schedule_parameters": [sum(p.numel() for p in module.schedule.parameters()) for module, _ in models],
+            "parameters": [
+                sum(p.numel() for p in module.denoiser.parameters()) for module, _ in models
+            ],
+            "schedule_parameters": [
+                sum(p.numel() for p in module.schedule.parameters()) for module, _ in models
+            ],
         }
     return out

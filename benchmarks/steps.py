@@ -40,12 +40,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=128, help="of the network")
     parser.add_argument("--layers", type=int, default=2, help="of the network")
     parser.add_argument("--heads", type=int, default=4, help="of attention")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of every variant; medians are reported")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="turns of every variant; medians are reported"
+    )
     parser.add_argument("--steps", type=int, default=3, help="steps a turn")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--precision", default="float32", choices=["float32", "bf16"], help="bf16: autocast, all variants")
-    parser.add_argument("--compile", action="store_true", help="torch.compile: the reference's denoiser, ordo's whole step")
-    parser.add_argument("--variants", nargs="+", default=list(NAMES), choices=NAMES, help="training steps to time")
+    parser.add_argument(
+        "--precision",
+        default="float32",
+        choices=["float32", "bf16"],
+        help="bf16: autocast, all variants",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="torch.compile: the reference's denoiser, ordo's whole step",
+    )
+    parser.add_argument(
+        "--variants", nargs="+", default=list(NAMES), choices=NAMES, help="training steps to time"
+    )
 
 
 def autocast(a: argparse.Namespace) -> Any:
@@ -58,9 +71,15 @@ def make_parts(name: str, a: argparse.Namespace) -> tuple[Any, Any, Any, Any, in
     torch.manual_seed(0)
     kind, _, mode = name.partition("_")
     transformer = OrderCausalTransformer if kind == "dense" else BidirectionalTransformer
-    net = transformer(a.vocab, a.length, width=a.width, heads=a.heads, layers=a.layers, positions="rotary").to(a.device)
+    net = transformer(
+        a.vocab, a.length, width=a.width, heads=a.heads, layers=a.layers, positions="rotary"
+    ).to(a.device)
     draws = 2 if mode and kind != "dense" else 1
-    objective: Any = Dense(a.length) if kind == "dense" else {"time": TimeSpace, "order": OrderSpace}[kind](draws=draws)
+    objective: Any = (
+        Dense(a.length)
+        if kind == "dense"
+        else {"time": TimeSpace, "order": OrderSpace}[kind](draws=draws)
+    )
     objective = objective.to(a.device)
     schedule = (Power(a.length, FreeTable(a.length)) if mode else Linear(a.length)).to(a.device)
     if a.compile:
@@ -74,7 +93,16 @@ def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
     torch.manual_seed(0)
     tokens = torch.randint(a.vocab, (a.rows, a.length), device=a.device)
     if name.startswith("mdlm"):
-        return mdlm.make_step(tokens, a.vocab, a.width, a.heads, a.layers, name == "mdlm", lambda: autocast(a), a.compile)
+        return mdlm.make_step(
+            tokens,
+            a.vocab,
+            a.width,
+            a.heads,
+            a.layers,
+            name == "mdlm",
+            lambda: autocast(a),
+            a.compile,
+        )
     net, schedule, objective, optimizer, batch = make_parts(name, a)
     x, count = tokens[:batch], iter(range(10**9))
 
@@ -130,19 +158,45 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "spread": {name: [tokens / max(v), tokens / min(v)] for name, v in seconds.items()},
         "clock": "CPU seconds of the process" if cpu else "seconds",
         "peak_mib": peak,
-        "shape": {k: getattr(a, k) for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads", "precision", "compile")},
+        "shape": {
+            k: getattr(a, k)
+            for k in (
+                "rows",
+                "length",
+                "vocab",
+                "width",
+                "layers",
+                "heads",
+                "threads",
+                "precision",
+                "compile",
+            )
+        },
         "torch": torch.__version__,
         "device": describe_device(a.device),
     }
     peak_rate = peak_flops(a.device, torch.float32 if a.precision == "float32" else torch.bfloat16)
     out |= {"peak_flops": peak_rate, "flops_a_step": {}, "utilisation": {}, "parts": {}}
-    eager = argparse.Namespace(**vars(a) | {"compile": False})  # a graph that is compiled has no parts to be told apart
+    eager = argparse.Namespace(
+        **vars(a) | {"compile": False}
+    )  # a graph that is compiled has no parts to be told apart
     for name in (name for name in a.variants if not name.startswith("mdlm")):
         net, schedule, objective, optimizer, batch = make_parts(name, eager)
         shape = (batch, a.length, a.vocab)
-        out["parts"][name] = breakdown(net, schedule, objective, optimizer, shape, a.device, a.rounds * a.steps, lambda: autocast(a))
+        out["parts"][name] = breakdown(
+            net,
+            schedule,
+            objective,
+            optimizer,
+            shape,
+            a.device,
+            a.rounds * a.steps,
+            lambda: autocast(a),
+        )
         out["flops_a_step"][name] = flops(make_step(name, eager))
-        out["utilisation"][name] = out["flops_a_step"][name] / statistics.median(seconds[name]) / peak_rate
+        out["utilisation"][name] = (
+            out["flops_a_step"][name] / statistics.median(seconds[name]) / peak_rate
+        )
     if "mdlm" in rate:
         out["ratio"] = {name: rate[name] / rate["mdlm"] for name in a.variants}
         out["memory_ratio"] = {name: peak[name] / peak["mdlm"] for name in a.variants}

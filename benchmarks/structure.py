@@ -38,26 +38,59 @@ NULL_ORDERS = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", type=int, help="networks 0, 1, ... of every kind that names no number of its own; 5 if not given")
-    parser.add_argument("--kinds", nargs="+", default=list(KINDS), metavar="KIND[=SEEDS]", help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--repeats", type=argument(Whole), default=1, help="further learned runs of network 0, with run seeds 1, 2, ...")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help="networks 0, 1, ... of every kind that names no number of its own; 5 if not given",
+    )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=list(KINDS),
+        metavar="KIND[=SEEDS]",
+        help=f"of {', '.join(KINDS)}",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=argument(Whole),
+        default=1,
+        help="further learned runs of network 0, with run seeds 1, 2, ...",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
 
 
 def network(design_seed: int) -> BayesNet:
     """The law that a run with this design seed learns."""
-    config = compose_experiment("nae_learned_order", ["data=bayes_net", f"data.task.design_seed={design_seed}"])
+    config = compose_experiment(
+        "nae_learned_order", ["data=bayes_net", f"data.task.design_seed={design_seed}"]
+    )
     return build(config.data.task, "data.task")
 
 
 def define(kind: str, design_seed: int, seed: int, device: str, quick: bool) -> Run:
     """The run of one kind, network and run seed."""
-    changes = ["data=bayes_net", f"data.task.design_seed={design_seed}", "data.eval_size=4096", f"seed={seed}", *KINDS[kind]]
+    changes = [
+        "data=bayes_net",
+        f"data.task.design_seed={design_seed}",
+        "data.eval_size=4096",
+        f"seed={seed}",
+        *KINDS[kind],
+    ]
     if kind in ("topological", "reverse"):
         order = network(design_seed).columns.tolist()
-        changes.append(f"schedule.order={order if kind == 'topological' else order[::-1]}".replace(" ", ""))
-    changes += ["report.split=test", "report.sequences=null", "report.importance_draws=1"]  # the importance bound is not reported here
-    changes += ["validate_every=1500", "checkpoint_every=1500", f"trainer.accelerator={device.replace('cuda', 'gpu')}"]
+        changes.append(
+            f"schedule.order={order if kind == 'topological' else order[::-1]}".replace(" ", "")
+        )
+    changes += [
+        "report.split=test",
+        "report.sequences=null",
+        "report.importance_draws=1",
+    ]  # the importance bound is not reported here
+    changes += [
+        "validate_every=1500",
+        "checkpoint_every=1500",
+        f"trainer.accelerator={device.replace('cuda', 'gpu')}",
+    ]
     return "nae_learned_order", [*changes, *(QUICK if quick else [])]
 
 
@@ -75,7 +108,10 @@ def above_law(folder: Path) -> dict[str, tuple[float, float]]:
     out = {}
     for name, rows in (("own_nelbo", slice(None)), ("mode_exact", values["exact_rows"])):
         difference = values[name] + log_p[rows]
-        out[name] = float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(len(difference)))
+        out[name] = (
+            float(difference.mean()),
+            float(difference.std(ddof=1) / math.sqrt(len(difference))),
+        )
     return out
 
 
@@ -114,21 +150,37 @@ def direction(law: PlackettLuce, seed: int) -> dict[str, Any]:
 def stability(modes: list[Tensor]) -> dict[str, Any]:
     """Kendall's tau between every two mode orders learned on one network."""
     taus = [kendall_tau(a, b) for a, b in combinations(modes, 2)]
-    return {"runs": len(modes), "kendall_tau": taus, "mean_kendall_tau": sum(taus) / len(taus) if taus else None}
+    return {
+        "runs": len(modes),
+        "kendall_tau": taus,
+        "mean_kendall_tau": sum(taus) / len(taus) if taus else None,
+    }
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     a, work = arguments, Path(arguments.work)
     seeds = seeds_of(a.kinds, KINDS, a.seeds, dict.fromkeys(KINDS, 5))
     names = {kind: [f"structure_{kind}_{seed}" for seed in range(seeds[kind])] for kind in seeds}
-    runs = {name: define(kind, seed, seed, a.device, a.quick) for kind in seeds for seed, name in enumerate(names[kind])}
-    again = [f"structure_learned_0_run_{seed}" for seed in range(1, a.repeats + 1)] if "learned" in seeds else []
-    runs |= {name: define("learned", 0, seed, a.device, a.quick) for seed, name in enumerate(again, 1)}
+    runs = {
+        name: define(kind, seed, seed, a.device, a.quick)
+        for kind in seeds
+        for seed, name in enumerate(names[kind])
+    }
+    again = (
+        [f"structure_learned_0_run_{seed}" for seed in range(1, a.repeats + 1)]
+        if "learned" in seeds
+        else []
+    )
+    runs |= {
+        name: define("learned", 0, seed, a.device, a.quick) for seed, name in enumerate(again, 1)
+    }
     reports = run_all(runs, a.work, a.jobs)
     out: dict[str, Any] = {}
     for kind in seeds:
         mine = [reports[name] for name in names[kind]]
-        exact = [above_law(work / name) if reports[name]["estimates"] else None for name in names[kind]]
+        exact = [
+            above_law(work / name) if reports[name]["estimates"] else None for name in names[kind]
+        ]
         out[kind] = {}
         for key, estimated in (("own", "own_nelbo"), ("mode", "mode_exact")):
             out[kind] |= {
@@ -139,11 +191,20 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             }
         out[kind]["seconds"] = [r["fit_seconds"] for r in mine]
     if "learned" in seeds:
-        found = [direction(order_law(work / n), seed) if reports[n]["estimates"] else {} for seed, n in enumerate(names["learned"])]
-        out["learned"] |= {key: [each.get(key) for each in found] for key in next((each for each in found if each), {})}
+        found = [
+            direction(order_law(work / n), seed) if reports[n]["estimates"] else {}
+            for seed, n in enumerate(names["learned"])
+        ]
+        out["learned"] |= {
+            key: [each.get(key) for each in found]
+            for key in next((each for each in found if each), {})
+        }
         finished = [name for name in (names["learned"][0], *again) if reports[name]["estimates"]]
         out["stability"] = stability([order_law(work / name).mode() for name in finished])
         exact = [above_law(work / name)["mode_exact"] for name in finished]
-        out["stability"] |= {"mode_above_law": [e[0] for e in exact], "mode_above_law_standard_error": [e[1] for e in exact]}
+        out["stability"] |= {
+            "mode_above_law": [e[0] for e in exact],
+            "mode_above_law_standard_error": [e[1] for e in exact],
+        }
     out["entropy"] = [network(seed).entropy for seed in range(max(seeds.values()))]
     return out

@@ -16,20 +16,44 @@ import numpy as np
 from benchmarks.common import QUICK, Run, estimate, run_all, seeds_of
 from ordo.runs.entry import existing
 
-LAWS = {"fixed": ["schedule=linear"], "table": ["schedule=power_table"], "network": [], "l2r": ["schedule=left_to_right"]}
-OBJECTIVES = {"time": ["objective=time", "denoiser=bidirectional"], "order": ["objective=order", "denoiser=bidirectional"], "dense": []}
-RUNS = [*(f"{law}_{objective}" for law in ("fixed", "table", "network") for objective in OBJECTIVES), "l2r_dense"]
+LAWS = {
+    "fixed": ["schedule=linear"],
+    "table": ["schedule=power_table"],
+    "network": [],
+    "l2r": ["schedule=left_to_right"],
+}
+OBJECTIVES = {
+    "time": ["objective=time", "denoiser=bidirectional"],
+    "order": ["objective=order", "denoiser=bidirectional"],
+    "dense": [],
+}
+RUNS = [
+    *(f"{law}_{objective}" for law in ("fixed", "table", "network") for objective in OBJECTIVES),
+    "l2r_dense",
+]
 # A step of Adam moves every table entry by itself, and the gradients of time and order space are noisier: smaller steps for the law.
-RATES = {"table_time": 0.05, "table_order": 0.05, "table_dense": 0.05, "network_time": 0.05, "network_order": 0.1}
+RATES = {
+    "table_time": 0.05,
+    "table_order": 0.05,
+    "table_dense": 0.05,
+    "network_time": 0.05,
+    "network_order": 0.1,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", type=existing, default="data/text8", help="text8 or its first megabytes")
+    parser.add_argument(
+        "--text8", type=existing, default="data/text8", help="text8 or its first megabytes"
+    )
     parser.add_argument("--length", type=int, default=32, help="characters per sequence")
     parser.add_argument("--steps", type=int, default=2400, help="of training")
     parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")
-    parser.add_argument("--seeds", type=int, help="seeds 0, 1, ... of every run that names no number of its own")
-    parser.add_argument("--runs", nargs="+", default=RUNS, metavar="RUN[=SEEDS]", help=f"of {', '.join(RUNS)}")
+    parser.add_argument(
+        "--seeds", type=int, help="seeds 0, 1, ... of every run that names no number of its own"
+    )
+    parser.add_argument(
+        "--runs", nargs="+", default=RUNS, metavar="RUN[=SEEDS]", help=f"of {', '.join(RUNS)}"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
 
 
@@ -39,11 +63,25 @@ def rank_correlation(folder: Path) -> float:
     return float(np.corrcoef(rank.argsort().argsort(), np.arange(len(rank)))[0, 1])
 
 
-def define(name: str, seed: int, text8: str, device: str, quick: bool, length: int = 32, steps: int = 2400, rows: int = 64) -> Run:
+def define(
+    name: str,
+    seed: int,
+    text8: str,
+    device: str,
+    quick: bool,
+    length: int = 32,
+    steps: int = 2400,
+    rows: int = 64,
+) -> Run:
     """The run LAW_OBJECTIVE of one seed."""
     law, _, objective = name.partition("_")
     draws = 2 if law in ("table", "network") and objective != "dense" else 1
-    changes = [*LAWS[law], *OBJECTIVES[objective], f"objective.draws={draws}", f"data.batch_size={rows // draws}"]
+    changes = [
+        *LAWS[law],
+        *OBJECTIVES[objective],
+        f"objective.draws={draws}",
+        f"data.batch_size={rows // draws}",
+    ]
     changes += [f"optimizer.schedule_lr={RATES[name]}"] if name in RATES else []
     changes += ["objective.score.baseline=rloo"] if objective == "order" else []
     changes += ["schedule.bound=4"] if objective == "time" and law in ("table", "network") else []
@@ -60,7 +98,9 @@ def define(name: str, seed: int, text8: str, device: str, quick: bool, length: i
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     a = arguments
     seeds = seeds_of(a.runs, RUNS, a.seeds, {"network_dense": 5})
-    folders = {name: [f"text_{name}_{a.length}_{seed}" for seed in range(seeds[name])] for name in seeds}
+    folders = {
+        name: [f"text_{name}_{a.length}_{seed}" for seed in range(seeds[name])] for name in seeds
+    }
     runs = {
         folder: define(name, seed, a.text8, a.device, a.quick, a.length, a.steps, a.rows)
         for name in seeds
@@ -71,18 +111,31 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     for name, mine in folders.items():
         out[name] = {
             key: [estimate(reports[run], kind) for run in mine]
-            for key, kind in (("own", "own_nelbo"), ("uniform", "uniform_nelbo"), ("exact", "mode_exact"), ("importance", "importance"))
+            for key, kind in (
+                ("own", "own_nelbo"),
+                ("uniform", "uniform_nelbo"),
+                ("exact", "mode_exact"),
+                ("importance", "importance"),
+            )
         }
-        out[name]["exact_standard_error"] = [estimate(reports[run], "mode_exact", "bits_per_token_standard_error") for run in mine]
+        out[name]["exact_standard_error"] = [
+            estimate(reports[run], "mode_exact", "bits_per_token_standard_error") for run in mine
+        ]
         out[name]["seconds"] = [reports[run]["fit_seconds"] for run in mine]
         if name.startswith(("table", "network")):
             out[name]["rank_correlation"] = [
-                rank_correlation(Path(arguments.work) / run) if reports[run]["estimates"] else None for run in mine
+                rank_correlation(Path(arguments.work) / run) if reports[run]["estimates"] else None
+                for run in mine
             ]
     needed = ("fixed_dense", "l2r_dense", "network_dense")
     if set(needed) <= set(out) and not any(None in out[name]["exact"] for name in needed):
         # Two readings of where fixed random orders stand: their NELBO, and the exact score along one order (their mode: left to right).
         bottom = np.mean(out["l2r_dense"]["exact"])
-        for key, top in (("gap_closed", np.mean(out["fixed_dense"]["own"])), ("gap_closed_exact", np.mean(out["fixed_dense"]["exact"]))):
-            out[key] = [float((top - value) / (top - bottom)) for value in out["network_dense"]["exact"]]
+        for key, top in (
+            ("gap_closed", np.mean(out["fixed_dense"]["own"])),
+            ("gap_closed_exact", np.mean(out["fixed_dense"]["exact"])),
+        ):
+            out[key] = [
+                float((top - value) / (top - bottom)) for value in out["network_dense"]["exact"]
+            ]
     return out

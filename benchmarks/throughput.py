@@ -37,10 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=128, help="of the network")
     parser.add_argument("--layers", type=int, default=4, help="of the network")
     parser.add_argument("--heads", type=int, default=4, help="of attention")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of every variant; medians are reported")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="turns of every variant; medians are reported"
+    )
     parser.add_argument("--steps", type=int, default=5, help="steps a turn")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--compile", action="store_true", help="also every objective with torch.compile")
+    parser.add_argument(
+        "--compile", action="store_true", help="also every objective with torch.compile"
+    )
 
 
 class Reference(nn.Module):
@@ -49,8 +53,12 @@ class Reference(nn.Module):
     def __init__(self, vocab: int, length: int, width: int, heads: int, layers: int):
         super().__init__()
         self.token, self.position = nn.Embedding(vocab + 1, width), nn.Embedding(length, width)
-        layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.encoder = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(
+            layer, layers, nn.LayerNorm(width), enable_nested_tensor=False
+        )
         self.head = nn.Linear(width, vocab)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -69,20 +77,28 @@ def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
         def loss() -> torch.Tensor:
             t = torch.rand(a.rows, 1, device=a.device).clamp(min=1e-3)
             masked = torch.rand(tokens.shape, device=a.device) < t
-            cost = F.cross_entropy(net(tokens.masked_fill(masked, a.vocab)).transpose(1, 2), tokens, reduction="none")
+            cost = F.cross_entropy(
+                net(tokens.masked_fill(masked, a.vocab)).transpose(1, 2), tokens, reduction="none"
+            )
             return (cost * masked / t).sum() / tokens.numel()
 
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     else:
         transformer = OrderCausalTransformer if kind == "dense" else BidirectionalTransformer
-        net = transformer(a.vocab, a.length, **size, positions="learned" if mode == "plain" else "both").to(a.device)
+        net = transformer(
+            a.vocab, a.length, **size, positions="learned" if mode == "plain" else "both"
+        ).to(a.device)
         fixed = mode in ("fixed", "plain")
         draws = 1 if fixed or kind == "dense" else 2
         x = tokens[: a.rows // draws]
         objective = (
-            {"time": TimeSpace, "order": OrderSpace}[kind](draws=draws) if kind != "dense" else Dense(a.length, draws=1, baseline="ema")
+            {"time": TimeSpace, "order": OrderSpace}[kind](draws=draws)
+            if kind != "dense"
+            else Dense(a.length, draws=1, baseline="ema")
         )
-        schedule = (Linear(a.length) if fixed else Power(a.length, FreeTable(a.length))).to(a.device)
+        schedule = (Linear(a.length) if fixed else Power(a.length, FreeTable(a.length))).to(
+            a.device
+        )
         objective = objective.to(a.device)
         parameters = [*net.parameters(), *schedule.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=1e-3)
@@ -97,8 +113,12 @@ def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
             if "bare" not in mode:
                 return objective(net, schedule, x, StepRandom(0, next(counter))).loss
             if kind == "dense":
-                return F.cross_entropy(net(tokens, order).flatten(0, 1), tokens.gather(1, order).flatten())
-            return F.cross_entropy(net(tokens.masked_fill(masked, a.vocab), where=masked), tokens[masked])
+                return F.cross_entropy(
+                    net(tokens, order).flatten(0, 1), tokens.gather(1, order).flatten()
+                )
+            return F.cross_entropy(
+                net(tokens.masked_fill(masked, a.vocab), where=masked), tokens[masked]
+            )
 
     def step() -> None:
         optimizer.zero_grad()
@@ -126,8 +146,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(a.threads)
     # First, while this process is small: a child's peak starts from its parent's size.
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        peak = {name: pool.apply(peak_mib, (name, a)) for name in ("reference", "time_plain", "time", "order", "dense")}
-    names = ["reference", "time_plain", *(kind + mode for mode in ("_fixed", "", "_bare") for kind in ("time", "order", "dense"))]
+        peak = {
+            name: pool.apply(peak_mib, (name, a))
+            for name in ("reference", "time_plain", "time", "order", "dense")
+        }
+    names = [
+        "reference",
+        "time_plain",
+        *(kind + mode for mode in ("_fixed", "", "_bare") for kind in ("time", "order", "dense")),
+    ]
     names += ["time_compile", "order_compile", "dense_compile"] if a.compile else []
     steps = {name: make_step(name, a) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -150,9 +177,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "ratio": median["reference"] / median["time_plain"],
         "tokens_per_second": {name: tokens / value for name, value in median.items()},
         "spread": {name: [tokens / max(v), tokens / min(v)] for name, v in seconds.items()},
-        "overhead": {kind: 1 - median[f"{kind}_bare"] / median[kind] for kind in ("time", "order", "dense")},
+        "overhead": {
+            kind: 1 - median[f"{kind}_bare"] / median[kind] for kind in ("time", "order", "dense")
+        },
         "peak_mib": peak,
-        "shape": {k: getattr(a, k) for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads")},
+        "shape": {
+            k: getattr(a, k)
+            for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads")
+        },
         "torch": torch.__version__,
         "device": describe_device(a.device),
     }

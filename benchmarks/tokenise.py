@@ -37,13 +37,22 @@ NAMES = ("ordo", "map_processes", "map_threads", "stream")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", nargs="+", required=True, help="plain text files")
     parser.add_argument("--characters", type=int, default=2000, help="characters of a document")
-    parser.add_argument("--copies", type=int, default=2, help="times the documents are taken, to make long enough work")
+    parser.add_argument(
+        "--copies",
+        type=int,
+        default=2,
+        help="times the documents are taken, to make long enough work",
+    )
     parser.add_argument("--vocab", type=int, default=8192, help="symbols")
     parser.add_argument("--length", type=int, default=1024, help="tokens a sequence")
     parser.add_argument("--batch", type=int, default=8, help="sequences of a batch")
-    parser.add_argument("--buffer", type=int, default=1000, help="sequences in the buffer of the stream")
+    parser.add_argument(
+        "--buffer", type=int, default=1000, help="sequences in the buffer of the stream"
+    )
     parser.add_argument("--threads", type=int, default=2, help="of the CPU")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of everything; medians are reported")
+    parser.add_argument(
+        "--rounds", type=int, default=7, help="turns of everything; medians are reported"
+    )
 
 
 def prepare(a: argparse.Namespace, folder: Path) -> tuple[int, int]:
@@ -56,11 +65,18 @@ def prepare(a: argparse.Namespace, folder: Path) -> tuple[int, int]:
     text = "\n".join(Path(file).read_text(encoding="utf-8") for file in a.text)
     documents = [text[i : i + a.characters] for i in range(0, len(text), a.characters)]
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.pre_tokenizer, tokenizer.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=a.vocab, initial_alphabet=alphabet, special_tokens=["<eos>"], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=a.vocab, initial_alphabet=alphabet, special_tokens=["<eos>"], show_progress=False
+    )
     tokenizer.train_from_iterator(documents, trainer)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>").save_pretrained(folder / "tokenizer")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>").save_pretrained(
+        folder / "tokenizer"
+    )
     (folder / "text").mkdir()
     for copy in range(a.copies):
         pq.write_table(pa.table({"text": documents}), folder / "text" / f"{copy}.parquet")
@@ -73,34 +89,59 @@ Turn = tuple[float, float, int]  # seconds for all documents, seconds until the 
 def ours(a: argparse.Namespace, dataset: Any, tokenizer: Any, folder: Path) -> Turn:
     """The cache, and a shuffled batch from it."""
     start = time.perf_counter()
-    documents = batches(dataset, "text", Encoder(tokenizer, None, tokenizer.eos_token_id), "tokenising")
+    documents = batches(
+        dataset, "text", Encoder(tokenizer, None, tokenizer.eos_token_id), "tokenising"
+    )
     cache = open_or_build(folder / "cache", len(tokenizer), documents, {})
     built = time.perf_counter() - start
     rows = PackedRows(cache, a.length)
-    loader = StatefulDataLoader(rows, batch_sampler=StepBatchSampler(len(rows), a.batch, 0), collate_fn=lambda batch: batch)
+    loader = StatefulDataLoader(
+        rows, batch_sampler=StepBatchSampler(len(rows), a.batch, 0), collate_fn=lambda batch: batch
+    )
     assert next(iter(loader)).shape == (a.batch, a.length)
     return built, time.perf_counter() - start, len(cache.tokens)
 
 
-def mapped(a: argparse.Namespace, dataset: Any, tokenizer: Any, folder: Path, processes: int | None) -> Turn:
+def mapped(
+    a: argparse.Namespace, dataset: Any, tokenizer: Any, folder: Path, processes: int | None
+) -> Turn:
     """The same through two maps and a DataLoader."""
     end = [tokenizer.eos_token_id]
 
     def encode(batch: dict[str, Any]) -> dict[str, Any]:
-        return {"input_ids": [ids + end for ids in tokenizer(batch["text"], add_special_tokens=False)["input_ids"]]}
+        return {
+            "input_ids": [
+                ids + end for ids in tokenizer(batch["text"], add_special_tokens=False)["input_ids"]
+            ]
+        }
 
     def pack(batch: dict[str, Any]) -> dict[str, Any]:
         joined = list(chain.from_iterable(batch["input_ids"]))
-        return {"input_ids": [joined[i : i + a.length] for i in range(0, len(joined) - a.length + 1, a.length)]}
+        return {
+            "input_ids": [
+                joined[i : i + a.length] for i in range(0, len(joined) - a.length + 1, a.length)
+            ]
+        }
 
     common: dict[str, Any] = {"batched": True, "load_from_cache_file": False, "num_proc": processes}
     start = time.perf_counter()
-    done = dataset.map(encode, remove_columns=dataset.column_names, cache_file_name=str(folder / "ids.arrow"), **common)
+    done = dataset.map(
+        encode,
+        remove_columns=dataset.column_names,
+        cache_file_name=str(folder / "ids.arrow"),
+        **common,
+    )
     built = time.perf_counter() - start
-    packed = done.map(pack, cache_file_name=str(folder / "packed.arrow"), **common).with_format("torch")
+    packed = done.map(pack, cache_file_name=str(folder / "packed.arrow"), **common).with_format(
+        "torch"
+    )
     batch = next(iter(DataLoader(packed, batch_size=a.batch, shuffle=True)))["input_ids"]
     assert batch.shape == (a.batch, a.length)
-    return built, time.perf_counter() - start, sum(len(x) for x in done.with_format("arrow")["input_ids"].chunks for x in [x.flatten()])
+    return (
+        built,
+        time.perf_counter() - start,
+        sum(len(x) for x in done.with_format("arrow")["input_ids"].chunks for x in [x.flatten()]),
+    )
 
 
 def streamed(a: argparse.Namespace, source: Path, tokenizer: Any, tokens: int) -> Turn:
@@ -108,12 +149,22 @@ def streamed(a: argparse.Namespace, source: Path, tokenizer: Any, tokens: int) -
     start = time.perf_counter()
     shards = Streams(str(source), None, None, "text").shards("train")
     cutter = Cutter(a.length, "packed", "cut", len(tokenizer))
-    rows = StreamRows(shards, "text", Encoder(tokenizer, None, tokenizer.eos_token_id), cutter, a.batch, a.buffer, 0)
+    rows = StreamRows(
+        shards,
+        "text",
+        Encoder(tokenizer, None, tokenizer.eos_token_id),
+        cutter,
+        a.batch,
+        a.buffer,
+        0,
+    )
     first, steps = 0.0, tokens // (a.batch * a.length)
     for step in range(steps):
         rows.__getitems__([step])
         first = first or time.perf_counter() - start
-    read = steps * a.batch + a.buffer  # sequences that were tokenised for it, up to what one reading of documents holds
+    read = (
+        steps * a.batch + a.buffer
+    )  # sequences that were tokenised for it, up to what one reading of documents holds
     return time.perf_counter() - start, first, read * a.length
 
 
@@ -121,7 +172,9 @@ def summary(turns: list[Turn], documents_per_token: float) -> dict[str, Any]:
     """Medians and [least, most] over rounds."""
 
     def spread(values: list[float], digits: int) -> dict[str, Any]:
-        low, middle, high = (round(f(values), digits or None) for f in (min, statistics.median, max))
+        low, middle, high = (
+            round(f(values), digits or None) for f in (min, statistics.median, max)
+        )
         return {"median": middle, "range": [low, high]}
 
     rates = [tokens / seconds for seconds, _, tokens in turns]
@@ -148,12 +201,16 @@ def turn(a: argparse.Namespace, name: str, folder: str, tokens: int) -> Turn:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         if name == "ordo":
             return ours(a, dataset, tokenizer, Path(place))
-        return mapped(a, dataset, tokenizer, Path(place), a.threads if name == "map_processes" else None)
+        return mapped(
+            a, dataset, tokenizer, Path(place), a.threads if name == "map_processes" else None
+        )
 
 
 def run(a: argparse.Namespace) -> dict[str, Any]:
     """Times every variant in turn."""
-    os.environ["RAYON_NUM_THREADS"] = str(a.threads)  # of the tokenizers, in the processes that are started below
+    os.environ["RAYON_NUM_THREADS"] = str(
+        a.threads
+    )  # of the tokenizers, in the processes that are started below
     if a.quick:
         a.copies, a.vocab, a.length, a.buffer, a.rounds = 1, 300, 16, 4, 1
     work = Path(a.work)
@@ -168,10 +225,30 @@ def run(a: argparse.Namespace) -> dict[str, Any]:
                     turns[name].append(pool.submit(turn, a, name, folder, tokens).result())
                 tokens = tokens or turns[name][-1][2]
                 assert name == "stream" or turns[name][-1][2] == tokens, "the same tokens"
-    out: dict[str, Any] = {name: summary(found, documents / tokens) for name, found in turns.items()}
+    out: dict[str, Any] = {
+        name: summary(found, documents / tokens) for name, found in turns.items()
+    }
     for name in ("map_processes", "map_threads"):
-        pairs = [(y[0] / x[0], y[1] / x[1]) for x, y in zip(turns["ordo"], turns[name], strict=True)]
+        pairs = [
+            (y[0] / x[0], y[1] / x[1]) for x, y in zip(turns["ordo"], turns[name], strict=True)
+        ]
         out[f"faster_than_{name}"] = round(statistics.median(x for x, _ in pairs), 3)
         out[f"faster_to_first_batch_than_{name}"] = round(statistics.median(y for _, y in pairs), 3)
-    sizes = {"documents": documents, "characters": characters, "tokens": tokens, "vocab": a.vocab, "length": a.length, "batch": a.batch}
-    return out | sizes | {"buffer": a.buffer, "threads": a.threads, "rounds": a.rounds, "device": describe_device("cpu")}
+    sizes = {
+        "documents": documents,
+        "characters": characters,
+        "tokens": tokens,
+        "vocab": a.vocab,
+        "length": a.length,
+        "batch": a.batch,
+    }
+    return (
+        out
+        | sizes
+        | {
+            "buffer": a.buffer,
+            "threads": a.threads,
+            "rounds": a.rounds,
+            "device": describe_device("cpu"),
+        }
+    )

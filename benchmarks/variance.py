@@ -28,12 +28,19 @@ ROWS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text8", type=existing, default=None, help="text8 or its first megabytes; without it only NAE is measured")
+    parser.add_argument(
+        "--text8",
+        type=existing,
+        default=None,
+        help="text8 or its first megabytes; without it only NAE is measured",
+    )
     parser.add_argument("--repeats", type=int, default=200, help="gradient estimates per figure")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
 
 
-def total_variance(objective: Any, denoiser: Any, log_w: torch.Tensor, batches: Any, repeats: int) -> dict[str, float]:
+def total_variance(
+    objective: Any, denoiser: Any, log_w: torch.Tensor, batches: Any, repeats: int
+) -> dict[str, float]:
     """Sum over positions of the variance of d NELBO / d log w, and its standard error over the estimates."""
     schedule = Power(len(log_w), FreeTable(len(log_w)))
     with torch.no_grad():
@@ -81,7 +88,11 @@ def measure(folder: Path, own_law: bool, repeats: int) -> dict[str, float]:
     out = {}
     for kind, objective in objectives.items():
         figure = total_variance(objective, module.denoiser, log_w, endless(data), repeats)
-        out |= {kind: figure["variance"], f"{kind}_se": figure["standard_error"], f"{kind}_signal": figure["signal"]}
+        out |= {
+            kind: figure["variance"],
+            f"{kind}_se": figure["standard_error"],
+            f"{kind}_signal": figure["signal"],
+        }
     return out
 
 
@@ -93,13 +104,21 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     runs = {f"nae_{kind}_0": nae.define(kind, 0, *on) for kind in ("order", "dense")}
     if arguments.text8:
-        cases["text8, 32 characters, uniform orders"] = ("text_fixed_order_32_0", "text_fixed_dense_32_0", False)
-        runs |= {f"text_{name}_32_0": text.define(name, 0, arguments.text8, *on) for name in ("fixed_order", "fixed_dense")}
+        cases["text8, 32 characters, uniform orders"] = (
+            "text_fixed_order_32_0",
+            "text_fixed_dense_32_0",
+            False,
+        )
+        runs |= {
+            f"text_{name}_32_0": text.define(name, 0, arguments.text8, *on)
+            for name in ("fixed_order", "fixed_dense")
+        }
     run_all(runs, arguments.work, arguments.jobs)
     results = []
     with workers(arguments.jobs) as pool:
         waiting = [
-            [pool.submit(measure, Path(arguments.work) / run, own_law, repeats) for run in pair] for *pair, own_law in cases.values()
+            [pool.submit(measure, Path(arguments.work) / run, own_law, repeats) for run in pair]
+            for *pair, own_law in cases.values()
         ]
         for name, (both, causal) in zip(cases, waiting, strict=True):
             result = both.result() | causal.result()

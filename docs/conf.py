@@ -55,18 +55,27 @@ def copy_notebooks() -> None:
     names = sorted(path.name for path in (HERE.parent / "notebooks").glob("*.ipynb"))
     for name in names:
         shutil.copy(HERE.parent / "notebooks" / name, copies)
-    lines = ["# Notebooks", "", "Executed when these pages are built, at a small size; they are `notebooks/*.ipynb`.", ""]
+    lines = [
+        "# Notebooks",
+        "",
+        "Executed when these pages are built, at a small size; they are `notebooks/*.ipynb`.",
+        "",
+    ]
     lines += ["```{toctree}", ":maxdepth: 1", "", *names, "```", ""] if names else []
     (copies / "index.md").write_text("\n".join(lines), encoding="utf-8")
 
 
 def mathml(node: nodes.Element, as_block: bool) -> str:
     try:
-        written = tex2mathml(node.astext().replace(r"\dots", r"\ldots"), as_block=as_block)  # docutils knows only these
+        written = tex2mathml(
+            node.astext().replace(r"\dots", r"\ldots"), as_block=as_block
+        )  # docutils knows only these
     except MathError as error:
         logging.getLogger(__name__).warning("%s", error, location=node)
         return ""
-    return written.replace("<mo>&ApplyFunction;</mo>", '<mspace width="0.17em"/>')  # log x, not logx
+    return written.replace(
+        "<mo>&ApplyFunction;</mo>", '<mspace width="0.17em"/>'
+    )  # log x, not logx
 
 
 def inline(self: Any, node: nodes.math) -> None:
@@ -95,11 +104,21 @@ def without_ranges(signature: str) -> str:
                 comma = end
             if depth < 0:
                 break
-        signature = signature[: found.start()] + signature[found.end() : comma] + signature[end + 1 :]
+        signature = (
+            signature[: found.start()] + signature[found.end() : comma] + signature[end + 1 :]
+        )
     return signature
 
 
-def signatures(app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None) -> Any:
+def signatures(
+    app: Sphinx,
+    what: str,
+    name: str,
+    obj: Any,
+    options: Any,
+    signature: str | None,
+    returns: str | None,
+) -> Any:
     """Types without their ranges, and defaults of dataclasses that are made afresh, in a form that Sphinx can read."""
     return signature and without_ranges(signature).replace("<factory>", "..."), returns
 

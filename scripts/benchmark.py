@@ -57,19 +57,54 @@ from benchmarks import (
 )
 from ordo.runs.entry import Parser, command, job
 
-BENCHMARKS = {"nae": nae, "text": text, "tables": tables, "structure": structure, "variance": variance, "throughput": throughput}
-BENCHMARKS |= {"oracle": oracle, "sampling": sampling, "quality": quality, "sudoku": sudoku, "steps": steps, "pace": pace}
-BENCHMARKS |= {"tokenise": tokenise, "content": content, "molecules": molecules, "star_graph": star_graph, "two_orders": two_orders}
+BENCHMARKS = {
+    "nae": nae,
+    "text": text,
+    "tables": tables,
+    "structure": structure,
+    "variance": variance,
+    "throughput": throughput,
+}
+BENCHMARKS |= {
+    "oracle": oracle,
+    "sampling": sampling,
+    "quality": quality,
+    "sudoku": sudoku,
+    "steps": steps,
+    "pace": pace,
+}
+BENCHMARKS |= {
+    "tokenise": tokenise,
+    "content": content,
+    "molecules": molecules,
+    "star_graph": star_graph,
+    "two_orders": two_orders,
+}
 BENCHMARKS |= {"estimators": estimators, "law_cost": law_cost}
 
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    commands = parser.add_subparsers(dest="benchmark", required=True, metavar="{" + ",".join(BENCHMARKS) + "}")
+    commands = parser.add_subparsers(
+        dest="benchmark", required=True, metavar="{" + ",".join(BENCHMARKS) + "}"
+    )
     for name, module in BENCHMARKS.items():
-        sub = commands.add_parser(name, help=(module.__doc__ or "").splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        sub.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where models are trained and timed")
-        sub.add_argument("--quick", action="store_true", help="a few steps only: shows that it runs, says nothing")
+        sub = commands.add_parser(
+            name,
+            help=(module.__doc__ or "").splitlines()[0],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.add_argument(
+            "--device",
+            default="cpu",
+            choices=["cpu", "cuda"],
+            help="where models are trained and timed",
+        )
+        sub.add_argument(
+            "--quick",
+            action="store_true",
+            help="a few steps only: shows that it runs, says nothing",
+        )
         sub.add_argument("--work", default="outputs/benchmark", help="folder for the runs")
         sub.add_argument("--quiet", action="store_true", help="nothing but errors and the result")
         module.add_arguments(sub)

@@ -42,7 +42,11 @@ def status_of(folder: Path, config: dict[str, Any]) -> tuple[str, str]:
         return "diverged", str(read_json(folder / "diverged.json").get("error", ""))
     rows = read_metrics(folder)
     steps = rows["step"] if len(rows) else []
-    done = f"step {max(steps) + 1} of {config.get('steps')}" if len(steps) else f"no step of {config.get('steps')} logged"
+    done = (
+        f"step {max(steps) + 1} of {config.get('steps')}"
+        if len(steps)
+        else f"no step of {config.get('steps')} logged"
+    )
     return ("no report" if config.get("report") is None else "unfinished"), done
 
 
@@ -65,9 +69,15 @@ def collect(folders: list[Path]) -> tuple[pd.DataFrame, list[str], str]:
     """A line per run, the names of the settings in which runs differ, and the unit of the likelihoods. Raises ConfigError."""
     found = []
     for folder in folders:
-        below = sorted(path.parent for path in folder.rglob("provenance.json") if (path.parent / "config.yaml").is_file())
+        below = sorted(
+            path.parent
+            for path in folder.rglob("provenance.json")
+            if (path.parent / "config.yaml").is_file()
+        )
         if not below:
-            raise ConfigError(f"no run below {folder}: a run is a folder with config.yaml and provenance.json, as train.py makes them")
+            raise ConfigError(
+                f"no run below {folder}: a run is a folder with config.yaml and provenance.json, as train.py makes them"
+            )
         found += [path for path in below if path not in found]
     abouts, settings, reports = zip(*map(read_run, found), strict=True)
     names = differing(list(settings))
@@ -79,9 +89,17 @@ def collect(folders: list[Path]) -> tuple[pd.DataFrame, list[str], str]:
         for key in LABELS:
             entry = report["estimates"][key] if report else {}
             line |= {key: entry.get(unit), f"{key}_standard_error": entry.get(error)}
-        lines.append(line | {name: about.get(name) for name in FIGURES} | {"run": about["run"], "remark": about["remark"]})
+        lines.append(
+            line
+            | {name: about.get(name) for name in FIGURES}
+            | {"run": about["run"], "remark": about["remark"]}
+        )
     numbers = [*LABELS, *(f"{key}_standard_error" for key in LABELS), *FIGURES]
-    return pd.DataFrame(lines, dtype=object).astype(dict.fromkeys(numbers, float)), names, unit  # object: whole numbers stay whole
+    return (
+        pd.DataFrame(lines, dtype=object).astype(dict.fromkeys(numbers, float)),
+        names,
+        unit,
+    )  # object: whole numbers stay whole
 
 
 def means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -90,10 +108,15 @@ def means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
     keys = runs[names].map(repr).agg(" ".join, axis=1) if names else pd.Series("", runs.index)
     for _, group in runs.groupby(keys, sort=False):
         line = {name: group[name].iloc[0] for name in names}
-        line |= {"finished": int((group["status"] == "finished").sum()), "others": int((group["status"] != "finished").sum())}
+        line |= {
+            "finished": int((group["status"] == "finished").sum()),
+            "others": int((group["status"] != "finished").sum()),
+        }
         for key in LABELS:
             line |= {key: group[key].mean(), f"{key}_sd": group[key].std()}
-        lines.append(line | {name: group[name].mean() for name in FIGURES} | {"runs": list(group.index)})
+        lines.append(
+            line | {name: group[name].mean() for name in FIGURES} | {"runs": list(group.index)}
+        )
     table = pd.DataFrame(lines, dtype=object)
     return table.astype(dict.fromkeys([*LABELS, *(f"{key}_sd" for key in LABELS), *FIGURES], float))
 
@@ -104,7 +127,9 @@ def sortable(column: pd.Series) -> pd.Series:
     return numbers if (numbers.isna() == column.isna()).all() else column.map(str)
 
 
-def print_table(table: pd.DataFrame, runs: pd.DataFrame, names: list[str], unit: str, console: Console) -> None:
+def print_table(
+    table: pd.DataFrame, runs: pd.DataFrame, names: list[str], unit: str, console: Console
+) -> None:
     """Settings, runs, four likelihoods, cost; then what did not finish."""
     grid = Table()
     for name in names:
@@ -116,25 +141,62 @@ def print_table(table: pd.DataFrame, runs: pd.DataFrame, names: list[str], unit:
         likelihoods = []
         for key in LABELS:
             first = runs.loc[line["runs"]]
-            spread = line[f"{key}_sd"] if line["finished"] > 1 else first[f"{key}_standard_error"].max()
-            likelihoods.append("-" if not line["finished"] else f"{line[key]:.{digits}f} ± {spread:.{digits}f}")
+            spread = (
+                line[f"{key}_sd"] if line["finished"] > 1 else first[f"{key}_standard_error"].max()
+            )
+            likelihoods.append(
+                "-" if not line["finished"] else f"{line[key]:.{digits}f} ± {spread:.{digits}f}"
+            )
         others = f" (+{line['others']})" if line["others"] else ""
         cost = [f"{line[name]:.0f}" if line[name] == line[name] else "-" for name in FIGURES]
-        grid.add_row(*(shown(name, line[name]) for name in names), f"{line['finished']}{others}", *likelihoods, *cost)
-    console.print(f"{UNITS[unit]}; ± the standard deviation over runs, for a single run its standard error over sequences")
+        grid.add_row(
+            *(shown(name, line[name]) for name in names),
+            f"{line['finished']}{others}",
+            *likelihoods,
+            *cost,
+        )
+    console.print(
+        f"{UNITS[unit]}; ± the standard deviation over runs, for a single run its standard error over sequences"
+    )
     console.print(grid)
     for _, run in runs[runs["status"] != "finished"].iterrows():
-        console.print(f"{run['run']}: {run['status']}, {run['remark']}", soft_wrap=True, highlight=False, markup=False)
+        console.print(
+            f"{run['run']}: {run['status']}, {run['remark']}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
 
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, help="of runs, or folders that have them anywhere below")
-    parser.add_argument("--metric", default="own_nelbo", choices=list(LABELS), help="what the table is sorted by and the picture shows")
-    parser.add_argument("--group", nargs="*", default=["seed"], metavar="KEY", help="settings over which to average; default: seed")
-    parser.add_argument("--sort", metavar="COLUMN", help="of means.csv, ascending; default: the metric")
-    parser.add_argument("--output", type=Path, help="folder for runs.csv, means.csv and runs.png; default: the first folder")
-    parser.add_argument("--quiet", action="store_true", help="no table, only where it has been written")
+    parser.add_argument(
+        "folders", nargs="+", type=Path, help="of runs, or folders that have them anywhere below"
+    )
+    parser.add_argument(
+        "--metric",
+        default="own_nelbo",
+        choices=list(LABELS),
+        help="what the table is sorted by and the picture shows",
+    )
+    parser.add_argument(
+        "--group",
+        nargs="*",
+        default=["seed"],
+        metavar="KEY",
+        help="settings over which to average; default: seed",
+    )
+    parser.add_argument(
+        "--sort", metavar="COLUMN", help="of means.csv, ascending; default: the metric"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder for runs.csv, means.csv and runs.png; default: the first folder",
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="no table, only where it has been written"
+    )
     a = parser.parse_args()
     output = a.output or a.folders[0]
     with job(a.quiet):
@@ -142,22 +204,41 @@ def main() -> None:
         runs, names, unit = collect(a.folders)
         unknown = [key for key in a.group if key not in names and key != "seed"]
         if unknown:
-            raise ConfigError(f"--group {unknown[0]}: the runs do not differ in it, but in {', '.join(names) or 'nothing'}")
+            raise ConfigError(
+                f"--group {unknown[0]}: the runs do not differ in it, but in {', '.join(names) or 'nothing'}"
+            )
         names = [name for name in names if name not in a.group]
         table = means(runs, names)
         sort = a.sort or a.metric
         if sort not in table or sort == "runs":
-            raise ConfigError(f"--sort {sort}: no such column; there are {', '.join(map(str, table.columns.drop('runs')))}")
+            raise ConfigError(
+                f"--sort {sort}: no such column; there are {', '.join(map(str, table.columns.drop('runs')))}"
+            )
         table = table.sort_values(sort, key=sortable, kind="stable")
-        write_whole(output / "runs.csv", lambda path: runs.assign(unit=unit).to_csv(path, index=False))
-        write_whole(output / "means.csv", lambda path: table.drop(columns="runs").assign(unit=unit).to_csv(path, index=False))
-        labels = [", ".join(f"{n.removesuffix('._target_')} {shown(n, line[n])}" for n in names) for _, line in table.iterrows()]
+        write_whole(
+            output / "runs.csv", lambda path: runs.assign(unit=unit).to_csv(path, index=False)
+        )
+        write_whole(
+            output / "means.csv",
+            lambda path: table.drop(columns="runs").assign(unit=unit).to_csv(path, index=False),
+        )
+        labels = [
+            ", ".join(f"{n.removesuffix('._target_')} {shown(n, line[n])}" for n in names)
+            for _, line in table.iterrows()
+        ]
         values = [runs.loc[index, a.metric].dropna() for index in table["runs"]]
-        plots.save(plots.compare_settings(values, labels, f"{LABELS[a.metric]} ({UNITS[unit]})"), output / "runs.png")
+        plots.save(
+            plots.compare_settings(values, labels, f"{LABELS[a.metric]} ({UNITS[unit]})"),
+            output / "runs.png",
+        )
         console = Console(width=None if sys.stdout.isatty() else 200)
         if not a.quiet:
             print_table(table, runs, names, unit, console)
-        console.print(f"{len(runs)} runs: {output}/runs.csv, means.csv, runs.png", soft_wrap=True, highlight=False)
+        console.print(
+            f"{len(runs)} runs: {output}/runs.csv, means.csv, runs.png",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 if __name__ == "__main__":

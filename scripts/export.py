@@ -30,7 +30,9 @@ def main(config: DictConfig) -> None:
         quiet()
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
-                raise ConfigError(f"no {key} given; python scripts/export.py checkpoint=RUN_FOLDER out=FOLDER")
+                raise ConfigError(
+                    f"no {key} given; python scripts/export.py checkpoint=RUN_FOLDER out=FOLDER"
+                )
         check_settings(config, Export)
         out = Path(config.out)
         if out.exists():
@@ -41,7 +43,10 @@ def main(config: DictConfig) -> None:
         if told is not None:
             note(told)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
-    print(f"{sum(p.numel() for p in model.parameters())} parameters, {size:.1f} MB: {out}", file=sys.stderr)
+    print(
+        f"{sum(p.numel() for p in model.parameters())} parameters, {size:.1f} MB: {out}",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

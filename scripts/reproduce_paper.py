@@ -38,25 +38,68 @@ from ordo.runs.stored import load
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}
 OBJECTIVES = ("time", "order", "dense")
 SETS = ("adult", "default", "beijing", "shoppers", "magic")
-WIDTH = {"adult": 44, "default": 32, "beijing": 44, "shoppers": 40, "magic": 36, "news": 16}  # with two heads: 79,000 to 89,000 parameters
-RATE = {"time": 0.05, "order": 0.05, "dense": 0.3}  # of log w: the noisier the gradient, the smaller the steps
+WIDTH = {
+    "adult": 44,
+    "default": 32,
+    "beijing": 44,
+    "shoppers": 40,
+    "magic": 36,
+    "news": 16,
+}  # with two heads: 79,000 to 89,000 parameters
+RATE = {
+    "time": 0.05,
+    "order": 0.05,
+    "dense": 0.3,
+}  # of log w: the noisier the gradient, the smaller the steps
 PAPER = {  # best validation loss, nats/row at an unpublished discretisation: only signs and ratios compare
-    "fixed": {"adult": 13.1861, "default": 19.4247, "beijing": 16.7610, "shoppers": 16.4246, "magic": 12.6114, "news": 49.9699},
-    "learned": {"adult": 13.1524, "default": 18.3272, "beijing": 17.0060, "shoppers": 16.4604, "magic": 12.4712, "news": 48.9401},
+    "fixed": {
+        "adult": 13.1861,
+        "default": 19.4247,
+        "beijing": 16.7610,
+        "shoppers": 16.4246,
+        "magic": 12.6114,
+        "news": 49.9699,
+    },
+    "learned": {
+        "adult": 13.1524,
+        "default": 18.3272,
+        "beijing": 17.0060,
+        "shoppers": 16.4604,
+        "magic": 12.4712,
+        "news": 48.9401,
+    },
 }
 
 
-def define(name: str, law: str, objective: str, seed: int, data: Path, a: argparse.Namespace) -> Run:
+def define(
+    name: str, law: str, objective: str, seed: int, data: Path, a: argparse.Namespace
+) -> Run:
     """One run of the matrix."""
-    draws = 2 if law == "learned" else 1  # leave-one-out needs two; the denoiser rows of a step stay equal
-    changes = [LAWS[law], f"objective={objective}", f"denoiser={'table_causal' if objective == 'dense' else 'table'}"]
+    draws = (
+        2 if law == "learned" else 1
+    )  # leave-one-out needs two; the denoiser rows of a step stay equal
+    changes = [
+        LAWS[law],
+        f"objective={objective}",
+        f"denoiser={'table_causal' if objective == 'dense' else 'table'}",
+    ]
     if objective == "dense":
         changes[1] = "objective=dense_rloo" if law == "learned" else "objective=dense"
-    changes += [f"objective.draws={draws}", f"data.batch_size={256 // draws}", f"optimizer.schedule_lr={RATE[objective]}"]
+    changes += [
+        f"objective.draws={draws}",
+        f"data.batch_size={256 // draws}",
+        f"optimizer.schedule_lr={RATE[objective]}",
+    ]
     changes += ["objective.score.baseline=rloo"] if objective == "order" else []
     if law == "learned" and objective == "time":
         changes += ["schedule.bound=4"]  # sharper laws would hide columns from random times
-    changes += [f"data.name={name}", f"data.path={data / name}", "data.eval_batch_size=1024", f"seed={seed}", f"steps={a.steps}"]
+    changes += [
+        f"data.name={name}",
+        f"data.path={data / name}",
+        "data.eval_batch_size=1024",
+        f"seed={seed}",
+        f"steps={a.steps}",
+    ]
     changes += [f"denoiser.width={a.width or WIDTH[name]}", "denoiser.heads=2", "denoiser.waves=0"]
     changes += [f"trainer.accelerator={a.device.replace('cuda', 'gpu')}"]
     changes += ["validate_every=250", "checkpoint_every=1000"]
@@ -90,12 +133,21 @@ def paired(better: Path, worse: Path) -> dict[str, Any]:
     learned, fixed = values_of(better), values_of(worse)
     rows = fixed["exact_rows"]
     assert np.array_equal(rows, learned["exact_rows"])
-    rivals = {"own_nelbo": fixed["own_nelbo"][rows], "mode_exact": fixed["mode_exact"], "importance": fixed["importance"]}
+    rivals = {
+        "own_nelbo": fixed["own_nelbo"][rows],
+        "mode_exact": fixed["mode_exact"],
+        "importance": fixed["importance"],
+    }
     name = min(rivals, key=lambda key: rivals[key].mean())
     difference = learned["mode_exact"] - rivals[name]
     error = float(difference.std(ddof=1) / len(difference) ** 0.5)
     against_nelbo = float((learned["mode_exact"] - rivals["own_nelbo"]).mean())
-    return {"difference": float(difference.mean()), "standard_error": error, "rival": name, "against_own_nelbo": against_nelbo}
+    return {
+        "difference": float(difference.mean()),
+        "standard_error": error,
+        "rival": name,
+        "against_own_nelbo": against_nelbo,
+    }
 
 
 def result(folder: Path, report: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
@@ -106,7 +158,9 @@ def result(folder: Path, report: dict[str, Any], about: dict[str, Any]) -> dict[
     for key, entry in report["estimates"].items():
         out |= {key: entry["nats"], f"{key}_se": entry["standard_error"]}
     module, _ = load(folder)
-    entropy, _ = module.schedule.law().entropy(samples=1024, generator=torch.Generator().manual_seed(0))  # type: ignore[attr-defined]
+    entropy, _ = module.schedule.law().entropy(
+        samples=1024, generator=torch.Generator().manual_seed(0)
+    )  # type: ignore[attr-defined]
     return out | {
         "order_entropy": float(entropy),
         "parameters": sum(p.numel() for p in module.denoiser.parameters()),
@@ -120,28 +174,89 @@ def row(*cells: Any) -> str:
 
 def markdown(results: pd.DataFrame, comparisons: list[dict[str, Any]]) -> str:
     """The tables of tables.md."""
-    lines = ["## Best validation NELBO, nats/row: mean over seeds (least, most); learned / fixed beside the paper's", ""]
+    lines = [
+        "## Best validation NELBO, nats/row: mean over seeds (least, most); learned / fixed beside the paper's",
+        "",
+    ]
     lines += [row("set", "objective", *LAWS, "learned / fixed", "the paper's"), "|---" * 6 + "|"]
     cases = results[["set", "objective"]].drop_duplicates().itertuples(index=False)
     for name, objective in cases:
         part = results[(results["set"] == name) & (results["objective"] == objective)]
         best = {law: part.loc[part["law"] == law, "best_validation"].dropna() for law in LAWS}
         cells = [f"{v.mean():.3f} ({v.min():.3f}, {v.max():.3f})" for v in best.values()]
-        theirs = f"{PAPER['learned'][name] / PAPER['fixed'][name]:.4f}" if objective == "time" else ""
-        lines.append(row(name, objective, *cells, f"{best['learned'].mean() / best['fixed'].mean():.4f}", theirs))
-    keys = {"uniform_nelbo": "uniform NELBO", "own_nelbo": "own NELBO", "mode_exact": "exact, mode order", "importance": "importance bound"}
+        theirs = (
+            f"{PAPER['learned'][name] / PAPER['fixed'][name]:.4f}" if objective == "time" else ""
+        )
+        lines.append(
+            row(
+                name,
+                objective,
+                *cells,
+                f"{best['learned'].mean() / best['fixed'].mean():.4f}",
+                theirs,
+            )
+        )
+    keys = {
+        "uniform_nelbo": "uniform NELBO",
+        "own_nelbo": "own NELBO",
+        "mode_exact": "exact, mode order",
+        "importance": "importance bound",
+    }
     lines += ["", "## Test rows, nats/row: mean over seeds", ""]
-    lines += [row("set", "objective", "law", *keys.values(), "order entropy", "parameters", "seconds"), "|---" * 10 + "|"]
-    for name, objective, law in results[["set", "objective", "law"]].drop_duplicates().itertuples(index=False):
-        part = results[(results["set"] == name) & (results["objective"] == objective) & (results["law"] == law)]
-        cells = [f"{part[key].mean():.3f}" for key in keys] + [f"{part['order_entropy'].mean():.1f}"]
-        lines.append(row(name, objective, law, *cells, f"{part['parameters'].mean():.0f}", f"{part['seconds'].mean():.0f}"))
-    lines += ["", "## Learned order's exact score minus the best number of the fixed order, paired over test rows, nats/row", ""]
-    lines += [row("set", "objective", "seed", "difference ± s.e.", "in s.e.", "against", "against own NELBO"), "|---" * 7 + "|"]
+    lines += [
+        row("set", "objective", "law", *keys.values(), "order entropy", "parameters", "seconds"),
+        "|---" * 10 + "|",
+    ]
+    for name, objective, law in (
+        results[["set", "objective", "law"]].drop_duplicates().itertuples(index=False)
+    ):
+        part = results[
+            (results["set"] == name) & (results["objective"] == objective) & (results["law"] == law)
+        ]
+        cells = [f"{part[key].mean():.3f}" for key in keys] + [
+            f"{part['order_entropy'].mean():.1f}"
+        ]
+        lines.append(
+            row(
+                name,
+                objective,
+                law,
+                *cells,
+                f"{part['parameters'].mean():.0f}",
+                f"{part['seconds'].mean():.0f}",
+            )
+        )
+    lines += [
+        "",
+        "## Learned order's exact score minus the best number of the fixed order, paired over test rows, nats/row",
+        "",
+    ]
+    lines += [
+        row(
+            "set",
+            "objective",
+            "seed",
+            "difference ± s.e.",
+            "in s.e.",
+            "against",
+            "against own NELBO",
+        ),
+        "|---" * 7 + "|",
+    ]
     for c in comparisons:
         gap = f"{c['difference']:.3f} ± {c['standard_error']:.3f}"
         in_errors = f"{c['difference'] / c['standard_error']:.1f}"
-        lines.append(row(c["set"], c["objective"], c["seed"], gap, in_errors, c["rival"], f"{c['against_own_nelbo']:.3f}"))
+        lines.append(
+            row(
+                c["set"],
+                c["objective"],
+                c["seed"],
+                gap,
+                in_errors,
+                c["rival"],
+                f"{c['against_own_nelbo']:.3f}",
+            )
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -156,17 +271,51 @@ def draw_schedules(folder: Path, path: Path) -> None:
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("--data", type=existing, default="data", help="folder with a folder for every set")
-    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(WIDTH), help="tables of the paper; default: all but news")
-    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES, help="estimators; default: all")
+    parser.add_argument(
+        "--data", type=existing, default="data", help="folder with a folder for every set"
+    )
+    parser.add_argument(
+        "--sets",
+        nargs="+",
+        default=list(SETS),
+        choices=list(WIDTH),
+        help="tables of the paper; default: all but news",
+    )
+    parser.add_argument(
+        "--objectives",
+        nargs="+",
+        default=list(OBJECTIVES),
+        choices=OBJECTIVES,
+        help="estimators; default: all",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
-    parser.add_argument("--steps", type=int, default=3000, help="of training; default: 3000, the paper's")
-    parser.add_argument("--width", type=int, help="of the denoiser; default: the paper's size, at most 90,000 parameters")
-    parser.add_argument("--override", nargs="*", default=[], metavar="KEY=VALUE", help="changes of every run; use another --work with them")
+    parser.add_argument(
+        "--steps", type=int, default=3000, help="of training; default: 3000, the paper's"
+    )
+    parser.add_argument(
+        "--width",
+        type=int,
+        help="of the denoiser; default: the paper's size, at most 90,000 parameters",
+    )
+    parser.add_argument(
+        "--override",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="changes of every run; use another --work with them",
+    )
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where to train; default: cpu")
-    parser.add_argument("--work", default="outputs/paper", help="folder for the runs, results.csv, tables.md and pictures")
-    parser.add_argument("--quick", action="store_true", help="a few steps only: shows that it runs, says nothing")
+    parser.add_argument(
+        "--device", default="cpu", choices=["cpu", "cuda"], help="where to train; default: cpu"
+    )
+    parser.add_argument(
+        "--work",
+        default="outputs/paper",
+        help="folder for the runs, results.csv, tables.md and pictures",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a few steps only: shows that it runs, says nothing"
+    )
     parser.add_argument("--quiet", action="store_true", help="nothing but errors and the result")
     a = parser.parse_args()
     with job(a.quiet):
@@ -179,7 +328,9 @@ def reproduce(a: argparse.Namespace) -> None:
     data = Path(a.data).resolve()
     absent = [name for name in a.sets if not (data / name).exists()]
     if absent:
-        raise ConfigError(f"--data {a.data}: it has no folder {absent[0]}; choose others with --sets")
+        raise ConfigError(
+            f"--data {a.data}: it has no folder {absent[0]}; choose others with --sets"
+        )
     about, runs = {}, {}
     for name in a.sets:
         for seed in range(a.seeds):
@@ -195,15 +346,25 @@ def reproduce(a: argparse.Namespace) -> None:
     for run, entry in about.items():
         rival = run.replace("_learned_", "_fixed_")
         if entry["law"] == "learned" and reports[run]["estimates"] and reports[rival]["estimates"]:
-            comparisons.append({k: entry[k] for k in ("set", "objective", "seed")} | paired(work / run, work / rival))
-    write_whole(work / "tables.md", lambda path: path.write_text(markdown(results, comparisons), encoding="utf-8"))
+            comparisons.append(
+                {k: entry[k] for k in ("set", "objective", "seed")}
+                | paired(work / run, work / rival)
+            )
+    write_whole(
+        work / "tables.md",
+        lambda path: path.write_text(markdown(results, comparisons), encoding="utf-8"),
+    )
     for name in a.sets:
         for objective in a.objectives:
             run = f"{name}_{objective}_learned_0" + (f"_w{a.width}" if a.width else "")
             if reports[run]["estimates"]:
                 draw_schedules(work / run, work / f"schedules_{name}_{objective}.png")
     note(f"{work}/results.csv, tables.md, schedules_*.png")
-    print(json.dumps({"results": json.loads(results.to_json(orient="records")), "comparisons": comparisons}))
+    print(
+        json.dumps(
+            {"results": json.loads(results.to_json(orient="records")), "comparisons": comparisons}
+        )
+    )
 
 
 if __name__ == "__main__":

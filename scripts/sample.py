@@ -60,13 +60,21 @@ def conditions(codec: TableCodec, reading: dict[str, Any], config: DictConfig) -
             raise ConfigError("give either given or impute")
         found = file_cells(codec, config.impute, reading, config.delimiter)
         if config.n not in (None, len(found.tokens)):
-            raise ConfigError(f"n={config.n}, but {config.impute} has {len(found.tokens)} rows; leave n out")
+            raise ConfigError(
+                f"n={config.n}, but {config.impute} has {len(found.tokens)} rows; leave n out"
+            )
         return found
     if config.delimiter is not None:
         raise ConfigError(f"delimiter={config.delimiter!r} is of the file that impute names")
     if not isinstance(config.given, str | DictConfig | None) or config.given == "":
-        raise ConfigError(f"given={config.given}: give values, +given.COLUMN=VALUE, or name a file, given=FILE.yaml")
-    given = config.given if isinstance(config.given, str) else OmegaConf.to_container(config.given or OmegaConf.create({}))
+        raise ConfigError(
+            f"given={config.given}: give values, +given.COLUMN=VALUE, or name a file, given=FILE.yaml"
+        )
+    given = (
+        config.given
+        if isinstance(config.given, str)
+        else OmegaConf.to_container(config.given or OmegaConf.create({}))
+    )
     with from_command_line():
         return given_cells(codec, given, reading["missing"], config.n or 1000)  # type: ignore[arg-type]
 
@@ -87,12 +95,18 @@ def build_sampler(config: DictConfig) -> Sampler:
     how_many = node.get("how_many")
     if isinstance(how_many, dict) and how_many.get("profile", "none") is None:
         folder = Path(config.checkpoint)  # of an exported model, which has none
-        path = (folder if (folder / "config.json").is_file() else find(folder).parent.parent) / "report.json"
+        path = (
+            folder if (folder / "config.json").is_file() else find(folder).parent.parent
+        ) / "report.json"
         if not path.is_file():
-            raise ConfigError(f"no {path}: give sampler.how_many.profile=[nats of the next token by number revealed]")
+            raise ConfigError(
+                f"no {path}: give sampler.how_many.profile=[nats of the next token by number revealed]"
+            )
         with reading(path, "its loss_by_revealed"):
             nats = json.loads(path.read_text(encoding="utf-8"))["loss_by_revealed"]["own"]["nats"]
-            how_many["profile"] = [float(value) for value in nats]  # numbers alone: the file may be a stranger's
+            how_many["profile"] = [
+                float(value) for value in nats
+            ]  # numbers alone: the file may be a stranger's
     return make(node, "sampler")
 
 
@@ -102,9 +116,15 @@ def main(config: DictConfig) -> None:
         quiet()
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
-                raise ConfigError(f"no {key} given; python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv")
+                raise ConfigError(
+                    f"no {key} given; python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv"
+                )
         check_settings(config, Sample)
-        device = ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+        device = (
+            ("cuda" if torch.cuda.is_available() else "cpu")
+            if config.device == "auto"
+            else config.device
+        )
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
         out = Path(config.out)
@@ -114,7 +134,9 @@ def main(config: DictConfig) -> None:
             raise ConfigError(f"out={out} is the file that impute names: write to another one")
         trace_path = None if config.trace is None else Path(config.trace)
         if trace_path is not None and trace_path.suffix not in TRACES:
-            raise ConfigError(f"trace={trace_path}: choose a name in .npz (arrays), .html (a page of the first 8) or .gif (the first)")
+            raise ConfigError(
+                f"trace={trace_path}: choose a name in .npz (arrays), .html (a page of the first 8) or .gif (the first)"
+            )
         shown = 0 if trace_path is None else TRACES[trace_path.suffix]
         for path in (out, *([trace_path] if trace_path else [])):
             check_writable(path.parent)
@@ -123,9 +145,13 @@ def main(config: DictConfig) -> None:
         decoding = model.decoding
         state = decoding.table
         if (state is None) != (out.suffix == ".txt"):
-            raise ConfigError(f"out={out}: the model is of {'text, choose .txt' if state is None else 'a table, choose .csv or .parquet'}")
+            raise ConfigError(
+                f"out={out}: the model is of {'text, choose .txt' if state is None else 'a table, choose .csv or .parquet'}"
+            )
         if config.tokenizer is not None and CorpusData.__qualname__ not in decoding.states:
-            raise ConfigError(f"tokenizer={config.tokenizer}: the model is of no corpus, and needs no tokenizer")
+            raise ConfigError(
+                f"tokenizer={config.tokenizer}: the model is of no corpus, and needs no tokenizer"
+            )
         given, known, own = None, None, None
         if state is not None:
             codec = TableCodec.from_state_dict(state["codec"])
@@ -144,15 +170,34 @@ def main(config: DictConfig) -> None:
             given, known = tokens.expand(n, -1), those.expand(n, -1)
         sampler = build_sampler(config)
         if config.log_prob and sampler.revise is not None:
-            raise ConfigError("log_prob=true: where tokens are masked again, what was drawn has no likelihood")
+            raise ConfigError(
+                "log_prob=true: where tokens are masked again, what was drawn has no likelihood"
+            )
         model = model.to(device)
         begun = time.perf_counter()
         with from_command_line():
-            lengths = drawn_lengths(decoding.lengths, known, config.length, n, model.denoiser.length, config.seed)
-        settings = {"schedule": model.schedule, "seed": config.seed, "given": given, "known": known, "lengths": lengths, "history": shown}
+            lengths = drawn_lengths(
+                decoding.lengths, known, config.length, n, model.denoiser.length, config.seed
+            )
+        settings = {
+            "schedule": model.schedule,
+            "seed": config.seed,
+            "given": given,
+            "known": known,
+            "lengths": lengths,
+            "history": shown,
+        }
         try:
             with SamplingMeter("sampling") as meter:
-                trace = sample_batches(model.denoiser, sampler, n, config.batch_size, meter.batches, on_step=meter.step, **settings)
+                trace = sample_batches(
+                    model.denoiser,
+                    sampler,
+                    n,
+                    config.batch_size,
+                    meter.batches,
+                    on_step=meter.step,
+                    **settings,
+                )
         except ValueError as error:
             raise ConfigError(f"the sampler does not fit the model: {error}") from error
         seconds = time.perf_counter() - begun
@@ -161,7 +206,9 @@ def main(config: DictConfig) -> None:
         if state is None:
             symbols = decoding.symbols(tokens[:shown])
             texts: list[str] = decoding(tokens)  # type: ignore[assignment]
-            logs = [f"{value:.6f}\t" for value in log_prob.tolist()] if config.log_prob else [""] * n
+            logs = (
+                [f"{value:.6f}\t" for value in log_prob.tolist()] if config.log_prob else [""] * n
+            )
             lines = [f"{log}{one_line(text)}\n" for log, text in zip(logs, texts, strict=True)]
             write_whole(out, lambda path: path.write_text("".join(lines), encoding="utf-8"))
         else:
@@ -176,9 +223,13 @@ def main(config: DictConfig) -> None:
             write_table(out, frame, own.delimiter if config.impute is not None else ",")
             again = [f"{name} ({count})" for name, count in own.still_missing(drawn).items()]
             if again and config.impute is not None:
-                note(f"cells that were drawn and are missing again, as in the training table: {', '.join(again)}")
+                note(
+                    f"cells that were drawn and are missing again, as in the training table: {', '.join(again)}"
+                )
         schedule: Any = model.schedule.cpu()
-        surprise = None if isinstance(schedule, ContentSchedule) else order_surprise(trace, schedule.law())
+        surprise = (
+            None if isinstance(schedule, ContentSchedule) else order_surprise(trace, schedule.law())
+        )
         if trace_path is not None:
             name = str(HydraConfig.get().runtime.choices["sampler"])
             layout = decoding.layout | {"revised": decoding.symbol}
@@ -190,7 +241,10 @@ def main(config: DictConfig) -> None:
             file=sys.stderr,
         )
     if trace_path is not None and trace_path.suffix != ".npz" and n > shown:
-        print(f"{trace_path} shows the first {f'{shown} sequences' if shown > 1 else 'sequence'} of {n}", file=sys.stderr)
+        print(
+            f"{trace_path} shows the first {f'{shown} sequences' if shown > 1 else 'sequence'} of {n}",
+            file=sys.stderr,
+        )
     rate = f"{trace.calls.double().mean():.1f} calls each, {tokens.numel() / seconds:.0f} tokens/s"
     print(f"{n} {'rows' if state is not None else 'sequences'} ({rate}): {out}", file=sys.stderr)
 

@@ -46,11 +46,18 @@ from ordo.training.module import TrainingDiverged
 
 try:
     import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
     from optuna.storages.journal import JournalFileBackend, JournalStorage
     from optuna.trial import FrozenTrial, Trial, TrialState
 except ImportError:
-    sys.exit("error: scripts/search.py needs Optuna 4 or newer: pip install -c constraints.txt -e '.[search]'")
+    sys.exit(
+        "error: scripts/search.py needs Optuna 4 or newer: pip install -c constraints.txt -e '.[search]'"
+    )
 
 CONFIGS = str(Path(__file__).resolve().parents[1] / "configs")
 
@@ -61,15 +68,21 @@ def distribution(override: Override) -> BaseDistribution:
     if not isinstance(value, IntervalSweep | RangeSweep | ChoiceSweep):
         raise ConfigError(f"{override.input_line}: give choice(...), range(...) or interval(...)")
     if value.tags - {"log"} or (value.tags and not isinstance(value, IntervalSweep)):
-        raise ConfigError(f"{override.input_line}: the only tag is log, of an interval: tag(log, interval(a,b))")
+        raise ConfigError(
+            f"{override.input_line}: the only tag is log, of an interval: tag(log, interval(a,b))"
+        )
     try:
         if isinstance(value, IntervalSweep):
             whole = isinstance(value.start, int) and isinstance(value.end, int)
-            return (IntDistribution if whole else FloatDistribution)(value.start, value.end, log="log" in value.tags)  # type: ignore[arg-type]
+            return (IntDistribution if whole else FloatDistribution)(
+                value.start, value.end, log="log" in value.tags
+            )  # type: ignore[arg-type]
         if isinstance(value, RangeSweep):
             points = sorted(value.range())
             whole = all(isinstance(point, int) for point in points)
-            return (IntDistribution if whole else FloatDistribution)(points[0], points[-1], step=abs(value.step))  # type: ignore[arg-type]
+            return (IntDistribution if whole else FloatDistribution)(
+                points[0], points[-1], step=abs(value.step)
+            )  # type: ignore[arg-type]
         return CategoricalDistribution([str(choice) for choice in override.sweep_string_iterator()])
     except (ValueError, IndexError) as error:
         raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
@@ -86,15 +99,21 @@ def read_space(overrides: list[str]) -> tuple[list[str], dict[str, BaseDistribut
             raise ConfigError(f"{text}: {first_line(error)}") from error
         key = override.get_key_element()
         if key.lstrip("+~") in ("output", "resume", "overwrite", "compare"):
-            raise ConfigError(f"{override.input_line}: a search sets {key} itself; its folder is --output")
+            raise ConfigError(
+                f"{override.input_line}: a search sets {key} itself; its folder is --output"
+            )
         if key.startswith(("hydra/", "hydra.")) and key != "hydra.searchpath":
-            raise ConfigError(f"{override.input_line}: settings of Hydra have no effect here, where trials are run one by one")
+            raise ConfigError(
+                f"{override.input_line}: settings of Hydra have no effect here, where trials are run one by one"
+            )
         if override.is_sweep_override():
             space[key] = distribution(override)
         else:
             fixed.append(str(override.input_line))
     if not space:
-        raise ConfigError("nothing to search: give at least one key=choice(...), key=range(...) or key=interval(...)")
+        raise ConfigError(
+            "nothing to search: give at least one key=choice(...), key=range(...) or key=interval(...)"
+        )
     return fixed, space
 
 
@@ -116,7 +135,10 @@ def configuration(overrides: list[str], folder: Path) -> DictConfig:
 
 def check_space(fixed: list[str], space: dict[str, BaseDistribution], folder: Path) -> None:
     """Composes every choice once, the other keys at their first value. Raises ConfigError, HydraException."""
-    choices = {key: list(d.choices) if isinstance(d, CategoricalDistribution) else [d.low] for key, d in space.items()}  # type: ignore[attr-defined]
+    choices = {
+        key: list(d.choices) if isinstance(d, CategoricalDistribution) else [d.low]
+        for key, d in space.items()
+    }  # type: ignore[attr-defined]
     first = {key: values[0] for key, values in choices.items()}
     for key, values in choices.items():
         for value in values:
@@ -142,8 +164,22 @@ class Pruning(L.Callback):
 class Search:
     """One worker on a study that lives in ``folder``; a lock held by the living worker tells a running trial from one that was killed."""
 
-    def __init__(self, folder: Path, fixed: list[str], space: dict[str, BaseDistribution], seed: int, prune: bool, quiet: bool = False):
-        self.folder, self.fixed, self.space, self.seed, self.prune = folder, fixed, space, seed, prune
+    def __init__(
+        self,
+        folder: Path,
+        fixed: list[str],
+        space: dict[str, BaseDistribution],
+        seed: int,
+        prune: bool,
+        quiet: bool = False,
+    ):
+        self.folder, self.fixed, self.space, self.seed, self.prune = (
+            folder,
+            fixed,
+            space,
+            seed,
+            prune,
+        )
         self.quiet = quiet
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(folder / "locks" / "study")
@@ -154,9 +190,16 @@ class Search:
                 load_if_exists=True,
                 pruner=optuna.pruners.MedianPruner(),
             )
-            identity = {"fixed": sorted(fixed), "space": {k: repr(d) for k, d in sorted(space.items())}, "seed": seed, "prune": prune}
+            identity = {
+                "fixed": sorted(fixed),
+                "space": {k: repr(d) for k, d in sorted(space.items())},
+                "seed": seed,
+                "prune": prune,
+            }
             if self.study.user_attrs.setdefault("identity", identity) != identity:
-                raise ConfigError(f"{folder} has a search with other settings; repeat its command, or choose another --output")
+                raise ConfigError(
+                    f"{folder} has a search with other settings; repeat its command, or choose another --output"
+                )
             self.study.set_user_attr("identity", identity)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
@@ -177,7 +220,10 @@ class Search:
             for killed in self.trials(TrialState.RUNNING):
                 if lock := self.life(killed.number):
                     return killed, None, lock
-            if len(self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)) >= trials:
+            if (
+                len(self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
+                >= trials
+            ):
                 return None
             # Seeded by the trial's number: a study that was interrupted proposes what it would have, and two workers never the same.
             seed = int(np.random.SeedSequence([self.seed, len(self.trials())]).generate_state(1)[0])
@@ -190,14 +236,21 @@ class Search:
     def run(self, frozen: FrozenTrial, trial: Trial | None) -> str:
         """Trains one trial and tells the study. Returns a line on it; raises USER_ERRORS other than divergence."""
         number = frozen.number
-        config = configuration([*self.fixed, *assignments(frozen.params)], self.folder / "trials" / str(number))
+        config = configuration(
+            [*self.fixed, *assignments(frozen.params)], self.folder / "trials" / str(number)
+        )
         config.quiet, config.label = self.quiet, f"{config.name} trial {number}"
         try:
             # A trial that goes on is not pruned any more: it has no Trial to report to.
             result = train(config, [Pruning(trial)] if self.prune and trial is not None else [])
             assert result.report is not None
             own = result.report.estimates["own_nelbo"]
-            scored = {"sequences": own.sequences, "length": own.length, "symbols": result.report.vocab_size, "unit": result.report.unit}
+            scored = {
+                "sequences": own.sequences,
+                "length": own.length,
+                "symbols": result.report.vocab_size,
+                "unit": result.report.unit,
+            }
             with self.lock:
                 if self.study.user_attrs.get("scored", scored) != scored:
                     raise ConfigError(
@@ -228,9 +281,18 @@ class Search:
                 "seconds": None,
             }
             if trial.state == TrialState.COMPLETE:
-                report = json.loads((self.folder / "trials" / str(trial.number) / "report.json").read_text(encoding="utf-8"))
-                line["own_nelbo"] = trial.value  # of a pruned trial it is the last validation, which scores fewer sequences
-                line |= {"standard_error": report["estimates"]["own_nelbo"]["standard_error"], "seconds": report["fit_seconds"]}
+                report = json.loads(
+                    (self.folder / "trials" / str(trial.number) / "report.json").read_text(
+                        encoding="utf-8"
+                    )
+                )
+                line["own_nelbo"] = (
+                    trial.value
+                )  # of a pruned trial it is the last validation, which scores fewer sequences
+                line |= {
+                    "standard_error": report["estimates"]["own_nelbo"]["standard_error"],
+                    "seconds": report["fit_seconds"],
+                }
             lines.append(line | trial.params)
         return pd.DataFrame(lines)
 
@@ -241,11 +303,16 @@ class Search:
             write_whole(self.folder / "trials.csv", lambda path: table.to_csv(path, index=False))
             done = table[table["state"].isin(["complete", "pruned"])].astype({"own_nelbo": float})
             picture = plots.search_history(
-                done["trial"].to_numpy(), done["own_nelbo"].to_numpy(), "validation NELBO, own law (nats/sequence)"
+                done["trial"].to_numpy(),
+                done["own_nelbo"].to_numpy(),
+                "validation NELBO, own law (nats/sequence)",
             )
             plots.save(picture, self.folder / "history.png")
             if self.trials(TrialState.COMPLETE):
-                write_whole(self.folder / "best.txt", lambda path: path.write_text(self.command() + "\n", encoding="utf-8"))
+                write_whole(
+                    self.folder / "best.txt",
+                    lambda path: path.write_text(self.command() + "\n", encoding="utf-8"),
+                )
 
     def command(self) -> str:
         """Trains the best trial again."""
@@ -254,12 +321,27 @@ class Search:
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help="of train.py; those with choice, range or interval are searched")
-    parser.add_argument("--trials", type=int, default=20, help="of the whole study, not counting failed ones")
+    parser.add_argument(
+        "overrides",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="of train.py; those with choice, range or interval are searched",
+    )
+    parser.add_argument(
+        "--trials", type=int, default=20, help="of the whole study, not counting failed ones"
+    )
     parser.add_argument("--output", default="outputs/search", help="folder of the study")
-    parser.add_argument("--seed", type=int, default=0, help="of the proposals; that of training is seed=...")
-    parser.add_argument("--prune", action="store_true", help="stop trials whose validation NELBO is behind the median at the same step")
-    parser.add_argument("--quiet", action="store_true", help="nothing but errors and the command of the best trial")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the proposals; that of training is seed=..."
+    )
+    parser.add_argument(
+        "--prune",
+        action="store_true",
+        help="stop trials whose validation NELBO is behind the median at the same step",
+    )
+    parser.add_argument(
+        "--quiet", action="store_true", help="nothing but errors and the command of the best trial"
+    )
     a = parser.parse_intermixed_args()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -276,18 +358,32 @@ def main() -> None:
             try:
                 told = search.run(frozen, trial)
             except KeyboardInterrupt as stop:
-                raise Stopped(f"{str(stop) or 'interrupted'}; the same command started again goes on", number_of(stop)) from None
+                raise Stopped(
+                    f"{str(stop) or 'interrupted'}; the same command started again goes on",
+                    number_of(stop),
+                ) from None
             finally:
                 lock.release()
                 search.save()
             done += 1
             to_do = max(0, a.trials - len(search.trials(TrialState.COMPLETE, TrialState.PRUNED)))
-            note(told + (f"; about {clock((time.perf_counter() - begun) / done * to_do)} left" if to_do else ""))
+            note(
+                told
+                + (
+                    f"; about {clock((time.perf_counter() - begun) / done * to_do)} left"
+                    if to_do
+                    else ""
+                )
+            )
         search.save()
         running = search.trials(TrialState.RUNNING)
         if running:
             note(f"{len(running)} trials still run in other processes")
-        print(search.command() if search.trials(TrialState.COMPLETE) else f"no trial finished; see {folder / 'trials.csv'}")
+        print(
+            search.command()
+            if search.trials(TrialState.COMPLETE)
+            else f"no trial finished; see {folder / 'trials.csv'}"
+        )
 
 
 if __name__ == "__main__":

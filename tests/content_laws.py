@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from ordo.denoisers import BidirectionalTransformer
-from ordo.schedules import ContentSchedule, FreeTable, LogBound, OrderPosterior, PerContext, PerVocabulary
+from ordo.schedules import (
+    ContentSchedule,
+    FreeTable,
+    LogBound,
+    OrderPosterior,
+    PerContext,
+    PerVocabulary,
+)
 
 LENGTH, VOCAB = 4, 3
 T_MIN = 0.05
@@ -18,7 +25,9 @@ T_MIN = 0.05
 def random_denoiser(std=1.0, length=LENGTH, kind: Any = BidirectionalTransformer):
     torch.manual_seed(0)
     denoiser = kind(VOCAB, length, width=8, heads=2, layers=1).double()
-    for parameter in denoiser.parameters():  # far from its mild initialisation, so that orders differ
+    for (
+        parameter
+    ) in denoiser.parameters():  # far from its mild initialisation, so that orders differ
         torch.nn.init.normal_(parameter, std=std)
     return denoiser.eval()
 
@@ -32,7 +41,9 @@ class Additive(nn.Module):
 
     def forward(self, tokens, present=None):
         seen = self.table[torch.arange(tokens.shape[1]), tokens]  # (n, length, length)
-        return (seen if present is None else seen * present[..., None])[..., : tokens.shape[1]].sum(1)
+        return (seen if present is None else seen * present[..., None])[..., : tokens.shape[1]].sum(
+            1
+        )
 
 
 class Both(ContentSchedule):
@@ -40,7 +51,11 @@ class Both(ContentSchedule):
 
     def __init__(self, length=LENGTH):
         super().__init__(length)
-        self.w, self.r, self.u = Additive(length), Additive(length), nn.Parameter(0.7 * torch.randn(VOCAB, dtype=torch.float64))
+        self.w, self.r, self.u = (
+            Additive(length),
+            Additive(length),
+            nn.Parameter(0.7 * torch.randn(VOCAB, dtype=torch.float64)),
+        )
 
     def log_w(self, tokens, present=None):
         return self.w(tokens, present)
@@ -73,13 +88,19 @@ def schedules(length=LENGTH):
         "per_context_log": PerContext(length, Additive(length), Additive(length), LogBound(2.0)),
         "order_posterior": OrderPosterior(length, Additive(length), Additive(length)),
         "both": Both(length),
-        "base": PerContext(length, Additive(length, 1.0), Additive(length, 1.0), base=FreeTable(length, 0.7)),
+        "base": PerContext(
+            length, Additive(length, 1.0), Additive(length, 1.0), base=FreeTable(length, 0.7)
+        ),
     }
 
 
 def rates(denoiser, schedule, z):
     """rho_{l, v}(z) = r_l u_v mu_l(v) at masked positions, (n, length, vocab), 0 elsewhere."""
-    u = torch.ones(VOCAB, dtype=torch.float64) if schedule.log_u() is None else schedule.log_u().exp()
+    u = (
+        torch.ones(VOCAB, dtype=torch.float64)
+        if schedule.log_u() is None
+        else schedule.log_u().exp()
+    )
     mu = denoiser(z).softmax(-1)
     return schedule.log_r(z).exp()[..., None] * u * mu * (z == VOCAB)[..., None]
 
@@ -131,15 +152,23 @@ def by_quadrature(denoiser, schedule, x, known=(), reconstruction="sampled", t_m
     masks[:, unknown] = torch.tensor(list(itertools.product([False, True], repeat=len(unknown))))
     z = x.expand_as(masks).masked_fill(masks, VOCAB)
     rho, w = rates(denoiser, schedule, z), schedule.log_w(x[None])[0].exp()
-    mine, total_rate = (torch.where(masks, y, 1.0) for y in (rho[:, torch.arange(len(x)), x], rho.sum(-1)))
+    mine, total_rate = (
+        torch.where(masks, y, 1.0) for y in (rho[:, torch.arange(len(x)), x], rho.sum(-1))
+    )
     # w log w - w - (w log rho_{x} - sum_v rho_v): the Poisson divergence of the rate of the true token, and of all others from 0.
     inner = torch.where(masks, w * (w.log() - mine.log()) - w + total_rate, 0.0).sum(-1)
-    masked = (w * torch.cat([log_t, torch.tensor([math.log(t_min)])])[:, None]).exp()[:, None]  # (times, 1, length)
+    masked = (w * torch.cat([log_t, torch.tensor([math.log(t_min)])])[:, None]).exp()[
+        :, None
+    ]  # (times, 1, length)
     q = torch.where(masks, masked, 1 - masked)[..., unknown].prod(-1)
     total = (dlog_t * (q[:-1] @ inner)).sum()
     if reconstruction == "sampled":
         cost = (total_rate / mine).log().sum(-1)
         return total + q[-1] @ cost
-    u = torch.ones(VOCAB, dtype=torch.float64) if schedule.log_u() is None else schedule.log_u().exp()
+    u = (
+        torch.ones(VOCAB, dtype=torch.float64)
+        if schedule.log_u() is None
+        else schedule.log_u().exp()
+    )
     still = t_min**u  # of each token
     return total + sum(masked[-1, 0, i] * -(still[x[i]] / still.sum()).log() for i in unknown)

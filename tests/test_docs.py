@@ -23,7 +23,10 @@ from ordo.runs.run import train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "notebooks" not in path.parts)]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if "notebooks" not in path.parts),
+]
 BLOCK = r"^```(\w+)\n((?s:.*?))^```$"
 COMMAND = r"^ {4}((?:\w+=\S+ )*(?:python3?|sh|torchrun|srun|sphinx-build) (?:.*\\\n)*.*)$"
 ITEM = re.compile(f"{BLOCK}|{COMMAND}", re.MULTILINE)
@@ -43,18 +46,27 @@ SUBSTITUTES = [
     ("checkpoint=outputs/NAME/TIME n=1000 out=table.csv", "checkpoint={table} n=20 out=table.csv"),
     ("checkpoint=outputs/NAME/TIME impute=", "checkpoint={table} impute="),
     ("outputs/NAME/TIME", "{text}"),
-    ("experiment=NAME resume=", "experiment=text8_learned_order_cpu output=again steps=4 data.path=letters resume="),
+    (
+        "experiment=NAME resume=",
+        "experiment=text8_learned_order_cpu output=again steps=4 data.path=letters resume=",
+    ),
     ("experiment=NAME 'optimizer", "experiment=custom data=nae 'optimizer"),
     ("experiment=NAME", "experiment=custom data=nae"),
     ("data.path=text8", "data.path=letters"),
     ("book.txt", "letters"),
     ("data.path=qm9.csv", "data.path=molecules.csv"),
-    ("data.source=FOLDER data.tokenizer=gpt2", "data.source=corpus data.tokenizer=gpt2 data.cache_dir=cache"),
+    (
+        "data.source=FOLDER data.tokenizer=gpt2",
+        "data.source=corpus data.tokenizer=gpt2 data.cache_dir=cache",
+    ),
     ("data.length=256", "data.length=12"),
     ("data.tokenizer=gpt2", "data.tokenizer=models/gpt2"),
     ("denoiser.name=gpt2", "denoiser.name=models/gpt2"),
     ("out=my_model", "out=given_away"),
-    ("train[2000:]', validation: 'train[:1000]', test: 'train[1000:2000]'", "train[16:]', validation: 'train[:8]', test: 'train[8:16]'"),
+    (
+        "train[2000:]', validation: 'train[:1000]', test: 'train[1000:2000]'",
+        "train[16:]', validation: 'train[:8]', test: 'train[8:16]'",
+    ),
     ("--trials 20", "--trials 2"),
 ]
 # Commands that do not run here, by a part of them: why, and what is done instead.
@@ -101,15 +113,26 @@ def made(tmp_path_factory):
     (folder / "letters").write_text(LETTERS)
     random = np.random.default_rng(0)
     frame = pd.DataFrame(
-        {"age": random.integers(20, 60, 80), "city": random.choice(["x", "y"], 80), "gain": random.lognormal(size=80).round(2)}
+        {
+            "age": random.integers(20, 60, 80),
+            "city": random.choice(["x", "y"], 80),
+            "gain": random.lognormal(size=80).round(2),
+        }
     )
     frame.to_csv(folder / "my.csv", index=False)
     frame.head(5).assign(gain="").to_csv(folder / "holes.csv", index=False)
-    (folder / "molecules.csv").write_text("smiles\n" + "".join(f"{'C' * n}{end}\n" for n in range(1, 12) for end in ("O", "N", "F")))
+    (folder / "molecules.csv").write_text(
+        "smiles\n" + "".join(f"{'C' * n}{end}\n" for n in range(1, 12) for end in ("O", "N", "F"))
+    )
     (folder / "corpus").mkdir()
-    (folder / "corpus" / "a.jsonl").write_text("".join(f'{{"text": "the quick brown fox {i} jumps over the dog"}}\n' for i in range(120)))
+    (folder / "corpus" / "a.jsonl").write_text(
+        "".join(f'{{"text": "the quick brown fox {i} jumps over the dog"}}\n' for i in range(120))
+    )
     tiny_model(folder / "models" / "gpt2", "gpt2")
-    for name, experiment, data in (("text", "text8_learned_order_cpu", "letters"), ("table", "table_learned_order", "my.csv")):
+    for name, experiment, data in (
+        ("text", "text8_learned_order_cpu", "letters"),
+        ("table", "table_learned_order", "my.csv"),
+    ):
         plan = [f"experiment={experiment}", f"data.path={folder / data}", f"output={folder / name}"]
         train(composed([*plan, *tiny(plan)]))
     return folder
@@ -139,15 +162,26 @@ def composed(overrides):
 
 def tiny(arguments, folder="."):
     """TINY settings that the configuration of ``arguments``, overrides of train.py, has and does not give itself; of a sweep the first."""
-    plan = [re.sub(r"^(\w[\w.]*)=([\w.]+),.*|^([\w.]+)=tag\(.*", r"\1=\2", a).strip("=") for a in arguments]
-    plan = [a.replace("file://", f"file://{folder}/") for a in plan if "=" in a and not a.startswith("resume=")]
+    plan = [
+        re.sub(r"^(\w[\w.]*)=([\w.]+),.*|^([\w.]+)=tag\(.*", r"\1=\2", a).strip("=")
+        for a in arguments
+    ]
+    plan = [
+        a.replace("file://", f"file://{folder}/")
+        for a in plan
+        if "=" in a and not a.startswith("resume=")
+    ]
     config = composed(sorted(plan, key=lambda a: "searchpath" not in a))
     given = tuple(a.partition("=")[0] for a in arguments)
 
     def wanted(key):
         part, _, name = key.rpartition(".")
         node = OmegaConf.select(config, part) if part else config
-        return node is not None and name in node and not any(g == key or g.startswith(f"{key}.") for g in given)
+        return (
+            node is not None
+            and name in node
+            and not any(g == key or g.startswith(f"{key}.") for g in given)
+        )
 
     settings = {"data.splits": SPLITS} | TINY
     return [f"{key}={value}" for key, value in settings.items() if wanted(key)]
@@ -169,7 +203,15 @@ def execute(command, folder, monkeypatch, capfd):
     elif program == "scripts/search.py":
         arguments = [*(a for a in tiny(words[2:], folder) if a != "compare=null"), *arguments]
     elif program == "eval.py":
-        arguments += ["sequences=4", "draws=1", "importance_draws=1", "exact_sequences=2", "orders=2", "samples=1", "threads=1"]
+        arguments += [
+            "sequences=4",
+            "draws=1",
+            "importance_draws=1",
+            "exact_sequences=2",
+            "orders=2",
+            "samples=1",
+            "threads=1",
+        ]
     elif program == "scripts/sample.py":
         arguments += ["threads=1"]
     before = set(sys.modules)
@@ -197,7 +239,9 @@ def run_page(page, folder, then):
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("page", [page for page in PAGES if any(kind == "python" for kind, _ in items(page))], ids=named)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(kind == "python" for kind, _ in items(page))], ids=named
+)
 def test_a_page_runs(page, place, monkeypatch, capfd):
     """Blocks, and of pages that write files also the commands, which need them."""
     monkeypatch.syspath_prepend(str(place))
@@ -205,7 +249,12 @@ def test_a_page_runs(page, place, monkeypatch, capfd):
     run_page(page, place, lambda command: extends and execute(command, place, monkeypatch, capfd))
 
 
-CASES = [(named(page), command) for page in PAGES if page.parent.name != "extend" for command in commands(page)]
+CASES = [
+    (named(page), command)
+    for page in PAGES
+    if page.parent.name != "extend"
+    for command in commands(page)
+]
 HERE = [case for case in CASES if reason(case[1]) is None]
 
 
@@ -218,12 +267,18 @@ def test_a_command_runs(page, command, place, request, monkeypatch, capfd):
         run_page(ROOT / page, place, lambda command: None)
     if "outputs/A" in command and "train.py" not in command:
         first = next(c for c in commands(ROOT / page) if "output=outputs/A" in c)
-        execute(re.sub(r"seed=\S+|schedule=\S+", "", first) + " seed=0,1 data=nae", place, monkeypatch, capfd)
+        execute(
+            re.sub(r"seed=\S+|schedule=\S+", "", first) + " seed=0,1 data=nae",
+            place,
+            monkeypatch,
+            capfd,
+        )
     assert execute(command, place, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), [case for case in CASES if reason(case[1]) and "train.py" in case[1] and "venv" not in case[1]]
+    ("page", "command"),
+    [case for case in CASES if reason(case[1]) and "train.py" in case[1] and "venv" not in case[1]],
 )
 def test_a_command_that_does_not_run_here_composes(page, command):
     words = shlex.split(command)
@@ -234,7 +289,9 @@ def test_a_command_that_does_not_run_here_composes(page, command):
 
 def test_what_is_not_run_is_said_once_and_is_there():
     for part in NOT_HERE:
-        assert any(part in command for _, command in CASES), f"no command has {part}: take it off the list"
+        assert any(part in command for _, command in CASES), (
+            f"no command has {part}: take it off the list"
+        )
     for part, _ in SUBSTITUTES:
         assert any(part in command for _, command in CASES), f"no command has {part}"
     for why in NOT_HERE.values():
@@ -243,12 +300,16 @@ def test_what_is_not_run_is_said_once_and_is_there():
             assert f"def {name}" in (ROOT / path).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("group", ["experiment", "data", "schedule", "objective", "denoiser", "sampler"])
+@pytest.mark.parametrize(
+    "group", ["experiment", "data", "schedule", "objective", "denoiser", "sampler"]
+)
 def test_listed_choices_are_the_choices(group):
     page = (ROOT / "docs" / "running.md").read_text(encoding="utf-8")
     row = next(line for line in page.splitlines() if line.startswith(f"| `{group}=`"))
     listed = set(re.findall(r"`(\w+)`", row)) - {"_cpu"}
-    existing = {path.stem.removesuffix("_cpu") for path in (ROOT / "configs" / group).glob("*.yaml")}
+    existing = {
+        path.stem.removesuffix("_cpu") for path in (ROOT / "configs" / group).glob("*.yaml")
+    }
     assert listed == existing
 
 
@@ -265,26 +326,48 @@ def test_the_readme_is_short():
 def test_metrics_are_those_of_runs(place, monkeypatch, capfd):
     """The table of docs/files.md against two runs that have everything between them."""
     logged = set()
-    for name, parts in (("dense", "schedule=power_network"), ("time", "denoiser=bidirectional objective=time")):
+    for name, parts in (
+        ("dense", "schedule=power_network"),
+        ("time", "denoiser=bidirectional objective=time"),
+    ):
         often = "trainer.log_every_n_steps=1 callbacks.order.every=1 callbacks.gradient.every=1"
-        execute(f"python train.py output={name} {parts} {often} report=null", place, monkeypatch, capfd)
+        execute(
+            f"python train.py output={name} {parts} {often} report=null", place, monkeypatch, capfd
+        )
         logged |= set(pd.read_csv(place / name / "csv" / "metrics.csv").columns) - {"epoch", "step"}
     assert logged == names_in_table(1)
 
 
 def test_files_are_those_of_a_run(place, monkeypatch, capfd):
     """The table of docs/files.md has every file of a run that has a partner and of its evaluation."""
-    execute("python train.py output=dense compare.label=random report.page=true", place, monkeypatch, capfd)
-    left = {path.relative_to(place / "dense").as_posix() for path in (place / "dense").rglob("*") if path.is_file()}
+    execute(
+        "python train.py output=dense compare.label=random report.page=true",
+        place,
+        monkeypatch,
+        capfd,
+    )
+    left = {
+        path.relative_to(place / "dense").as_posix()
+        for path in (place / "dense").rglob("*")
+        if path.is_file()
+    }
     listed = names_in_table(0)
     assert {path.removeprefix("compared_with/") for path in left} <= listed
     assert {path for path in left if path.startswith("compared_with/")}
     execute("python eval.py checkpoint=dense", place, monkeypatch, capfd)
     evaluated = place / "dense" / "checkpoints" / "eval_test"
-    assert {path.relative_to(evaluated).as_posix() for path in evaluated.rglob("*") if path.is_file()} <= listed
+    assert {
+        path.relative_to(evaluated).as_posix() for path in evaluated.rglob("*") if path.is_file()
+    } <= listed
 
 
 def names_in_table(number):
     """What stands in code in the first column of a table of docs/files.md."""
-    table = re.findall(r"(?:^\|.*\n)+", (ROOT / "docs" / "files.md").read_text(encoding="utf-8"), re.MULTILINE)[number]
-    return {name for row in re.findall(r"^\|([^|]+)\|", table, re.MULTILINE) for name in re.findall(r"`([^`]+)`", row)}
+    table = re.findall(
+        r"(?:^\|.*\n)+", (ROOT / "docs" / "files.md").read_text(encoding="utf-8"), re.MULTILINE
+    )[number]
+    return {
+        name
+        for row in re.findall(r"^\|([^|]+)\|", table, re.MULTILINE)
+        for name in re.findall(r"`([^`]+)`", row)
+    }

@@ -7,7 +7,13 @@ import nbformat
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
-NAMES = ["1_theory_in_pictures", "2_train_and_inspect", "3_your_own_table", "4_samplers_on_an_oracle", "5_your_own_schedule"]
+NAMES = [
+    "1_theory_in_pictures",
+    "2_train_and_inspect",
+    "3_your_own_table",
+    "4_samplers_on_an_oracle",
+    "5_your_own_schedule",
+]
 
 
 def read(name):
@@ -38,5 +44,8 @@ def test_committed_clean(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_claims_are_asserted(name):
     cells = [cell.source for cell in read(name).cells if cell.cell_type == "code"]
-    trees = [ast.parse("\n".join(line for line in source.splitlines() if not line.startswith("%"))) for source in cells]
+    trees = [
+        ast.parse("\n".join(line for line in source.splitlines() if not line.startswith("%")))
+        for source in cells
+    ]
     assert sum(isinstance(node, ast.Assert) for tree in trees for node in ast.walk(tree)) >= 8

@@ -23,7 +23,9 @@ def brute_log_prob(order, log_w):
 @pytest.fixture
 def enumerated(all_orders):
     orders = all_orders(LENGTH)
-    log_prob = torch.tensor([brute_log_prob(o, LOG_W) for o in orders.tolist()], dtype=torch.float64)
+    log_prob = torch.tensor(
+        [brute_log_prob(o, LOG_W) for o in orders.tolist()], dtype=torch.float64
+    )
     return orders, log_prob
 
 
@@ -72,7 +74,9 @@ def test_next_log_prob():
     got = PlackettLuce(LOG_W).next_log_prob(revealed)[0].exp()
     w = LOG_W.exp() * ~revealed[0]
     assert torch.allclose(got, w / w.sum(), atol=1e-10)
-    assert (PlackettLuce(LOG_W).next_log_prob(torch.ones(1, LENGTH, dtype=torch.bool)) == -torch.inf).all()
+    assert (
+        PlackettLuce(LOG_W).next_log_prob(torch.ones(1, LENGTH, dtype=torch.bool)) == -torch.inf
+    ).all()
 
 
 def test_gauge_changes_nothing(enumerated):
@@ -94,7 +98,11 @@ def test_samples_follow_the_law(enumerated):
     dof = int((expected > 5).sum()) - 1
     assert chi2 < dof + 5 * math.sqrt(2 * dof)
     # an ascending sort (the order of masking) must fail the same test
-    observed = (((drawn.flip(-1)) * LENGTH ** torch.arange(LENGTH)).sum(-1)[:, None] == reference).sum(0).double()
+    observed = (
+        (((drawn.flip(-1)) * LENGTH ** torch.arange(LENGTH)).sum(-1)[:, None] == reference)
+        .sum(0)
+        .double()
+    )
     assert ((observed - expected) ** 2 / expected)[expected > 5].sum() > 100 * dof
 
 
@@ -110,7 +118,12 @@ def test_entropy_surrogate_gradient():
     log_w = torch.tensor([0.5, -0.4, 0.1, 1.0], dtype=torch.float64, requires_grad=True)
     (exact,) = torch.autograd.grad(PlackettLuce(log_w).entropy()[0], log_w)
     generator = torch.Generator().manual_seed(0)
-    draws = torch.stack([torch.autograd.grad(entropy_surrogate(PlackettLuce(log_w), 64, generator), log_w)[0] for _ in range(400)])
+    draws = torch.stack(
+        [
+            torch.autograd.grad(entropy_surrogate(PlackettLuce(log_w), 64, generator), log_w)[0]
+            for _ in range(400)
+        ]
+    )
     error = draws.std(0) / math.sqrt(400)
     assert ((draws.mean(0) - exact).abs() < 4 * error).all()
     assert exact.abs().max() > 10 * error.max()
@@ -134,7 +147,10 @@ def test_entropy_surrogate_of_what_is_decoded():
 
 def test_fixed_order():
     law = FixedOrder(torch.tensor([2, 0, 1]))
-    assert law.step_log_prob(torch.tensor([[2, 0, 1], [2, 1, 0]])).tolist() == [[0, 0, 0], [0, -math.inf, -math.inf]]
+    assert law.step_log_prob(torch.tensor([[2, 0, 1], [2, 1, 0]])).tolist() == [
+        [0, 0, 0],
+        [0, -math.inf, -math.inf],
+    ]
     revealed = torch.tensor([[False, False, True], [False, False, False], [True, True, True]])
     assert law.next_log_prob(revealed).exp().tolist() == [[1, 0, 0], [0, 0, 1], [0, 0, 0]]
     assert law.expected_rank().tolist() == [2, 3, 1]
@@ -166,7 +182,9 @@ def test_a_law_for_every_row():
         assert torch.equal(law.mode()[i], own.mode())
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(2, 3, 1), torch.tensor([0.0, float("nan")]), torch.tensor([])])
+@pytest.mark.parametrize(
+    "bad", [torch.zeros(2, 3, 1), torch.tensor([0.0, float("nan")]), torch.tensor([])]
+)
 def test_bad_log_w(bad):
     with pytest.raises(ValueError, match="log_w"):
         PlackettLuce(bad)

@@ -25,7 +25,9 @@ def numbers(kind):
     for row in re.findall(r"^\| ([^|]+) \|", MAP, re.MULTILINE):
         for listed in re.findall(rf"{kind}s?\.? (\d+\w?(?:(?:,| to| and) \d+\w?)*)", row):
             parts = re.split(r",? and |, ", listed)
-            for first, last in (part.split(" to ") if " to " in part else (part, part) for part in parts):
+            for first, last in (
+                part.split(" to ") if " to " in part else (part, part) for part in parts
+            ):
                 found |= set(range(int(first.rstrip("ab")), int(last.rstrip("ab")) + 1))
     return found
 
@@ -56,18 +58,25 @@ def test_functions_of_the_map_exist():
 
 def test_tests_of_the_map_exist():
     tests = set(
-        re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md")))
+        re.findall(
+            r"`(tests/[\w/]+\.py)::(\w+)`",
+            "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md")),
+        )
     )
     assert len(tests) > 35
     for path, name in tests:
         tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, f"{path}::{name}"
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, (
+            f"{path}::{name}"
+        )
 
 
 def test_every_test_named_in_prose_exists():
     """`test_...` in `tests/...py`, as the pages write it."""
     for page in (ROOT / "docs").rglob("*.md"):
-        for name, path in re.findall(r"`(test_\w+)` in `(tests/[\w/]+\.py)`", page.read_text(encoding="utf-8")):
+        for name, path in re.findall(
+            r"`(test_\w+)` in `(tests/[\w/]+\.py)`", page.read_text(encoding="utf-8")
+        ):
             assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{page}: {name}"
 
 
@@ -90,7 +99,9 @@ def discrete_time_bound(denoiser, schedule, x, steps):
     """Eq. 3: the sum over steps of KL(q(x_s | x_t, x_0) || p(x_s | x_t)), each over its three outcomes, and over all masks at t."""
     alpha = schedule.alpha(torch.linspace(0, 1, steps + 1, dtype=torch.float64))
     masks = torch.tensor(list(itertools.product([False, True], repeat=3)))
-    mu = denoiser(x.expand(8, -1).masked_fill(masks, denoiser.mask_id)).softmax(-1)  # (masks, length, vocab)
+    mu = denoiser(x.expand(8, -1).masked_fill(masks, denoiser.mask_id)).softmax(
+        -1
+    )  # (masks, length, vocab)
     a_s, a_t = alpha[:-1, None, :], alpha[1:, None, :]
     visited = torch.where(masks, 1 - a_t, a_t).prod(-1)  # (steps, masks)
     stay, jump = (1 - a_s) / (1 - a_t), (a_s - a_t) / (1 - a_t)
@@ -111,7 +122,10 @@ def test_discrete_time_bound_tends_to_the_order_nelbo(settings):
     at_once = -denoiser(torch.full((1, 3), 2)).log_softmax(-1)[0].gather(1, x[:, None]).sum().item()
     assert discrete_time_bound(denoiser, schedule, x, 1) == pytest.approx(at_once, rel=1e-9)
     exact = enumerate_orders(denoiser, schedule.law(), x[None]).nelbo.item()
-    gaps = [abs(discrete_time_bound(denoiser, schedule, x, steps) - exact) for steps in (4, 64, 1024, 16384)]
+    gaps = [
+        abs(discrete_time_bound(denoiser, schedule, x, steps) - exact)
+        for steps in (4, 64, 1024, 16384)
+    ]
     assert gaps == sorted(gaps, reverse=True)
     assert gaps[0] > 0.02
     assert gaps[-1] < 1e-3
@@ -128,15 +142,24 @@ def test_time_conditioning_sees_the_revealed_set_alone():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: schedule_of(LOG_W), lambda: Cosine(3), lambda: Kumaraswamy(3, FreeTable(3, 0.5), FreeTable(3, 0.5))]
+    "make",
+    [
+        lambda: schedule_of(LOG_W),
+        lambda: Cosine(3),
+        lambda: Kumaraswamy(3, FreeTable(3, 0.5), FreeTable(3, 0.5)),
+    ],
 )
 def test_transition_times_of_the_reverse_process(make):
     """Eqs. 9 to 20 and Prop. 3.2: the product of "not yet" from the end of time down to a step and its jump is the step's fall in alpha."""
     torch.manual_seed(0)
     schedule, steps = make().requires_grad_(False), 20
-    alpha = schedule.alpha(torch.linspace(0, 1, steps + 1, dtype=torch.float64).clamp(1e-12, 1 - 1e-12))
+    alpha = schedule.alpha(
+        torch.linspace(0, 1, steps + 1, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+    )
     jump = (alpha[:-1] - alpha[1:]) / (1 - alpha[1:])  # (steps, 3), Eq. 2
-    not_later = (1 - jump).flip(0).cumprod(0).flip(0)  # nothing in this step or any that comes before it in reverse time
+    not_later = (
+        (1 - jump).flip(0).cumprod(0).flip(0)
+    )  # nothing in this step or any that comes before it in reverse time
     revealed = jump * torch.cat([not_later[1:], torch.ones(1, 3)])
     assert torch.allclose(revealed, alpha[:-1] - alpha[1:], atol=1e-9)
     tau = schedule.inverse(torch.rand(20000, 3, dtype=torch.float64))
@@ -152,7 +175,9 @@ def ordered_times(schedule, order, power=12):
     area = ds[:, None] * ds * s[:, None] * power**2 * (first * second) ** (power - 1)
     t = torch.stack([first, second], -1) ** power
     density = [-schedule.alpha_prime(t[..., i].flatten())[:, order[i]].view(80, 80) for i in (0, 1)]
-    third = (1 - schedule.alpha(t[..., 1].flatten()))[:, order[2]].view(80, 80)  # the third anywhere below the second
+    third = (1 - schedule.alpha(t[..., 1].flatten()))[:, order[2]].view(
+        80, 80
+    )  # the third anywhere below the second
     return t, area * density[0] * density[1] * third
 
 
@@ -166,7 +191,10 @@ def test_probability_of_an_order_is_the_integral_over_its_simplex():
         want = powers.law().log_prob(torch.tensor([order])).exp().item()
         assert ordered_times(powers, order)[1].sum().item() == pytest.approx(want, abs=1e-6)
         share = (drawn == torch.tensor(order)).all(1).double().mean().item()
-        assert abs(ordered_times(others, order)[1].sum().item() - share) < 4 * (share * (1 - share) / 40000) ** 0.5
+        assert (
+            abs(ordered_times(others, order)[1].sum().item() - share)
+            < 4 * (share * (1 - share) / 40000) ** 0.5
+        )
     assert ordered_times(Linear(3), (2, 0, 1))[1].sum().item() == pytest.approx(1 / 6, abs=1e-6)
 
 
@@ -175,7 +203,9 @@ def test_times_given_the_order():
     schedule, order = schedule_of(LOG_W), (1, 0, 2)
     t, weight = ordered_times(schedule, order)
     want = (t * weight[..., None]).sum((0, 1)) / weight.sum()
-    tau = schedule.inverse(torch.rand(200000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    tau = schedule.inverse(
+        torch.rand(200000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    )
     chosen = tau[((-tau).argsort(-1) == torch.tensor(order)).all(1)][:, list(order[:2])]
     assert len(chosen) > 5000
     assert ((chosen.mean(0) - want).abs() < 4 * chosen.std(0) / len(chosen) ** 0.5).all()

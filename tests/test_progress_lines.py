@@ -55,10 +55,17 @@ def test_clock():
 
 def test_a_bar_on_a_terminal(monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True, width=80, color_system=None))
+    monkeypatch.setattr(
+        progress,
+        "Console",
+        lambda stderr: Console(file=screen, force_terminal=True, width=80, color_system=None),
+    )
     for _ in progress.track(range(4), "work"):
         pass
-    shown = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line).rstrip() for line in re.split(r"[\r\n]", screen.getvalue())]
+    shown = [
+        re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line).rstrip()
+        for line in re.split(r"[\r\n]", screen.getvalue())
+    ]
     assert any(re.fullmatch(r"work ━+ +100% 0:00:00", line) for line in shown), shown
 
 

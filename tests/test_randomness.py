@@ -14,12 +14,17 @@ def draw(random):
 
 @pytest.mark.parametrize(("shards", "n"), [(1, 8), (2, 4), (8, 1), (3, 5)])
 def test_shards_give_together_the_set_of_one(shards, n):
-    parts = [StepRandom(seed=3, step=7, shard=shard, shards=shards).stratified(n, "cpu") for shard in range(shards)]
+    parts = [
+        StepRandom(seed=3, step=7, shard=shard, shards=shards).stratified(n, "cpu")
+        for shard in range(shards)
+    ]
     whole = StepRandom(seed=3, step=7).stratified(n * shards, "cpu")
     assert torch.equal(torch.stack(parts, 1).flatten(), whole), "dealt out in turn, as the rows are"
     for part in (whole, *parts):
         gaps = part.sort().values.diff()
-        assert torch.allclose(gaps, torch.full_like(gaps, 1 / len(part)), atol=1e-12), "evenly spread"
+        assert torch.allclose(gaps, torch.full_like(gaps, 1 / len(part)), atol=1e-12), (
+            "evenly spread"
+        )
         assert ((part >= 0) & (part < 1)).all()
 
 
@@ -33,7 +38,12 @@ def test_shards_draw_together_what_one_draws(shards, n):
 
 def test_uniforms_are_uniform_and_independent():
     """Over steps, sequences, draws and positions: moments, correlations of neighbours in each direction, 4 standard errors."""
-    u = torch.stack([StepRandom(seed=2, step=step).uniform(4, 16, 32, "cpu") for step in range(400)]) - 0.5
+    u = (
+        torch.stack(
+            [StepRandom(seed=2, step=step).uniform(4, 16, 32, "cpu") for step in range(400)]
+        )
+        - 0.5
+    )
     n = u.numel()
     assert abs(u.mean()) < 4 * (1 / 12 / n) ** 0.5
     assert abs(u.square().mean() - 1 / 12) < 4 * (1 / 180 / n) ** 0.5
@@ -47,7 +57,13 @@ def test_uniforms_are_uniform_and_independent():
 def test_each_value_is_uniform_over_steps(position):
     """Kolmogorov-Smirnov by hand: the largest distance to the diagonal, at a level of about 1e-4."""
     steps = 2000
-    values = torch.stack([StepRandom(seed=1, step=step).stratified(4, "cpu")[position] for step in range(steps)]).sort().values
+    values = (
+        torch.stack(
+            [StepRandom(seed=1, step=step).stratified(4, "cpu")[position] for step in range(steps)]
+        )
+        .sort()
+        .values
+    )
     grid = torch.arange(steps, dtype=torch.float64) / steps
     distance = max((values - grid).max(), (grid + 1 / steps - values).max())
     assert distance < 2.2 / steps**0.5
@@ -60,7 +76,9 @@ def test_keys_make_the_generator():
         assert not torch.equal(a, b), (keys[i], keys[j])
     torch.manual_seed(0)
     torch.rand(5)
-    assert all(torch.equal(a, draw(StepRandom(*key))) for a, key in zip(draws, keys, strict=True)), "nothing else has a say"
+    assert all(
+        torch.equal(a, draw(StepRandom(*key))) for a, key in zip(draws, keys, strict=True)
+    ), "nothing else has a say"
 
 
 def test_own_draws_are_not_the_shared_ones():
@@ -70,6 +88,11 @@ def test_own_draws_are_not_the_shared_ones():
 
 
 def test_seeds_do_not_collide():
-    seeds = {seeded_generator("cpu", *key).initial_seed() for key in itertools.product(range(10), range(100), range(-10, 10))}
+    seeds = {
+        seeded_generator("cpu", *key).initial_seed()
+        for key in itertools.product(range(10), range(100), range(-10, 10))
+    }
     assert len(seeds) == 10 * 100 * 20
-    assert seeded_generator("cpu", 1, 2).initial_seed() != seeded_generator("cpu", 2, 1).initial_seed(), "keys are ordered"
+    assert (
+        seeded_generator("cpu", 1, 2).initial_seed() != seeded_generator("cpu", 2, 1).initial_seed()
+    ), "keys are ordered"

@@ -13,7 +13,13 @@ from transformers import (
     RobertaForMaskedLM,
 )
 
-SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 34}
+SIZES = {
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 34,
+}
 KINDS = {
     "bert": (BertForMaskedLM, BertConfig),
     "roberta": (RobertaForMaskedLM, RobertaConfig),
@@ -31,11 +37,21 @@ def tiny_model(folder, kind, rows=None, tie=None, std=0.2, **changes):
     ids = {"bos_token_id": 1, "eos_token_id": 0, "pad_token_id": None if kind in CAUSAL else 2}
     sizes = dict(SIZES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     if kind == "gpt2":
-        sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 34, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        sizes = {
+            "n_embd": 16,
+            "n_layer": 2,
+            "n_head": 2,
+            "n_positions": 34,
+            "resid_pdrop": 0.0,
+            "embd_pdrop": 0.0,
+            "attn_pdrop": 0.0,
+        }
     elif kind == "llama":
         sizes = dict(SIZES, num_key_value_heads=1)
     tied = {} if tie is None else {"tie_word_embeddings": tie}
     settings = sizes | ids | tied | changes
-    model = make(config(vocab_size=rows or len(tokenizer), initializer_range=std, **settings)).eval()
+    model = make(
+        config(vocab_size=rows or len(tokenizer), initializer_range=std, **settings)
+    ).eval()
     model.save_pretrained(folder)
     return model, tokenizer

@@ -129,4 +129,9 @@ def finite(content: Any) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Whole or not at all; NaN and infinities as null, which JSON has not."""
-    write_whole(path, lambda partial: partial.write_text(json.dumps(finite(content), indent=2, allow_nan=False) + "\n", encoding="utf-8"))
+    write_whole(
+        path,
+        lambda partial: partial.write_text(
+            json.dumps(finite(content), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        ),
+    )

@@ -46,7 +46,9 @@ class OrderLaw(Protocol):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
 
-    def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw: ...
+    def draw(
+        self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
+    ) -> OrderDraw: ...
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor: ...
 
@@ -117,7 +119,11 @@ def only_decoded(by_rank: Tensor, known: Tensor | None, lengths: Tensor | None =
 
 
 def arranged_draw(
-    order: Tensor, score: Callable[[Tensor], Tensor], causal: bool, known: Tensor | None, lengths: Tensor | None
+    order: Tensor,
+    score: Callable[[Tensor], Tensor],
+    causal: bool,
+    known: Tensor | None,
+    lengths: Tensor | None,
 ) -> OrderDraw:
     """The draw of an order (n, length) of all positions. ``score`` gives terms by rank of an order in which those that are not decoded come
     first, so that no choice is among them.
@@ -142,10 +148,18 @@ class PlackettLuce:
 
     def __init__(self, log_w: Tensor):
         if log_w.ndim not in (1, 2) or log_w.numel() == 0:
-            raise ValueError(f"log_w must have shape (length,) or (n, length), got {tuple(log_w.shape)}")
+            raise ValueError(
+                f"log_w must have shape (length,) or (n, length), got {tuple(log_w.shape)}"
+            )
         # Elsewhere a look would wait for the device, and in a graph that is compiled it cannot be.
-        if log_w.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.isfinite(log_w).all():
-            raise ValueError("log_w holds NaN or infinity; lower the schedule's learning rate or bound log w")
+        if (
+            log_w.device.type == "cpu"
+            and not torch.compiler.is_compiling()
+            and not torch.isfinite(log_w).all()
+        ):
+            raise ValueError(
+                "log_w holds NaN or infinity; lower the schedule's learning rate or bound log w"
+            )
         self.log_w = log_w.double()
         self.length = log_w.shape[-1]
 
@@ -156,7 +170,9 @@ class PlackettLuce:
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit exponential."""
         log_w = self.log_w.detach()
-        noise = torch.empty(n, self.length, dtype=torch.float64, device=log_w.device).exponential_(generator=generator)
+        noise = torch.empty(n, self.length, dtype=torch.float64, device=log_w.device).exponential_(
+            generator=generator
+        )
         return (log_w - noise.log()).argsort(dim=-1, descending=True)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
@@ -169,7 +185,9 @@ class PlackettLuce:
             return -self.mode().argsort(-1).double().expand(u.shape)
         return log_w / temperature - (-u.double().log()).log()
 
-    def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw:
+    def draw(
+        self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
+    ) -> OrderDraw:
         """Uniforms (n, length) in (0, 1) to orders of the positions that are neither known (n, length) nor beyond lengths (n,)."""
         return arranged_draw(sort_by(self.keys(u)), self.step_log_prob, True, known, lengths)
 
@@ -196,7 +214,9 @@ class PlackettLuce:
         """
         log_w = self.log_w.expand(revealed.shape).masked_fill(revealed, -torch.inf)
         total = log_w.logsumexp(-1, keepdim=True)
-        return torch.where(revealed, -torch.inf, log_w - total.masked_fill(revealed.all(-1, keepdim=True), 0.0))
+        return torch.where(
+            revealed, -torch.inf, log_w - total.masked_fill(revealed.all(-1, keepdim=True), 0.0)
+        )
 
     def precedence(self) -> Tensor:
         """P(i is decoded before j) = w_i / (w_i + w_j), (length, length); the diagonal is 0."""
@@ -215,7 +235,9 @@ class PlackettLuce:
         """The most probable order (length,) int64: positions by decreasing w, ties by position."""
         return self.log_w.detach().argsort(dim=-1, descending=True, stable=True)
 
-    def entropy(self, samples: int = 4096, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def entropy(
+        self, samples: int = 4096, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Entropy in nats and its standard error (0 where exact).
 
         Exact by a DP over subsets for length <= 14, H(S) = H(next | S) + sum_l P(l | S) H(S - l);
@@ -224,7 +246,9 @@ class PlackettLuce:
         if self.log_w.ndim == 2:
             raise ValueError("the entropy is that of one law: take a row of log_w")
         if self.length <= EXACT_ENTROPY_LENGTH:
-            return self._entropy_by_subsets(), torch.zeros((), dtype=torch.float64, device=self.log_w.device)
+            return self._entropy_by_subsets(), torch.zeros(
+                (), dtype=torch.float64, device=self.log_w.device
+            )
         per_order = -self.log_prob(self.sample(samples, generator))
         return per_order.mean(), per_order.std() / math.sqrt(samples)
 
@@ -258,8 +282,12 @@ class FixedOrder:
         self.order = order.long()
         # GivenOrder has looked before it moved to a device; looking there would wait for it.
         known = order.device.type != "cpu" or torch.compiler.is_compiling()
-        if order.ndim != 1 or not (known or torch.equal(self.order.sort().values, torch.arange(self.length))):
-            raise ValueError(f"order must be a permutation of 0..{self.length - 1}, got {order.tolist()}")
+        if order.ndim != 1 or not (
+            known or torch.equal(self.order.sort().values, torch.arange(self.length))
+        ):
+            raise ValueError(
+                f"order must be a permutation of 0..{self.length - 1}, got {order.tolist()}"
+            )
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         return self.order.expand(n, self.length)
@@ -268,10 +296,14 @@ class FixedOrder:
         """Minus the rank of every position, whatever u (n, length) and the temperature."""
         return -self.order.argsort().double().expand(u.shape)
 
-    def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw:
+    def draw(
+        self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
+    ) -> OrderDraw:
         """This order for every row of u (n, length), those known and absent set apart; the score is 0."""
         order = arrange(self.order.expand(u.shape), known, lengths)
-        return OrderDraw(order, torch.zeros(u.shape, dtype=torch.float64, device=order.device), causal=True)
+        return OrderDraw(
+            order, torch.zeros(u.shape, dtype=torch.float64, device=order.device), causal=True
+        )
 
     def part(self, positions: Tensor) -> FixedOrder:
         """This order of positions (k,), ascending, alone."""
@@ -280,7 +312,9 @@ class FixedOrder:
     def step_log_prob(self, order: Tensor) -> Tensor:
         """0 for the choices of this order, -inf from the first other choice on: (n, length) -> (n, length)."""
         same = (order == self.order).cumprod(-1).bool()
-        return torch.zeros(order.shape, dtype=torch.float64, device=order.device).masked_fill(~same, -torch.inf)
+        return torch.zeros(order.shape, dtype=torch.float64, device=order.device).masked_fill(
+            ~same, -torch.inf
+        )
 
     def log_prob(self, order: Tensor) -> Tensor:
         return self.step_log_prob(order).sum(-1)
@@ -301,7 +335,9 @@ class FixedOrder:
         rank = self.expected_rank()
         return (rank[:, None] < rank[None, :]).double()
 
-    def entropy(self, samples: int = 0, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    def entropy(
+        self, samples: int = 0, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         zero = torch.zeros((), dtype=torch.float64, device=self.order.device)
         return zero, zero
 
@@ -326,7 +362,9 @@ def entropy_surrogate(
     """
     order = law.sample(n, generator)
     fixed = not_decoded(known, lengths, order.shape[1])
-    order = arrange(order, fixed)  # those that are not decoded come first, so that no choice is among them
+    order = arrange(
+        order, fixed
+    )  # those that are not decoded come first, so that no choice is among them
     steps = only_decoded(law.step_log_prob(order), fixed)
     to_go = -steps.detach().flip(-1).cumsum(-1).flip(-1)
     advantage = (to_go - to_go.mean(0)) * (n / (n - 1))

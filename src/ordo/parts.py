@@ -20,7 +20,11 @@ from ordo.wording import show
 
 TARGET = "_target_"
 DEEPEST = 32  # levels of a description; the deepest of ordo's own has 4
-VERBATIM = ("alphabet", "missing", "types")  # settings that hold characters or column names of the user's data
+VERBATIM = (
+    "alphabet",
+    "missing",
+    "types",
+)  # settings that hold characters or column names of the user's data
 # Classes that a file may name, by the part of a model that the file describes.
 FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "denoiser": {
@@ -97,10 +101,16 @@ def _checked(value: Any, role: str, name: str, trust: Collection[str], depth: in
             elif re.fullmatch(r"_\w+_", str(key)):
                 raise UntrustedError(f"{show(where)}: a file may not have this key")
             else:
-                out[key] = item if _verbatim(key, item) else _checked(item, inside, where, trust, depth - 1)
+                out[key] = (
+                    item
+                    if _verbatim(key, item)
+                    else _checked(item, inside, where, trust, depth - 1)
+                )
         return out
     if isinstance(value, list | tuple):
-        return [_checked(item, role, f"{name}[{i}]", trust, depth - 1) for i, item in enumerate(value)]
+        return [
+            _checked(item, role, f"{name}[{i}]", trust, depth - 1) for i, item in enumerate(value)
+        ]
     if isinstance(value, str) and "${" in value:
         raise UntrustedError(f"{name}={show(value)}: a file may not have interpolations")
     if value is None or type(value) in (bool, int, float, str):
@@ -110,7 +120,13 @@ def _checked(value: Any, role: str, name: str, trust: Collection[str], depth: in
 
 def _verbatim(key: Any, value: Any) -> bool:
     """Whether a setting holds text of the user's data, in which ``${`` and names such as _x_ mean nothing."""
-    items = value if isinstance(value, list) else [*value, *value.values()] if isinstance(value, Mapping) else [value]
+    items = (
+        value
+        if isinstance(value, list)
+        else [*value, *value.values()]
+        if isinstance(value, Mapping)
+        else [value]
+    )
     return key in VERBATIM and all(type(item) in (str, int, float) for item in items)
 
 
@@ -140,7 +156,9 @@ def named(target: str) -> Any:
         try:
             found: Any = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            if error.name is not None and (
+                module == error.name or module.startswith(f"{error.name}.")
+            ):
                 continue  # a class within a class, or nothing at all
             raise
         for part in parts[i:]:
@@ -162,7 +180,9 @@ def make(node: Mapping[str, Any], name: str, **more: Any) -> Any:
     a wrong value, or whatever the class has to say of its arguments.
     """
     if not isinstance(node, Mapping) or not isinstance(node.get(TARGET), str):
-        raise ConfigError(f"configuration part '{name}' has no {TARGET}: a part is made of the name of its class")
+        raise ConfigError(
+            f"configuration part '{name}' has no {TARGET}: a part is made of the name of its class"
+        )
     try:
         check_node({**node, **more}, name, named)
     except SettingError as error:
@@ -178,7 +198,9 @@ def _make(node: Mapping[str, Any], name: str, more: Mapping[str, Any]) -> Any:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise ConfigError(f"configuration part '{name}' ({node[TARGET]}): {first_line(cause)}") from error
+        raise ConfigError(
+            f"configuration part '{name}' ({node[TARGET]}): {first_line(cause)}"
+        ) from error
 
 
 def _made(value: Any, name: str) -> Any:
@@ -201,7 +223,9 @@ def make_pair(denoiser: Mapping[str, Any], schedule: Mapping[str, Any]) -> tuple
 def check_lengths(denoiser: Any, schedule: Any) -> None:
     """Raises ConfigError where a schedule is for sequences of another length."""
     if schedule.length != denoiser.length:
-        raise ConfigError(f"the schedule has {schedule.length} positions, the denoiser {denoiser.length}")
+        raise ConfigError(
+            f"the schedule has {schedule.length} positions, the denoiser {denoiser.length}"
+        )
 
 
 def self_contained(part: Any, node: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,11 @@ class Meter:
         if self._lines and now - self._told >= self.every and 0 < self.share < 1:
             self._told = now
             left = clock((now - self._begun) * (1 - self.share) / self.share)
-            print(f"{self.description}: {100 * self.share:.0f}%, {left} left", file=sys.stderr, flush=True)
+            print(
+                f"{self.description}: {100 * self.share:.0f}%, {left} left",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:

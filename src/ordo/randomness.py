@@ -24,14 +24,20 @@ def seeded_generator(device: torch.device | str, *keys: int) -> torch.Generator:
     return generator
 
 
-_GOLDEN, _MIX_1, _MIX_2 = -7046029254386353131, -4658895280553007687, -7723592293110705685  # SplitMix64's constants as int64
+_GOLDEN, _MIX_1, _MIX_2 = (
+    -7046029254386353131,
+    -4658895280553007687,
+    -7723592293110705685,
+)  # SplitMix64's constants as int64
 _ALL = (1 << 64) - 1
 _MOST_DRAWS = 1 << 16  # of one sequence in a step
 
 
 def _mix(state: Tensor) -> Tensor:
     """SplitMix64's finaliser (Steele et al. 2014) of int64 tensors: a bijection whose outputs look independent."""
-    state = (state ^ ((state >> 30) & 0x3FFFFFFFF)) * _MIX_1  # shifts of int64 keep the sign; the masks drop it
+    state = (
+        state ^ ((state >> 30) & 0x3FFFFFFFF)
+    ) * _MIX_1  # shifts of int64 keep the sign; the masks drop it
     state = (state ^ ((state >> 27) & 0x1FFFFFFFFF)) * _MIX_2
     return state ^ ((state >> 31) & 0x1FFFFFFFF)
 
@@ -90,7 +96,11 @@ class StepRandom:
             raise ValueError(f"at most {_MOST_DRAWS - 1} draws of one sequence, got {draws}")
         step = seeded_generator("cpu", self.seed, self.step, 1).initial_seed()
         rows = self.numbers(n, device) * _MOST_DRAWS + torch.arange(draws, device=device)[:, None]
-        return RowRandom(_mix(rows * _GOLDEN + step).flatten()).uniform(0, 0, length).view(draws, n, length)
+        return (
+            RowRandom(_mix(rows * _GOLDEN + step).flatten())
+            .uniform(0, 0, length)
+            .view(draws, n, length)
+        )
 
     def stratified(self, n: int, device: torch.device | str) -> Tensor:
         """n uniforms in [0, 1), float64, evenly spread within this shard and over all shards of the step together.
@@ -98,5 +108,7 @@ class StepRandom:
         One draw u shared by all shards, then frac(u + i / N) for the N sequences of the step
         (Kingma et al. 2021, low-discrepancy times). Each value alone is uniform.
         """
-        shared = torch.rand((), dtype=torch.float64, generator=seeded_generator("cpu", self.seed, self.step, 0)).item()
+        shared = torch.rand(
+            (), dtype=torch.float64, generator=seeded_generator("cpu", self.seed, self.step, 0)
+        ).item()
         return (shared + self.numbers(n, device).double() / (n * self.shards)).remainder(1.0)

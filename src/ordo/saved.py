@@ -54,9 +54,13 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
     Raises ConfigError for a part that cannot be made, or does not fit the other.
     """
 
-    tokenizer: str | None = None  # name or folder of a corpus's tokenizer, where it is not the one that the file names
+    tokenizer: str | None = (
+        None  # name or folder of a corpus's tokenizer, where it is not the one that the file names
+    )
 
-    def __init__(self, denoiser: dict[str, Any], schedule: dict[str, Any], data: dict[str, Any] | None = None):
+    def __init__(
+        self, denoiser: dict[str, Any], schedule: dict[str, Any], data: dict[str, Any] | None = None
+    ):
         super().__init__()
         self.data = data or {}
         made: tuple[Any, Any] = make_pair(denoiser, schedule)
@@ -66,10 +70,17 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
             attach_features(self.schedule, self.denoiser)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        self.description = {"ordo": FORMAT, "denoiser": self_contained(self.denoiser, denoiser), "schedule": schedule, "data": self.data}
+        self.description = {
+            "ordo": FORMAT,
+            "denoiser": self_contained(self.denoiser, denoiser),
+            "schedule": schedule,
+            "data": self.data,
+        }
 
     @classmethod
-    def of_checkpoint(cls, path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None) -> OrderedModel:
+    def of_checkpoint(
+        cls, path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None
+    ) -> OrderedModel:
         """The model of a training checkpoint or run folder, with averaged weights where it has them, in evaluation mode.
 
         trust, tokenizer: as in ``from_pretrained``.
@@ -77,7 +88,11 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         """
         module, config = load(path, trust)
         checkpoint = read(path)
-        states = {kind.__qualname__: checkpoint[kind.__qualname__] for kind in KINDS if kind.__qualname__ in checkpoint}
+        states = {
+            kind.__qualname__: checkpoint[kind.__qualname__]
+            for kind in KINDS
+            if kind.__qualname__ in checkpoint
+        }
         data: dict[str, Any] = {}
         if states:
             with reading(find(path), "what it says of its tokens"):
@@ -87,7 +102,11 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
             data["task"] = task_of_file(config["data"]["task"], find(path), trust)
         parts = described(config, path, check_trust(trust))
         model = cls(parts["denoiser"], parts["schedule"], data)
-        model.denoiser, model.schedule, model.tokenizer = module.denoiser, module.schedule, tokenizer
+        model.denoiser, model.schedule, model.tokenizer = (
+            module.denoiser,
+            module.schedule,
+            tokenizer,
+        )
         return model.eval().requires_grad_(False)
 
     @classmethod
@@ -113,15 +132,29 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
             model = super().from_pretrained(name, trust=packages, **settings)
         except CheckpointError:
             raise
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:  # no such name, no network, no JSON object
-            raise CheckpointError(f"no saved model of ordo at {name} ({first_line(error)}); name a folder of save_pretrained") from error
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # no such name, no network, no JSON object
+            raise CheckpointError(
+                f"no saved model of ordo at {name} ({first_line(error)}); name a folder of save_pretrained"
+            ) from error
         model.tokenizer = tokenizer
         return model
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, config: Any = None, trust: Collection[str] = (), **settings: Any) -> OrderedModel:
+    def _from_pretrained(
+        cls, *, model_id: str, config: Any = None, trust: Collection[str] = (), **settings: Any
+    ) -> OrderedModel:
         parts = ("denoiser", "schedule", "data")
-        if not isinstance(config, dict) or config.get("ordo") != FORMAT or not all(isinstance(config.get(name), dict) for name in parts):
+        if (
+            not isinstance(config, dict)
+            or config.get("ordo") != FORMAT
+            or not all(isinstance(config.get(name), dict) for name in parts)
+        ):
             raise CheckpointError(
                 f"{model_id} holds no model saved by ordo (no config.json of format {FORMAT}); name a folder of save_pretrained"
             )
@@ -134,7 +167,11 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         folder = Path(model_id)
         names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         fetch = {name: settings[name] for name in names if name in settings}
-        path = folder / WEIGHTS if folder.is_dir() else Path(hf_hub_download(model_id, WEIGHTS, **fetch))
+        path = (
+            folder / WEIGHTS
+            if folder.is_dir()
+            else Path(hf_hub_download(model_id, WEIGHTS, **fetch))
+        )
         try:
             with reading(model_id, "the model that its config.json describes"):
                 model = cls(about["denoiser"], about["schedule"], data)
@@ -145,24 +182,38 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         try:
             missing, unknown = load_model(model, path, strict=False)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{path} cannot be read: it is missing or damaged ({first_line(error)}); save the model again") from error
+            raise CheckpointError(
+                f"{path} cannot be read: it is missing or damaged ({first_line(error)}); save the model again"
+            ) from error
         except RuntimeError as error:  # shapes; a line for every tensor after a headline
-            raise CheckpointError(f"{path} does not fit config.json: {str(error).splitlines()[-1].strip()}") from error
+            raise CheckpointError(
+                f"{path} does not fit config.json: {str(error).splitlines()[-1].strip()}"
+            ) from error
         if missing or unknown:
-            problem = f"{min(missing)} is missing" if missing else f"{min(unknown)} is unknown to the model"
+            problem = (
+                f"{min(missing)} is missing"
+                if missing
+                else f"{min(unknown)} is unknown to the model"
+            )
             raise CheckpointError(f"{path} does not fit config.json: tensor {problem}")
         return model.eval().requires_grad_(False)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_model(self, str(save_directory / WEIGHTS))
         readable(save_directory / WEIGHTS)
-        (save_directory / "config.json").write_text(json.dumps(self.description, indent=2) + "\n", encoding="utf-8")
+        (save_directory / "config.json").write_text(
+            json.dumps(self.description, indent=2) + "\n", encoding="utf-8"
+        )
 
     @cached_property
     def decoding(self) -> Decoding:
         """What tokens mean."""
         task = self.data.get("task")
-        return Decoding(from_plain(self.data.get("states", {})), None if task is None else make(task, "task"), self.tokenizer)
+        return Decoding(
+            from_plain(self.data.get("states", {})),
+            None if task is None else make(task, "task"),
+            self.tokenizer,
+        )
 
     def decode(self, tokens: Tensor, seed: int = 0) -> list[str] | pd.DataFrame:
         """Sequences (n, length) as text, or as a table whose numbers are redrawn within their bins, a function of ``seed``.
@@ -180,7 +231,9 @@ def task_of_file(node: Any, path: str | Path, trust: Collection[str]) -> dict[st
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def open_model(path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None) -> OrderedModel:
+def open_model(
+    path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None
+) -> OrderedModel:
     """The model in a folder of ``save_pretrained``, a training checkpoint, or a run folder.
 
     trust, tokenizer: as in ``OrderedModel.from_pretrained``. Raises CheckpointError.

@@ -9,7 +9,12 @@ from ordo.data import BayesNet, DataError
 from ordo.settings import SettingError
 
 torch.set_num_threads(1)
-SMALL = [BayesNet(5, 3, 2), BayesNet(6, 2, 5, design_seed=3), BayesNet(4, 3, 3, concentration=5.0, design_seed=1), BayesNet(2, 4, 1)]
+SMALL = [
+    BayesNet(5, 3, 2),
+    BayesNet(6, 2, 5, design_seed=3),
+    BayesNet(4, 3, 3, concentration=5.0, design_seed=1),
+    BayesNet(2, 4, 1),
+]
 
 
 def everything(law):
@@ -35,13 +40,17 @@ def test_log_prob_is_a_product_of_tables(law):
         expected.append(p)
     got = law.log_prob(tokens)
     assert got.dtype == torch.float64
-    assert torch.allclose(got.exp(), torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=0)
+    assert torch.allclose(
+        got.exp(), torch.tensor(expected, dtype=torch.float64), rtol=1e-10, atol=0
+    )
     assert float(got.exp().sum()) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("law", SMALL, ids=repr)
 def test_entropy_by_enumeration(law):
-    assert float(torch.special.entr(law.log_prob(everything(law)).exp()).sum()) == pytest.approx(law.entropy, abs=1e-10)
+    assert float(torch.special.entr(law.log_prob(everything(law)).exp()).sum()) == pytest.approx(
+        law.entropy, abs=1e-10
+    )
 
 
 def test_entropy_of_more_than_one_chunk_against_monte_carlo():
@@ -49,14 +58,18 @@ def test_entropy_of_more_than_one_chunk_against_monte_carlo():
     assert law.vocab_size**law.length > 2**16
     assert 0 < law.entropy < 12 * math.log(3)
     values = -law.log_prob(law.sample(40000, torch.Generator().manual_seed(0)))
-    assert abs(float(values.mean()) - law.entropy) < 4 * float(values.std()) / math.sqrt(len(values))
+    assert abs(float(values.mean()) - law.entropy) < 4 * float(values.std()) / math.sqrt(
+        len(values)
+    )
 
 
 def test_entropy_of_a_nearly_deterministic_law():
     law = BayesNet(4, 3, concentration=1e-4)  # rows of exact zeros and ones
     assert any((table == 0).any() for table in law.tables)
     assert math.isfinite(law.entropy)
-    assert float(torch.special.entr(law.log_prob(everything(law)).exp()).sum()) == pytest.approx(law.entropy, abs=1e-10)
+    assert float(torch.special.entr(law.log_prob(everything(law)).exp()).sum()) == pytest.approx(
+        law.entropy, abs=1e-10
+    )
     assert torch.isfinite(law.log_prob(law.sample(1000, torch.Generator().manual_seed(0)))).all()
 
 
@@ -66,7 +79,9 @@ def test_samples_follow_the_law(law):
     tokens = law.sample(n, torch.Generator().manual_seed(0))
     assert (tokens.shape, tokens.dtype) == ((n, law.length), torch.int64)
     weights = law.vocab_size ** torch.arange(law.length - 1, -1, -1)
-    counts = torch.bincount((tokens * weights).sum(1), minlength=law.vocab_size**law.length).double()
+    counts = torch.bincount(
+        (tokens * weights).sum(1), minlength=law.vocab_size**law.length
+    ).double()
     mean = law.log_prob(everything(law)).exp() * n
     common = mean >= 5  # the rest is pooled, as the chi-square law asks for
     seen = torch.cat([counts[common], counts[~common].sum().view(1)])

@@ -13,7 +13,10 @@ from ordo.data.tables.number_formats import convention, is_date
 
 def table(cells, tmp_path, **arguments):
     """A table of a file with these cells in column v, beside another."""
-    lines = [f'"{cell}",{"xyz"[i % 3]}' for i, cell in zip(range(60), itertools.cycle(cells), strict=False)]
+    lines = [
+        f'"{cell}",{"xyz"[i % 3]}'
+        for i, cell in zip(range(60), itertools.cycle(cells), strict=False)
+    ]
     (tmp_path / "t.csv").write_text("v,other\n" + "\n".join(lines) + "\n", encoding="utf-8")
     data = TableData(path=str(tmp_path / "t.csv"), **arguments)
     data.setup()
@@ -62,7 +65,9 @@ OTHER_WRITINGS = {
 def test_numbers_in_another_writing(case, tmp_path):
     """Refused, naming the cell and the writing; as a category only where the user says so; never numeric."""
     cells = OTHER_WRITINGS[case]
-    with pytest.raises(DataError, match=r"'v' holds .* a number with .*'\+data.types={v: categorical}'") as error:
+    with pytest.raises(
+        DataError, match=r"'v' holds .* a number with .*'\+data.types={v: categorical}'"
+    ) as error:
         table(cells, tmp_path)
     assert len(str(error.value).splitlines()) == 1
     with pytest.raises(DataError, match=r"'v' is to be numeric, but holds"):
@@ -87,19 +92,31 @@ def test_writings_of_no_number():
 def test_dates(form, tmp_path):
     cells = [form.format(i=i) for i in range(10, 28)]
     assert all(map(is_date, cells))
-    with pytest.raises(DataError, match=r"'v' holds 18 different dates or times, such as .*: drop}'; as categories"):
+    with pytest.raises(
+        DataError, match=r"'v' holds 18 different dates or times, such as .*: drop}'; as categories"
+    ):
         table(cells, tmp_path)
     data = table(cells[:4], tmp_path)
     assert data.codec.kinds["v"] == "categorical"
-    assert any("dates read as categories" in line and "v (4 different" in line for line in data.notes)
-    assert not any(map(is_date, ["1.5", "2020", "1-5", "12:", "a:b", "1,5", "May", "10/20", "1/2/3/4"]))
+    assert any(
+        "dates read as categories" in line and "v (4 different" in line for line in data.notes
+    )
+    assert not any(
+        map(is_date, ["1.5", "2020", "1-5", "12:", "a:b", "1,5", "May", "10/20", "1/2/3/4"])
+    )
 
 
 PLAIN = {  # cells -> the numbers they are
     "points": (["1.5", "2.25", "-3.125", "+4.5"] * 3, [1.5, 2.25, -3.125, 4.5]),
     "exponents": ([f"{i}e5" for i in range(1, 20)], [i * 1e5 for i in range(1, 20)]),
-    "large exponents": ([f"{i}.5E-300" for i in range(1, 20)], [float(f"{i}.5e-300") for i in range(1, 20)]),
-    "no digit before the point": ([f".{i}5" for i in range(1, 20)], [float(f".{i}5") for i in range(1, 20)]),
+    "large exponents": (
+        [f"{i}.5E-300" for i in range(1, 20)],
+        [float(f"{i}.5e-300") for i in range(1, 20)],
+    ),
+    "no digit before the point": (
+        [f".{i}5" for i in range(1, 20)],
+        [float(f".{i}5") for i in range(1, 20)],
+    ),
     "up to 2^53": ([str(2**53 - i) for i in range(20)], [2**53 - i for i in range(20)]),
 }
 
@@ -114,12 +131,18 @@ def test_numbers(case, tmp_path):
 
 
 CATEGORIES = {  # cells -> a note of how they were read, or None where it is obvious
-    "zip codes": ([f"{i:05d}" for i in range(90, 120)], r"numbers read as categories .*v \(codes such as 000\d\d\)"),
+    "zip codes": (
+        [f"{i:05d}" for i in range(90, 120)],
+        r"numbers read as categories .*v \(codes such as 000\d\d\)",
+    ),
     "few whole numbers": (["1", "2", "3"], r"numbers read as categories .*v \(3 different\)"),
     "flags": (["True", "False"], None),
     "other flags": (["yes", "no"], None),
     "hexadecimal": ([f"0x{i:02X}" for i in range(20)], r"numbers with text behind them"),
-    "units": ([f"{i} kg" for i in range(20)], r"numbers with text behind them, read as categories .*such as \d+ kg"),
+    "units": (
+        [f"{i} kg" for i in range(20)],
+        r"numbers with text behind them, read as categories .*such as \d+ kg",
+    ),
     "few numbers and a word": (["1", "2", "many"], r"numbers and text in one column"),
     "words": (["red", "green"], None),
     "words and a number": (["red", "green", "blue", "7"], r"numbers and text in one column"),
@@ -188,7 +211,9 @@ def test_frames(cells, message):
 
 
 def test_numbers_and_their_texts_are_alike_where_all_are_numbers():
-    data = TableData(frame=pd.DataFrame({"v": pd.Series([1.5, "2.5", np.float32(3.5)] * 20, dtype=object)}))
+    data = TableData(
+        frame=pd.DataFrame({"v": pd.Series([1.5, "2.5", np.float32(3.5)] * 20, dtype=object)})
+    )
     data.setup()
     assert data.codec.columns[0].values.tolist() == [1.5, 2.5, 3.5]
 
@@ -197,10 +222,15 @@ def test_too_many_categories_name_the_column(tmp_path):
     """The column that no row can do without, and the delimiter where all is one column."""
     path = tmp_path / "t.csv"
     path.write_text("ok,i d\n" + "".join(f"{'xy'[i % 2]},id{i}\n" for i in range(60)))
-    with pytest.raises(DataError, match=r"column 'i d' has 60 of them, such as 'id\d+': .*drop it: '\+data.types={2: drop}'$"):
+    with pytest.raises(
+        DataError,
+        match=r"column 'i d' has 60 of them, such as 'id\d+': .*drop it: '\+data.types={2: drop}'$",
+    ):
         TableData(path=str(path)).setup()
     path.write_text("a^b\n" + "".join(f"{i}^{i}x\n" for i in range(60)))
-    with pytest.raises(DataError, match=r"drop it: '\+data.types={1: drop}'; or is data.delimiter another\?"):
+    with pytest.raises(
+        DataError, match=r"drop it: '\+data.types={1: drop}'; or is data.delimiter another\?"
+    ):
         TableData(path=str(path)).setup()
 
 

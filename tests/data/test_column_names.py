@@ -23,12 +23,27 @@ NAMES = [
 
 def frame_with(name):
     """A table of three columns, of which the second is called ``name`` and can be no category."""
-    return pd.DataFrame({"first": ["a", "b"] * 600, name: [f"id{i}" for i in range(1200)], "last": ["c", "d", "e"] * 400})
+    return pd.DataFrame(
+        {
+            "first": ["a", "b"] * 600,
+            name: [f"id{i}" for i in range(1200)],
+            "last": ["c", "d", "e"] * 400,
+        }
+    )
 
 
 def composed(path, *overrides):
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        config = compose("train", ["experiment=custom", "data=table", f"data.path={path}", "denoiser=table_causal", *overrides])
+        config = compose(
+            "train",
+            [
+                "experiment=custom",
+                "data=table",
+                f"data.path={path}",
+                "denoiser=table_causal",
+                *overrides,
+            ],
+        )
     return build(config.data, "data")
 
 
@@ -50,7 +65,9 @@ def test_the_mend_that_is_printed_works(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_takes_every_name(name, tmp_path):
     frame_with(name).to_parquet(tmp_path / "t.parquet")
-    (tmp_path / "types.yaml").write_text(f"{quoted(name)}: drop\nfirst: categorical\n", encoding="utf-8")
+    (tmp_path / "types.yaml").write_text(
+        f"{quoted(name)}: drop\nfirst: categorical\n", encoding="utf-8"
+    )
     data = composed(tmp_path / "t.parquet", f"data.types={tmp_path / 'types.yaml'}")
     data.setup()
     assert data.codec.names == ["first", "last"]
@@ -59,7 +76,9 @@ def test_a_file_takes_every_name(name, tmp_path):
 def test_names_that_are_numbers():
     """A number on a command line is refused where it may be a name or a place; a file has names."""
     assert by_column({2: "drop"}, ["a", "b"], "types", "t") == {"b": "drop"}
-    assert by_column({3: "drop"}, ["1", "2", "3"], "types", "t") == {"3": "drop"}, "both mean the same column"
+    assert by_column({3: "drop"}, ["1", "2", "3"], "types", "t") == {"3": "drop"}, (
+        "both mean the same column"
+    )
     with pytest.raises(DataError, match="may be the column of that name or that of that number"):
         by_column({2: "drop"}, ["2", "x y"], "types", "t")
     assert setting("x y", "drop", ["2", "x y"]) == 'data.types=FILE.yaml, with the line "x y": drop'
@@ -97,7 +116,9 @@ def test_unfit_files(text, message, tmp_path):
 def test_a_file_is_text(tmp_path):
     """Nothing in it is a date, a flag or an octal number."""
     path = tmp_path / "given.yaml"
-    path.write_text("\ufeffzip: 01234\nno: yes\nday: 2020-01-01\nempty:\n'${x}': '${y}'\n", encoding="utf-8")
+    path.write_text(
+        "\ufeffzip: 01234\nno: yes\nday: 2020-01-01\nempty:\n'${x}': '${y}'\n", encoding="utf-8"
+    )
     found = mapping_file(path, "given")
     assert found == {"zip": "01234", "no": "yes", "day": "2020-01-01", "empty": "", "${x}": "${y}"}
     with pytest.raises(DataError, match="no such file"):

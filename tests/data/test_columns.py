@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from ordo.data import DataError, TableCodec
-from ordo.data.tables.columns import CategoricalColumn, NumericColumn, column_from_state, column_state, quantile_bins
+from ordo.data.tables.columns import (
+    CategoricalColumn,
+    NumericColumn,
+    column_from_state,
+    column_state,
+    quantile_bins,
+)
 
 RANDOM = np.random.default_rng(0)
 
@@ -15,7 +21,9 @@ RANDOM = np.random.default_rng(0)
 def test_quantile_bins(bins):
     for trial in range(40):
         random = np.random.default_rng(trial)
-        counts = random.geometric(random.choice([0.02, 0.3, 0.9]), size=int(random.integers(1, 300)))
+        counts = random.geometric(
+            random.choice([0.02, 0.3, 0.9]), size=int(random.integers(1, 300))
+        )
         of = quantile_bins(counts, bins)
         used = np.unique(of)
         assert used.tolist() == list(range(len(used)))
@@ -36,14 +44,24 @@ def test_spikes_are_alone():
     of = quantile_bins(counts, 32)
     for spike in (0.0, 0.5):
         assert (of == of[distinct == spike]).sum() == 1
-    others = np.bincount(of, weights=counts)[np.setdiff1d(np.unique(of), of[np.isin(distinct, (0.0, 0.5))])]
-    assert others.max() < 2.1 * others.min(), "the rest is shared out evenly, but for the ends at the spikes"
+    others = np.bincount(of, weights=counts)[
+        np.setdiff1d(np.unique(of), of[np.isin(distinct, (0.0, 0.5))])
+    ]
+    assert others.max() < 2.1 * others.min(), (
+        "the rest is shared out evenly, but for the ends at the spikes"
+    )
     assert len(np.unique(of)) >= 30, "and the bins are used"
 
 
 @pytest.mark.parametrize(
     "values",
-    [["b", "a", None, "b"], [3, 1, 1, 2], [True, False, True, True], ["01", "1", "1.0", "x"], ["only", "only", "only", "only"]],
+    [
+        ["b", "a", None, "b"],
+        [3, 1, 1, 2],
+        [True, False, True, True],
+        ["01", "1", "1.0", "x"],
+        ["only", "only", "only", "only"],
+    ],
 )
 def test_categories_come_back_exactly(values):
     series = pd.Series(values, name="c", dtype=object)
@@ -86,8 +104,12 @@ def test_numbers_keep_their_marginals():
         assert set(b) <= set(a), "only values that occur"
         assert (b[0], b[-1]) == pytest.approx((a[0], a[-1]), rel=0.5), name
         grid = np.unique(a)
-        gap = np.abs(np.searchsorted(a, grid, "right") - np.searchsorted(b, grid, "right")).max() / n
-        assert gap < 1.4 / np.sqrt(n), "redrawing within a bin moves the distribution function less than a fresh sample would"
+        gap = (
+            np.abs(np.searchsorted(a, grid, "right") - np.searchsorted(b, grid, "right")).max() / n
+        )
+        assert gap < 1.4 / np.sqrt(n), (
+            "redrawing within a bin moves the distribution function less than a fresh sample would"
+        )
     assert str(back["age"].dtype) == "Int64"
     assert str(back["price"].dtype) == "float64"
     assert (back["tail"] == 0).sum() == (frame["tail"] == 0).sum(), "the spike has a bin of its own"
@@ -96,7 +118,9 @@ def test_numbers_keep_their_marginals():
 
 
 def test_values_within_a_bin_are_drawn_as_often_as_they_occurred():
-    values = pd.Series([1.0] * 60 + [2.0] * 30 + [3.0] * 10 + list(np.linspace(100, 200, 100)), name="v")
+    values = pd.Series(
+        [1.0] * 60 + [2.0] * 30 + [3.0] * 10 + list(np.linspace(100, 200, 100)), name="v"
+    )
     column = NumericColumn.fit("v", values, bins=2)
     drawn = column.decode(np.zeros(20_000, dtype=int), np.random.default_rng(0)).astype(float)
     low = values[column.encode(values) == 0]
@@ -130,7 +154,9 @@ def test_heavy_tails_are_not_made_heavier():
 
 def test_numbers_at_the_limits_of_doubles():
     near = NumericColumn.fit("v", pd.Series([0.3, 0.1 + 0.2, 1.0]), 8)
-    assert near.encode(pd.Series([0.3, 0.1 + 0.2, 1.0])).tolist() == [0, 1, 2], "neighbouring doubles are two values"
+    assert near.encode(pd.Series([0.3, 0.1 + 0.2, 1.0])).tolist() == [0, 1, 2], (
+        "neighbouring doubles are two values"
+    )
     column = NumericColumn.fit("v", pd.Series([-1.7e308, 1.7e308, 1.75e308]), 8)
     assert column.encode(pd.Series([-1.7e308, 1.7e308, 1.75e308])).tolist() == [0, 1, 2]
 
@@ -159,7 +185,10 @@ def test_what_cannot_be_encoded():
 
 def test_codec_survives_a_checkpoint(tmp_path):
     """Through a file that is read without executing code; and a later format is refused."""
-    frame = table_of_numbers(500).assign(c=pd.Series(["x", None] * 250, dtype=object), flag=pd.Series([True, False] * 250, dtype=object))
+    frame = table_of_numbers(500).assign(
+        c=pd.Series(["x", None] * 250, dtype=object),
+        flag=pd.Series([True, False] * 250, dtype=object),
+    )
     codec = TableCodec.fit(frame, 16)
     torch.save(codec.state_dict(), tmp_path / "codec")
     again = TableCodec.from_state_dict(torch.load(tmp_path / "codec", weights_only=True))
@@ -167,7 +196,9 @@ def test_codec_survives_a_checkpoint(tmp_path):
     tokens = codec.encode(frame)
     assert torch.equal(again.encode(frame), tokens)
     pd.testing.assert_frame_equal(again.decode(tokens, 5), codec.decode(tokens, 5))
-    assert not codec.decode(tokens, 5).equals(codec.decode(tokens, 6)), "another seed, other numbers"
+    assert not codec.decode(tokens, 5).equals(codec.decode(tokens, 6)), (
+        "another seed, other numbers"
+    )
     assert not TableCodec.fit(frame, 8).same_as(codec)
     state = column_state(codec.columns[0])
     assert column_from_state(state).name == "age"

@@ -24,7 +24,9 @@ def frame():
             "id": [f"id{i}" for i in range(N)],
             "country": random.choice(["DE", "FR", ""], N),
             "zip": random.choice(["01234", "1235", "00099"], N),
-            "gain": np.where(random.random(N) < 0.3, "", np.round(random.lognormal(size=N), 2).astype(str)),
+            "gain": np.where(
+                random.random(N) < 0.3, "", np.round(random.lognormal(size=N), 2).astype(str)
+            ),
             "flag": random.choice(["true", "false"], N),
         }
     )
@@ -55,12 +57,17 @@ def test_missing_is_a_condition(trained, value):
         found = given_cells(codec, {name: value}, MISSING, 3)
         i = codec.names.index(name)
         assert found.known[:, i].all()
-        assert (found.tokens[:, i] == codec.vocab_sizes[i] - 1).all(), "the token of missing values, the last"
+        assert (found.tokens[:, i] == codec.vocab_sizes[i] - 1).all(), (
+            "the token of missing values, the last"
+        )
         assert found.known.sum() == 3
         for text in (True, False):
             assert decoded(data, found, text)[name].isna().all()
     for name in ("age", "zip"):
-        with pytest.raises(DataError, match=f"given.{name}=.* means a missing value, but the column had none in training"):
+        with pytest.raises(
+            DataError,
+            match=f"given.{name}=.* means a missing value, but the column had none in training",
+        ):
             given_cells(codec, {name: value}, MISSING, 3)
 
 
@@ -80,9 +87,15 @@ def test_missing_is_a_condition(trained, value):
 def test_given(trained, given, cells):
     data, _ = trained
     found = given_cells(data.codec, given, MISSING, 2)
-    assert {name: found.cells[name].tolist() for name in found.cells} == {name: [cell] * 2 for name, cell in cells.items()}
-    assert [data.codec.names[i] for i in found.known[0].nonzero()[:, 0]] == [n for n in data.codec.names if n in cells]
-    again = data.codec.encode(decoded(data, found, text=False).astype({"age": float, "gain": float}))
+    assert {name: found.cells[name].tolist() for name in found.cells} == {
+        name: [cell] * 2 for name, cell in cells.items()
+    }
+    assert [data.codec.names[i] for i in found.known[0].nonzero()[:, 0]] == [
+        n for n in data.codec.names if n in cells
+    ]
+    again = data.codec.encode(
+        decoded(data, found, text=False).astype({"age": float, "gain": float})
+    )
     assert torch.equal(again[found.known], found.tokens[found.known])
 
 
@@ -115,7 +128,9 @@ def test_given_that_cannot_be(trained, given, message):
 def test_given_in_a_file(trained, tmp_path):
     (tmp_path / "g.yaml").write_text("zip: 00099\nflag: true\ncountry: NA\nage: 33\n")
     found = given_cells(trained[0].codec, str(tmp_path / "g.yaml"), MISSING, 1)
-    assert found.cells.fillna("-").to_dict("records") == [{"zip": "00099", "flag": "true", "country": "-", "age": "33"}]
+    assert found.cells.fillna("-").to_dict("records") == [
+        {"zip": "00099", "flag": "true", "country": "-", "age": "33"}
+    ]
 
 
 def test_what_a_value_may_mean():
@@ -136,20 +151,30 @@ def test_what_a_value_may_mean():
 WRITTEN = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
 
 
-@pytest.mark.parametrize(("trained_with", "given_as"), list(itertools.product(WRITTEN, [*WRITTEN, "parquet"])))
+@pytest.mark.parametrize(
+    ("trained_with", "given_as"), list(itertools.product(WRITTEN, [*WRITTEN, "parquet"]))
+)
 def test_the_training_file_itself(trained_with, given_as, tmp_path):
     """With a column that was dropped, under any delimiter: kept cells stay as they stand, every column in its place, and back again."""
     whole = frame()
     whole.to_csv(tmp_path / "t.csv", index=False, sep=WRITTEN[trained_with])
-    data = TableData(path=str(tmp_path / "t.csv"), delimiter=WRITTEN[trained_with], types={"id": "drop", "zip": "categorical"})
+    data = TableData(
+        path=str(tmp_path / "t.csv"),
+        delimiter=WRITTEN[trained_with],
+        types={"id": "drop", "zip": "categorical"},
+    )
     data.setup()
     state = data.state_dict()
     path = tmp_path / ("g.parquet" if given_as == "parquet" else "g.csv")
-    whole.to_parquet(path) if given_as == "parquet" else whole.to_csv(path, index=False, sep=WRITTEN[given_as])
+    whole.to_parquet(path) if given_as == "parquet" else whole.to_csv(
+        path, index=False, sep=WRITTEN[given_as]
+    )
     for _ in range(2):  # what is written is read again
         found = file_cells(data.codec, path, state["reading"])
         filled = decoded(data, found, text=True)
-        assert list(filled.columns) == list(whole.columns), "the column that the model does not know is in its place"
+        assert list(filled.columns) == list(whole.columns), (
+            "the column that the model does not know is in its place"
+        )
         kept = whole != ""
         assert (filled.where(kept) == whole.where(kept)).to_numpy()[kept.to_numpy()].all()
         assert any("kept as they are: id" in line for line in found.notes)
@@ -163,7 +188,9 @@ def test_no_header(tmp_path):
     """A table without a header is read again: its own file, and what is written with a header of the columns' names."""
     whole = frame()
     whole.to_csv(tmp_path / "t.csv", index=False, header=False)
-    data = TableData(path=str(tmp_path / "t.csv"), header=False, types={2: "drop", 4: "categorical"})
+    data = TableData(
+        path=str(tmp_path / "t.csv"), header=False, types={2: "drop", 4: "categorical"}
+    )
     data.setup()
     assert data.codec.names == ["column_1", "column_3", "column_4", "column_5", "column_6"]
     reading = data.state_dict()["reading"]
@@ -185,7 +212,10 @@ def test_no_header(tmp_path):
     ("content", "message"),
     [
         ("a,b\n1,2\n", "has no column of the model; it has 'a', 'b', the model age"),
-        ("Age,zip\n33,01234\n", "has the column 'Age', which the model has not, and lacks 'age': rename it"),
+        (
+            "Age,zip\n33,01234\n",
+            "has the column 'Age', which the model has not, and lacks 'age': rename it",
+        ),
         ("agee,zip\n33,01234\n", "lacks 'age': rename it"),
         ("age,zip\nold,01234\n", "is to be numeric, but holds 'old'"),
         ("age;gain\n33;1,5\n", "a number with a decimal comma"),
@@ -211,7 +241,9 @@ def test_values_far_outside_are_said(trained, tmp_path):
     told = [line for line in found.notes if "outside of what was seen" in line]
     assert len(told) == 1
     assert "2 values of 'age', such as 200, outside of what was seen, 20 to 59" in told[0]
-    assert decoded(trained[0], found)["age"].tolist() == ["33", "200", "19", "59"], "kept as they were given"
+    assert decoded(trained[0], found)["age"].tolist() == ["33", "200", "19", "59"], (
+        "kept as they were given"
+    )
 
 
 def test_cells_that_are_missing_again_are_counted(trained):
@@ -219,7 +251,9 @@ def test_cells_that_are_missing_again_are_counted(trained):
     found = given_cells(data.codec, {"country": "NA"}, MISSING, 4)
     tokens = found.tokens.clone()
     tokens[1:, data.codec.names.index("gain")] = data.codec.columns[3].vocab_size - 1
-    assert found.still_missing(data.codec.decode(tokens)) == {"gain": 3}, "what is given as missing is not counted"
+    assert found.still_missing(data.codec.decode(tokens)) == {"gain": 3}, (
+        "what is given as missing is not counted"
+    )
 
 
 def test_types_survive(tmp_path):
@@ -269,14 +303,36 @@ def test_types_survive(tmp_path):
     other = pd.DataFrame({"tiny": [3, 1000], "single": [0.5, -0.5]})
     other.to_parquet(tmp_path / "h.parquet")
     found = file_cells(data.codec, tmp_path / "h.parquet", data.state_dict()["reading"])
-    assert decoded(data, found, text=False)["tiny"].tolist() == [3, 1000], "not cut to what the type holds"
+    assert decoded(data, found, text=False)["tiny"].tolist() == [3, 1000], (
+        "not cut to what the type holds"
+    )
 
 
 def test_cells_come_back_from_a_file(tmp_path):
     """Line ends of every kind, quotes, delimiters and gaps, under every delimiter."""
-    own = pd.DataFrame({"v, w": ["a\rb", "a\nb", "a\r\nb", 'q"q', "x,y", "x;y", "x\ty", "a\u2028b", "a\x85b", "", "-"], "n": range(11)})
+    own = pd.DataFrame(
+        {
+            "v, w": [
+                "a\rb",
+                "a\nb",
+                "a\r\nb",
+                'q"q',
+                "x,y",
+                "x;y",
+                "x\ty",
+                "a\u2028b",
+                "a\x85b",
+                "",
+                "-",
+            ],
+            "n": range(11),
+        }
+    )
     for delimiter in (",", ";", "\t", "|"):
         write_table(tmp_path / "t.csv", own, delimiter)
-        assert read_table(tmp_path / "t.csv", delimiter=delimiter)["v, w"].tolist() == own["v, w"].tolist()
+        assert (
+            read_table(tmp_path / "t.csv", delimiter=delimiter)["v, w"].tolist()
+            == own["v, w"].tolist()
+        )
     write_table(tmp_path / "t.csv", pd.DataFrame({"v": ["1", None, "2", None]}))
     assert read_table(tmp_path / "t.csv")["v"].tolist() == ["1", "", "2", ""]

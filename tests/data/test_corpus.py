@@ -21,19 +21,27 @@ from ordo.data.text.sequences import DocumentRows, PackedRows
 from ordo.data.text.token_cache import TokenCache, open_or_build
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-DOCUMENTS = [f"the quick fox {i} jumps over {'the lazy dog ' * (i % 4)}" for i in range(120)] + ["", "   ", "last one é ☃"]
+DOCUMENTS = [f"the quick fox {i} jumps over {'the lazy dog ' * (i % 4)}" for i in range(120)] + [
+    "",
+    "   ",
+    "last one é ☃",
+]
 SPLITS = {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train[90%:]"}
 
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read when it is imported
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HF_HUB_OFFLINE", True
+    )  # the variable is read when it is imported
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
 
 
 @pytest.fixture
 def corpus(tmp_path):
-    (tmp_path / "c.jsonl").write_text("".join(json.dumps({"text": d, "n": i}) + "\n" for i, d in enumerate(DOCUMENTS)))
+    (tmp_path / "c.jsonl").write_text(
+        "".join(json.dumps({"text": d, "n": i}) + "\n" for i, d in enumerate(DOCUMENTS))
+    )
     tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
 
     def make(**changes):
@@ -83,7 +91,11 @@ def test_tokens_are_those_of_the_tokenizer(corpus):
     text = data.decode(data.test_set.tokens)
     assert "the quick fox" in "".join(text)
     masked = torch.cat(
-        [torch.tensor(tokenizer(" fox")["input_ids"]), torch.tensor([data.vocab_size] * 2), torch.tensor(tokenizer(" dog")["input_ids"])]
+        [
+            torch.tensor(tokenizer(" fox")["input_ids"]),
+            torch.tensor([data.vocab_size] * 2),
+            torch.tensor(tokenizer(" dog")["input_ids"]),
+        ]
     )
     assert data.decode(masked[None]) == [" fox__ dog"]
 
@@ -97,7 +109,9 @@ def test_what_a_tokenizer_file_says_of_cutting_and_padding_is_not_done(corpus, t
     data.setup()
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    assert data.caches["test"].tokens.tolist() == by_hand(tokenizer, DOCUMENTS[round(0.9 * len(DOCUMENTS)) :])
+    assert data.caches["test"].tokens.tolist() == by_hand(
+        tokenizer, DOCUMENTS[round(0.9 * len(DOCUMENTS)) :]
+    )
 
 
 def test_a_mask_token_written_out_is_text(corpus, tmp_path):
@@ -120,11 +134,15 @@ def test_text_files_are_kept_as_they_are(corpus, tmp_path):
     (tmp_path / "book.txt").write_text(text)
     data = make(source=str(tmp_path / "book.txt"), splits=dict.fromkeys(SPLITS, "train"))
     data.setup()
-    assert data.caches["train"].tokens.tolist() == by_hand(tokenizer, [text], end=[tokenizer.eos_token_id])
+    assert data.caches["train"].tokens.tolist() == by_hand(
+        tokenizer, [text], end=[tokenizer.eos_token_id]
+    )
     assert len(data.caches["train"].ends) == 1
 
 
-@pytest.mark.parametrize("name", ["wikitext2", "wikitext103", "lm1b", "lm1b_sentences", "openwebtext", "fineweb_edu"])
+@pytest.mark.parametrize(
+    "name", ["wikitext2", "wikitext103", "lm1b", "lm1b_sentences", "openwebtext", "fineweb_edu"]
+)
 def test_the_named_data_sets(name, tmp_path, monkeypatch):
     """Their own begin, end and splits; what the hub is asked for is looked at, and answered from here."""
     tiny_tokenizer(tmp_path / "tokenizer")
@@ -149,7 +167,9 @@ def test_the_named_data_sets(name, tmp_path, monkeypatch):
     data.setup()
     assert [split for *_, split in asked] == list(config.splits.values())
     assert {question[:3] for question in asked} == {(config.source, config.config, config.revision)}
-    assert config.revision is None or config.config is None, "the branch of converted files has no names of configurations"
+    assert config.revision is None or config.config is None, (
+        "the branch of converted files has no names of configurations"
+    )
     ids = data.caches["train"].tokens.tolist()
     for token, at in ((config.begin, 0), (config.end, int(data.caches["train"].ends[0]) - 1)):
         assert token is None or ids[at] == getattr(data.tokenizer, f"{token}_token_id")
@@ -176,7 +196,10 @@ def test_begin_and_end_and_what_a_cache_depends_on(corpus, tmp_path):
     with pytest.raises(DataError, match="tokenizer_fingerprint differ"):
         other.load_state_dict(first.state_dict())
     with pytest.raises(DataError, match="begin differ"):
-        both.load_state_dict(other.state_dict() | {"tokenizer_fingerprint": first.state_dict()["tokenizer_fingerprint"], "end": "<eos>"})
+        both.load_state_dict(
+            other.state_dict()
+            | {"tokenizer_fingerprint": first.state_dict()["tokenizer_fingerprint"], "end": "<eos>"}
+        )
     limited = make(limit_eval=2)
     limited.setup()
     assert len(limited.val_set) == 2
@@ -293,7 +316,9 @@ def test_damage_is_named(tmp_path):
         TokenCache(tmp_path / "c")
     with pytest.raises(DataError, match="outside of its 50 ids"):
         open_or_build(tmp_path / "d", 50, batches(2), {})
-    assert not list(tmp_path.glob("*d*")) or [p.name for p in tmp_path.glob("*d*")] == [".d.lock"], "nothing half-written"
+    assert not list(tmp_path.glob("*d*")) or [p.name for p in tmp_path.glob("*d*")] == [
+        ".d.lock"
+    ], "nothing half-written"
 
 
 def test_full_disk(tmp_path):
@@ -316,7 +341,9 @@ def test_ten_million_documents_open_at_once(tmp_path):
     folder = tmp_path / "c"
     folder.mkdir()
     documents, tokens = 10_000_000, 10_000_000_000
-    (folder / "about.json").write_text(json.dumps({"tokens": tokens, "documents": documents, "dtype": "uint16"}))
+    (folder / "about.json").write_text(
+        json.dumps({"tokens": tokens, "documents": documents, "dtype": "uint16"})
+    )
     with open(folder / "tokens.bin", "wb") as file:
         file.truncate(2 * tokens)
     with open(folder / "ends.bin", "wb") as file:

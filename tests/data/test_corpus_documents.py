@@ -25,8 +25,17 @@ def corpus(tmp_path, monkeypatch):
     tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
 
     def make(**changes):
-        settings = {"source": str(tmp_path / "c.jsonl"), "tokenizer": str(tmp_path / "tokenizer"), "splits": SPLITS}
-        settings |= {"length": LENGTH, "batch_size": 4, "cache_dir": str(tmp_path / "cache"), "layout": "documents"}
+        settings = {
+            "source": str(tmp_path / "c.jsonl"),
+            "tokenizer": str(tmp_path / "tokenizer"),
+            "splits": SPLITS,
+        }
+        settings |= {
+            "length": LENGTH,
+            "batch_size": 4,
+            "cache_dir": str(tmp_path / "cache"),
+            "layout": "documents",
+        }
         data = CorpusData(**(settings | changes))
         data.setup()
         return data
@@ -35,7 +44,11 @@ def corpus(tmp_path, monkeypatch):
 
 
 def by_hand(tokenizer, documents):
-    return [[*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for text in documents if text.strip()]
+    return [
+        [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        for text in documents
+        if text.strip()
+    ]
 
 
 @pytest.mark.parametrize("longer", ["cut", "drop"])
@@ -43,7 +56,11 @@ def test_a_document_is_a_sequence(corpus, longer):
     make, tokenizer = corpus
     data = make(longer=longer, limit_eval=None)
     splits = {"train": DOCUMENTS[:61], "validation": DOCUMENTS[61:82], "test": DOCUMENTS[82:]}
-    for name, rows in (("train", data.train_rows(0, 1)), ("validation", data.val_set), ("test", data.test_set)):
+    for name, rows in (
+        ("train", data.train_rows(0, 1)),
+        ("validation", data.val_set),
+        ("test", data.test_set),
+    ):
         whole = by_hand(tokenizer, splits[name])
         want = [d[:LENGTH] for d in whole if longer == "cut" or len(d) <= LENGTH]
         batch = rows.__getitems__(list(range(len(rows))))
@@ -54,8 +71,14 @@ def test_a_document_is_a_sequence(corpus, longer):
         assert data.describe()["longer_documents"][name] == sum(len(d) > LENGTH for d in whole) > 0
     n = len(data.train_rows(0, 1))
     again = data.train_rows(0, 1).__getitems__([5, n + 5])
-    assert torch.equal(again.tokens[0], again.tokens[1]), "numbers of rows are taken modulo how many there are"
-    seen = [row for batch in data.train_dataloader() for row in zip(batch.tokens.tolist(), batch.lengths.tolist(), strict=True)]
+    assert torch.equal(again.tokens[0], again.tokens[1]), (
+        "numbers of rows are taken modulo how many there are"
+    )
+    seen = [
+        row
+        for batch in data.train_dataloader()
+        for row in zip(batch.tokens.tolist(), batch.lengths.tolist(), strict=True)
+    ]
     assert len(seen) == n // 4 * 4
     assert len({str(row) for row in seen}) == len(seen), "an epoch has each document once"
 
@@ -87,7 +110,11 @@ def test_masks_at_the_end_are_not_shown(corpus):
 def test_checkpoints_say_what_a_sequence_is(corpus):
     make, _ = corpus
     packed, cut, drop = make(layout="packed"), make(), make(longer="drop")
-    old = {name: value for name, value in packed.state_dict().items() if name not in ("layout", "longer")}
+    old = {
+        name: value
+        for name, value in packed.state_dict().items()
+        if name not in ("layout", "longer")
+    }
     packed.load_state_dict(old)
     packed.load_state_dict(packed.state_dict() | {"longer": "drop"})  # means nothing there
     with pytest.raises(DataError, match=r"layout=packed.*layout=documents.*: layout differ"):
@@ -98,17 +125,24 @@ def test_checkpoints_say_what_a_sequence_is(corpus):
 
 def test_bad_choices(corpus):
     make, _ = corpus
-    for changes, told in (({"layout": "sentences"}, "must be packed or documents"), ({"longer": "split"}, "must be cut or drop")):
+    for changes, told in (
+        ({"layout": "sentences"}, "must be packed or documents"),
+        ({"longer": "split"}, "must be cut or drop"),
+    ):
         with pytest.raises(SettingError, match=told):
             make(**changes)
-    with pytest.raises(DataError, match="none of 61 documents fits, fewer than one sequence of length=2"):
+    with pytest.raises(
+        DataError, match="none of 61 documents fits, fewer than one sequence of length=2"
+    ):
         make(longer="drop", length=2)
 
 
 @pytest.mark.parametrize("layout", ["packed", "documents"])
 @pytest.mark.parametrize("longer", ["cut", "drop"])
 @pytest.mark.parametrize("length", [1, 3, 8, 50])
-def test_batches_of_documents_give_the_sequences_of_the_cache(layout, longer, length, tmp_path, monkeypatch):
+def test_batches_of_documents_give_the_sequences_of_the_cache(
+    layout, longer, length, tmp_path, monkeypatch
+):
     """Two ways to the same sequences; documents of no token among them, and looked at a few at a time."""
     monkeypatch.setattr("ordo.data.text.sequences.CHUNK", 7)
     rng = np.random.default_rng(length)
@@ -124,19 +158,34 @@ def test_batches_of_documents_give_the_sequences_of_the_cache(layout, longer, le
     if len(rows):
         batch = rows.batch(np.arange(len(rows)))
         assert tokens.tolist() == batch.tokens.tolist()
-        assert lengths.tolist() == (np.full(len(rows), length) if batch.lengths is None else batch.lengths).tolist()
+        assert (
+            lengths.tolist()
+            == (np.full(len(rows), length) if batch.lengths is None else batch.lengths).tolist()
+        )
     kept = [d for d in documents if len(d) and (longer == "cut" or len(d) <= length)]
     flat = [int(t) for d in documents for t in d]
-    want = [flat[i : i + length] for i in range(0, len(flat) - length + 1, length)] if layout == "packed" else [d[:length] for d in kept]
-    assert [row[:n].tolist() for row, n in zip(tokens, lengths, strict=True)] == [list(map(int, d)) for d in want]
+    want = (
+        [flat[i : i + length] for i in range(0, len(flat) - length + 1, length)]
+        if layout == "packed"
+        else [d[:length] for d in kept]
+    )
+    assert [row[:n].tolist() for row, n in zip(tokens, lengths, strict=True)] == [
+        list(map(int, d)) for d in want
+    ]
 
 
 def test_other_processes_open_the_files(tmp_path):
     """Pickled, rows are the name of their folder, not the tokens in it."""
     cache = open_or_build(tmp_path / "c", 100, [(np.arange(100_000) % 100, np.full(1000, 100))], {})
-    for rows in (PackedRows(cache, 64), DocumentRows(cache, 64, "cut"), DocumentRows(cache, 100, "drop")):
+    for rows in (
+        PackedRows(cache, 64),
+        DocumentRows(cache, 64, "cut"),
+        DocumentRows(cache, 100, "drop"),
+    ):
         told = pickle.dumps(rows)
         assert len(told) < 1000
         again = pickle.loads(told)
         assert len(again) == len(rows)
-        assert torch.equal(again.batch(np.array([7, 3])).tokens, rows.batch(np.array([7, 3])).tokens)
+        assert torch.equal(
+            again.batch(np.array([7, 3])).tokens, rows.batch(np.array([7, 3])).tokens
+        )

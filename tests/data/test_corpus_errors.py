@@ -24,8 +24,18 @@ def make(tmp_path, monkeypatch):
     (tmp_path / "c").mkdir()
 
     def make(streaming, **changes):
-        settings = {"source": str(tmp_path / "c"), "tokenizer": str(tmp_path / "tokenizer"), "splits": SPLITS[streaming], "length": 8}
-        settings |= {"streaming": streaming, "cache_dir": str(tmp_path / "cache"), "batch_size": 2, "shuffle_buffer": 2}
+        settings = {
+            "source": str(tmp_path / "c"),
+            "tokenizer": str(tmp_path / "tokenizer"),
+            "splits": SPLITS[streaming],
+            "length": 8,
+        }
+        settings |= {
+            "streaming": streaming,
+            "cache_dir": str(tmp_path / "cache"),
+            "batch_size": 2,
+            "shuffle_buffer": 2,
+        }
         data = CorpusData(**(settings | changes))
         data.setup()
         for step in range(100 if streaming else 1):  # a stream finds out when it gets there
@@ -45,20 +55,39 @@ def told(make, streaming, kind=DataError, **changes):
 
 HUB = [
     (
-        DatasetNotFoundError("Dataset 'a/b' is a gated dataset on the Hub. You must be authenticated to access it."),
+        DatasetNotFoundError(
+            "Dataset 'a/b' is a gated dataset on the Hub. You must be authenticated to access it."
+        ),
         ["'a/b'", "gated", "hf auth login"],
     ),
-    (DatasetNotFoundError("Dataset 'a/b' doesn't exist on the Hub or cannot be accessed."), ["'a/b'", "doesn't exist", "data.source"]),
-    (ConnectionError("Couldn't reach 'a/b' on the Hub (ConnectTimeout)"), ["'a/b'", "cannot be reached", "try again on a network"]),
-    (OfflineModeIsEnabled("Cannot reach a/b: offline mode is enabled."), ["'a/b'", "cannot be reached", "HF_HUB_OFFLINE"]),
-    (ValueError("Config name is missing.\nPlease pick one among: ['x', 'y']"), ["a/b", "['x', 'y']", "set data.config"]),
-    (ValueError("Unknown split \"train\". Should be one of ['dev']."), ["a/b", "one of ['dev']", "data.splits="]),
+    (
+        DatasetNotFoundError("Dataset 'a/b' doesn't exist on the Hub or cannot be accessed."),
+        ["'a/b'", "doesn't exist", "data.source"],
+    ),
+    (
+        ConnectionError("Couldn't reach 'a/b' on the Hub (ConnectTimeout)"),
+        ["'a/b'", "cannot be reached", "try again on a network"],
+    ),
+    (
+        OfflineModeIsEnabled("Cannot reach a/b: offline mode is enabled."),
+        ["'a/b'", "cannot be reached", "HF_HUB_OFFLINE"],
+    ),
+    (
+        ValueError("Config name is missing.\nPlease pick one among: ['x', 'y']"),
+        ["a/b", "['x', 'y']", "set data.config"],
+    ),
+    (
+        ValueError("Unknown split \"train\". Should be one of ['dev']."),
+        ["a/b", "one of ['dev']", "data.splits="],
+    ),
     (RuntimeError(""), ["'a/b'", "RuntimeError"]),
 ]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-@pytest.mark.parametrize(("error", "words"), HUB, ids=[type(e).__name__ + str(i) for i, (e, _) in enumerate(HUB)])
+@pytest.mark.parametrize(
+    ("error", "words"), HUB, ids=[type(e).__name__ + str(i) for i, (e, _) in enumerate(HUB)]
+)
 def test_the_hub(make, monkeypatch, streaming, error, words):
     def fails(*_, **__):
         raise error
@@ -94,7 +123,11 @@ def damage(folder, kind):
 @pytest.mark.parametrize("kind", ["jsonl", "parquet", "txt"])
 def test_damaged_files_are_named(make, tmp_path, kind, streaming):
     bad = damage(tmp_path / "c", kind)
-    splits = SPLITS[streaming] if kind != "txt" or not streaming else {"train": "train", "validation": "train[:1]", "test": "train[:1]"}
+    splits = (
+        SPLITS[streaming]
+        if kind != "txt" or not streaming
+        else {"train": "train", "validation": "train[:1]", "test": "train[:1]"}
+    )
     message = told(make, streaming, splits=splits)
     assert str(bad) in message, message
     assert "mend" in message
@@ -121,7 +154,9 @@ def test_all_documents_empty(make, tmp_path, streaming):
     (tmp_path / "c" / "a.jsonl").write_text('{"text": " "}\n' * 60)
     message = told(make, streaming)
     assert str(tmp_path / "c") in message
-    assert ("none of its documents has text in column 'text'" in message) or ("not one sequence" in message), message
+    assert ("none of its documents has text in column 'text'" in message) or (
+        "not one sequence" in message
+    ), message
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -133,11 +168,15 @@ def test_a_tokenizer_without_the_token(make, tmp_path, streaming):
     tokenizer.eos_token = None
     tokenizer.save_pretrained(tmp_path / "tokenizer")
     assert told(make, streaming).startswith("end=eos: the tokenizer has no such token; choose")
-    assert told(make, streaming, begin="[X]", end=None).startswith("begin=[X]: the tokenizer has no such token")
+    assert told(make, streaming, begin="[X]", end=None).startswith(
+        "begin=[X]: the tokenizer has no such token"
+    )
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_length_above_what_the_tokenizer_says_is_nobodys_business(make, tmp_path, streaming, recwarn, caplog, capfd):
+def test_a_length_above_what_the_tokenizer_says_is_nobodys_business(
+    make, tmp_path, streaming, recwarn, caplog, capfd
+):
     (tmp_path / "c" / "a.jsonl").write_text('{"text": "the fox jumps over the lazy dog"}\n' * 60)
     settings = tmp_path / "tokenizer" / "tokenizer_config.json"
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"model_max_length": 4}))

@@ -18,7 +18,10 @@ ROWS = [[f"{i / 2}", "abc"[i % 3], str(i % 4)] for i in range(40)]
 
 
 def text(delimiter=",", header=("size", "kind", "code"), rows=ROWS, end="\n"):
-    return end.join(delimiter.join(row) for row in ([*([list(header)] if header else []), *rows])) + end
+    return (
+        end.join(delimiter.join(row) for row in ([*([list(header)] if header else []), *rows]))
+        + end
+    )
 
 
 def read(tmp_path, content, name="t.csv", **arguments):
@@ -60,7 +63,9 @@ RIGHT = {
     "line ends of two characters": text(end="\r\n"),
     "old line ends": text(end="\r"),
     "no line end at the end": text().rstrip("\n"),
-    "a delimiter at every end": text(rows=[[*row, ""] for row in ROWS], header=("size", "kind", "code", "")),
+    "a delimiter at every end": text(
+        rows=[[*row, ""] for row in ROWS], header=("size", "kind", "code", "")
+    ),
     "blanks around cells": text(" , "),
     "empty lines": text().replace("\n", "\n\n"),
     "all quoted": text(rows=[[f'"{cell}"' for cell in row] for row in ROWS]),
@@ -77,7 +82,21 @@ def test_read_as_it_stands(case, tmp_path):
 
 
 def test_cells_with_anything_in_them(tmp_path):
-    odd = ["two\nlines", "a,b", 'say ""hi""', "x\r\ny", "\u2028", "a\x85b", "\x0b", "'", "=1+1", "#", "ü", "\\", "  inner  x"]
+    odd = [
+        "two\nlines",
+        "a,b",
+        'say ""hi""',
+        "x\r\ny",
+        "\u2028",
+        "a\x85b",
+        "\x0b",
+        "'",
+        "=1+1",
+        "#",
+        "ü",
+        "\\",
+        "  inner  x",
+    ]
     content = "v,n\n" + "".join(f'"{cell}",{i}\n' for i, cell in enumerate(odd))
     frame = read(tmp_path, content)
     assert frame["v"].tolist() == [cell.replace('""', '"').strip() for cell in odd]
@@ -89,7 +108,9 @@ def test_one_column(tmp_path):
     assert read(tmp_path, "name\nAnn Lee\nBo Ray\n")["name"].tolist() == ["Ann Lee", "Bo Ray"]
     assert read(tmp_path, 'name\n"a;b"\n"c;d"\n')["name"].tolist() == ["a;b", "c;d"]
     assert read(tmp_path, "v\n1\n\n2\n\n\n")["v"].tolist() == ["1", "", "2"]
-    assert read(tmp_path, 'v\n1\n""\n2\n""\n')["v"].tolist() == ["1", "", "2", ""], "a cell that is there"
+    assert read(tmp_path, 'v\n1\n""\n2\n""\n')["v"].tolist() == ["1", "", "2", ""], (
+        "a cell that is there"
+    )
 
 
 WRONG = {
@@ -146,5 +167,7 @@ def test_a_parquet_file_that_is_none(tmp_path):
 
 
 def test_an_index_with_a_name_is_a_column(tmp_path):
-    pd.DataFrame({"v": [1.5, 2.5]}, index=pd.Index(["x", "y"], name="who")).to_parquet(tmp_path / "t.parquet")
+    pd.DataFrame({"v": [1.5, 2.5]}, index=pd.Index(["x", "y"], name="who")).to_parquet(
+        tmp_path / "t.parquet"
+    )
     assert read_table(tmp_path / "t.parquet").columns.tolist() == ["who", "v"]

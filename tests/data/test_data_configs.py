@@ -18,7 +18,9 @@ LETTERS = "the quick brown fox jumps over the lazy dog " * 200
 def local_corpus(folder, streaming):
     """Overrides that put local documents and a local tokenizer in the place of those of the hub."""
     (folder / "text").mkdir()
-    (folder / "text" / "a.jsonl").write_text("".join(f'{{"text": "the fox {i} jumps over the lazy dog"}}\n' for i in range(300)))
+    (folder / "text" / "a.jsonl").write_text(
+        "".join(f'{{"text": "the fox {i} jumps over the lazy dog"}}\n' for i in range(300))
+    )
     tiny_tokenizer(folder / "tokenizer")
     splits = "{train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"
     if streaming:
@@ -38,18 +40,31 @@ def local_corpus(folder, streaming):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_config(name, tmp_path):
-    (tmp_path / "root.yaml").write_text(f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n")
+    (tmp_path / "root.yaml").write_text(
+        f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n"
+    )
     (tmp_path / "letters").write_text(LETTERS)
-    (tmp_path / "table.csv").write_text("a,b\n" + "".join(f"{i / 3},{'xy'[i % 2]}\n" for i in range(400)))
-    (tmp_path / "molecules.csv").write_text("smiles\n" + "".join(f"{'C' * n}{end}\n" for n in range(1, 30) for end in ("O", "N", "F")))
-    files = {"file": "letters", "text8": "letters", "table": "table.csv", "qm9_smiles": "molecules.csv"}
+    (tmp_path / "table.csv").write_text(
+        "a,b\n" + "".join(f"{i / 3},{'xy'[i % 2]}\n" for i in range(400))
+    )
+    (tmp_path / "molecules.csv").write_text(
+        "smiles\n" + "".join(f"{'C' * n}{end}\n" for n in range(1, 30) for end in ("O", "N", "F"))
+    )
+    files = {
+        "file": "letters",
+        "text8": "letters",
+        "table": "table.csv",
+        "qm9_smiles": "molecules.csv",
+    }
     overrides = [f"data.path={tmp_path / files[name]}"] if name in files else []
     content = (CONFIGS / f"{name}.yaml").read_text()
     if "tokenizer" in content:
         overrides = [*local_corpus(tmp_path, "streaming: true" in content), "data.num_workers=0"]
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         config = compose("root", overrides).data
-    assert set(config) - {"_target_"} == set(inspect.signature(get_class(config._target_)).parameters)
+    assert set(config) - {"_target_"} == set(
+        inspect.signature(get_class(config._target_)).parameters
+    )
     if "task" in config:
         fields = {field.name for field in dataclasses.fields(get_class(config.task._target_))}
         assert set(config.task) - {"_target_"} == fields

@@ -29,7 +29,9 @@ def text(tmp_path, **changes):
 
 
 def task(tmp_path, **changes):
-    data = TaskData(NotAllEqual(4, 5), batches_per_epoch=8, eval_size=10, batch_size=16, seed=3, **changes)
+    data = TaskData(
+        NotAllEqual(4, 5), batches_per_epoch=8, eval_size=10, batch_size=16, seed=3, **changes
+    )
     data.setup("fit")
     return data
 
@@ -51,7 +53,9 @@ def test_epoch_is_a_permutation_and_epochs_differ():
     epochs = [[row for batch in sampler for row in batch] for _ in range(3)]
     assert all(sorted(row % 40 for row in epoch) == list(range(40)) for epoch in epochs)
     assert len({tuple(row % 40 for row in epoch) for epoch in epochs}) == 3
-    assert len({row for epoch in epochs for row in epoch}) == 120  # numbers are never reused, so crops are never repeated
+    assert (
+        len({row for epoch in epochs for row in epoch}) == 120
+    )  # numbers are never reused, so crops are never repeated
 
 
 def test_wraps_around_when_the_data_fill_no_batch():
@@ -76,7 +80,9 @@ def test_resume_with_another_batch_size_is_refused():
     saved = StepBatchSampler(10, 2, 0).state_dict()
     with pytest.raises(DataError, match=r"global_batch_size.*resume with the same"):
         StepBatchSampler(10, 4, 0).load_state_dict(saved)
-    StepBatchSampler(10, 1, 0, rank=1, world_size=2).load_state_dict(saved)  # the same global batch on two ranks
+    StepBatchSampler(10, 1, 0, rank=1, world_size=2).load_state_dict(
+        saved
+    )  # the same global batch on two ranks
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 0), (1, 0, 0), (1, 1, 0, 2, 2)])
@@ -93,7 +99,9 @@ def test_loader_resumes_bitwise_across_epochs(make, stop, tmp_path):
     steps = len(make(tmp_path).train_dataloader())
     assert steps == 8
     expected = take(make(tmp_path).train_dataloader(), 20)
-    assert all(batch.dtype == torch.int64 and batch.shape == expected[0].shape for batch in expected)
+    assert all(
+        batch.dtype == torch.int64 and batch.shape == expected[0].shape for batch in expected
+    )
     assert not torch.equal(expected[0], expected[8])
 
     killed = make(tmp_path).train_dataloader()
@@ -160,7 +168,9 @@ def test_trainer_resumes_bitwise(make, save_at, tmp_path):
     expected = fit(Recorder(), make(tmp_path), tmp_path).seen
     assert len(expected) == 20
     plain = take(make(tmp_path).train_dataloader(), 20)
-    assert all(map(torch.equal, expected, plain))  # Lightning neither skips nor repeats at epoch ends
+    assert all(
+        map(torch.equal, expected, plain)
+    )  # Lightning neither skips nor repeats at epoch ends
 
     ckpt = os.fspath(tmp_path / "last.ckpt")
     killed = Recorder(kill_after=save_at + 2, save_to=ckpt, save_at=save_at)
@@ -191,8 +201,14 @@ def test_evaluation_sets_are_split_between_ranks(tmp_path, monkeypatch):
         trains.append(next(iter(data.train_dataloader())))
     assert torch.equal(torch.stack(parts, 1).flatten(0, 1), whole)
     assert torch.equal(torch.stack(trains, 1).flatten(0, 1), train)
-    for world_size, share in ((3, 3), (4, 2), (16, 1)):  # of 10 sequences: a rank with a batch more would wait for the others for ever
+    for world_size, share in (
+        (3, 3),
+        (4, 2),
+        (16, 1),
+    ):  # of 10 sequences: a rank with a batch more would wait for the others for ever
         for rank in range(world_size):
-            monkeypatch.setattr(TaskData, "ranks", lambda self, rank=rank, world_size=world_size: (rank, world_size))
+            monkeypatch.setattr(
+                TaskData, "ranks", lambda self, rank=rank, world_size=world_size: (rank, world_size)
+            )
             data = task(tmp_path, eval_batch_size=1)
             assert len(list(data.val_dataloader())) == share

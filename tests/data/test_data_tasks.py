@@ -78,13 +78,16 @@ def test_impossible_tokens(law):
 
 
 @pytest.mark.parametrize(
-    ("observation", "says"), [("nae", lambda bits: len(set(bits)) > 1), ("parity", lambda bits: bits.count(1) in (1, 3))]
+    ("observation", "says"),
+    [("nae", lambda bits: len(set(bits)) > 1), ("parity", lambda bits: bits.count(1) in (1, 3))],
 )
 def test_two_orders_by_the_definition(observation, says):
     """Observations of a loop over columns by their labels; the flag says which half is bits, and both are alike."""
     law = TwoOrders(4, 1, observation)
     assert law.labels[0] == "flag"
-    assert sorted(law.labels[1:]) == sorted(f"{half} {i}" for half in ("first", "second") for i in range(4))
+    assert sorted(law.labels[1:]) == sorted(
+        f"{half} {i}" for half in ("first", "second") for i in range(4)
+    )
     tokens = law.sample(500, torch.Generator().manual_seed(0))
     for row in tokens.tolist():
         value = dict(zip(law.labels, row, strict=True))
@@ -116,7 +119,9 @@ def test_latents_come_first():
     assert {j for _, j in edges} == observations
     assert law.precedence != NotAllEqual(5, 6, design_seed=3).precedence
     tokens = law.sample(50, torch.Generator().manual_seed(1))
-    for j in observations:  # an observation is its three latents' not-all-equal, read from the edges alone
+    for j in (
+        observations
+    ):  # an observation is its three latents' not-all-equal, read from the edges alone
         seen = tokens[:, [i for i, k in edges if k == j]]
         assert torch.equal(tokens[:, j], (seen.sum(1) % 3 != 0).long())
 
@@ -130,7 +135,23 @@ def test_addition_reads_as_a_sum():
         assert int(a) + int(b) == int(right)
     edges = law.precedence  # columns: a1 a0 b1 b0 c2 c1 c0
     assert len(set(edges)) == len(edges)
-    assert sorted(edges) == sorted([(1, 6), (3, 6), (1, 5), (3, 5), (1, 4), (3, 4), (0, 5), (2, 5), (0, 4), (2, 4), (6, 5), (6, 4), (5, 4)])
+    assert sorted(edges) == sorted(
+        [
+            (1, 6),
+            (3, 6),
+            (1, 5),
+            (3, 5),
+            (1, 4),
+            (3, 4),
+            (0, 5),
+            (2, 5),
+            (0, 4),
+            (2, 4),
+            (6, 5),
+            (6, 4),
+            (5, 4),
+        ]
+    )
     assert law.decode(torch.full((1, 7), 10)) == ["__+__=___"]
 
 
@@ -170,7 +191,9 @@ def test_task_data():
     assert [tuple(batch.shape) for batch in batches] == [(4, 28)] * 5
     assert torch.isfinite(data.task.log_prob(torch.cat(batches))).all()
     assert not torch.equal(batches[0], batches[1])
-    val, test = (torch.cat(list(loader)) for loader in (data.val_dataloader(), data.test_dataloader()))
+    val, test = (
+        torch.cat(list(loader)) for loader in (data.val_dataloader(), data.test_dataloader())
+    )
     assert val.shape == test.shape == (10, 28)
     assert not torch.equal(val, test)
     other = TaskData(NotAllEqual(8, 20), eval_size=10, seed=2)

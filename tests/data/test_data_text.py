@@ -32,7 +32,10 @@ def of(tmp_path, content, **arguments):
 
 
 def test_normalise():
-    assert normalise("In 1989, the Café\n opened -- twice!") == "in one nine eight nine the caf opened twice"
+    assert (
+        normalise("In 1989, the Café\n opened -- twice!")
+        == "in one nine eight nine the caf opened twice"
+    )
 
 
 def test_embedded_text_needs_nothing_and_reads_back():
@@ -42,7 +45,13 @@ def test_embedded_text_needs_nothing_and_reads_back():
     first = data.val_set
     data.setup("test")
     assert data.val_set is first
-    assert (data.vocab_size, data.length, data.unit, data.entropy, data.precedence) == (27, 16, "char", None, None)
+    assert (data.vocab_size, data.length, data.unit, data.entropy, data.precedence) == (
+        27,
+        16,
+        "char",
+        None,
+        None,
+    )
     assert "".join(data.vocabulary) == TEXT8_ALPHABET
     batch = next(iter(data.train_dataloader()))
     assert batch.shape == (8, 16)
@@ -54,13 +63,23 @@ def test_embedded_text_needs_nothing_and_reads_back():
 
 def test_file_splits_chunks_and_vocabulary(tmp_path):
     content = "zé\r\n" * 100
-    data = of(tmp_path, content, length=10, split=[0.8, 0.1, 0.1], crops="chunks", batch_size=32, eval_batch_size=3)
+    data = of(
+        tmp_path,
+        content,
+        length=10,
+        split=[0.8, 0.1, 0.1],
+        crops="chunks",
+        batch_size=32,
+        eval_batch_size=3,
+    )
     data.setup()
     assert data.vocabulary == ["\n", "\r", "z", "é"]
     rows = torch.cat([*data.train_dataloader()])
     assert sorted(data.decode(rows)) == sorted(content[i : i + 10] for i in range(0, 320, 10))
     for start, loader in [(320, data.val_dataloader()), (360, data.test_dataloader())]:
-        assert data.decode(torch.cat([*loader])) == [content[i : i + 10] for i in range(start, start + 40, 10)]
+        assert data.decode(torch.cat([*loader])) == [
+            content[i : i + 10] for i in range(start, start + 40, 10)
+        ]
     described = data.describe()
     assert described["md5"] == hashlib.md5(content.encode()).hexdigest()
     assert described["sequences"] == {"train": 32, "validation": 4, "test": 4}
@@ -73,7 +92,9 @@ def test_random_crops_are_uniform_and_depend_on_the_seed():
     counts = torch.bincount(offsets, minlength=20)
     assert len(counts) == 20
     assert ((counts - 1000) ** 2 / 1000).sum() < 43.8  # chi-square, 19 degrees of freedom, 0.1%
-    assert not (RandomCrops(torch.arange(25), 6, seed=2).offsets(range(100)) == offsets[:100].numpy()).all()
+    assert not (
+        RandomCrops(torch.arange(25), 6, seed=2).offsets(range(100)) == offsets[:100].numpy()
+    ).all()
 
 
 def test_limited_evaluation_is_spread_over_the_split():
@@ -109,10 +130,16 @@ def test_checkpoint_knows_its_vocabulary(tmp_path):
 
 @pytest.mark.skipif(not TEXT8_HEAD.exists(), reason="the optional slice of text8 is not there")
 def test_slice_of_text8():
-    data = TextData(source="text8", path=str(TEXT8_HEAD), length=256, md5="12f8af6c010fdaf37e6010d52123f9c9")
+    data = TextData(
+        source="text8", path=str(TEXT8_HEAD), length=256, md5="12f8af6c010fdaf37e6010d52123f9c9"
+    )
     data.prepare_data()
     data.setup()
-    assert data.describe()["characters"] == {"train": 10_350_000, "validation": 575_000, "test": 575_000}
+    assert data.describe()["characters"] == {
+        "train": 10_350_000,
+        "validation": 575_000,
+        "test": 575_000,
+    }
     assert data.describe()["sequences"] == {"train": 40429, "validation": 2246, "test": 2246}
     assert data.vocab_size == 27
     assert next(iter(data.train_dataloader())).shape == (64, 256)
@@ -159,7 +186,9 @@ def test_advised_size_is_enough(tmp_path):
 
 
 def test_sequence_longer_than_the_file(tmp_path):
-    with pytest.raises(DataError, match="has 100 characters, fewer than one sequence of length=101"):
+    with pytest.raises(
+        DataError, match="has 100 characters, fewer than one sequence of length=101"
+    ):
         of(tmp_path, "ab" * 50, length=101).setup()
 
 
@@ -170,7 +199,9 @@ def test_corrupt_file(tmp_path):
 
 def test_wrong_md5_of_a_file(tmp_path):
     content = b"ab" * 200
-    with pytest.raises(ChecksumError, match=f"expected {'0' * 32}, got {hashlib.md5(content).hexdigest()}"):
+    with pytest.raises(
+        ChecksumError, match=f"expected {'0' * 32}, got {hashlib.md5(content).hexdigest()}"
+    ):
         of(tmp_path, content, md5="0" * 32).setup()
 
 
@@ -209,7 +240,9 @@ def archive(tmp_path):
 
 def remote(tmp_path, path, md5, **arguments):
     folder = str(tmp_path / "data")
-    return TextData(source="text8", data_dir=folder, url=path.as_uri(), md5=md5, length=100, **arguments)
+    return TextData(
+        source="text8", data_dir=folder, url=path.as_uri(), md5=md5, length=100, **arguments
+    )
 
 
 def test_download(archive, tmp_path):

@@ -55,13 +55,17 @@ def test_no_value_of_a_single_row_is_kept(data):
         column = next(c for c in edges.columns if c.name == name)
         counts = train[name].value_counts()
         rare = set(counts.index[counts < SHARED])
-        by_chance = len(rare & set(column.values)) / len(rare)  # a whole number beside an edge may be one that a row had
+        by_chance = len(rare & set(column.values)) / len(
+            rare
+        )  # a whole number beside an edge may be one that a row had
         assert by_chance < (0.02 if name in ("gain", "weight") else 1e-9), name
         assert len(column.values) <= 2 * column.bins
         assert column.values[0] <= train[name].min()
         assert column.values[-1] >= train[name].max()
     gain = next(c for c in edges.columns if c.name == "gain")
-    assert gain.decode(np.zeros(9, dtype=np.int64), np.random.default_rng(0)).tolist() == [0] * 9, "a value that many rows share"
+    assert gain.decode(np.zeros(9, dtype=np.int64), np.random.default_rng(0)).tolist() == [0] * 9, (
+        "a value that many rows share"
+    )
 
 
 def test_distributions_are_kept(data):
@@ -83,7 +87,9 @@ def test_it_is_saved_and_told(data):
     tokens = data.test_set.tokens.long()
     assert again.decode(tokens, 5).equals(edges.decode(tokens, 5))
     assert torch.equal(again.encode(data.frames["test"]), tokens)
-    assert edges_alone(again).decode(tokens, 5).equals(edges.decode(tokens, 5)), "once more changes nothing"
+    assert edges_alone(again).decode(tokens, 5).equals(edges.decode(tokens, 5)), (
+        "once more changes nothing"
+    )
     count = sum(len(c.values) for c in data.codec.columns if isinstance(c, NumericColumn))
     assert f"{count:,} values of 5 numeric columns (most of " in holds(data.codec)
     assert "the bin edges of 5 numeric columns" in holds(edges)

@@ -18,7 +18,9 @@ def test_every_character(start):
 
 
 def test_all_others():
-    odd = [chr(c) for c in range(0x3000, sys.maxunicode + 1, 1) if len(f"a{chr(c)}b".splitlines()) > 1]
+    odd = [
+        chr(c) for c in range(0x3000, sys.maxunicode + 1, 1) if len(f"a{chr(c)}b".splitlines()) > 1
+    ]
     assert not odd, "no line end lies beyond"
     for text in ("\ufeffa", "\ud800", "🙂", "\udfff\\ud800"):
         assert from_line(one_line(text)) == text

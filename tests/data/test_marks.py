@@ -46,7 +46,11 @@ def write_corpus(folder, kind, mark):
             (folder / f"{i:02d}.txt").write_text(mark + text, encoding="utf-8")
         return folder
     file = folder / f"c.{kind}"
-    lines = [json.dumps({"text": text}) for text in DOCUMENTS] if kind == "jsonl" else ["text", *DOCUMENTS]
+    lines = (
+        [json.dumps({"text": text}) for text in DOCUMENTS]
+        if kind == "jsonl"
+        else ["text", *DOCUMENTS]
+    )
     file.write_text(mark + "\n".join(lines) + "\n", encoding="utf-8")
     return file
 
@@ -58,14 +62,23 @@ def test_corpora(kind, tokenizer, tmp_path):
     for name, mark in (("plain", ""), ("marked", MARK)):
         source = write_corpus(tmp_path / name, kind, mark)
         splits = {"train": "train[:50%]", "validation": "train[50%:75%]", "test": "train[75%:]"}
-        data = CorpusData(str(source), str(tmp_path / "tokenizer"), length=8, splits=splits, cache_dir=str(tmp_path / "cache"))
+        data = CorpusData(
+            str(source),
+            str(tmp_path / "tokenizer"),
+            length=8,
+            splits=splits,
+            cache_dir=str(tmp_path / "cache"),
+        )
         data.setup()
         found.append([data.caches[name].tokens[:].tolist() for name in splits])
     assert found[0] == found[1]
 
 
 def test_molecules_and_puzzles_and_tables(tmp_path):
-    lines = "smiles,id\n" + "".join(f"{s},{i}\n" for i, s in enumerate(["C", "CC", "CCO", "CO", "N", "CN", "OCC", "NC", "CCC", "CNC"] * 1))
+    lines = "smiles,id\n" + "".join(
+        f"{s},{i}\n"
+        for i, s in enumerate(["C", "CC", "CCO", "CO", "N", "CN", "OCC", "NC", "CCC", "CNC"] * 1)
+    )
     (tmp_path / "m.csv").write_text(MARK + lines, encoding="utf-8")
     (tmp_path / "m.smi").write_text(MARK + "C\nCC\nO\nCO\nOC\nOO\n", encoding="utf-8")
     for name in ("m.csv", "m.smi"):
@@ -73,15 +86,23 @@ def test_molecules_and_puzzles_and_tables(tmp_path):
         data.setup()
         assert set("".join(data.vocabulary.symbols)) <= set("·CNO")
     (tmp_path / "s.csv").write_text(lines.replace(",", ";"))
-    with pytest.raises(DataError, match="write the file with commas between its cells, not with ';'"):
+    with pytest.raises(
+        DataError, match="write the file with commas between its cells, not with ';'"
+    ):
         SmilesData(str(tmp_path / "s.csv")).setup()
     puzzle, solution = "1000000000000000", "1234341221434321"
-    (tmp_path / "p.csv").write_text(f"{MARK}puzzle,solution\r\n{puzzle},{solution}\r\n", encoding="utf-8")
-    assert torch.equal(read_puzzles(tmp_path / "p.csv", 2).tokens[0, :4], torch.tensor([0, 1, 2, 3]))
+    (tmp_path / "p.csv").write_text(
+        f"{MARK}puzzle,solution\r\n{puzzle},{solution}\r\n", encoding="utf-8"
+    )
+    assert torch.equal(
+        read_puzzles(tmp_path / "p.csv", 2).tokens[0, :4], torch.tensor([0, 1, 2, 3])
+    )
     (tmp_path / "p.csv").write_bytes(b"puzzl\xe9,solution\n")
     with pytest.raises(DataError, match="not UTF-8"):
         read_puzzles(tmp_path / "p.csv", 2)
     (tmp_path / "t.csv").write_text(f"{MARK}a,b\n1,2\n", encoding="utf-8")
-    assert read_table(tmp_path / "t.csv").equals(pd.DataFrame({"a": ["1"], "b": ["2"]}, dtype=object))
+    assert read_table(tmp_path / "t.csv").equals(
+        pd.DataFrame({"a": ["1"], "b": ["2"]}, dtype=object)
+    )
     (tmp_path / "t.csv").write_text(f'{MARK}"a",b\n1,2\n', encoding="utf-8")
     assert read_table(tmp_path / "t.csv").columns.tolist() == ["a", "b"], "also before a quote"

@@ -17,7 +17,9 @@ def test_bijection(n):
     permutation = LargePermutation(n, data_generator(0, 0))
     assert permutation(torch.arange(n)).sort().values.tolist() == list(range(n))
     some = torch.arange(n).flip(0)[: n // 2 + 1]
-    assert torch.equal(permutation(some), permutation(torch.arange(n))[some]), "each value on its own"
+    assert torch.equal(permutation(some), permutation(torch.arange(n))[some]), (
+        "each value on its own"
+    )
     assert permutation(torch.zeros(2, 3, dtype=torch.int64)).shape == (2, 3)
 
 
@@ -33,7 +35,12 @@ def test_function_of_seed_and_epoch():
 @pytest.mark.parametrize("n", [6, 7])
 def test_small_ones_are_uniform(n):
     """Where two elements go together, over 10,000 keys: chi-square against all pairs equally often."""
-    draws = np.stack([LargePermutation(n, data_generator(s))(torch.tensor([0, n - 1])).numpy() for s in range(10_000)])
+    draws = np.stack(
+        [
+            LargePermutation(n, data_generator(s))(torch.tensor([0, n - 1])).numpy()
+            for s in range(10_000)
+        ]
+    )
     counts = np.bincount(draws[:, 0] * n + draws[:, 1], minlength=n * n).reshape(n, n)
     assert (counts.diagonal() == 0).all()
     counts = counts[~np.eye(n, dtype=bool)]
@@ -62,9 +69,13 @@ def test_the_sampler_of_many_rows(monkeypatch):
         whole = StepBatchSampler(n, batch * world, 5, drop_last=False)
         seen = [row for step in range(len(whole)) for row in whole.rows(step)]
         assert sorted(row % n for row in seen[:n]) == list(range(n))
-        parts = [StepBatchSampler(n, batch, 5, rank, world, drop_last=False) for rank in range(world)]
+        parts = [
+            StepBatchSampler(n, batch, 5, rank, world, drop_last=False) for rank in range(world)
+        ]
         for step in (0, 3, len(whole), len(whole) + 1):
-            assert sorted(whole.rows(step)) == sorted(row for part in parts for row in part.rows(step))
+            assert sorted(whole.rows(step)) == sorted(
+                row for part in parts for row in part.rows(step)
+            )
 
 
 def test_smaller_ones_are_as_they_were():

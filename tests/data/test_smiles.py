@@ -13,12 +13,21 @@ from ordo.data.text.smiles import END, QM9_MD5, SmilesVocabulary, read_smiles
 from ordo.settings import SettingError
 
 QM9 = Path(__file__).resolve().parents[3] / "shared" / "data" / "molecules" / "qm9_smiles.csv"
-MOLECULES = ["C" * a + "O" * b + "N" * c for a in range(1, 6) for b in range(4) for c in range(5)]  # 100 of 1 to 12 tokens
+MOLECULES = [
+    "C" * a + "O" * b + "N" * c for a in range(1, 6) for b in range(4) for c in range(5)
+]  # 100 of 1 to 12 tokens
 
 
 def of(folder, molecules=MOLECULES, name="m.csv", **arguments):
     path = folder / name
-    path.write_text("\n".join(["id,smiles", *(f"{i},{m}" for i, m in enumerate(molecules))] if name.endswith("csv") else molecules) + "\n")
+    path.write_text(
+        "\n".join(
+            ["id,smiles", *(f"{i},{m}" for i, m in enumerate(molecules))]
+            if name.endswith("csv")
+            else molecules
+        )
+        + "\n"
+    )
     data = SmilesData(str(path), **{"batch_size": 10, "split": (0.8, 0.1, 0.1), **arguments})
     data.setup()
     return data
@@ -54,9 +63,16 @@ def test_what_is_no_smiles(smiles):
 def test_rows_are_molecules_and_then_the_end(tmp_path):
     data = of(tmp_path)
     assert (data.length, data.vocab_size, data.vocabulary.symbols) == (12, 4, (END, "C", "N", "O"))
-    assert {name: len(mine) for name, mine in data.smiles.items()} == {"train": 80, "validation": 10, "test": 10}
+    assert {name: len(mine) for name, mine in data.smiles.items()} == {
+        "train": 80,
+        "validation": 10,
+        "test": 10,
+    }
     assert sorted(every(data)) == sorted(MOLECULES), "every molecule is in one split"
-    for rows, mine in ((data.val_set, data.smiles["validation"]), (data.test_set, data.smiles["test"])):
+    for rows, mine in (
+        (data.val_set, data.smiles["validation"]),
+        (data.test_set, data.smiles["test"]),
+    ):
         for row, molecule in zip(rows.tokens.tolist(), mine, strict=True):
             assert row == ["·CNO".index(c) for c in molecule] + [0] * (12 - len(molecule))
         assert rows.lengths is None, "nothing but the tokens says how long a molecule is"
@@ -69,14 +85,19 @@ def test_rows_are_molecules_and_then_the_end(tmp_path):
 
 def test_an_end_within_is_shown_and_the_mask_too():
     vocabulary = SmilesVocabulary.of([["C", "[nH]"]])
-    assert vocabulary.decode(torch.tensor([[1, 2, 0, 0], [0, 1, 0, 2], [1, 3, 3, 0], [0, 0, 0, 0]])) == ["C[nH]", "·C·[nH]", "C__", ""]
+    assert vocabulary.decode(
+        torch.tensor([[1, 2, 0, 0], [0, 1, 0, 2], [1, 3, 3, 0], [0, 0, 0, 0]])
+    ) == ["C[nH]", "·C·[nH]", "C__", ""]
     for bad in (-1, 4):
         with pytest.raises(DataError, match=r"0\.\.3"):
             vocabulary.decode(torch.tensor([[bad]]))
 
 
 def test_the_split_is_of_its_own_seed_alone(tmp_path):
-    first, again, other = (of(tmp_path, seed=seed, split_seed=split).smiles["test"] for seed, split in ((0, 0), (1, 0), (0, 1)))
+    first, again, other = (
+        of(tmp_path, seed=seed, split_seed=split).smiles["test"]
+        for seed, split in ((0, 0), (1, 0), (0, 1))
+    )
     assert first == again
     assert first != other
     few = of(tmp_path, limit_eval=3)
@@ -92,13 +113,20 @@ def test_strings_that_occur_twice_are_used_once(tmp_path):
 
 
 def test_other_files_and_lengths(tmp_path):
-    data = of(tmp_path, ["", *(f"{m} name-{i}" for i, m in enumerate(MOLECULES)), " "], name="m.smi", length=15)
+    data = of(
+        tmp_path,
+        ["", *(f"{m} name-{i}" for i, m in enumerate(MOLECULES)), " "],
+        name="m.smi",
+        length=15,
+    )
     assert sorted(every(data)) == sorted(MOLECULES)
     assert data.test_set.tokens.shape == (10, 15)
     (tmp_path / "other.csv").write_text('a,SMILES\n1,"C(C)"\n')
     assert read_smiles(tmp_path / "other.csv", "SMILES") == ["C(C)"]
     (tmp_path / "marked.csv").write_text("\ufeffsmiles\nCC\n", encoding="utf-8")
-    assert read_smiles(tmp_path / "marked.csv", "smiles") == ["CC"], "a byte-order mark is no part of the name"
+    assert read_smiles(tmp_path / "marked.csv", "smiles") == ["CC"], (
+        "a byte-order mark is no part of the name"
+    )
     (tmp_path / "packed.csv").write_bytes(b"\x1f\x8b\x08\x00")
     with pytest.raises(DataError, match=r"packed.csv is not UTF-8 text .* at byte 1\)"):
         read_smiles(tmp_path / "packed.csv", "smiles")
@@ -132,11 +160,16 @@ def test_bad_arguments(arguments, message):
 
 
 def test_unfit_files(tmp_path):
-    with pytest.raises(MissingDataError, match=r"no such file: .*q\.csv.*data\.path=FILE.*curl -L -o .*q\.csv https://.*/qm9\.csv"):
+    with pytest.raises(
+        MissingDataError,
+        match=r"no such file: .*q\.csv.*data\.path=FILE.*curl -L -o .*q\.csv https://.*/qm9\.csv",
+    ):
         SmilesData(str(tmp_path / "q.csv")).setup()
     with pytest.raises(ChecksumError, match=f"expected {'0' * 32}"):
         of(tmp_path, md5="0" * 32)
-    with pytest.raises(DataError, match=r"no column 'SMILES' but \['id', 'smiles'\]; set data\.column"):
+    with pytest.raises(
+        DataError, match=r"no column 'SMILES' but \['id', 'smiles'\]; set data\.column"
+    ):
         of(tmp_path, column="SMILES")
     with pytest.raises(DataError, match=r"row 2: the column 'smiles' is empty"):
         of(tmp_path, ["C", "", "CC"])
@@ -151,10 +184,17 @@ def test_unfit_files(tmp_path):
 def test_a_token_that_training_has_not(tmp_path):
     test = of(tmp_path).smiles["test"][0]
     molecules = [m if m != test else "C[nH]" for m in MOLECULES]
-    with pytest.raises(DataError, match=r"test split: 'C\[nH\]' has the token '\[nH\]', which no training molecule has.*split_seed"):
+    with pytest.raises(
+        DataError,
+        match=r"test split: 'C\[nH\]' has the token '\[nH\]', which no training molecule has.*split_seed",
+    ):
         of(tmp_path, molecules)
     with pytest.raises(DataError, match=r"'\[nH\]'"):  # also where the molecule would not be scored
-        of(tmp_path, [m if m != of(tmp_path).smiles["test"][-1] else "C[nH]" for m in MOLECULES], limit_eval=1)
+        of(
+            tmp_path,
+            [m if m != of(tmp_path).smiles["test"][-1] else "C[nH]" for m in MOLECULES],
+            limit_eval=1,
+        )
 
 
 @pytest.mark.skipif(not QM9.exists(), reason="the optional file of QM9 is not there")

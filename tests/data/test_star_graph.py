@@ -19,7 +19,11 @@ torch.set_num_threads(1)
 def parsed(law, row):
     """Edges, start, goal and path of a list of tokens, without what is not needed."""
     edges = [tuple(row[2 * i : 2 * i + 2]) for i in range(law.n_edges)]
-    return [e for e in edges if law.n_nodes not in e], *row[2 * law.n_edges :][:2], [t for t in row[-law.path_length :] if t < law.n_nodes]
+    return (
+        [e for e in edges if law.n_nodes not in e],
+        *row[2 * law.n_edges :][:2],
+        [t for t in row[-law.path_length :] if t < law.n_nodes],
+    )
 
 
 def paths(edges, start, goal):
@@ -67,7 +71,10 @@ def test_graphs_and_paths(law):
         assert abs(n - 300 * p) < 4 * math.sqrt(300 * p * (1 - p)) + 1e-9
         for place in range(length - law.after):
             q = p / (length - law.after)
-            assert abs(seen.pop((length, place), 0) - 300 * q) < 4 * math.sqrt(300 * q * (1 - q)) + 1e-9
+            assert (
+                abs(seen.pop((length, place), 0) - 300 * q)
+                < 4 * math.sqrt(300 * q * (1 - q)) + 1e-9
+            )
     assert not seen
 
 
@@ -81,12 +88,19 @@ def test_entropy_of_the_path_given_the_rest_by_enumeration():
         assert log_p.exp().sum() == 1
         assert torch.special.entr(log_p.exp()).sum() == law.entropy == 0
         assert torch.equal(every[log_p.argmax()], row)
-    assert EASY.log_prob(torch.full((1, EASY.length), EASY.n_nodes)).tolist() == [-math.inf], "the mask"
+    assert EASY.log_prob(torch.full((1, EASY.length), EASY.n_nodes)).tolist() == [-math.inf], (
+        "the mask"
+    )
 
 
 def test_impossible_graphs_have_no_path():
     law = StarGraph(2, 2, 2, 1, 4)
-    rows = [[0, 1, 0, 2, 0, 1, 0, 1], [0, 1, 0, 2, 0, 3, 0, 3], [0, 1, 2, 0, 1, 0, 1, 0], [0, 1, 0, 2, 0, 1, 0, 2]]
+    rows = [
+        [0, 1, 0, 2, 0, 1, 0, 1],
+        [0, 1, 0, 2, 0, 3, 0, 3],
+        [0, 1, 2, 0, 1, 0, 1, 0],
+        [0, 1, 0, 2, 0, 1, 0, 2],
+    ]
     assert law.log_prob(torch.tensor(rows)).tolist() == [0.0, -math.inf, -math.inf, -math.inf]
     twice = StarGraph(2, 3, 2, 1, 5)  # 0 > 1 > 3 and 0 > 2 > 3
     assert (twice.solve(torch.tensor([[0, 1, 1, 3, 0, 2, 2, 3, 0, 3, 0, 1, 3]])) == 5).all()
@@ -105,8 +119,18 @@ def test_labels_and_best_order():
     mask, none = law.vocab_size, law.n_nodes
     row = [0, 1, 1, 3, 0, 2, none, none, 0, 2]
     texts = law.decode(torch.tensor([[*row, 0, mask, none], [*row, 0, none, 2], [mask] * 13]))
-    assert texts == ["0>1 1>3 0>2 | 0 2 | 0 _", "0>1 1>3 0>2 | 0 2 | 0 . 2", "_>_ _>_ _>_ _>_ | _ _ | _ _ _"]
-    for bad in ((1, 3, 3, 2, 9), (3, 5, 6, 2, 20), (3, 5, 5, 5, 20), (3, 5, 5, 0, 20), (3, 5, 5, 4, 12)):
+    assert texts == [
+        "0>1 1>3 0>2 | 0 2 | 0 _",
+        "0>1 1>3 0>2 | 0 2 | 0 . 2",
+        "_>_ _>_ _>_ _>_ | _ _ | _ _ _",
+    ]
+    for bad in (
+        (1, 3, 3, 2, 9),
+        (3, 5, 6, 2, 20),
+        (3, 5, 5, 5, 20),
+        (3, 5, 5, 0, 20),
+        (3, 5, 5, 4, 12),
+    ):
         with pytest.raises((DataError, SettingError), match=r"must be|need"):
             StarGraph(*bad)
 
@@ -121,8 +145,12 @@ def test_all_but_the_path_is_given():
         assert torch.equal((~known).sum(1), torch.full((len(tokens),), MEDIUM.path_length))
         assert known[:, : -MEDIUM.path_length].all()
     whole = data.train_rows(0, 1).__getitems__([7])
-    halves = [TaskData(MEDIUM, batch_size=2).train_rows(rank, 2).__getitems__([7]) for rank in (0, 1)]
+    halves = [
+        TaskData(MEDIUM, batch_size=2).train_rows(rank, 2).__getitems__([7]) for rank in (0, 1)
+    ]
     for part, rows in zip(whole[:2], zip(*(half[:2] for half in halves), strict=True), strict=True):
-        assert torch.equal(torch.stack(rows, 1).flatten(0, 1), part), "ranks share the rows of one process"
+        assert torch.equal(torch.stack(rows, 1).flatten(0, 1), part), (
+            "ranks share the rows of one process"
+        )
     assert Batch.of(batches[0]).decoded().tolist() == [6] * 4
     assert json.loads(json.dumps(data.describe()))["task"]["degree"] == 3

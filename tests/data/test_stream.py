@@ -31,8 +31,19 @@ def stream(tmp_path, monkeypatch):
     tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
 
     def make(**changes):
-        settings = {"source": str(tmp_path / "text"), "tokenizer": str(tmp_path / "tokenizer"), "splits": SPLITS, "length": LENGTH}
-        settings |= {"batch_size": 8, "streaming": True, "shuffle_buffer": 50, "cache_dir": str(tmp_path / "cache"), "seed": 3}
+        settings = {
+            "source": str(tmp_path / "text"),
+            "tokenizer": str(tmp_path / "tokenizer"),
+            "splits": SPLITS,
+            "length": LENGTH,
+        }
+        settings |= {
+            "batch_size": 8,
+            "streaming": True,
+            "shuffle_buffer": 50,
+            "cache_dir": str(tmp_path / "cache"),
+            "seed": 3,
+        }
         data = CorpusData(**(settings | changes))
         data.prepare_data()
         data.setup()
@@ -42,7 +53,11 @@ def stream(tmp_path, monkeypatch):
 
 
 def encoded(tokenizer, texts):
-    return [[*tokenizer(t, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id] for t in texts if t.strip()]
+    return [
+        [*tokenizer(t, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        for t in texts
+        if t.strip()
+    ]
 
 
 def content(batch):
@@ -69,13 +84,21 @@ def test_nothing_is_lost_or_doubled_and_files_change_their_order(stream):
     rows, orders = data.train_rows(0, 1), []
     for epoch in range(4):
         seen = take(rows, one, one * epoch)
-        orders += [o for o in itertools.permutations(range(FILES)) if [d[:LENGTH] for d in epoch_of(tokenizer, o)] == seen]
+        orders += [
+            o
+            for o in itertools.permutations(range(FILES))
+            if [d[:LENGTH] for d in epoch_of(tokenizer, o)] == seen
+        ]
     assert len(orders) == 4, "every epoch is all documents in an order of files"
     assert len(set(orders)) > 1
     packed = make(shuffle_buffer=1, batch_size=2)
-    joined = [token for order in orders for document in epoch_of(tokenizer, order) for token in document]
+    joined = [
+        token for order in orders for document in epoch_of(tokenizer, order) for token in document
+    ]
     steps = len(joined) // (2 * LENGTH)
-    assert [t for row in take(packed.train_rows(0, 1), steps) for t in row] == joined[: steps * 2 * LENGTH], "across files and epochs"
+    assert [t for row in take(packed.train_rows(0, 1), steps) for t in row] == joined[
+        : steps * 2 * LENGTH
+    ], "across files and epochs"
 
 
 @pytest.mark.parametrize("layout", ["packed", "documents"])
@@ -103,7 +126,9 @@ def saved(state):
     return torch.load(file, weights_only=True)
 
 
-@pytest.mark.parametrize(("layout", "buffer"), [("packed", 50), ("documents", 50), ("documents", 3)])
+@pytest.mark.parametrize(
+    ("layout", "buffer"), [("packed", 50), ("documents", 50), ("documents", 3)]
+)
 def test_resumes_exactly(stream, layout, buffer):
     """Killed again and again, over ends of files and of epochs."""
     make, _ = stream
@@ -182,7 +207,10 @@ def test_held_out_documents(stream):
     for layout in ("packed", "documents"):
         splits = {"train": "train[150:]", "validation": "train[:70]", "test": "train[70:150]"}
         data = make(layout=layout, splits=splits, limit_eval=1000)
-        for rows, documents in ((data.val_set, everything[:70]), (data.test_set, everything[70:150])):
+        for rows, documents in (
+            (data.val_set, everything[:70]),
+            (data.test_set, everything[70:150]),
+        ):
             want = encoded(tokenizer, documents)
             flat = [t for document in want for t in document]
             if layout == "packed":
@@ -191,7 +219,9 @@ def test_held_out_documents(stream):
                 assert content(rows.batch(torch.arange(len(rows)))) == [d[:LENGTH] for d in want]
         few = make(layout=layout, splits=splits, limit_eval=5)
         assert torch.equal(few.test_set.tokens, data.test_set.tokens[:5])
-    trained = take(make(layout="documents", splits=splits, batch_size=1, shuffle_buffer=1).train_rows(0, 1), 84)
+    trained = take(
+        make(layout="documents", splits=splits, batch_size=1, shuffle_buffer=1).train_rows(0, 1), 84
+    )
     allowed = [d[:LENGTH] for d in encoded(tokenizer, everything[150:])]
     assert all(row in allowed for row in trained)
     assert len({str(row) for row in trained}) == len(allowed)
@@ -205,7 +235,9 @@ def test_streams_and_caches_have_the_same_sequences(stream):
         streamed = make(layout=layout, splits=whole, limit_eval=10_000)
         assert torch.equal(cached.val_set.tokens, streamed.val_set.tokens)
         batches = [cached.train_rows(0, 1).__getitems__([i]) for i in range(len(cached.val_set))]
-        assert [row for batch in batches for row in content(batch)] == content(streamed.val_set.batch(torch.arange(len(streamed.val_set))))
+        assert [row for batch in batches for row in content(batch)] == content(
+            streamed.val_set.batch(torch.arange(len(streamed.val_set)))
+        )
 
 
 def test_bad_settings(stream, tmp_path):
@@ -213,7 +245,10 @@ def test_bad_settings(stream, tmp_path):
     for changes, told in (
         ({"limit_eval": None}, "limit_eval=None"),
         ({"num_workers": 2}, "num_workers=2"),
-        ({"splits": SPLITS | {"train": "train[:98%]"}}, r"only whole splits and parts in documents are known: set data\.splits="),
+        (
+            {"splits": SPLITS | {"train": "train[:98%]"}},
+            r"only whole splits and parts in documents are known: set data\.splits=",
+        ),
         ({"splits": SPLITS | {"test": "dev"}}, "Bad split: dev"),
         ({"splits": SPLITS | {"train": "train[1000:]"}}, "no document there"),
         ({"column": "body"}, "no column 'body'; it has n, text"),
@@ -233,7 +268,9 @@ def test_a_file_that_breaks_off_is_named(stream, tmp_path, num_workers):
         content_ = bytearray((tmp_path / "text" / f"{name}.parquet").read_bytes())
         content_[200:700] = bytes(500)
         (tmp_path / "text" / f"{name}.parquet").write_bytes(content_)
-    batches = iter(make(shuffle_buffer=1, batch_size=1, num_workers=num_workers, seed=1).train_dataloader())
+    batches = iter(
+        make(shuffle_buffer=1, batch_size=1, num_workers=num_workers, seed=1).train_dataloader()
+    )
     with pytest.raises(DataError, match=r"^/.*[23]\.parquet: reading broke off \(.*resume=RUN$"):  # noqa: PT012
         for _ in range(1000):
             next(batches)
@@ -253,8 +290,13 @@ def test_changed_files_are_another_stream(stream, tmp_path):
     make, _ = stream
     before = make().train_sampler(0, 1).state_dict()
     make().train_sampler(0, 1).load_state_dict(before)
-    pq.write_table(pa.table({"n": [1], "text": ["a new file of the same name"]}), tmp_path / "text" / "2.parquet")
+    pq.write_table(
+        pa.table({"n": [1], "text": ["a new file of the same name"]}),
+        tmp_path / "text" / "2.parquet",
+    )
     with pytest.raises(DataError, match="cannot resume the training batches"):
         make().train_sampler(0, 1).load_state_dict(before)
-    (tmp_path / "c.jsonl").write_text("".join(json.dumps({"text": text(0, i)}) + "\n" for i in range(EACH)))
+    (tmp_path / "c.jsonl").write_text(
+        "".join(json.dumps({"text": text(0, i)}) + "\n" for i in range(EACH))
+    )
     assert make(source=str(tmp_path / "c.jsonl")).describe()["stream"]["files"] == 1

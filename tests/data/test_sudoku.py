@@ -14,7 +14,11 @@ def rules_hold(grids, box):
     side = box * box
     for grid in grids.view(-1, side, side).tolist():
         lines = [*grid, *zip(*grid, strict=True)]
-        lines += [[grid[i + a][j + b] for a in range(box) for b in range(box)] for i in range(0, side, box) for j in range(0, side, box)]
+        lines += [
+            [grid[i + a][j + b] for a in range(box) for b in range(box)]
+            for i in range(0, side, box)
+            for j in range(0, side, box)
+        ]
         if any(sorted(line) != list(range(side)) for line in lines):
             return False
     return True
@@ -27,7 +31,10 @@ def solutions(puzzle, box):
     def peers(i):
         r, c = divmod(i, side)
         return {
-            j for j in range(side * side) for a, b in [divmod(j, side)] if a == r or b == c or (a // box, b // box) == (r // box, c // box)
+            j
+            for j in range(side * side)
+            for a, b in [divmod(j, side)]
+            if a == r or b == c or (a // box, b // box) == (r // box, c // box)
         }
 
     empty = [
@@ -60,7 +67,9 @@ def test_puzzles_have_one_solution(box, n, clues):
         assert rules_hold(puzzles, box)
         assert torch.equal(known.sum(1), given.sum(1))
         for values, there in zip(puzzles.tolist(), known.tolist(), strict=True):
-            assert solutions([v if t else None for v, t in zip(values, there, strict=True)], box) == 1
+            assert (
+                solutions([v if t else None for v, t in zip(values, there, strict=True)], box) == 1
+            )
     again = transformed(grids, given, box, generator)[0]
     assert (again == grids).double().mean() < 1.5 / box**2, "another grid"
 
@@ -72,15 +81,22 @@ def test_elimination_finds_no_more_than_follows():
     left = eliminate(one_hot(grids, 4).bool() | ~few[..., None], 2)
     assert left.gather(-1, grids[..., None]).all(), "the solution is never ruled out"
     for i in range(40):
-        count = solutions([v if t else None for v, t in zip(grids[i].tolist(), few[i].tolist(), strict=True)], 2)
+        count = solutions(
+            [v if t else None for v, t in zip(grids[i].tolist(), few[i].tolist(), strict=True)], 2
+        )
         assert count == 1 or not solved(left[i : i + 1]).item()
     wrong = torch.ones(1, 16, 4, dtype=torch.bool)
-    wrong[0, 0], wrong[0, 1] = torch.tensor([True, False, False, False]), torch.tensor([True, False, False, False])
+    wrong[0, 0], wrong[0, 1] = (
+        torch.tensor([True, False, False, False]),
+        torch.tensor([True, False, False, False]),
+    )
     assert not solved(eliminate(wrong, 2)).item()
 
 
 def tiny(**changes):
-    data = SudokuData(**({"box": 2, "clues": (4, 8), "bank": 20, "eval_size": 8, "batch_size": 4} | changes))
+    data = SudokuData(
+        **({"box": 2, "clues": (4, 8), "bank": 20, "eval_size": 8, "batch_size": 4} | changes)
+    )
     data.setup()
     return data
 
@@ -95,7 +111,9 @@ def test_batches():
     halves = [data.train_rows(rank, 2).__getitems__([0]) for rank in (0, 1)]
     whole = tiny(batch_size=8).train_rows(0, 1).__getitems__([0])
     for half, all_rows in zip(zip(*halves, strict=True), whole, strict=True):
-        assert torch.equal(torch.stack(half, 1).flatten(0, 1), all_rows), "ranks share the rows of one process"
+        assert torch.equal(torch.stack(half, 1).flatten(0, 1), all_rows), (
+            "ranks share the rows of one process"
+        )
     assert torch.equal(data.val_set.tokens, tiny(seed=3).val_set.tokens)
     assert not torch.equal(data.val_set.tokens, data.test_set.tokens)
     assert data.decode(torch.tensor([[0, 1, 2, 3, 4] + [4] * 11])) == ["1234____________"]
@@ -107,7 +125,9 @@ def test_files(tmp_path):
     lines = ["puzzle,solution"]
     for tokens, known in zip(rows.tokens.tolist(), rows.known.tolist(), strict=True):
         lines.append(
-            "".join(str(t + 1) if k else "0" for t, k in zip(tokens, known, strict=True)) + "," + "".join(str(t + 1) for t in tokens)
+            "".join(str(t + 1) if k else "0" for t, k in zip(tokens, known, strict=True))
+            + ","
+            + "".join(str(t + 1) for t in tokens)
         )
     path = tmp_path / "puzzles.csv"
     path.write_text("\n".join(lines) + "\n")

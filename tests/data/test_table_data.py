@@ -25,11 +25,19 @@ def write(path, text):
 
 
 def some_rows(n=60):
-    return [f"{i % 7},{i * 1.5},{'abc'[i % 3]},{'?' if i % 5 == 0 else i},{i % 2 == 0}" for i in range(n)]
+    return [
+        f"{i % 7},{i * 1.5},{'abc'[i % 3]},{'?' if i % 5 == 0 else i},{i % 2 == 0}"
+        for i in range(n)
+    ]
 
 
 def of(tmp_path, rows=None, header="k,v,c,m,b", **arguments):
-    text = "\n".join(([header] if header is not None else []) + (some_rows() if rows is None else rows)) + "\n"
+    text = (
+        "\n".join(
+            ([header] if header is not None else []) + (some_rows() if rows is None else rows)
+        )
+        + "\n"
+    )
     data = TableData(path=write(tmp_path / "t.csv", text), **{"batch_size": 8, **arguments})
     data.setup()
     return data
@@ -37,7 +45,13 @@ def of(tmp_path, rows=None, header="k,v,c,m,b", **arguments):
 
 def test_kinds_are_inferred(tmp_path):
     data = of(tmp_path)
-    assert data.codec.kinds == {"k": "categorical", "v": "numeric", "c": "categorical", "m": "numeric", "b": "categorical"}
+    assert data.codec.kinds == {
+        "k": "categorical",
+        "v": "numeric",
+        "c": "categorical",
+        "m": "numeric",
+        "b": "categorical",
+    }
     assert data.vocab_sizes == [7, 60 - len(data.test_set), 3, data.codec.columns[3].vocab_size, 2]
     assert data.codec.columns[3].missing
     assert (data.length, data.vocab_size) == (5, max(data.vocab_sizes))
@@ -51,7 +65,11 @@ def test_kinds_are_inferred(tmp_path):
 def test_rows_come_back(tmp_path):
     """The table that went in, value for value, where there are as many bins as values: strings, flags and holes included."""
     data = of(tmp_path)
-    for split, tokens in (("train", data._train.tokens), ("validation", data.val_set.tokens), ("test", data.test_set.tokens)):
+    for split, tokens in (
+        ("train", data._train.tokens),
+        ("validation", data.val_set.tokens),
+        ("test", data.test_set.tokens),
+    ):
         back = data.codec.decode(tokens)
         frame = data.frames[split]
         for name in ("k", "c", "b"):
@@ -59,7 +77,10 @@ def test_rows_come_back(tmp_path):
         if split != "test":  # numbers of test rows are new
             assert back["v"].tolist() == frame["v"].tolist()
         assert (back["m"].isna() == frame["m"].isna()).all()
-    assert re.match(r"k=\d, v=[\d.]+, c=[abc], m=(<NA>|\d+), b=(True|False)$", data.decode(data.test_set.tokens[:1])[0])
+    assert re.match(
+        r"k=\d, v=[\d.]+, c=[abc], m=(<NA>|\d+), b=(True|False)$",
+        data.decode(data.test_set.tokens[:1])[0],
+    )
 
 
 def test_splits_are_disjoint_fixed_and_complete(tmp_path):
@@ -67,7 +88,9 @@ def test_splits_are_disjoint_fixed_and_complete(tmp_path):
     v = [set(data.frames[s]["v"]) for s in ("train", "validation", "test")]
     assert [len(part) for part in v] == [49, 5, 6]
     assert set.union(*v) == {i * 1.5 for i in range(60)}
-    assert again.frames["test"].equals(data.frames["test"]), "the split is not a matter of the run's seed"
+    assert again.frames["test"].equals(data.frames["test"]), (
+        "the split is not a matter of the run's seed"
+    )
     assert not other.frames["test"].equals(data.frames["test"])
     for name in ("k", "c", "b"):
         assert set(data.frames["train"][name]) == set(pd.concat(data.frames.values())[name])
@@ -87,7 +110,9 @@ def test_split_is_the_published_one():
     assert held.tolist() == rows[18:].tolist()
     unique = pd.DataFrame({"c": [f"id{i}" for i in range(15)] + ["same"] * 85})
     rest, held = split_rows(unique, 0.2, 0)
-    assert set(unique["c"].iloc[held]) == {"same"}, "rows with categories of their own are trained on"
+    assert set(unique["c"].iloc[held]) == {"same"}, (
+        "rows with categories of their own are trained on"
+    )
     assert sorted([*rest, *held]) == list(range(100))
     with pytest.raises(DataError, match="category of its own"):
         split_rows(pd.DataFrame({"c": [f"id{i}" for i in range(20)]}), 0.1, 0)
@@ -97,19 +122,40 @@ def test_details_of_files(tmp_path):
     """What spreadsheets and shells do to a CSV."""
     zips = of(tmp_path, [f"{i % 20:05d},{i}" for i in range(80)], "zip,n")
     assert zips.codec.kinds == {"zip": "categorical", "n": "numeric"}, "codes keep their zeros"
-    tabs = of(tmp_path, [f"\t{i}\tx" for i in range(1, 40)], "a\tb\tc", delimiter="\\t", types={"a": "drop"})
-    assert sorted(tabs.codec.decode(tabs._train.tokens)["b"])[0] == 1, "an empty first cell shifts nothing"
+    tabs = of(
+        tmp_path,
+        [f"\t{i}\tx" for i in range(1, 40)],
+        "a\tb\tc",
+        delimiter="\\t",
+        types={"a": "drop"},
+    )
+    assert sorted(tabs.codec.decode(tabs._train.tokens)["b"])[0] == 1, (
+        "an empty first cell shifts nothing"
+    )
     holes = of(tmp_path, ["1", "", "2", "", "3.5"] * 8 + ["", ""], "a")
-    assert sum(len(frame) for frame in holes.frames.values()) == 40, "holes in the middle, blank lines at the end"
+    assert sum(len(frame) for frame in holes.frames.values()) == 40, (
+        "holes in the middle, blank lines at the end"
+    )
     assert holes.codec.columns[0].missing
     blank = of(tmp_path, ["1,x", "", "2,y"] * 10, "a,b")
     assert sum(len(frame) for frame in blank.frames.values()) == 20
-    coded = of(tmp_path, [f"{-999 if i % 4 == 0 else i},k" for i in range(40)], "a,b", missing=[-999])
+    coded = of(
+        tmp_path, [f"{-999 if i % 4 == 0 else i},k" for i in range(40)], "a,b", missing=[-999]
+    )
     assert coded.codec.columns[0].missing
     assert coded.codec.columns[0].values.min() == 1
-    word = of(tmp_path, [f"{i / 2},{'none' if i % 4 == 0 else 'n'}" for i in range(40)], "a,b", missing="none")
-    assert word.codec.columns[1].categories == ("n",), "a single string is one mark, not its letters"
-    named = of(tmp_path, [f"{i},{['Acer', 'Infinity', 'Nokia'][i % 3]}" for i in range(40)], "n,brand")
+    word = of(
+        tmp_path,
+        [f"{i / 2},{'none' if i % 4 == 0 else 'n'}" for i in range(40)],
+        "a,b",
+        missing="none",
+    )
+    assert word.codec.columns[1].categories == ("n",), (
+        "a single string is one mark, not its letters"
+    )
+    named = of(
+        tmp_path, [f"{i},{['Acer', 'Infinity', 'Nokia'][i % 3]}" for i in range(40)], "n,brand"
+    )
     assert named.codec.columns[1].categories == ("Acer", "Infinity", "Nokia")
 
 
@@ -127,8 +173,14 @@ def test_frames_of_all_kinds():
     plain.setup()
     assert plain.codec.kinds == {"d": "numeric"}
     days = [datetime.date(2020, 1, 1 + i % 3) for i in range(40)]
-    for cells, kind in ((days, "date"), (pd.cut(np.arange(40), 3), "Interval"), ([[1]] * 40, "list")):
-        with pytest.raises(DataError, match=rf"'o' holds {kind} objects, .*drop it: '\+data.types={{o: drop}}'"):
+    for cells, kind in (
+        (days, "date"),
+        (pd.cut(np.arange(40), 3), "Interval"),
+        ([[1]] * 40, "list"),
+    ):
+        with pytest.raises(
+            DataError, match=rf"'o' holds {kind} objects, .*drop it: '\+data.types={{o: drop}}'"
+        ):
             TableData(frame=pd.DataFrame({"o": cells})).setup()
     with pytest.raises(DataError, match="several levels"):
         TableData(frame=pd.DataFrame({("a", "b"): [1, 2]})).setup()
@@ -148,7 +200,12 @@ def test_parquet_and_frames(tmp_path):
     from_frame = TableData(frame=frame)
     for data in (from_file, from_frame):
         data.setup()
-        assert data.codec.kinds == {"n": "numeric", "flag": "categorical", "word": "categorical", "count": "numeric"}
+        assert data.codec.kinds == {
+            "n": "numeric",
+            "flag": "categorical",
+            "word": "categorical",
+            "count": "numeric",
+        }
         assert data.codec.columns[1].categories == (False, True)
     assert torch.equal(from_file.test_set.tokens, from_frame.test_set.tokens)
     with pytest.raises(DataError, match=r"'when' holds Timestamp objects"):
@@ -163,8 +220,13 @@ def test_test_rows_of_their_own(tmp_path):
     data = of(tmp_path, test_path=test)
     assert len(data.test_set) == 2
     assert [len(data.frames[s]) for s in ("train", "validation")] == [54, 6]
-    assert data.test_set.tokens[1, 1] == data.codec.columns[1].bins - 1, "beyond the range: the last bin"
-    for line, message in [("1,4.5,z,?,True", "'c' has the value 'z'"), ("1,,a,?,True", "'v' lacks a value in row 1")]:
+    assert data.test_set.tokens[1, 1] == data.codec.columns[1].bins - 1, (
+        "beyond the range: the last bin"
+    )
+    for line, message in [
+        ("1,4.5,z,?,True", "'c' has the value 'z'"),
+        ("1,,a,?,True", "'v' lacks a value in row 1"),
+    ]:
         with pytest.raises(DataError, match=message):
             of(tmp_path, test_path=write(tmp_path / "new.csv", f"k,v,c,m,b\n{line}\n"))
     with pytest.raises(DataError, match=r"new.csv lacks the column 'k'"):
@@ -176,7 +238,9 @@ def test_constant_column_and_a_thousand_columns(tmp_path):
     assert data.vocab_sizes[1:] == [1, 1]
     assert data.codec.decode(data.test_set.tokens)["c"].tolist() == ["same"] * len(data.test_set)
     wide = of(
-        tmp_path, [",".join(str((i * j) % 13 / 2) for j in range(1000)) for i in range(40)], header=",".join(f"c{j}" for j in range(1000))
+        tmp_path,
+        [",".join(str((i * j) % 13 / 2) for j in range(1000)) for i in range(40)],
+        header=",".join(f"c{j}" for j in range(1000)),
     )
     assert wide.length == 1000
 
@@ -255,7 +319,11 @@ def test_news(tmp_path):
     assert frame["weekday"].tolist() == [DAYS[i % 7] for i in range(80)]
     assert data.codec.kinds["is_weekend"] == "numeric"
     assert data.target == "shares"
-    text = (tmp_path / "OnlineNewsPopularity.csv").read_text().replace("1.0, 0.0, 0.0", "1.0, 1.0, 0.0", 1)
+    text = (
+        (tmp_path / "OnlineNewsPopularity.csv")
+        .read_text()
+        .replace("1.0, 0.0, 0.0", "1.0, 1.0, 0.0", 1)
+    )
     (tmp_path / "OnlineNewsPopularity.csv").write_text(text)
     with pytest.raises(DataError, match=r"row 1 has several of data_channel_is_"):
         TableData(name="news", path=str(tmp_path)).setup()

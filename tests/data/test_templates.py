@@ -28,8 +28,12 @@ def metaspace(scheme):
 def llama():
     """A blank is put before every text by the normalizer, and bytes are its last resort."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
     return tokenizer, {"initial_alphabet": list("abcdefghijklmnopqrstuvwxyz.0123456789▁")}
 
 
@@ -56,16 +60,38 @@ _built = {}
 def of(kind):
     if kind not in _built:
         tokenizer, extra = KINDS[kind]()
-        trainer = trainers.WordPieceTrainer if isinstance(tokenizer.model, models.WordPiece) else trainers.BpeTrainer
+        trainer = (
+            trainers.WordPieceTrainer
+            if isinstance(tokenizer.model, models.WordPiece)
+            else trainers.BpeTrainer
+        )
         special = ["<unk>", "<eos>", "<mask>", "<end_of>"]
         words = [*TEXT, "over lazy overboard hard card wizard"] * 3
-        tokenizer.train_from_iterator(words, trainer(vocab_size=400, special_tokens=special, **extra))
-        named = {"unk_token": "<unk>", "eos_token": "<eos>", "mask_token": "<mask>", "additional_special_tokens": ["<end_of>"]}
+        tokenizer.train_from_iterator(
+            words, trainer(vocab_size=400, special_tokens=special, **extra)
+        )
+        named = {
+            "unk_token": "<unk>",
+            "eos_token": "<eos>",
+            "mask_token": "<mask>",
+            "additional_special_tokens": ["<end_of>"],
+        }
         _built[kind] = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)
     return _built[kind]
 
 
-TEMPLATES = ["over_ard", "the quick_ fox", "_ over", "__", "the_", "over the__", "a_b_c", "fox", "_ard", "the_ lazy_ dog_"]
+TEMPLATES = [
+    "over_ard",
+    "the quick_ fox",
+    "_ over",
+    "__",
+    "the_",
+    "over the__",
+    "a_b_c",
+    "fox",
+    "_ard",
+    "the_ lazy_ dog_",
+]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -80,9 +106,16 @@ def test_known_tokens_read_as_the_template(kind, template):
             corpus_template(template, "_", tokenizer, 40)
         template = f" {template}"
     tokens, known = corpus_template(template, "_", tokenizer, 40)
-    end = (int(known.nonzero().max()) + 1 if known.any() else 0) + len(template) - len(template.rstrip("_"))
+    end = (
+        (int(known.nonzero().max()) + 1 if known.any() else 0)
+        + len(template)
+        - len(template.rstrip("_"))
+    )
     assert int((~known[:end]).sum()) == template.count("_"), "a token a blank"
-    x, first = (tokenizer.convert_tokens_to_ids(piece) for piece in (["##x", "x"] if kind == "wordpiece" else ["x", "x"]))
+    x, first = (
+        tokenizer.convert_tokens_to_ids(piece)
+        for piece in (["##x", "x"] if kind == "wordpiece" else ["x", "x"])
+    )
     filled = torch.where(known[:end], tokens[:end], x)
     if not known[0]:
         filled[0] = first
@@ -114,9 +147,14 @@ def test_special_tokens(kind):
     tokens, known = corpus_template(f"{start}<eos>_", "_", tokenizer, 12)
     assert tokens[known][-1] == tokenizer.eos_token_id, "as in training: the token itself"
     assert int((tokens == tokenizer.eos_token_id).sum()) == 1
-    with pytest.raises(DataError, match="the tokenizer's mask '<mask>', which is no blank of the model: write '_' for one"):
+    with pytest.raises(
+        DataError,
+        match="the tokenizer's mask '<mask>', which is no blank of the model: write '_' for one",
+    ):
         corpus_template("fox<mask>", "_", tokenizer, 12)
-    with pytest.raises(DataError, match="special token '<end_of>', which holds the blank '_'; choose another"):
+    with pytest.raises(
+        DataError, match="special token '<end_of>', which holds the blank '_'; choose another"
+    ):
         corpus_template("fox<end_of>", "_", tokenizer, 12)
     assert corpus_template(f"{start}<end_of>#", "#", tokenizer, 12)[1].any()
 
@@ -135,6 +173,10 @@ def test_characters():
     tokens, known = template_tokens("a_b", "_", vocabulary, 5)
     assert tokens[known].tolist() == [0, 1]
     assert known.tolist() == [True, False, True, False, False]
-    for template, blank, message in (("a", "a", "is a character of"), ("aaaaaa", "_", "6 characters, the model 5"), ("q", "_", "'q'")):
+    for template, blank, message in (
+        ("a", "a", "is a character of"),
+        ("aaaaaa", "_", "6 characters, the model 5"),
+        ("q", "_", "'q'"),
+    ):
         with pytest.raises(DataError, match=message):
             template_tokens(template, blank, vocabulary, 5)

@@ -19,9 +19,13 @@ def test_paths_by_walking_the_maps():
         for i in range(3):
             state = value[f"map {i} of {state}"]
             path.append(state)
-        assert [value[f"path {i}"] for i in range(3)] == (path if value["flag"] == 0 else path[::-1])
+        assert [value[f"path {i}"] for i in range(3)] == (
+            path if value["flag"] == 0 else path[::-1]
+        )
     assert 150 < tokens[:, -5].sum() < 250
-    assert torch.equal(law.known, torch.tensor([not name.startswith("path") for name in law.labels]))
+    assert torch.equal(
+        law.known, torch.tensor([not name.startswith("path") for name in law.labels])
+    )
     counts = torch.bincount(tokens[:, :15].flatten(), minlength=5)
     assert (counts - 1200).abs().max() < 4 * 1200**0.5, "maps are uniform"
 
@@ -40,7 +44,9 @@ def test_one_path_for_everything_else_by_enumeration():
     assert torch.isinf(law.log_prob(no_flag)).all()
 
 
-@pytest.mark.parametrize(("settings", "name"), [({"n_states": 1}, "n_states"), ({"steps": 1}, "steps")])
+@pytest.mark.parametrize(
+    ("settings", "name"), [({"n_states": 1}, "n_states"), ({"steps": 1}, "steps")]
+)
 def test_bad_settings(settings, name):
     with pytest.raises(SettingError, match=name):
         TwoWays(**settings)

@@ -19,7 +19,11 @@ def make(kind, **kwargs):
     return net.eval().requires_grad_(False)
 
 
-NETWORKS = [(kind, {"positions": p}) for kind in (BidirectionalTransformer, OrderCausalTransformer) for p in POSITIONS]
+NETWORKS = [
+    (kind, {"positions": p})
+    for kind in (BidirectionalTransformer, OrderCausalTransformer)
+    for p in POSITIONS
+]
 NETWORKS.append((BidirectionalTransformer, {"time_conditioning": True}))
 
 
@@ -42,7 +46,9 @@ def test_conditionals_agree_with_order_log_prob(kind, kwargs, batch):
         assert torch.allclose(log_prob.exp().sum(-1), torch.ones(7, LENGTH, dtype=torch.float64))
         target = order[:, k]
         rows = torch.arange(7)
-        assert torch.allclose(log_prob[rows, target, tokens[rows, target]], by_rank[:, k], atol=1e-12)
+        assert torch.allclose(
+            log_prob[rows, target, tokens[rows, target]], by_rank[:, k], atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
@@ -55,7 +61,9 @@ def test_masked_tokens_are_not_seen(kind, kwargs, batch):
     assert torch.equal(a[masked], b[masked])
     changed = torch.where(masked, tokens, (tokens + 1) % VOCAB)
     some = (k > 0)[:, None] & masked
-    assert not torch.allclose(net.conditionals(changed, order, k)[some], a[some]), "and revealed tokens are seen"
+    assert not torch.allclose(net.conditionals(changed, order, k)[some], a[some]), (
+        "and revealed tokens are seen"
+    )
 
 
 @pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
@@ -67,9 +75,13 @@ def test_order_of_revealing(kind, kwargs, batch):
     masked = rank >= k[:, None]
     suffix_flipped = torch.where(masked, LENGTH - 1 + k[:, None] - rank, rank).argsort(-1)
     a = net.conditionals(tokens, order, k)
-    assert torch.allclose(net.conditionals(tokens, suffix_flipped, k)[masked], a[masked], atol=1e-12)
+    assert torch.allclose(
+        net.conditionals(tokens, suffix_flipped, k)[masked], a[masked], atol=1e-12
+    )
     prefix_flipped = torch.where(masked, rank, k[:, None] - 1 - rank).argsort(-1)
-    same = torch.allclose(net.conditionals(tokens, prefix_flipped, k)[masked], a[masked], atol=1e-12)
+    same = torch.allclose(
+        net.conditionals(tokens, prefix_flipped, k)[masked], a[masked], atol=1e-12
+    )
     assert same == (not net.order_causal)
 
 
@@ -86,26 +98,43 @@ def test_given_positions_are_read_by_position(batch):
     assert not torch.equal(arranged, straight)
     for k in range(3, LENGTH):
         n = torch.full((7,), k)
-        assert torch.equal(net.conditionals(tokens, arranged, n), plain.conditionals(tokens, straight, n))
-    assert torch.equal(net.order_log_prob(tokens, arranged)[:, 3:], plain.order_log_prob(tokens, straight)[:, 3:])
+        assert torch.equal(
+            net.conditionals(tokens, arranged, n), plain.conditionals(tokens, straight, n)
+        )
+    assert torch.equal(
+        net.order_log_prob(tokens, arranged)[:, 3:], plain.order_log_prob(tokens, straight)[:, 3:]
+    )
     for k in range(3):  # not all of them are revealed: as asked
         n = torch.full((7,), k)
-        assert torch.equal(net.conditionals(tokens, arranged, n), plain.conditionals(tokens, arranged, n))
+        assert torch.equal(
+            net.conditionals(tokens, arranged, n), plain.conditionals(tokens, arranged, n)
+        )
     # One model, however it is asked, also where they do not come first.
     rows = torch.arange(7)
     elsewhere = torch.tensor([set(row[:3]) != set(given) for row in order.tolist()])
     for some in (arranged, order):
         by_rank = net.order_log_prob(tokens, some)
         for k in range(LENGTH):
-            log_prob = net.conditionals(tokens, some, torch.full((7,), k))[rows, some[:, k], tokens[rows, some[:, k]]]
+            log_prob = net.conditionals(tokens, some, torch.full((7,), k))[
+                rows, some[:, k], tokens[rows, some[:, k]]
+            ]
             same = elsewhere if some is order and k < 3 else torch.full((7,), k >= 3)
             assert torch.allclose(log_prob[same], by_rank[same, k], atol=1e-12)
     # Decoding with one more given: it is read after those that all rows are given, and scored as it is drawn.
     known = torch.isin(torch.arange(LENGTH), torch.tensor([0, *given])).expand(7, -1)
-    trace = sample(net, Sampler(ByLaw()), 7, schedule=Linear(LENGTH), seed=0, given=tokens, known=known)
-    decoded = [[p for p in sorted(range(LENGTH), key=row.__getitem__) if row[p] >= 0] for row in trace.rank.tolist()]
+    trace = sample(
+        net, Sampler(ByLaw()), 7, schedule=Linear(LENGTH), seed=0, given=tokens, known=known
+    )
+    decoded = [
+        [p for p in sorted(range(LENGTH), key=row.__getitem__) if row[p] >= 0]
+        for row in trace.rank.tolist()
+    ]
     drawn = torch.tensor([[*given, 0, *row] for row in decoded])
-    assert torch.allclose(net.order_log_prob(trace.tokens, drawn)[:, 4:].sum(1), trace.log_prob.double().sum(1), atol=1e-6)
+    assert torch.allclose(
+        net.order_log_prob(trace.tokens, drawn)[:, 4:].sum(1),
+        trace.log_prob.double().sum(1),
+        atol=1e-6,
+    )
     with pytest.raises(ValueError, match="given positions must be in"):
         OrderCausalTransformer(VOCAB, LENGTH, width=8, heads=2, given=[LENGTH])
 
@@ -114,7 +143,11 @@ def test_rows_of_a_batch_do_not_mix(batch):
     tokens, order, k = batch
     for kind in (BidirectionalTransformer, OrderCausalTransformer):
         net = make(kind)
-        assert torch.allclose(net.conditionals(tokens[2:3], order[2:3], k[2:3]), net.conditionals(tokens, order, k)[2:3], atol=1e-12)
+        assert torch.allclose(
+            net.conditionals(tokens[2:3], order[2:3], k[2:3]),
+            net.conditionals(tokens, order, k)[2:3],
+            atol=1e-12,
+        )
 
 
 def test_head_on_selected_positions_only(batch):
@@ -151,21 +184,33 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
             at = where.flatten().nonzero()[:, 0]
             want, got, w = -log_p[where], net(z, at=at, target=tokens[where]), weight[where]
         else:
-            log_p = net(tokens, order).log_softmax(-1).gather(-1, tokens.gather(1, order)[..., None])[..., 0]
+            log_p = (
+                net(tokens, order)
+                .log_softmax(-1)
+                .gather(-1, tokens.gather(1, order)[..., None])[..., 0]
+            )
             want, got, w = -log_p, net(tokens, order, score=True), weight
         assert torch.allclose(got, want, atol=1e-12)
-        gradients = [torch.autograd.grad((w * cost).sum(), list(net.parameters())) for cost in (want, got)]
+        gradients = [
+            torch.autograd.grad((w * cost).sum(), list(net.parameters())) for cost in (want, got)
+        ]
         for a, b in zip(*gradients, strict=True):
             assert torch.allclose(a, b, atol=1e-12)
         with torch.no_grad():
-            again = net(z, at=at, target=tokens[where]) if kind is BidirectionalTransformer else -net.order_log_prob(tokens, order)
+            again = (
+                net(z, at=at, target=tokens[where])
+                if kind is BidirectionalTransformer
+                else -net.order_log_prob(tokens, order)
+            )
         assert torch.allclose(again, want, atol=1e-12)
 
 
 def test_costs_with_time_conditioning():
     """The last block at some positions only, modulated by each row's own noise level."""
     torch.manual_seed(0)
-    net = BidirectionalTransformer(5, 6, width=8, heads=2, layers=2, time_conditioning=True).double()
+    net = BidirectionalTransformer(
+        5, 6, width=8, heads=2, layers=2, time_conditioning=True
+    ).double()
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     tokens = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(0))
@@ -174,7 +219,13 @@ def test_costs_with_time_conditioning():
     want = -net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0][where]
     got = net(z, at=where.flatten().nonzero()[:, 0], target=tokens[where])
     assert torch.allclose(got, want, atol=1e-12)
-    for a, b in zip(*(torch.autograd.grad(x.sum(), list(net.parameters()), allow_unused=True) for x in (want, got)), strict=True):
+    for a, b in zip(
+        *(
+            torch.autograd.grad(x.sum(), list(net.parameters()), allow_unused=True)
+            for x in (want, got)
+        ),
+        strict=True,
+    ):
         assert (a is None and b is None) or torch.allclose(a, b, atol=1e-12)
 
 
@@ -183,7 +234,9 @@ def test_recomputed_blocks_give_the_same_gradients(kind):
     """With dropout too: the second computation draws what the first drew. And nothing inside a block is kept."""
     tokens = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(0))
     inputs = (
-        (tokens.masked_fill(torch.rand(3, 6) < 0.5, 5),) if kind is BidirectionalTransformer else (tokens, torch.rand(3, 6).argsort(-1))
+        (tokens.masked_fill(torch.rand(3, 6) < 0.5, 5),)
+        if kind is BidirectionalTransformer
+        else (tokens, torch.rand(3, 6).argsort(-1))
     )
     out, kept = [], []
     for recompute in (False, True):
@@ -191,7 +244,9 @@ def test_recomputed_blocks_give_the_same_gradients(kind):
         net = kind(5, 6, width=8, heads=2, layers=3, dropout=0.3, recompute=recompute)
         torch.manual_seed(1)
         sizes: list[int] = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x, sizes=sizes: sizes.append(x.numel()) or x, lambda x: x
+        ):
             loss = net(*inputs).square().mean()
         out.append(torch.autograd.grad(loss, list(net.parameters())))
         kept.append(sum(sizes))

@@ -5,7 +5,13 @@ import torch
 from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBertForMaskedLM
 
 from ordo.denoisers import MaskedLM
-from ordo.likelihood import enumerate_orders, nelbo, order_log_prob, sampler_log_prob, subset_likelihood
+from ordo.likelihood import (
+    enumerate_orders,
+    nelbo,
+    order_log_prob,
+    sampler_log_prob,
+    subset_likelihood,
+)
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom
 from ordo.samplers import ByScore, InSteps, PathPlanning, Sampler, Threshold, sample
@@ -17,7 +23,12 @@ VOCAB, MASK, PAD, LENGTH = 12, 3, 0, 6
 def bert():
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, initializer_range=0.5
+        vocab_size=VOCAB,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        initializer_range=0.5,
     )
     return BertForMaskedLM(config).double().eval()
 
@@ -47,14 +58,22 @@ def test_it_says_what_the_model_says(model, denoiser):
     own = model(input_ids=torch.tensor([[5, MASK, 7, MASK, 4, 9]])).logits[0, [1, 3]]
     own[:, [PAD, MASK]] = -torch.inf
     where = tokens == denoiser.mask_id
-    out = denoiser.session(1)(torch.arange(1), tokens, torch.arange(LENGTH)[None], torch.tensor([4]), where)
+    out = denoiser.session(1)(
+        torch.arange(1), tokens, torch.arange(LENGTH)[None], torch.tensor([4]), where
+    )
     assert torch.allclose(out.exp(), own.softmax(-1), atol=1e-12)
 
 
 def test_samplers_and_likelihoods(denoiser):
-    for sampler in (Sampler(), Sampler(ByScore("margin"), InSteps(3)), Sampler(ByScore(), Threshold(0.4))):
+    for sampler in (
+        Sampler(),
+        Sampler(ByScore("margin"), InSteps(3)),
+        Sampler(ByScore(), Threshold(0.4)),
+    ):
         trace = sample(denoiser, sampler, 20)
-        assert ((trace.tokens > 0) & (trace.tokens < VOCAB) & (trace.tokens != MASK)).all(), "never the mask, never padding"
+        assert ((trace.tokens > 0) & (trace.tokens < VOCAB) & (trace.tokens != MASK)).all(), (
+            "never the mask, never padding"
+        )
         if sampler.deterministic:
             again = sampler_log_prob(denoiser, sampler, trace.tokens)
             assert torch.allclose(again.total_log_prob, trace.total_log_prob, atol=1e-9)
@@ -66,7 +85,9 @@ def test_samplers_and_likelihoods(denoiser):
     assert torch.allclose(listed.log_mixture, exact.log_mixture, atol=1e-9)
     assert torch.allclose(listed.nelbo, exact.nelbo, atol=1e-9)
     assert (exact.log_mixture > -exact.nelbo).all()
-    values = torch.stack([nelbo(denoiser, law, rows, draws=60, random=StepRandom(step=step)) for step in range(20)])
+    values = torch.stack(
+        [nelbo(denoiser, law, rows, draws=60, random=StepRandom(step=step)) for step in range(20)]
+    )
     assert ((values.mean(0) - exact.nelbo).abs() < 4 * values.std(0) / 20**0.5).all()
     assert torch.isfinite(order_log_prob(denoiser, rows, torch.arange(LENGTH))).all()
 
@@ -84,10 +105,16 @@ def test_padding(denoiser):
 def test_any_function_of_tokens():
     """A remote model behind logits(tokens)."""
     table = torch.randn(VOCAB, generator=torch.Generator().manual_seed(0)).double()
-    denoiser = MaskedLM(lambda ids, attention_mask: table.expand(*ids.shape, VOCAB), VOCAB, MASK, LENGTH)
+    denoiser = MaskedLM(
+        lambda ids, attention_mask: table.expand(*ids.shape, VOCAB), VOCAB, MASK, LENGTH
+    )
     trace = sample(denoiser, Sampler(), 4000)
     p = table.index_fill(0, torch.tensor([MASK]), -torch.inf).softmax(-1)
-    assert torch.allclose(torch.bincount(trace.tokens.flatten(), minlength=VOCAB) / (4000 * LENGTH), p.float(), atol=0.012)
+    assert torch.allclose(
+        torch.bincount(trace.tokens.flatten(), minlength=VOCAB) / (4000 * LENGTH),
+        p.float(),
+        atol=0.012,
+    )
 
 
 def test_bad_ids():

@@ -22,12 +22,16 @@ LENGTH = 6
 
 @pytest.fixture(autouse=True)
 def offline(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # its variable is read once, at import
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HF_HUB_OFFLINE", True
+    )  # its variable is read once, at import
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 def start(folder, kind, vocab, length=LENGTH, **settings):
-    make = PretrainedDenoiser.from_causal_lm if kind in CAUSAL else PretrainedDenoiser.from_masked_lm
+    make = (
+        PretrainedDenoiser.from_causal_lm if kind in CAUSAL else PretrainedDenoiser.from_masked_lm
+    )
     return make(str(folder), vocab, length, **settings).eval()
 
 
@@ -35,7 +39,10 @@ def by_hand(model, kind, tokens, vocab, shift=True, present=None, begin=1):
     """Logits (batch, length, vocab) of the model itself: another mask token, a whole call, and of a causal one an explicit mask."""
     model = copy.deepcopy(model)
     if kind not in CAUSAL:
-        logits = model(input_ids=tokens.masked_fill(tokens == vocab, 4), attention_mask=None if present is None else present.long()).logits
+        logits = model(
+            input_ids=tokens.masked_fill(tokens == vocab, 4),
+            attention_mask=None if present is None else present.long(),
+        ).logits
         logits[..., 4] = -torch.inf
         return logits[..., :vocab]
     embedding = model.get_input_embeddings().weight
@@ -44,8 +51,12 @@ def by_hand(model, kind, tokens, vocab, shift=True, present=None, begin=1):
     if shift:
         vectors = torch.cat([embedding[begin].expand(len(tokens), 1, -1), vectors], 1)
         seen = F.pad(seen, (1, 0), value=True)
-    everyone = seen[:, None, None, :].expand(-1, 1, seen.shape[1], -1)  # four dimensions: used as it is
-    logits = model(inputs_embeds=vectors, attention_mask=everyone, use_cache=False).logits[..., :vocab]
+    everyone = seen[:, None, None, :].expand(
+        -1, 1, seen.shape[1], -1
+    )  # four dimensions: used as it is
+    logits = model(inputs_embeds=vectors, attention_mask=everyone, use_cache=False).logits[
+        ..., :vocab
+    ]
     return logits[:, :-1] if shift else logits
 
 
@@ -87,7 +98,11 @@ def test_conditionals_are_those_of_the_model(kind, changes, tmp_path):
                 assert torch.equal(denoiser.read_out(denoiser.features(noised, seen)), out)
                 here = present if seen is not None else torch.ones_like(present)
                 assert torch.allclose(out[here], want[here], atol=1e-5)
-                assert torch.allclose(denoiser(noised, where=masked & here, present=seen), want[masked & here], atol=1e-5)
+                assert torch.allclose(
+                    denoiser(noised, where=masked & here, present=seen),
+                    want[masked & here],
+                    atol=1e-5,
+                )
                 if seen is not None:  # what is not there changes nothing
                     other = denoiser(torch.where(here, noised, 7), present=seen)
                     assert torch.allclose(other[here], out[here], atol=1e-6)
@@ -122,12 +137,16 @@ def test_cost_and_gradients(kind, recompute, tmp_path, monkeypatch):
     tokens, masked = rows(vocab)
     noised = tokens.masked_fill(masked, vocab)
     model = model.double()
-    want = F.cross_entropy(by_hand(model, kind, noised, vocab)[masked], tokens[masked], reduction="none")
+    want = F.cross_entropy(
+        by_hand(model, kind, noised, vocab)[masked], tokens[masked], reduction="none"
+    )
     denoiser = start(tmp_path, kind, vocab, recompute=recompute).double().train()
     monkeypatch.setattr(layers.head_cost, "__defaults__", (3 * vocab,))
     cost = set_cost(denoiser, noised, tokens, masked)
     assert torch.allclose(cost[masked], want, atol=1e-6)
-    assert torch.allclose(F.cross_entropy(denoiser(noised)[masked], tokens[masked], reduction="none"), want, atol=1e-6)
+    assert torch.allclose(
+        F.cross_entropy(denoiser(noised)[masked], tokens[masked], reduction="none"), want, atol=1e-6
+    )
     cost.sum().backward()
     # By hand through finite differences of one weight of each end of the network.
     body = denoiser.model.base_model
@@ -160,8 +179,14 @@ def test_made_again_without_the_folder(kind, tmp_path):
     again.load_state_dict(denoiser.state_dict())
     assert torch.equal(again(noised), denoiser(noised))
     assert again.arguments == denoiser.arguments
-    foreign = {"_attn_implementation": "somebody/kernels", "attn_implementation": "somebody/kernels", "auto_map": {"AutoConfig": "a.B"}}
-    assert PretrainedDenoiser(**plain | {"config": plain["config"] | foreign}).arguments == plain, "nothing is fetched"
+    foreign = {
+        "_attn_implementation": "somebody/kernels",
+        "attn_implementation": "somebody/kernels",
+        "auto_map": {"AutoConfig": "a.B"},
+    }
+    assert PretrainedDenoiser(**plain | {"config": plain["config"] | foreign}).arguments == plain, (
+        "nothing is fetched"
+    )
 
 
 def test_copies_share_nothing(tmp_path):
@@ -175,7 +200,9 @@ def test_copies_share_nothing(tmp_path):
     assert torch.equal(denoiser(tokens), before)
     assert not torch.allclose(copied(tokens), before, atol=1e-2)
     assert torch.allclose(
-        copied.double()(tokens), copied.model(input_ids=tokens).logits.index_fill(-1, torch.tensor([4]), -torch.inf), atol=1e-5
+        copied.double()(tokens),
+        copied.model(input_ids=tokens).logits.index_fill(-1, torch.tensor([4]), -torch.inf),
+        atol=1e-5,
     )
 
 
@@ -186,7 +213,10 @@ def test_samplers_and_likelihoods(kind, tmp_path):
     trace = sample(denoiser, Sampler(ByScore("margin"), InSteps(2)), 3)
     assert ((trace.tokens < len(tokenizer)) & ((trace.tokens != 4) | (kind == "llama"))).all()
     law = uniform_law(4)
-    listed, exact = enumerate_orders(denoiser, law, trace.tokens), subset_likelihood(denoiser, law, trace.tokens)
+    listed, exact = (
+        enumerate_orders(denoiser, law, trace.tokens),
+        subset_likelihood(denoiser, law, trace.tokens),
+    )
     assert torch.allclose(listed.nelbo, exact.nelbo, atol=1e-8)
 
 
@@ -194,11 +224,15 @@ def test_a_head_that_cannot_be_called_by_itself(tmp_path):
     """OPT asks for its decoder: whole calls, the same numbers."""
     config = OPTConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, ffn_dim=32, max_position_embeddings=16,
                        word_embed_proj_dim=16, init_std=0.3)  # fmt: skip
-    denoiser = PretrainedDenoiser(config.to_dict(), 19, 6, 19, causal=True).eval().requires_grad_(False)
+    denoiser = (
+        PretrainedDenoiser(config.to_dict(), 19, 6, 19, causal=True).eval().requires_grad_(False)
+    )
     assert not denoiser.rest
     tokens = torch.tensor([[5, 19, 7, 19, 3, 9]])
     everyone = torch.ones(1, 6, dtype=torch.long)
-    want = denoiser.model(input_ids=tokens, attention_mask=everyone, use_cache=False).logits[..., :19]
+    want = denoiser.model(input_ids=tokens, attention_mask=everyone, use_cache=False).logits[
+        ..., :19
+    ]
     assert torch.allclose(denoiser(tokens), want, atol=1e-6)
     assert torch.allclose(denoiser(tokens, where=tokens == 19), want[tokens == 19], atol=1e-6)
     at = (tokens == 19).flatten().nonzero()[:, 0]
@@ -213,10 +247,15 @@ def test_errors(tmp_path):
     tiny_model(tmp_path / "masked_gpt2", "gpt2")
     tiny_tokenizer(tmp_path / "masked_gpt2", mask=True)
     tiny_model(tmp_path / "small", "bert", rows=200)
-    tiny_tokenizer(tmp_path / "other", text=["other words than those"], mask=True, vocab_size=len(tokenizer))
+    tiny_tokenizer(
+        tmp_path / "other", text=["other words than those"], mask=True, vocab_size=len(tokenizer)
+    )
     (tmp_path / "custom").mkdir()
     tiny_tokenizer(tmp_path / "custom", mask=True)
-    custom = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModelForMaskedLM": "own.Model"}}
+    custom = {
+        "model_type": "own",
+        "auto_map": {"AutoConfig": "own.Config", "AutoModelForMaskedLM": "own.Model"},
+    }
     (tmp_path / "custom" / "config.json").write_text(json.dumps(custom))
     (tmp_path / "custom" / "own.py").write_text(f"open({str(tmp_path / 'EXECUTED')!r}, 'w')")
     tiny_tokenizer(tmp_path / "bare", mask=True)
@@ -224,11 +263,31 @@ def test_errors(tmp_path):
     masked, causal = PretrainedDenoiser.from_masked_lm, PretrainedDenoiser.from_causal_lm
     for make, folder, settings, told in (
         (masked, "gpt2", {}, "has no mask token"),
-        (masked, "small", {}, f"the model has 200 token ids, fewer than the {vocab} of the tokenizer"),
-        (masked, "bert", {"length": 35}, "length=35: the model has 34 positions; use data.length=34 or less"),
+        (
+            masked,
+            "small",
+            {},
+            f"the model has 200 token ids, fewer than the {vocab} of the tokenizer",
+        ),
+        (
+            masked,
+            "bert",
+            {"length": 35},
+            "length=35: the model has 34 positions; use data.length=34 or less",
+        ),
         (masked, "roberta", {"length": 32}, "length=32: the model has 31 positions"),
-        (causal, "gpt2", {"length": 34}, "length=34 and the begin token: the model has 34 positions; use data.length=33"),
-        (masked, "masked_gpt2", {}, "masked_gpt2 is no masked language model of transformers, but gpt2"),
+        (
+            causal,
+            "gpt2",
+            {"length": 34},
+            "length=34 and the begin token: the model has 34 positions; use data.length=33",
+        ),
+        (
+            masked,
+            "masked_gpt2",
+            {},
+            "masked_gpt2 is no masked language model of transformers, but gpt2",
+        ),
         (
             masked,
             "bert",
@@ -247,6 +306,12 @@ def test_errors(tmp_path):
     assert not (tmp_path / "EXECUTED").exists()
     start(tmp_path / "gpt2", "gpt2", vocab, length=34, shift=False)
     with pytest.raises(ValueError, match="MambaForCausalLM cannot be made bidirectional"):
-        PretrainedDenoiser(MambaConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, state_size=4).to_dict(), 19, 6, 19, causal=True)
+        PretrainedDenoiser(
+            MambaConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, state_size=4).to_dict(),
+            19,
+            6,
+            19,
+            causal=True,
+        )
     with pytest.raises(ValueError, match="cannot build the model 'no_such'"):
         PretrainedDenoiser({"model_type": "no_such"}, 19, 6, 18)

@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from ordo.denoisers import BidirectionalTransformer, OrderCausalTableTransformer, OrderCausalTransformer, TableTransformer
+from ordo.denoisers import (
+    BidirectionalTransformer,
+    OrderCausalTableTransformer,
+    OrderCausalTransformer,
+    TableTransformer,
+)
 
 LENGTH, VOCAB, N = 6, 4, 5
 SIZES = [4, 2, 3, 4, 1, 3]
@@ -50,7 +55,11 @@ def test_any_history(kind, kwargs, seed):
         masked = tokens == net.mask_id
         one = random(1) < 0.5
         score = random(N, LENGTH).masked_fill(~masked, -1)
-        where = (score == score.max(1, keepdim=True).values) & masked if one else (random(N, LENGTH) < 0.5) & masked
+        where = (
+            (score == score.max(1, keepdim=True).values) & masked
+            if one
+            else (random(N, LENGTH) < 0.5) & masked
+        )
         rows = rows[where[rows].any(1)]
         if len(rows):
             out = session(rows, tokens[rows], order[rows], n_revealed[rows], where[rows])

@@ -69,7 +69,9 @@ def test_order_of_columns_does_not_matter(kind, waves):
     state = net.state_dict()
     starts = torch.tensor(SIZES).cumsum(0) - torch.tensor(SIZES)
     values = torch.cat([starts[i] + torch.arange(SIZES[i]) for i in move])
-    state["token.table.weight"] = torch.cat([state["token.table.weight"][values], state["token.table.weight"][-1:]])
+    state["token.table.weight"] = torch.cat(
+        [state["token.table.weight"][values], state["token.table.weight"][-1:]]
+    )
     for name in ("head.weight", "head.bias"):
         state[name] = state[name][values]
     for name in ("token.waves", "head.waves"):
@@ -82,14 +84,20 @@ def test_order_of_columns_does_not_matter(kind, waves):
     other.load_state_dict(state)
     rows = all_rows()
     order = torch.rand(len(rows), 4, generator=torch.Generator().manual_seed(2)).argsort(-1)
-    assert torch.allclose(other.order_log_prob(rows[:, move], move.argsort()[order]), net.order_log_prob(rows, order), atol=1e-12)
+    assert torch.allclose(
+        other.order_log_prob(rows[:, move], move.argsort()[order]),
+        net.order_log_prob(rows, order),
+        atol=1e-12,
+    )
 
 
 @WAVES
 def test_columns_one_by_one(waves):
     """Embeddings and heads against a loop over columns and values."""
     torch.manual_seed(0)
-    head, embedding = (kind(SIZES, 8, ORDERED, waves).double() for kind in (ColumnHead, ColumnEmbedding))
+    head, embedding = (
+        kind(SIZES, 8, ORDERED, waves).double() for kind in (ColumnHead, ColumnEmbedding)
+    )
     for parameter in (*head.parameters(), *embedding.parameters()):
         torch.nn.init.normal_(parameter)
     x = torch.randn(6, 4, 8, dtype=torch.float64)
@@ -99,7 +107,10 @@ def test_columns_one_by_one(waves):
             wave = torch.zeros(8, dtype=torch.float64), torch.zeros(8, dtype=torch.float64)
             for k in range(1, waves + 1 if value < ORDERED[column] else 1):
                 factor = math.cos(math.pi * k * (value + 0.5) / ORDERED[column]) / math.sqrt(k)
-                wave = wave[0] + factor * head.waves[column, k - 1], wave[1] + factor * embedding.waves[column, k - 1]
+                wave = (
+                    wave[0] + factor * head.waves[column, k - 1],
+                    wave[1] + factor * embedding.waves[column, k - 1],
+                )
             own = x[:, column] @ (head.weight[start + value] + wave[0]) + head.bias[start + value]
             assert torch.allclose(logits[:, column, value], own)
             vector = embedding(torch.tensor([value]), torch.tensor([column]))[0]
@@ -107,7 +118,9 @@ def test_columns_one_by_one(waves):
         start += size
         single = head.of(x[:, column], torch.full((6,), column))
         assert torch.allclose(single.exp(), logits[:, column].exp())
-    assert torch.equal(embedding(torch.tensor([5]), torch.tensor([-1]))[0], embedding.table.weight[-1]), "the mask"
+    assert torch.equal(
+        embedding(torch.tensor([5]), torch.tensor([-1]))[0], embedding.table.weight[-1]
+    ), "the mask"
 
 
 def test_values_of_different_columns_are_different_tokens():
@@ -128,8 +141,12 @@ def test_objectives_agree_with_enumeration(kind):
     rows = torch.tensor([[2, 0, 4, 1]])
     exact = enumerate_orders(net, schedule.law(), rows).nelbo.item()
     if kind is TableTransformer:
-        assert subset_likelihood(net, PlackettLuce(schedule.law().log_w), rows).nelbo.item() == pytest.approx(exact, abs=1e-9)
-    objectives = [OrderSpace(2)] + ([Dense(4, 2, "rloo")] if kind.order_causal else [TimeSpace(2, t_min=1e-4)])
+        assert subset_likelihood(
+            net, PlackettLuce(schedule.law().log_w), rows
+        ).nelbo.item() == pytest.approx(exact, abs=1e-9)
+    objectives = [OrderSpace(2)] + (
+        [Dense(4, 2, "rloo")] if kind.order_causal else [TimeSpace(2, t_min=1e-4)]
+    )
     for objective in objectives:
         out = objective(net, schedule, rows.expand(4000, -1), StepRandom(seed=3))
         error = out.nelbo.std().item() / 4000**0.5

@@ -4,7 +4,17 @@ import itertools
 
 import pytest
 import torch
-from content_laws import LENGTH, VOCAB, Static, exact_log_prob, exact_nelbo, joint, random_denoiser, rates, schedules
+from content_laws import (
+    LENGTH,
+    VOCAB,
+    Static,
+    exact_log_prob,
+    exact_nelbo,
+    joint,
+    random_denoiser,
+    rates,
+    schedules,
+)
 from scipy import stats
 
 from ordo.denoisers import OrderCausalTransformer
@@ -17,7 +27,17 @@ from ordo.likelihood import (
     subset_likelihood,
 )
 from ordo.order import PlackettLuce
-from ordo.samplers import ByLaw, ByOrder, ByRates, ByScore, InSteps, OnGrid, Sampler, TokenRule, sample
+from ordo.samplers import (
+    ByLaw,
+    ByOrder,
+    ByRates,
+    ByScore,
+    InSteps,
+    OnGrid,
+    Sampler,
+    TokenRule,
+    sample,
+)
 from ordo.schedules import Linear
 
 TOKENS = torch.randint(VOCAB, (3, LENGTH), generator=torch.Generator().manual_seed(0))
@@ -51,7 +71,10 @@ def test_probabilities_of_all_sequences_sum_to_one(name):
 
 
 def test_a_static_law_has_its_own_likelihood():
-    denoiser, log_w = mild(), torch.randn(LENGTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    denoiser, log_w = (
+        mild(),
+        torch.randn(LENGTH, generator=torch.Generator().manual_seed(0), dtype=torch.float64),
+    )
     want = subset_likelihood(denoiser, PlackettLuce(log_w), TOKENS)
     for bound in ("jump", "rate"):
         found = content_subset_likelihood(denoiser, Static(log_w), TOKENS, bound)
@@ -66,15 +89,25 @@ def test_orders_one_by_one(name, all_orders):
     for x in TOKENS:
         orders = all_orders(LENGTH)
         rows = x.expand(len(orders), -1)
-        assert torch.allclose(content_order_log_prob(denoiser, schedule, rows, orders), joint(denoiser, schedule, x)[1], atol=1e-10)
+        assert torch.allclose(
+            content_order_log_prob(denoiser, schedule, rows, orders),
+            joint(denoiser, schedule, x)[1],
+            atol=1e-10,
+        )
     known = torch.tensor([0, 1, 0, 0]).bool()
     orders = torch.tensor([[1, *order] for order in itertools.permutations([0, 2, 3])])
-    found = content_order_log_prob(denoiser, schedule, x.expand(6, -1), orders.flip(1).roll(1, 1), known.expand(6, -1))
+    found = content_order_log_prob(
+        denoiser, schedule, x.expand(6, -1), orders.flip(1).roll(1, 1), known.expand(6, -1)
+    )
     want = joint(denoiser, schedule, x, [1])[1]
     assert torch.allclose(found.sort().values, want.sort().values, atol=1e-10)
     # Padding: that of the shorter sequence, in any order of what is absent.
-    found = content_order_log_prob(denoiser, schedule, x[None], torch.tensor([3, 1, 0, 2]), lengths=torch.tensor([3]))
-    want = joint(denoiser, schedule, x[:3])[1][list(itertools.permutations(range(3))).index((1, 0, 2))]
+    found = content_order_log_prob(
+        denoiser, schedule, x[None], torch.tensor([3, 1, 0, 2]), lengths=torch.tensor([3])
+    )
+    want = joint(denoiser, schedule, x[:3])[1][
+        list(itertools.permutations(range(3))).index((1, 0, 2))
+    ]
     assert abs(found[0] - want) < 1e-10
 
 
@@ -83,7 +116,9 @@ def test_importance_bound_has_its_limits(name):
     """Minus the NELBO of bound jump at one order, log p(x) at many, rising between them."""
     denoiser, schedule, copies = mild(), schedules()[name], 60
     x = TOKENS.repeat(copies, 1)
-    values = content_importance_bound(denoiser, schedule, x, 300, torch.Generator().manual_seed(0)).view(copies, len(TOKENS), -1)
+    values = content_importance_bound(
+        denoiser, schedule, x, 300, torch.Generator().manual_seed(0)
+    ).view(copies, len(TOKENS), -1)
     exact = content_subset_likelihood(denoiser, schedule, TOKENS)
     error = values.std(0) / copies**0.5
     mean = values.mean(0)
@@ -96,13 +131,20 @@ def test_importance_bound_has_its_limits(name):
 
 def test_importance_bound_of_the_posterior_is_exact_at_one_order():
     """A forward law that is the posterior of orders: both sides of the bound meet. Two positions have one choice."""
-    denoiser, reverse = random_denoiser(length=2).requires_grad_(False), schedules(2)["per_context_log"]
+    denoiser, reverse = (
+        random_denoiser(length=2).requires_grad_(False),
+        schedules(2)["per_context_log"],
+    )
     x = torch.tensor([[0, 1], [2, 2]])
     log_p = torch.stack([joint(denoiser, reverse, row)[1] for row in x]).detach()  # (rows, orders)
-    reverse.log_w = lambda tokens, present=None: log_p.repeat(len(tokens) // 2, 1)  # decoded first with the posterior's odds
+    reverse.log_w = lambda tokens, present=None: log_p.repeat(
+        len(tokens) // 2, 1
+    )  # decoded first with the posterior's odds
     values = content_importance_bound(denoiser, reverse, x, 3, torch.Generator().manual_seed(0))
     assert torch.allclose(values, log_p.logsumexp(1)[:, None].expand(-1, 3), atol=1e-10)
-    assert torch.allclose(content_subset_likelihood(denoiser, reverse, x).nelbo, -log_p.logsumexp(1), atol=1e-10)
+    assert torch.allclose(
+        content_subset_likelihood(denoiser, reverse, x).nelbo, -log_p.logsumexp(1), atol=1e-10
+    )
 
 
 def number(tokens):
@@ -118,7 +160,10 @@ def g_test_of(drawn, p):
     """drawn: numbers of outcomes, whose probabilities are p."""
     seen = torch.bincount(drawn, minlength=len(p)).double()
     expected, rare = len(drawn) * p, len(drawn) * p < 5
-    seen, expected = (torch.cat([y[~rare], y[rare].sum(0, keepdim=True)]) if rare.any() else y for y in (seen, expected))
+    seen, expected = (
+        torch.cat([y[~rare], y[rare].sum(0, keepdim=True)]) if rare.any() else y
+        for y in (seen, expected)
+    )
     assert len(seen) > 20
     return stats.power_divergence(seen.numpy(), expected.numpy(), lambda_="log-likelihood").pvalue
 
@@ -143,17 +188,25 @@ def test_samples_follow_the_joint_law(name):
     turn = (trace.order[:, None] == orders).all(-1).int().argmax(1)
     assert g_test_of(number(trace.tokens) * len(orders) + turn, each) > 1e-4
     if name != "per_context":  # its weights are within a factor of three
-        assert g_test(sample(denoiser, Sampler(ByScore("random")), 20_000).tokens, p) < 1e-4, "the law tells"
+        assert g_test(sample(denoiser, Sampler(ByScore("random")), 20_000).tokens, p) < 1e-4, (
+            "the law tells"
+        )
 
 
 def test_first_positions_follow_the_rates():
     denoiser, schedule = mild(), schedules()["both"]
     first = sample(denoiser, Sampler(ByRates()), 20_000, schedule=schedule).rank.argmin(1)
     for temperature in (1.0, 0.5):
-        rho = rates(denoiser, schedule, torch.full((1, LENGTH), VOCAB))[0].sum(-1) ** (1 / temperature)
-        first = sample(denoiser, Sampler(ByRates(temperature)), 20_000, schedule=schedule).rank.argmin(1)
+        rho = rates(denoiser, schedule, torch.full((1, LENGTH), VOCAB))[0].sum(-1) ** (
+            1 / temperature
+        )
+        first = sample(
+            denoiser, Sampler(ByRates(temperature)), 20_000, schedule=schedule
+        ).rank.argmin(1)
         seen = torch.bincount(first, minlength=LENGTH).double()
-        assert stats.chisquare(seen.numpy(), (20_000 * rho / rho.sum()).detach().numpy()).pvalue > 1e-4
+        assert (
+            stats.chisquare(seen.numpy(), (20_000 * rho / rho.sum()).detach().numpy()).pvalue > 1e-4
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -178,20 +231,37 @@ def test_exact_where_the_order_is_a_function_of_what_is_revealed(name):
 def test_given_and_absent_positions_in_sampling():
     """Infilling: the law of the others from what is given on; padding: that of the shorter sequence; rows are their own."""
     denoiser, schedule = mild(), schedules()["both"]
-    given, known = TOKENS[:1].expand(20_000, -1), torch.tensor([[0, 1, 1, 0]]).bool().expand(20_000, -1)
+    given, known = (
+        TOKENS[:1].expand(20_000, -1),
+        torch.tensor([[0, 1, 1, 0]]).bool().expand(20_000, -1),
+    )
     trace = sample(denoiser, Sampler(ByRates()), schedule=schedule, given=given, known=known)
     assert (trace.tokens == given)[known].all()
     p = torch.zeros(VOCAB, VOCAB, dtype=torch.float64)
     for a, b in itertools.product(range(VOCAB), repeat=2):
-        p[a, b] = joint(denoiser, schedule, torch.tensor([a, *TOKENS[0, 1:3], b]), [1, 2])[1].logsumexp(0).exp()
+        p[a, b] = (
+            joint(denoiser, schedule, torch.tensor([a, *TOKENS[0, 1:3], b]), [1, 2])[1]
+            .logsumexp(0)
+            .exp()
+        )
     seen = torch.bincount(trace.tokens[:, 0] * VOCAB + trace.tokens[:, 3], minlength=9).double()
     assert stats.chisquare(seen.numpy(), (20_000 * p.flatten()).detach().numpy()).pvalue > 1e-4
-    trace = sample(denoiser, Sampler(ByRates()), 20_000, schedule=schedule, lengths=torch.full((20_000,), 2))
-    p = torch.stack([exact_log_prob(denoiser, schedule, torch.tensor(x)) for x in itertools.product(range(VOCAB), repeat=2)]).exp()
+    trace = sample(
+        denoiser, Sampler(ByRates()), 20_000, schedule=schedule, lengths=torch.full((20_000,), 2)
+    )
+    p = torch.stack(
+        [
+            exact_log_prob(denoiser, schedule, torch.tensor(x))
+            for x in itertools.product(range(VOCAB), repeat=2)
+        ]
+    ).exp()
     seen = torch.bincount(trace.tokens[:, 0] * VOCAB + trace.tokens[:, 1], minlength=9).double()
     assert stats.chisquare(seen.numpy(), (20_000 * p).detach().numpy()).pvalue > 1e-4
     whole = sample(denoiser, Sampler(ByRates()), 12, schedule=schedule)
-    assert torch.equal(whole.tokens[5:], sample(denoiser, Sampler(ByRates()), 7, schedule=schedule, first_row=5).tokens)
+    assert torch.equal(
+        whole.tokens[5:],
+        sample(denoiser, Sampler(ByRates()), 7, schedule=schedule, first_row=5).tokens,
+    )
 
 
 def test_what_is_refused():
@@ -214,5 +284,9 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="stops at 14"):
         content_subset_likelihood(denoiser, laws["both"], torch.zeros(1, 15, dtype=torch.long))
     # What needs no law works with any schedule.
-    for sampler in (Sampler(ByOrder()), Sampler(ByScore(), InSteps(2)), Sampler(ByRates(), InSteps(2), TokenRule(0.5))):
+    for sampler in (
+        Sampler(ByOrder()),
+        Sampler(ByScore(), InSteps(2)),
+        Sampler(ByRates(), InSteps(2), TokenRule(0.5)),
+    ):
         assert (sample(denoiser, sampler, 3, schedule=laws["both"]).tokens < VOCAB).all()

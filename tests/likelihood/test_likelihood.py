@@ -7,7 +7,15 @@ import torch
 
 from ordo.data import Batch
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.likelihood import enumerate_orders, importance_bound, likelihood_report, loss_by_rank, nelbo, order_log_prob, subset_likelihood
+from ordo.likelihood import (
+    enumerate_orders,
+    importance_bound,
+    likelihood_report,
+    loss_by_rank,
+    nelbo,
+    order_log_prob,
+    subset_likelihood,
+)
 from ordo.order import FixedOrder, PlackettLuce, uniform_law
 from ordo.randomness import StepRandom
 from ordo.schedules import ArrivalTimes, FreeTable, Power
@@ -33,7 +41,9 @@ def test_subset_dp_equals_enumeration():
     fixed = FixedOrder(torch.tensor([3, 1, 4, 0, 2]))
     for exact in (enumerate_orders(net, fixed, TOKENS), subset_likelihood(net, fixed, TOKENS)):
         assert torch.allclose(exact.nelbo, -order_log_prob(net, TOKENS, fixed.order), atol=1e-10)
-        assert torch.allclose(exact.log_mixture, order_log_prob(net, TOKENS, fixed.order), atol=1e-10)
+        assert torch.allclose(
+            exact.log_mixture, order_log_prob(net, TOKENS, fixed.order), atol=1e-10
+        )
 
 
 def test_mixture_is_a_distribution():
@@ -57,14 +67,23 @@ def test_likelihoods_given_positions(kind):
     by_hand = torch.stack([steps[i, n:].sum() for i, n in enumerate((2, 1, 0))])
     assert torch.allclose(order_log_prob(net, TOKENS, order, known), by_hand, atol=1e-12)
     fixed = FixedOrder(order)
-    estimate = torch.stack([nelbo(net, fixed, TOKENS, draws=25, random=StepRandom(step=s), known=known) for s in range(100)])
+    estimate = torch.stack(
+        [
+            nelbo(net, fixed, TOKENS, draws=25, random=StepRandom(step=s), known=known)
+            for s in range(100)
+        ]
+    )
     error = estimate.std(0) / 10
     assert ((estimate.mean(0) + by_hand).abs() < 4 * error + 1e-9).all()
-    assert torch.allclose(importance_bound(net, fixed, TOKENS, 2, known=known)[:, -1], by_hand, atol=1e-12)
+    assert torch.allclose(
+        importance_bound(net, fixed, TOKENS, 2, known=known)[:, -1], by_hand, atol=1e-12
+    )
     losses, by_position = loss_by_rank(net, fixed, TOKENS, known=known)
     assert torch.equal(by_position.isnan(), known)
     assert torch.allclose(by_position.nansum(1), losses.nansum(1))
-    assert by_position[0, 2].item() == pytest.approx(-steps[0, 2].item()), "decoded first of those not known"
+    assert by_position[0, 2].item() == pytest.approx(-steps[0, 2].item()), (
+        "decoded first of those not known"
+    )
     assert losses.isnan().sum(1).tolist() == [2, 1, 0]
     assert torch.allclose(-losses.nansum(1), by_hand, atol=1e-12)
     report = likelihood_report(net, fixed, TOKENS, known=known, exact_sequences=3)
@@ -72,11 +91,21 @@ def test_likelihoods_given_positions(kind):
     assert report.length == 4
     curve = report.loss_by_revealed["own"]["nats"]
     assert curve == pytest.approx(losses.nanmean(0).tolist())
-    always = likelihood_report(net, fixed, TOKENS, known=torch.tensor([0, 1, 0, 0, 0]).bool().expand(3, -1), exact_sequences=2)
+    always = likelihood_report(
+        net,
+        fixed,
+        TOKENS,
+        known=torch.tensor([0, 1, 0, 0, 0]).bool().expand(3, -1),
+        exact_sequences=2,
+    )
     positions = always.loss_by_position["own"]["nats"]
-    assert [math.isnan(value) for value in positions] == [False, True, False, False, False], "a place keeps its number"
+    assert [math.isnan(value) for value in positions] == [False, True, False, False, False], (
+        "a place keeps its number"
+    )
     assert len(always.loss_by_revealed["own"]["nats"]) == 4
-    assert {name: estimate.length for name, estimate in always.estimates.items()} == dict.fromkeys(always.estimates, 4.0)
+    assert {name: estimate.length for name, estimate in always.estimates.items()} == dict.fromkeys(
+        always.estimates, 4.0
+    )
     with pytest.raises(ValueError, match="every position is given"):
         likelihood_report(net, fixed, TOKENS, known=torch.ones_like(known))
     law, whole = PlackettLuce(LAW.log_w), torch.ones_like(known)
@@ -90,17 +119,28 @@ SET_KIND = pytest.param(BidirectionalTransformer, marks=pytest.mark.slow)  # hal
 def test_estimates_meet_exact_values(kind):
     net = denoiser(kind)
     exact = enumerate_orders(net, LAW, TOKENS)
-    estimate = torch.stack([nelbo(net, LAW, TOKENS, draws=25, random=StepRandom(step=s)) for s in range(300)])
+    estimate = torch.stack(
+        [nelbo(net, LAW, TOKENS, draws=25, random=StepRandom(step=s)) for s in range(300)]
+    )
     assert ((estimate.mean(0) - exact.nelbo).abs() < 4 * estimate.std(0) / 300**0.5).all()
-    by_rank = torch.stack([loss_by_rank(net, LAW, TOKENS, torch.Generator().manual_seed(s))[0] for s in range(400)])
+    by_rank = torch.stack(
+        [loss_by_rank(net, LAW, TOKENS, torch.Generator().manual_seed(s))[0] for s in range(400)]
+    )
     total = by_rank.sum(-1)
     assert ((total.mean(0) - exact.nelbo).abs() < 4 * total.std(0) / 400**0.5).all()
-    bounds = torch.stack([importance_bound(net, LAW, TOKENS, draws=32, generator=torch.Generator().manual_seed(s)) for s in range(200)])
+    bounds = torch.stack(
+        [
+            importance_bound(net, LAW, TOKENS, draws=32, generator=torch.Generator().manual_seed(s))
+            for s in range(200)
+        ]
+    )
     mean, error = bounds.mean(0), bounds.std(0) / 200**0.5
     assert ((mean[:, 0] + exact.nelbo).abs() < 4 * error[:, 0]).all(), "one sample is the NELBO"
     assert (mean[:, [0, 1, 3, 7, 15]] < mean[:, [1, 3, 7, 15, 31]]).all(), "rising in K"
     assert (mean[:, -1] < exact.log_mixture + 4 * error[:, -1]).all(), "below the mixture"
-    assert (exact.log_mixture - mean[:, -1] < 0.5 * (exact.log_mixture + exact.nelbo)).all(), "and near it"
+    assert (exact.log_mixture - mean[:, -1] < 0.5 * (exact.log_mixture + exact.nelbo)).all(), (
+        "and near it"
+    )
 
 
 def test_draws_of_one_sequence_are_spread_over_ranks():
@@ -108,7 +148,9 @@ def test_draws_of_one_sequence_are_spread_over_ranks():
     net = denoiser(BidirectionalTransformer)
     fixed = FixedOrder(torch.tensor([3, 1, 4, 0, 2]))
     exact = -order_log_prob(net, TOKENS, fixed.order)
-    assert torch.allclose(nelbo(net, fixed, TOKENS, draws=LENGTH, random=StepRandom(seed=5)), exact, atol=1e-9)
+    assert torch.allclose(
+        nelbo(net, fixed, TOKENS, draws=LENGTH, random=StepRandom(seed=5)), exact, atol=1e-9
+    )
 
 
 def test_law_without_next_choice_probabilities():
@@ -118,7 +160,12 @@ def test_law_without_next_choice_probabilities():
     with torch.no_grad():
         schedule.network.table.copy_(LAW.log_w)
     exact = subset_likelihood(net, LAW, TOKENS).nelbo
-    estimate = torch.stack([nelbo(net, ArrivalTimes(schedule), TOKENS, draws=25, random=StepRandom(step=s)) for s in range(300)])
+    estimate = torch.stack(
+        [
+            nelbo(net, ArrivalTimes(schedule), TOKENS, draws=25, random=StepRandom(step=s))
+            for s in range(300)
+        ]
+    )
     assert ((estimate.mean(0) - exact).abs() < 4 * estimate.std(0) / 300**0.5).all()
 
 
@@ -126,9 +173,13 @@ def test_impossible_requests():
     with pytest.raises(ValueError, match="order of revealing"):
         subset_likelihood(denoiser(OrderCausalTransformer), LAW, TOKENS)
     with pytest.raises(ValueError, match="orders"):
-        enumerate_orders(denoiser(BidirectionalTransformer), LAW, torch.zeros(1, 9, dtype=torch.long))
+        enumerate_orders(
+            denoiser(BidirectionalTransformer), LAW, torch.zeros(1, 9, dtype=torch.long)
+        )
     with pytest.raises(ValueError, match="subset"):
-        subset_likelihood(denoiser(BidirectionalTransformer), LAW, torch.zeros(1, 15, dtype=torch.long))
+        subset_likelihood(
+            denoiser(BidirectionalTransformer), LAW, torch.zeros(1, 15, dtype=torch.long)
+        )
 
 
 @pytest.mark.parametrize("kind", [SET_KIND, OrderCausalTransformer])
@@ -156,22 +207,43 @@ def test_padded_sequences_have_the_likelihoods_of_shorter_ones(kind):
         strict=True,
     ):
         assert torch.equal(a.nan_to_num(-1.0), b.nan_to_num(-1.0))
-    assert Batch(tokens, known, lengths).decoded().tolist() == Batch(tokens, said, lengths).decoded().tolist() == [3, 5, 1]
-    by_rank, by_position = loss_by_rank(denoiser, law, tokens, torch.Generator().manual_seed(1), known, lengths)
+    assert (
+        Batch(tokens, known, lengths).decoded().tolist()
+        == Batch(tokens, said, lengths).decoded().tolist()
+        == [3, 5, 1]
+    )
+    by_rank, by_position = loss_by_rank(
+        denoiser, law, tokens, torch.Generator().manual_seed(1), known, lengths
+    )
     draws = 1000
-    mean = torch.stack([nelbo(denoiser, law, tokens, draws // 10, StepRandom(step=step), known, lengths) for step in range(10)])
-    bound = importance_bound(denoiser, law, tokens, draws, torch.Generator().manual_seed(2), known, lengths)[:, -1]
+    mean = torch.stack(
+        [
+            nelbo(denoiser, law, tokens, draws // 10, StepRandom(step=step), known, lengths)
+            for step in range(10)
+        ]
+    )
+    bound = importance_bound(
+        denoiser, law, tokens, draws, torch.Generator().manual_seed(2), known, lengths
+    )[:, -1]
     for i, n in enumerate(lengths.tolist()):
         x, given, part = tokens[None, i, :n], known[None, i, :n], PlackettLuce(log_w[:n])
-        assert torch.allclose(got[i], order_log_prob(denoiser, x, order[order < n], given)[0], atol=1e-12)
+        assert torch.allclose(
+            got[i], order_log_prob(denoiser, x, order[order < n], given)[0], atol=1e-12
+        )
         assert (~by_rank[i].isnan()).sum() == (~by_position[i].isnan()).sum() == n - given.sum()
         assert by_position[i, n:].isnan().all()
         assert torch.allclose(by_rank[i].nansum(), by_position[i].nansum(), atol=1e-12)
         want = nelbo(denoiser, part, x, draws, StepRandom(seed=1), given)[0]
         assert abs(mean[:, i].mean() - want) < 4 * 2**0.5 * mean[:, i].std() / 10**0.5 + 1e-12
-        cut = importance_bound(denoiser, part, x, draws, torch.Generator().manual_seed(3), given)[0, -1]
+        cut = importance_bound(denoiser, part, x, draws, torch.Generator().manual_seed(3), given)[
+            0, -1
+        ]
         assert abs(bound[i] - cut) < 0.05
-    assert torch.allclose(by_rank[2].nansum(), -order_log_prob(denoiser, tokens[2:, :1], torch.tensor([0])), atol=1e-12)
+    assert torch.allclose(
+        by_rank[2].nansum(),
+        -order_log_prob(denoiser, tokens[2:, :1], torch.tensor([0])),
+        atol=1e-12,
+    )
 
 
 def test_report_of_padded_sequences():
@@ -179,8 +251,12 @@ def test_report_of_padded_sequences():
     torch.manual_seed(0)
     denoiser = OrderCausalTransformer(3, 6, width=8, heads=2, layers=1).double().eval()
     tokens, lengths = torch.randint(3, (8, 6)), torch.tensor([6, 1, 2, 3, 3, 4, 5, 6])
-    report = likelihood_report(denoiser, uniform_law(6), tokens, lengths=lengths, importance_draws=2, batch_size=3)
+    report = likelihood_report(
+        denoiser, uniform_law(6), tokens, lengths=lengths, importance_draws=2, batch_size=3
+    )
     assert report.length == lengths.double().mean()
     mode = -order_log_prob(denoiser, tokens, torch.arange(6), lengths=lengths)
     assert report.estimates["mode_exact"].nats == pytest.approx(mode.mean().item(), abs=1e-9)
-    assert report.bits_per_token("mode_exact") == pytest.approx((mode.sum() / lengths.sum() / math.log(2)).item(), abs=1e-9)
+    assert report.bits_per_token("mode_exact") == pytest.approx(
+        (mode.sum() / lengths.sum() / math.log(2)).item(), abs=1e-9
+    )

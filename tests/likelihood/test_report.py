@@ -23,11 +23,23 @@ def denoiser(kind):
     return net.eval().requires_grad_(False)
 
 
-@pytest.fixture(scope="module", params=[BidirectionalTransformer, OrderCausalTransformer], ids=["bidirectional", "order_causal"])
+@pytest.fixture(
+    scope="module",
+    params=[BidirectionalTransformer, OrderCausalTransformer],
+    ids=["bidirectional", "order_causal"],
+)
 def case(request):
     net = denoiser(request.param)
-    settings = {"draws": 16, "importance_draws": 24, "exact_sequences": 81, "batch_size": 50, "entropy": 1.25}
-    return net, [likelihood_report(net, LAW, TOKENS, seed=seed, **settings) for seed in range(SEEDS)]
+    settings = {
+        "draws": 16,
+        "importance_draws": 24,
+        "exact_sequences": 81,
+        "batch_size": 50,
+        "entropy": 1.25,
+    }
+    return net, [
+        likelihood_report(net, LAW, TOKENS, seed=seed, **settings) for seed in range(SEEDS)
+    ]
 
 
 def meets(values, exact):
@@ -40,8 +52,13 @@ def meets(values, exact):
 
 def test_nelbos(case):
     net, reports = case
-    own, uniform = enumerate_orders(net, LAW, TOKENS), enumerate_orders(net, uniform_law(LENGTH), TOKENS)
-    assert own.nelbo.mean() - uniform.nelbo.mean() != pytest.approx(0, abs=0.05), "they can be told apart"
+    own, uniform = (
+        enumerate_orders(net, LAW, TOKENS),
+        enumerate_orders(net, uniform_law(LENGTH), TOKENS),
+    )
+    assert own.nelbo.mean() - uniform.nelbo.mean() != pytest.approx(0, abs=0.05), (
+        "they can be told apart"
+    )
     meets([report.estimates["own_nelbo"].nats for report in reports], own.nelbo.mean())
     meets([report.estimates["uniform_nelbo"].nats for report in reports], uniform.nelbo.mean())
 
@@ -51,7 +68,9 @@ def test_mode_is_exact(case):
     exact = enumerate_orders(net, FixedOrder(torch.tensor([0, 2, 3, 1])), TOKENS).nelbo
     for report in reports:
         assert report.estimates["mode_exact"].nats == pytest.approx(exact.mean().item(), abs=1e-10)
-        assert report.estimates["mode_exact"].standard_error == pytest.approx((exact.var() / len(exact)).sqrt().item(), abs=1e-10)
+        assert report.estimates["mode_exact"].standard_error == pytest.approx(
+            (exact.var() / len(exact)).sqrt().item(), abs=1e-10
+        )
         assert report.estimates["mode_exact"].sequences == 81
 
 
@@ -61,16 +80,25 @@ def test_importance_lies_between(case):
     exact = enumerate_orders(net, LAW, TOKENS)
     values = torch.tensor([report.estimates["importance"].nats for report in reports])
     mixture, bound = -exact.log_mixture.mean(), exact.nelbo.mean()
-    assert mixture - 4 * values.std() / SEEDS**0.5 < values.mean() < mixture + 0.2 * (bound - mixture)
+    assert (
+        mixture - 4 * values.std() / SEEDS**0.5 < values.mean() < mixture + 0.2 * (bound - mixture)
+    )
 
 
 def test_curves(case):
     """The loss by number revealed sums to the NELBO; its first entry is the loss of the first position of an order."""
     net, reports = case
     for name, law in (("own", LAW), ("uniform", uniform_law(LENGTH))):
-        meets([sum(report.loss_by_revealed[name]["nats"]) for report in reports], enumerate_orders(net, law, TOKENS).nelbo.mean())
-        order = torch.eye(LENGTH, dtype=torch.long).argsort(descending=True)  # position i first in row i
-        first = torch.stack([-net.order_log_prob(TOKENS, order[i].expand_as(TOKENS))[:, 0] for i in range(LENGTH)])
+        meets(
+            [sum(report.loss_by_revealed[name]["nats"]) for report in reports],
+            enumerate_orders(net, law, TOKENS).nelbo.mean(),
+        )
+        order = torch.eye(LENGTH, dtype=torch.long).argsort(
+            descending=True
+        )  # position i first in row i
+        first = torch.stack(
+            [-net.order_log_prob(TOKENS, order[i].expand_as(TOKENS))[:, 0] for i in range(LENGTH)]
+        )
         exact = (law.log_w.softmax(-1) @ first).mean()
         meets([report.loss_by_revealed[name]["nats"][0] for report in reports], exact)
 
@@ -83,7 +111,9 @@ def test_loss_by_position(case):
     exact = torch.zeros(LENGTH, dtype=torch.float64)
     for order, weight in zip(orders, p, strict=True):
         exact[order] -= weight * net.order_log_prob(TOKENS, order.expand(len(TOKENS), -1)).mean(0)
-    assert exact.sum().item() == pytest.approx(enumerate_orders(net, LAW, TOKENS).nelbo.mean().item())
+    assert exact.sum().item() == pytest.approx(
+        enumerate_orders(net, LAW, TOKENS).nelbo.mean().item()
+    )
     meets([report.loss_by_position["own"]["nats"] for report in reports], exact)
 
 
@@ -93,10 +123,14 @@ def test_units(case):
     out = report.as_dict()
     for name, entry in out["estimates"].items():
         assert entry["nats_above_entropy"] == entry["nats"] - 1.25
-        assert entry["bits_per_token"] == pytest.approx(entry["nats"] / 4 / 0.6931471805599453, rel=1e-12)
+        assert entry["bits_per_token"] == pytest.approx(
+            entry["nats"] / 4 / 0.6931471805599453, rel=1e-12
+        )
         assert entry["bits_per_token"] == pytest.approx(report.bits_per_token(name), rel=1e-12)
         assert entry["nats_per_token"] == entry["nats"] / 4
-        assert entry["bits_per_token_standard_error"] / entry["bits_per_token"] == pytest.approx(entry["standard_error"] / entry["nats"])
+        assert entry["bits_per_token_standard_error"] / entry["bits_per_token"] == pytest.approx(
+            entry["standard_error"] / entry["nats"]
+        )
     assert set(out["estimates"]) == {"uniform_nelbo", "own_nelbo", "mode_exact", "importance"}
 
 
@@ -104,9 +138,15 @@ def test_fewer_whole_orders_for_a_bidirectional_denoiser():
     tokens = TOKENS.repeat(2, 1)
     for kind, some in ((BidirectionalTransformer, 64), (OrderCausalTransformer, 162)):
         report = likelihood_report(denoiser(kind), LAW, tokens, draws=1, importance_draws=1)
-        assert [report.estimates[name].sequences for name in ("own_nelbo", "mode_exact", "importance")] == [162, some, some]
-    one = likelihood_report(denoiser(BidirectionalTransformer), LAW, tokens[:1], draws=1, importance_draws=1)
-    assert math.isnan(one.estimates["own_nelbo"].standard_error), "one sequence has no standard error"
+        assert [
+            report.estimates[name].sequences for name in ("own_nelbo", "mode_exact", "importance")
+        ] == [162, some, some]
+    one = likelihood_report(
+        denoiser(BidirectionalTransformer), LAW, tokens[:1], draws=1, importance_draws=1
+    )
+    assert math.isnan(one.estimates["own_nelbo"].standard_error), (
+        "one sequence has no standard error"
+    )
     assert "nats_above_entropy" not in one.as_dict()["estimates"]["own_nelbo"]
 
 

@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-KINDS = {"x": "numeric", "y": "numeric", "spike": "numeric", "group": "categorical", "flag": "categorical"}
+KINDS = {
+    "x": "numeric",
+    "y": "numeric",
+    "spike": "numeric",
+    "group": "categorical",
+    "flag": "categorical",
+}
 
 
 def draw(n, seed):

@@ -18,7 +18,10 @@ def encoded(reference, table, kinds, hot):
             value = None if pd.isna(row[column]) else row[column]
             if kind == "numeric":
                 low, high = reference[column].min(), reference[column].max()
-                out.append(((reference[column].mean() if value is None else value) - low) / ((high - low) or 1))
+                out.append(
+                    ((reference[column].mean() if value is None else value) - low)
+                    / ((high - low) or 1)
+                )
                 flags += [float(value is None)] if None in hot[column] else []
             else:
                 tail += [float(value == each) for each in hot[column]]
@@ -51,9 +54,13 @@ def test_alpha_beta_by_loops(real, fresh, kinds):
     precision = [(to_center <= radius).mean() for radius in radii]
     recall = [(covered & (spread <= radius)).mean() for radius in np.quantile(spread, levels)]
     got = alpha_beta(x_table, y_table, kinds)
-    assert got.alpha_precision == pytest.approx(1 - sum(abs(levels - precision)) / levels.sum(), abs=1e-9)
+    assert got.alpha_precision == pytest.approx(
+        1 - sum(abs(levels - precision)) / levels.sum(), abs=1e-9
+    )
     assert got.beta_recall == pytest.approx(1 - sum(abs(levels - recall)) / levels.sum(), abs=1e-9)
-    assert got.authenticity == pytest.approx(np.mean([nearest_real[j] < d for j, d in zip(closest, nearest_synthetic, strict=True)]))
+    assert got.authenticity == pytest.approx(
+        np.mean([nearest_real[j] < d for j, d in zip(closest, nearest_synthetic, strict=True)])
+    )
     assert got.alpha_precision == alpha_precision(x_table, y_table, kinds)
     assert got.beta_recall == beta_recall(x_table, y_table, kinds)
 
@@ -103,7 +110,9 @@ def test_dcr_of_categories_alone():
     assert dcr(table("xx"), train, holdout, kinds) == 0.5
     assert dcr(table("yy"), train, holdout, kinds) == 1
     assert dcr(table("yz"), train, holdout, kinds) == 0
-    assert dcr(table("ww", "yy", "xy", "zz"), train, holdout, kinds) == pytest.approx((0.5 + 1 + 0.5 + 0) / 4)
+    assert dcr(table("ww", "yy", "xy", "zz"), train, holdout, kinds) == pytest.approx(
+        (0.5 + 1 + 0.5 + 0) / 4
+    )
 
 
 def test_dcr_ideal_values(real, fresh, kinds):
@@ -112,7 +121,9 @@ def test_dcr_ideal_values(real, fresh, kinds):
     assert dcr(holdout, train, holdout, kinds) == 0
     assert dcr(fresh, train, train, kinds) == 0.5
     assert dcr(fresh[700:], train, holdout, kinds) == pytest.approx(0.5, abs=0.06)
-    assert dcr(fresh[700:], real, holdout[:200], kinds) == pytest.approx(0.5, abs=0.08), "the longer table is cut"
+    assert dcr(fresh[700:], real, holdout[:200], kinds) == pytest.approx(0.5, abs=0.08), (
+        "the longer table is cut"
+    )
 
 
 def test_blocks_do_not_show(real, fresh, kinds, monkeypatch):
@@ -125,9 +136,15 @@ def test_rows(real, fresh, kinds):
     some = alpha_beta(real, fresh, kinds, rows=300, seed=1)
     assert some == alpha_beta(real, fresh, kinds, rows=300, seed=1)
     assert some != alpha_beta(real, fresh, kinds, rows=300, seed=2)
-    assert some.alpha_precision == pytest.approx(alpha_beta(real, fresh, kinds).alpha_precision, abs=0.05)
-    assert alpha_beta(real, fresh[:400], kinds, rows=300).alpha_precision > 0.9, "lengths may differ then"
-    assert dcr(fresh, real, fresh, kinds, rows=200, seed=1) == dcr(fresh, real, fresh, kinds, rows=200, seed=1)
+    assert some.alpha_precision == pytest.approx(
+        alpha_beta(real, fresh, kinds).alpha_precision, abs=0.05
+    )
+    assert alpha_beta(real, fresh[:400], kinds, rows=300).alpha_precision > 0.9, (
+        "lengths may differ then"
+    )
+    assert dcr(fresh, real, fresh, kinds, rows=200, seed=1) == dcr(
+        fresh, real, fresh, kinds, rows=200, seed=1
+    )
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="positive"):
             alpha_beta(real, fresh, kinds, rows=wrong)

@@ -5,12 +5,27 @@ import sys
 import pandas as pd
 import pytest
 
-from ordo.metrics import alpha_beta, c2st, independent_columns, shape, shape_by_column, trend, trend_by_pair, wnmis
+from ordo.metrics import (
+    alpha_beta,
+    c2st,
+    independent_columns,
+    shape,
+    shape_by_column,
+    trend,
+    trend_by_pair,
+    wnmis,
+)
 
 
 def test_a_copy_is_perfect(real, kinds):
     assert set(shape_by_column(real, real, kinds).values()) == {1.0}
-    assert shape(real, real, kinds) == trend(real, real, kinds) == trend(real, real, kinds, edges="real") == wnmis(real, real, kinds) == 1
+    assert (
+        shape(real, real, kinds)
+        == trend(real, real, kinds)
+        == trend(real, real, kinds, edges="real")
+        == wnmis(real, real, kinds)
+        == 1
+    )
     assert set(trend_by_pair(real, real, kinds).values()) == {1.0}
     assert len(trend_by_pair(real, real, kinds)) == 10
     near = alpha_beta(real, real, kinds)
@@ -22,8 +37,17 @@ def test_a_copy_is_perfect(real, kinds):
 
 
 def test_a_fresh_sample_is_ideal(real, fresh, kinds):
-    assert min(shape(real, fresh, kinds), trend(real, fresh, kinds, edges="real"), wnmis(real, fresh, kinds)) > 0.95
-    assert trend(real, fresh, kinds) < 0.9, "another extreme of the long-tailed spike moves all its own bins"
+    assert (
+        min(
+            shape(real, fresh, kinds),
+            trend(real, fresh, kinds, edges="real"),
+            wnmis(real, fresh, kinds),
+        )
+        > 0.95
+    )
+    assert trend(real, fresh, kinds) < 0.9, (
+        "another extreme of the long-tailed spike moves all its own bins"
+    )
     near = alpha_beta(real, fresh, kinds)
     assert near.alpha_precision > 0.97
     assert near.beta_recall == pytest.approx(0.5, abs=0.03)
@@ -56,10 +80,16 @@ def test_independent_columns_are_draws_of_each_column(real):
 def test_c2st_sees_a_shift_and_repeats_itself(real, fresh, kinds, classifier):
     shifted = fresh.assign(x=fresh["x"] + 3)
     assert c2st(real, shifted, kinds, classifier) < 0.15
-    assert c2st(real, fresh, kinds, classifier, seed=5) == c2st(real, fresh, kinds, classifier, seed=5)
-    assert c2st(real, fresh, kinds, classifier, seed=5) != c2st(real, fresh, kinds, classifier, seed=6)
+    assert c2st(real, fresh, kinds, classifier, seed=5) == c2st(
+        real, fresh, kinds, classifier, seed=5
+    )
+    assert c2st(real, fresh, kinds, classifier, seed=5) != c2st(
+        real, fresh, kinds, classifier, seed=6
+    )
     others = fresh.assign(group="z")
-    assert c2st(real, others, kinds, classifier) < 0.1, "a category that the real table lacks is seen"
+    assert c2st(real, others, kinds, classifier) < 0.1, (
+        "a category that the real table lacks is seen"
+    )
 
 
 def test_c2st_of_trees_takes_more_categories_than_native(real, kinds):
@@ -95,8 +125,12 @@ def test_empty_columns_and_many_categories_pass_through(real, fresh, kinds, monk
         for classifier in ("logistic", "trees"):
             assert 0 <= c2st(a, b, kinds, classifier) <= 1
     whole = trend(first, second, kinds), wnmis(first, second, kinds)
-    monkeypatch.setattr(sys.modules["ordo.metrics.encoding"], "DENSE_CELLS", 0)  # as if every contingency table were huge
-    assert (trend(first, second, kinds), wnmis(first, second, kinds)) == pytest.approx(whole, abs=1e-12)
+    monkeypatch.setattr(
+        sys.modules["ordo.metrics.encoding"], "DENSE_CELLS", 0
+    )  # as if every contingency table were huge
+    assert (trend(first, second, kinds), wnmis(first, second, kinds)) == pytest.approx(
+        whole, abs=1e-12
+    )
 
 
 def test_column_order_index_and_container_types_do_not_matter(real, fresh, kinds):

@@ -4,13 +4,35 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ordo.metrics import alpha_beta, alpha_precision, beta_recall, c2st, dcr, mle, shape, shape_by_column, trend, trend_by_pair, wnmis
+from ordo.metrics import (
+    alpha_beta,
+    alpha_precision,
+    beta_recall,
+    c2st,
+    dcr,
+    mle,
+    shape,
+    shape_by_column,
+    trend,
+    trend_by_pair,
+    wnmis,
+)
 from ordo.metrics.inputs import checked
 
 METRICS = {
     **{
         each.__name__: each
-        for each in (alpha_beta, alpha_precision, beta_recall, c2st, shape, shape_by_column, trend, trend_by_pair, wnmis)
+        for each in (
+            alpha_beta,
+            alpha_precision,
+            beta_recall,
+            c2st,
+            shape,
+            shape_by_column,
+            trend,
+            trend_by_pair,
+            wnmis,
+        )
     },
     "dcr": lambda real, synthetic, kinds: dcr(synthetic, real, real, kinds),
     "mle": lambda real, synthetic, kinds: mle(synthetic, real, kinds, "c"),
@@ -20,10 +42,22 @@ GOOD = pd.DataFrame({"x": [1.0, 2.0, 3.0, np.nan], "c": ["a", "b", None, "a"]})
 BAD = {
     "missing column": (GOOD[["c"]], "lacks column 'x'.*add it"),
     "no rows": (GOOD[:0], "no rows; give"),
-    "text": (GOOD.assign(x=["1", "2", "3", "4"]), "numeric column 'x': '1' is not a number; convert"),
-    "mixed": (GOOD.assign(x=pd.Series([1, "two", None, 4], dtype=object)), "numeric column 'x': 'two' is not a number"),
-    "dates": (GOOD.assign(x=pd.Timestamp("2020-01-01")), "numeric column 'x': Timestamp.* is not a number"),
-    "infinite": (GOOD.assign(x=[1.0, np.inf, 2.0, 3.0]), "numeric column 'x': infinite values; replace"),
+    "text": (
+        GOOD.assign(x=["1", "2", "3", "4"]),
+        "numeric column 'x': '1' is not a number; convert",
+    ),
+    "mixed": (
+        GOOD.assign(x=pd.Series([1, "two", None, 4], dtype=object)),
+        "numeric column 'x': 'two' is not a number",
+    ),
+    "dates": (
+        GOOD.assign(x=pd.Timestamp("2020-01-01")),
+        "numeric column 'x': Timestamp.* is not a number",
+    ),
+    "infinite": (
+        GOOD.assign(x=[1.0, np.inf, 2.0, 3.0]),
+        "numeric column 'x': infinite values; replace",
+    ),
     "twice": (pd.concat([GOOD, GOOD[["c"]]], axis=1), "column 'c' 2 times; rename"),
     "not a frame": (GOOD.to_numpy(), "is a ndarray; give a pandas DataFrame"),
 }
@@ -41,7 +75,9 @@ def test_refuses(metric, bad):
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_refuses_kinds(metric):
-    with pytest.raises(ValueError, match=r"column 'x': unknown kind 'ordinal'; use 'numeric' or 'categorical'"):
+    with pytest.raises(
+        ValueError, match=r"column 'x': unknown kind 'ordinal'; use 'numeric' or 'categorical'"
+    ):
         METRICS[metric](GOOD, GOOD, {"x": "ordinal", "c": "categorical"})
     if metric != "mle":
         with pytest.raises(ValueError, match="names no columns"):
@@ -77,7 +113,11 @@ def test_what_is_accepted():
     assert (table.dtypes == np.float64).all()
     assert table["object"].tolist()[:2] == [1, 2.5]
     assert table.isna().sum().tolist() == [1, 1, 0, 1]
-    texts = {"object": ["a", None, np.nan, pd.NA], "str": pd.Series(["a", None, "b", "c"], dtype="str"), "numbers": [1, 2, 3, np.nan]}
+    texts = {
+        "object": ["a", None, np.nan, pd.NA],
+        "str": pd.Series(["a", None, "b", "c"], dtype="str"),
+        "numbers": [1, 2, 3, np.nan],
+    }
     (table,) = checked(dict.fromkeys(texts, "categorical"), real=pd.DataFrame(texts))
     assert table["object"].tolist() == ["a", None, None, None]
     assert set(map(str, table.dtypes)) == {"object"}

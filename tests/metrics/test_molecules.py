@@ -20,7 +20,10 @@ def trace(tokens):
 
 
 def test_strings():
-    assert string_quality(["C", "C", "CC", "x"], {"C", "CCC"}) == {"distinct_strings": 0.75, "strings_not_in_train": 2 / 3}
+    assert string_quality(["C", "C", "CC", "x"], {"C", "CCC"}) == {
+        "distinct_strings": 0.75,
+        "strings_not_in_train": 2 / 3,
+    }
 
 
 def test_without_rdkit(monkeypatch):
@@ -53,7 +56,13 @@ def test_no_molecule(smiles, why):
 
 @needs_rdkit
 def test_molecules_have_one_name(capfd):
-    same = [("OCC", "CCO"), ("C1=CC=CC=C1", "c1ccccc1"), ("C(C)(=O)O", "CC(=O)O"), ("N#C", "C#N"), ("C.O", "O.C")]
+    same = [
+        ("OCC", "CCO"),
+        ("C1=CC=CC=C1", "c1ccccc1"),
+        ("C(C)(=O)O", "CC(=O)O"),
+        ("N#C", "C#N"),
+        ("C.O", "O.C"),
+    ]
     for a, b in same:
         first, second = canonical([a, b])
         assert first == second is not None
@@ -67,13 +76,20 @@ def test_shares_by_hand():
     # Six valid of eight; ethanol three times, so four different; of these ethanol and methane are in the training set.
     samples = ["CCO", "OCC", "C(O)C", "C", "CC", "COC", "C1CC", "C·C"]
     train = set(canonical(["OCC", "C", "c1ccccc1"]))
-    assert molecule_quality(samples, train) == {"valid": 6 / 8, "unique": 4 / 6, "novel": 2 / 4, "valid_unique_novel": 2 / 8}
+    assert molecule_quality(samples, train) == {
+        "valid": 6 / 8,
+        "unique": 4 / 6,
+        "novel": 2 / 4,
+        "valid_unique_novel": 2 / 8,
+    }
     assert molecule_quality(["C1"], train) == {"valid": 0.0, "valid_unique_novel": 0.0}
 
 
 @pytest.fixture
 def data(tmp_path):
-    (tmp_path / "m.smi").write_text("".join(f"{'C' * n}{end}\n" for n in range(1, 40) for end in ("O", "N", "F")))
+    (tmp_path / "m.smi").write_text(
+        "".join(f"{'C' * n}{end}\n" for n in range(1, 40) for end in ("O", "N", "F"))
+    )
     data = SmilesData(str(tmp_path / "m.smi"))
     data.setup()
     return data
@@ -83,7 +99,9 @@ def samples(data):
     """A hundred: 40 of a training molecule written from its other end, 30 of one that is new, 30 of no molecule."""
     known = next(m for m in data.smiles["train"] if m.endswith("O"))[::-1]
     new, wrong = "OO" + "C", "FFF"
-    rows = data.vocabulary.encode([[*m] for m in [known] * 40 + [new] * 30 + [wrong] * 30], data.length, "samples")
+    rows = data.vocabulary.encode(
+        [[*m] for m in [known] * 40 + [new] * 30 + [wrong] * 30], data.length, "samples"
+    )
     return trace(rows.long())
 
 
@@ -91,10 +109,14 @@ def samples(data):
 def test_in_a_report(data):
     found = MoleculeQuality()(samples(data), data.test_set, data)
     expected = {"valid": 0.7, "unique": 2 / 70, "novel": 0.5, "valid_unique_novel": 0.01}
-    assert found == pytest.approx(expected | {"distinct_strings": 0.03, "strings_not_in_train": 1.0})
+    assert found == pytest.approx(
+        expected | {"distinct_strings": 0.03, "strings_not_in_train": 1.0}
+    )
     few = trace(samples(data).tokens[:99])
     assert MoleculeQuality()(few, data.test_set, data) == {}, "too few to say anything"
-    assert MoleculeQuality()(samples(data), Rows(data.test_set.tokens), object()) == {}, "of molecules only"
+    assert MoleculeQuality()(samples(data), Rows(data.test_set.tokens), object()) == {}, (
+        "of molecules only"
+    )
 
 
 def test_in_a_report_without_rdkit(data, monkeypatch, capfd):

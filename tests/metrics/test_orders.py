@@ -7,7 +7,12 @@ from scipy.stats import kendalltau
 from ordo.metrics import edges_kept, kendall_tau, precedence_accuracy
 from ordo.order import PlackettLuce
 
-EDGES = {2: [(1, 0)], 3: [(0, 2), (2, 1)], 4: [(0, 1), (0, 2), (3, 2)], 5: [(4, 0), (0, 1), (4, 1), (3, 2), (2, 4)]}
+EDGES = {
+    2: [(1, 0)],
+    3: [(0, 2), (2, 1)],
+    4: [(0, 1), (0, 2), (3, 2)],
+    5: [(4, 0), (0, 1), (4, 1), (3, 2), (2, 4)],
+}
 
 
 @pytest.mark.parametrize("length", EDGES)
@@ -16,9 +21,13 @@ def test_accuracy_is_the_mean_of_edges_kept_over_all_orders(length, all_orders):
     orders = all_orders(length)
     p = PlackettLuce(log_w).log_prob(orders).exp()
     kept = torch.tensor([edges_kept(order, EDGES[length]) for order in orders], dtype=torch.float64)
-    assert precedence_accuracy(log_w, EDGES[length]) == pytest.approx(float((p * kept).sum()), abs=1e-10)
+    assert precedence_accuracy(log_w, EDGES[length]) == pytest.approx(
+        float((p * kept).sum()), abs=1e-10
+    )
     assert precedence_accuracy(torch.zeros(length), EDGES[length]) == pytest.approx(0.5, abs=1e-15)
-    assert float(kept.mean()) == pytest.approx(0.5, abs=1e-12), "half of the edges under random orders"
+    assert float(kept.mean()) == pytest.approx(0.5, abs=1e-12), (
+        "half of the edges under random orders"
+    )
 
 
 def test_accuracy_of_a_sharp_law_is_what_its_mode_keeps():
@@ -55,8 +64,14 @@ def test_kendall_tau_of_long_orders():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: precedence_accuracy(torch.zeros(2, 2), [(0, 1)]), "log_w must be finite and of shape"),
-        (lambda: precedence_accuracy(torch.tensor([0.0, torch.nan]), [(0, 1)]), "log_w must be finite"),
+        (
+            lambda: precedence_accuracy(torch.zeros(2, 2), [(0, 1)]),
+            "log_w must be finite and of shape",
+        ),
+        (
+            lambda: precedence_accuracy(torch.tensor([0.0, torch.nan]), [(0, 1)]),
+            "log_w must be finite",
+        ),
         (lambda: precedence_accuracy(torch.zeros(3), []), "no edges"),
         (lambda: precedence_accuracy(torch.zeros(3), [(0, 3)]), r"edge \(0, 3\) is no pair"),
         (lambda: edges_kept([0, 1, 2], [(-1, 0)]), r"edge \(-1, 0\) is no pair"),

@@ -7,7 +7,13 @@ from scipy.stats.contingency import association
 
 from ordo.metrics import pair_associations
 
-KINDS = {"x": "numeric", "y": "numeric", "c": "categorical", "d": "categorical", "flat": "categorical"}
+KINDS = {
+    "x": "numeric",
+    "y": "numeric",
+    "c": "categorical",
+    "d": "categorical",
+    "flat": "categorical",
+}
 
 
 def table(seed, rows=300):

@@ -8,7 +8,17 @@ import pytest
 
 from ordo.metrics import alpha_beta, c2st, dcr, mle, shape, table_report, trend, wnmis
 
-ALWAYS = {"shape", "trend", "trend_real_edges", "alpha_precision", "beta_recall", "authenticity", "c2st_logistic", "c2st_trees", "wnmis"}
+ALWAYS = {
+    "shape",
+    "trend",
+    "trend_real_edges",
+    "alpha_precision",
+    "beta_recall",
+    "authenticity",
+    "c2st_logistic",
+    "c2st_trees",
+    "wnmis",
+}
 
 
 def test_values(real, fresh, kinds):
@@ -27,15 +37,23 @@ def test_values(real, fresh, kinds):
             "dcr": dcr(draw, train, test, kinds, seed=2), "mle": mle(draw, test, kinds, "flag", seed=2),
         }  # fmt: skip
         assert {name: report[name]["values"][i] for name in alone} == alone
-    assert report["mle_real"] == {"mean": mle(train, test, kinds, "flag", 2), "sd": None, "values": [mle(train, test, kinds, "flag", 2)]}
+    assert report["mle_real"] == {
+        "mean": mle(train, test, kinds, "flag", 2),
+        "sd": None,
+        "values": [mle(train, test, kinds, "flag", 2)],
+    }
     for name in alone:
         assert report[name]["mean"] == pytest.approx(np.mean(report[name]["values"]))
-        assert report[name]["sd"] == pytest.approx(abs(np.diff(report[name]["values"])[0]) / math.sqrt(2))
+        assert report[name]["sd"] == pytest.approx(
+            abs(np.diff(report[name]["values"])[0]) / math.sqrt(2)
+        )
 
 
 def test_what_is_left_out(real, fresh, kinds):
     assert set(table_report(real[:200], [fresh[:200]], kinds)) == ALWAYS
-    assert set(table_report(real[:200], [fresh[:300]], kinds, test=real[200:400], rows=150)) == ALWAYS | {"dcr"}
+    assert set(
+        table_report(real[:200], [fresh[:300]], kinds, test=real[200:400], rows=150)
+    ) == ALWAYS | {"dcr"}
 
 
 def test_undefined_is_none(real, kinds):

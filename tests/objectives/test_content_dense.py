@@ -8,13 +8,27 @@ from content_laws import LENGTH, VOCAB, Additive, Static, every_order, random_de
 from scipy import stats
 
 from ordo.denoisers import OrderCausalTransformer
-from ordo.likelihood import content_importance_bound, content_nelbo, content_order_log_prob, sampler_log_prob
+from ordo.likelihood import (
+    content_importance_bound,
+    content_nelbo,
+    content_order_log_prob,
+    sampler_log_prob,
+)
 from ordo.objectives import ContentDense, Dense
 from ordo.objectives.content import order_terms, present_positions
 from ordo.order import arrange, there
 from ordo.randomness import StepRandom
 from ordo.samplers import ByRates, Sampler, sample
-from ordo.schedules import ContentSchedule, LogBound, OrderPosterior, PerContext, PerVocabulary, PooledNetwork, Power, TokenNetwork
+from ordo.schedules import (
+    ContentSchedule,
+    LogBound,
+    OrderPosterior,
+    PerContext,
+    PerVocabulary,
+    PooledNetwork,
+    Power,
+    TokenNetwork,
+)
 from ordo.schedules.networks import FreeTable
 
 TOKENS = torch.tensor([[0, 1, 2, 0], [2, 2, 1, 1], [1, 0, 0, 2]])
@@ -38,8 +52,12 @@ def laws():
     return {
         "pooled": OrderPosterior(LENGTH, Additive(), pooled()),
         "normsig": PerContext(LENGTH, Additive(std=1.0), pooled(), floor=0.1),
-        "base": OrderPosterior(LENGTH, Additive(), pooled(), bound=2.0, floor=0.1, base=FreeTable(LENGTH, 0.7)),
-        "other": PerContext(LENGTH, Additive(), Additive(), LogBound(2.0)),  # whose prefixes are computed one by one
+        "base": OrderPosterior(
+            LENGTH, Additive(), pooled(), bound=2.0, floor=0.1, base=FreeTable(LENGTH, 0.7)
+        ),
+        "other": PerContext(
+            LENGTH, Additive(), Additive(), LogBound(2.0)
+        ),  # whose prefixes are computed one by one
     }
 
 
@@ -96,14 +114,24 @@ def agrees(objective, schedule, known=None, lengths=None, repeats=60, copies=100
     denoiser, parameters = causal(), list(schedule.parameters())
     value = exact(denoiser, schedule, objective.bound, known, lengths)
     want = torch.cat([g.flatten().double() for g in torch.autograd.grad(value, parameters)])
-    many = [None if x is None else x.repeat(copies, 1) if x.ndim > 1 else x.repeat(copies) for x in (TOKENS, known, lengths)]
+    many = [
+        None if x is None else x.repeat(copies, 1) if x.ndim > 1 else x.repeat(copies)
+        for x in (TOKENS, known, lengths)
+    ]
     values, gradients = [], []
     for step in range(repeats + 5):
         out = objective(denoiser, schedule, many[0], StepRandom(1, step), *many[1:])
         assert torch.allclose(out.by_position.sum(-1), out.nelbo)
         if step >= 5:  # running baselines start empty
             values.append(out.nelbo.mean())
-            gradients.append(torch.cat([g.flatten().double() for g in torch.autograd.grad(out.loss * LENGTH, parameters)]))
+            gradients.append(
+                torch.cat(
+                    [
+                        g.flatten().double()
+                        for g in torch.autograd.grad(out.loss * LENGTH, parameters)
+                    ]
+                )
+            )
     values, gradients = torch.stack(values), torch.stack(gradients)
     error = values.std() / len(values) ** 0.5
     assert abs(values.mean() - value) < 4 * error
@@ -148,7 +176,9 @@ def test_all_prefixes_at_once(name):
     order = torch.stack([torch.randperm(LENGTH, generator=generator) for _ in range(6)])
     for present in (None, torch.arange(LENGTH) < torch.tensor([4, 4, 3, 4, 2, 4])[:, None]):
         if present is not None:
-            order = order.gather(1, (~present).gather(1, order).to(torch.int8).argsort(dim=1, stable=True))
+            order = order.gather(
+                1, (~present).gather(1, order).to(torch.int8).argsort(dim=1, stable=True)
+            )
         fast = schedule.log_r_along(tokens, order, VOCAB, present)
         slow = ContentSchedule.log_r_along(schedule, tokens, order, VOCAB, present)
         seen = (
@@ -160,7 +190,9 @@ def test_all_prefixes_at_once(name):
         for i in range(LENGTH):
             z = tokens.clone().scatter(1, order[:, i:], VOCAB)
             there = seen[:, i]
-            assert torch.allclose(fast[:, i][there], schedule.log_r(z, present)[there], atol=1e-12, rtol=0)
+            assert torch.allclose(
+                fast[:, i][there], schedule.log_r(z, present)[there], atol=1e-12, rtol=0
+            )
     assert (fast[0, 1] - fast[0, 2]).abs().max() > 1e-3
 
 
@@ -184,7 +216,9 @@ def test_ranks_of_given_positions_cost_nothing(name, monkeypatch):
         (place >= torch.tensor([1, 2, 1, 0, 1, 2])[:, None], lengths, 1),
         (place >= 0, None, LENGTH - 1),
     ):
-        order = arrange(torch.rand(n, LENGTH, generator=generator).argsort(1), there(known, many), many)
+        order = arrange(
+            torch.rand(n, LENGTH, generator=generator).argsort(1), there(known, many), many
+        )
         law = schedule.law(tokens, present_positions(many, LENGTH))
 
         with monkeypatch.context() as patch:
@@ -194,7 +228,9 @@ def test_ranks_of_given_positions_cost_nothing(name, monkeypatch):
         found = terms(denoiser, schedule, law, tokens, order, known, many)
         assert [r.shape[1] for r in ranks[-4:]] == [LENGTH] * 2 + [LENGTH - least] * 2
         assert torch.allclose(ranks[-4][:, least:], ranks[-2], atol=1e-12, rtol=0)
-        assert all(torch.allclose(a, b, atol=1e-12, rtol=0) for a, b in zip(found, want, strict=True))
+        assert all(
+            torch.allclose(a, b, atol=1e-12, rtol=0) for a, b in zip(found, want, strict=True)
+        )
 
 
 def test_a_law_of_positions_is_the_dense_objective():
@@ -209,7 +245,9 @@ def test_a_law_of_positions_is_the_dense_objective():
         assert torch.allclose(mine.by_position, want.by_position, atol=1e-10, rtol=0)
         (gradient,) = torch.autograd.grad(mine.loss, static.table)
         (expected,) = torch.autograd.grad(want.loss, table.table)
-        assert torch.allclose(gradient - gradient.mean(), expected - expected.mean(), atol=1e-10, rtol=0)
+        assert torch.allclose(
+            gradient - gradient.mean(), expected - expected.mean(), atol=1e-10, rtol=0
+        )
 
 
 @pytest.mark.parametrize("name", ["pooled", "other"])
@@ -224,16 +262,28 @@ def test_likelihoods(name):
         bounds.append((log_p.logsumexp(0), (log_q.exp() * cost).sum()))
         assert (log_q.exp() * (log_q - log_p)).sum().item() == pytest.approx(bounds[-1][1].item())
     log_p, nelbo = (torch.stack(v) for v in zip(*bounds, strict=True))
-    estimates = torch.stack([content_nelbo(denoiser, schedule, TOKENS, 50, random=StepRandom(step=i)) for i in range(30)])
+    estimates = torch.stack(
+        [
+            content_nelbo(denoiser, schedule, TOKENS, 50, random=StepRandom(step=i))
+            for i in range(30)
+        ]
+    )
     assert ((estimates.mean(0) - nelbo).abs() < 4 * estimates.std(0) / 30**0.5).all()
     generator = torch.Generator().manual_seed(0)
-    bound = torch.stack([content_importance_bound(denoiser, schedule, TOKENS, 40, generator) for _ in range(30)])
+    bound = torch.stack(
+        [content_importance_bound(denoiser, schedule, TOKENS, 40, generator) for _ in range(30)]
+    )
     error = bound.std(0) / 30**0.5
     assert ((bound.mean(0)[:, 0] + nelbo).abs() < 4 * error[:, 0]).all()
     assert ((bound.mean(0)[:, -1] - log_p).abs() < 4 * error[:, -1] + 0.01).all()
     given = [row.nonzero()[:, 0].tolist() for row in KNOWN]
     want = [by_orders(denoiser, schedule, x, "jump", g) for x, g in zip(TOKENS, given, strict=True)]
-    known = torch.stack([content_nelbo(denoiser, schedule, TOKENS, 50, random=StepRandom(step=i), known=KNOWN) for i in range(30)])
+    known = torch.stack(
+        [
+            content_nelbo(denoiser, schedule, TOKENS, 50, random=StepRandom(step=i), known=KNOWN)
+            for i in range(30)
+        ]
+    )
     exact_known = torch.stack([(q.exp() * c).sum() for q, _, c in want]).detach()
     assert ((known.mean(0) - exact_known).abs() < 4 * known.std(0) / 30**0.5).all()
 
@@ -243,7 +293,10 @@ def test_samples_and_their_likelihood():
     denoiser, schedule = causal(0.4), laws()["pooled"]
     everything = torch.tensor(list(itertools.product(range(VOCAB), repeat=LENGTH)))
     orders = torch.tensor(every_order(range(LENGTH)))
-    p = sum(content_order_log_prob(denoiser, schedule, everything, order.expand_as(everything)).exp() for order in orders)
+    p = sum(
+        content_order_log_prob(denoiser, schedule, everything, order.expand_as(everything)).exp()
+        for order in orders
+    )
     assert p.sum().item() == pytest.approx(1.0)
     trace = sample(denoiser, Sampler(ByRates()), 40_000, schedule=schedule)
     place = (trace.tokens * VOCAB ** torch.arange(LENGTH - 1, -1, -1)).sum(-1)
@@ -257,13 +310,28 @@ def test_what_padding_holds_does_not_matter():
     denoiser, schedule, found = random_denoiser(kind=OrderCausalTransformer), laws()["pooled"], []
     gone = torch.arange(LENGTH) >= LENGTHS[:, None]
     for filling, more in ((0, False), (VOCAB - 1, True)):
-        out = ContentDense(LENGTH)(denoiser, schedule, TOKENS.masked_fill(gone, filling), StepRandom(), KNOWN | (gone & more), LENGTHS)
-        found.append([out.nelbo, out.by_position, *torch.autograd.grad(out.loss, [*denoiser.parameters(), *schedule.parameters()])])
+        out = ContentDense(LENGTH)(
+            denoiser,
+            schedule,
+            TOKENS.masked_fill(gone, filling),
+            StepRandom(),
+            KNOWN | (gone & more),
+            LENGTHS,
+        )
+        found.append(
+            [
+                out.nelbo,
+                out.by_position,
+                *torch.autograd.grad(out.loss, [*denoiser.parameters(), *schedule.parameters()]),
+            ]
+        )
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
     out = ContentDense(LENGTH)(denoiser, schedule, TOKENS, StepRandom(), torch.ones_like(KNOWN))
     assert (out.nelbo == 0).all()
-    assert all(torch.isfinite(g).all() for g in torch.autograd.grad(out.loss, list(schedule.parameters())))
+    assert all(
+        torch.isfinite(g).all() for g in torch.autograd.grad(out.loss, list(schedule.parameters()))
+    )
 
 
 def test_pooled_network_tells_tokens_at_positions_apart():
@@ -271,10 +339,18 @@ def test_pooled_network_tells_tokens_at_positions_apart():
     swapped = torch.tensor([[0, 1, VOCAB, VOCAB], [1, 0, VOCAB, VOCAB]])
     a, b = network(swapped)
     assert (a - b).abs().max() > 1e-3
-    assert network(torch.full((1, LENGTH), VOCAB)).std() > 1e-3, "positions differ where nothing is revealed"
-    assert network.along(swapped[:, :3], torch.tensor([[2, 0, 1]]).expand(2, -1)).shape == (2, 3, 3), "shorter than the network, too"
+    assert network(torch.full((1, LENGTH), VOCAB)).std() > 1e-3, (
+        "positions differ where nothing is revealed"
+    )
+    assert network.along(swapped[:, :3], torch.tensor([[2, 0, 1]]).expand(2, -1)).shape == (
+        2,
+        3,
+        3,
+    ), "shorter than the network, too"
     present = torch.tensor([[True, False, True, True]])
-    assert torch.equal(network(swapped[:1], present), network(torch.tensor([[0, 2, VOCAB, VOCAB]]), present))
+    assert torch.equal(
+        network(swapped[:1], present), network(torch.tensor([[0, 2, VOCAB, VOCAB]]), present)
+    )
 
 
 def test_wrong_combinations_say_what_to_do():
@@ -290,4 +366,6 @@ def test_wrong_combinations_say_what_to_do():
     with pytest.raises(ValueError, match="jump or rate"):
         ContentDense(LENGTH, bound="elbo")
     network = TokenNetwork(VOCAB, LENGTH, width=8)
-    ContentDense(LENGTH)(causal(), PerContext(LENGTH, network.double(), network), TOKENS, StepRandom())  # slower, but it goes
+    ContentDense(LENGTH)(
+        causal(), PerContext(LENGTH, network.double(), network), TOKENS, StepRandom()
+    )  # slower, but it goes

@@ -5,11 +5,28 @@ from typing import Any
 
 import pytest
 import torch
-from content_laws import LENGTH, T_MIN, VOCAB, Additive, Static, by_quadrature, exact_nelbo, random_denoiser, schedules
+from content_laws import (
+    LENGTH,
+    T_MIN,
+    VOCAB,
+    Additive,
+    Static,
+    by_quadrature,
+    exact_nelbo,
+    random_denoiser,
+    schedules,
+)
 
 from ordo.denoisers import OrderCausalTransformer
 from ordo.likelihood import content_nelbo, enumerate_orders
-from ordo.objectives import ContentOrderSpace, ContentTimeSpace, Dense, LawTooSharp, OrderSpace, TimeSpace
+from ordo.objectives import (
+    ContentOrderSpace,
+    ContentTimeSpace,
+    Dense,
+    LawTooSharp,
+    OrderSpace,
+    TimeSpace,
+)
 from ordo.objectives.content import step_terms
 from ordo.objectives.content_order import prefix_terms
 from ordo.order import PlackettLuce
@@ -59,13 +76,20 @@ def agrees(objective, denoiser, schedule, known=None, lengths=None, repeats=60, 
     parameters = list(schedule.parameters())
     value = exact(objective, denoiser, schedule, TOKENS, known, lengths)
     want = torch.cat([g.flatten().double() for g in torch.autograd.grad(value, parameters)])
-    many = [None if x is None else x.repeat(copies, *[1] * (x.ndim - 1)) for x in (TOKENS, known, lengths)]
+    many = [
+        None if x is None else x.repeat(copies, *[1] * (x.ndim - 1))
+        for x in (TOKENS, known, lengths)
+    ]
     values, gradients = [], []
     for step in range(repeats):
         out = objective(denoiser, schedule, many[0], StepRandom(3, step), *many[1:])
         assert torch.allclose(out.by_position.sum(-1), out.nelbo)
         values.append(out.nelbo.mean())
-        gradients.append(torch.cat([g.flatten().double() for g in torch.autograd.grad(out.loss * LENGTH, parameters)]))
+        gradients.append(
+            torch.cat(
+                [g.flatten().double() for g in torch.autograd.grad(out.loss * LENGTH, parameters)]
+            )
+        )
     values, gradients = torch.stack(values), torch.stack(gradients)
     error = values.std() / len(values) ** 0.5
     assert abs(values.mean() - value) < 4 * error
@@ -73,7 +97,11 @@ def agrees(objective, denoiser, schedule, known=None, lengths=None, repeats=60, 
     error = gradients.std(0) / len(gradients) ** 0.5
     z = ((gradients.mean(0) - want).abs() / error.clamp(min=1e-12))[error > 1e-12]
     assert z.max() < 4 + (0.5 if len(z) > 20 else 0)
-    assert (gradients.mean(0) - want)[error <= 1e-12].abs().max() < 1e-9 if (error <= 1e-12).any() else True
+    assert (
+        (gradients.mean(0) - want)[error <= 1e-12].abs().max() < 1e-9
+        if (error <= 1e-12).any()
+        else True
+    )
     assert error.max() < 0.2 * want.abs().max(), "too noisy to test anything"
 
 
@@ -85,20 +113,36 @@ def repeats(name, objective):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", NAMES)
 def test_mean_and_gradient_equal_enumeration(name, objective):
-    agrees(OBJECTIVES[objective](), random_denoiser().requires_grad_(False), schedules()[name], repeats=repeats(name, objective))
+    agrees(
+        OBJECTIVES[objective](),
+        random_denoiser().requires_grad_(False),
+        schedules()[name],
+        repeats=repeats(name, objective),
+    )
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("name", ["per_context", "both"])
 def test_given_and_absent_positions(name, objective):
     """With known positions: mean and gradient of the NELBO of the others, given these. With padding: those of shorter sequences."""
-    agrees(OBJECTIVES[objective](), random_denoiser().requires_grad_(False), schedules()[name], KNOWN, LENGTHS, repeats(name, objective))
+    agrees(
+        OBJECTIVES[objective](),
+        random_denoiser().requires_grad_(False),
+        schedules()[name],
+        KNOWN,
+        LENGTHS,
+        repeats(name, objective),
+    )
 
 
 @pytest.mark.parametrize("name", ["per_vocabulary", "per_context"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_denoiser_gradient(name, objective):
-    denoiser, schedule, objective = random_denoiser(), schedules()[name].requires_grad_(False), OBJECTIVES[objective]()
+    denoiser, schedule, objective = (
+        random_denoiser(),
+        schedules()[name].requires_grad_(False),
+        OBJECTIVES[objective](),
+    )
     (want,) = torch.autograd.grad(exact(objective, denoiser, schedule), denoiser.head.bias)
     got = []
     for step in range(60):
@@ -131,10 +175,16 @@ def test_the_gradient_stops_at_the_features(objective):
     denoiser, objective = random_denoiser(), OBJECTIVES[objective]()
     schedule, apart = shared(denoiser), shared(random_denoiser().requires_grad_(False))
     for step in range(3):
-        mine, others = (objective(denoiser, law, TOKENS, StepRandom(step=step), KNOWN, LENGTHS).loss for law in (schedule, apart))
+        mine, others = (
+            objective(denoiser, law, TOKENS, StepRandom(step=step), KNOWN, LENGTHS).loss
+            for law in (schedule, apart)
+        )
         assert mine == others
         for a, b in (
-            (torch.autograd.grad(loss, parameters, retain_graph=True) for loss, parameters in ((mine, p), (others, q)))
+            (
+                torch.autograd.grad(loss, parameters, retain_graph=True)
+                for loss, parameters in ((mine, p), (others, q))
+            )
             for p, q in (
                 (list(denoiser.parameters()), list(denoiser.parameters())),
                 (list(schedule.parameters()), list(apart.parameters())),
@@ -152,7 +202,11 @@ def test_path_part_alone_is_biased():
     for step in range(60):
         random = StepRandom(3, step)
         spread, u = random.stratified(len(x), "cpu"), random.uniform(1, len(x), LENGTH, "cpu")[0]
-        value = prefix_terms(denoiser, schedule, schedule.law(x), x, spread, u, "jump")[0].sum(-1).mean()
+        value = (
+            prefix_terms(denoiser, schedule, schedule.law(x), x, spread, u, "jump")[0]
+            .sum(-1)
+            .mean()
+        )
         found.append(torch.autograd.grad(value, schedule.w.table)[0])
     found = torch.stack(found)
     assert ((found.mean(0) - want).abs() > 10 * found.std(0) / 60**0.5).any()
@@ -163,9 +217,14 @@ def test_the_jump_bound_is_tighter_and_time_space_tends_to_the_rate_bound():
     for name, schedule in schedules().items():
         with torch.no_grad():
             for x in TOKENS:
-                jump, rate = (exact_nelbo(denoiser, schedule, x, bound) for bound in ("jump", "rate"))
+                jump, rate = (
+                    exact_nelbo(denoiser, schedule, x, bound) for bound in ("jump", "rate")
+                )
                 assert jump < rate - 1e-3, name
-                gaps = [abs(by_quadrature(denoiser, schedule, x, t_min=t, nodes=300) - rate) for t in (0.1, 1e-3, 1e-40)]
+                gaps = [
+                    abs(by_quadrature(denoiser, schedule, x, t_min=t, nodes=300) - rate)
+                    for t in (0.1, 1e-3, 1e-40)
+                ]
                 assert gaps[0] > gaps[1] > gaps[2], name
                 assert gaps[2] < 1e-3 * rate, name
 
@@ -183,8 +242,14 @@ def test_velocity():
         assert torch.allclose(terms.sum(-1), velocity)
         assert (velocity[some] > 0).all()
         assert (velocity >= -1e-12).all()
-        assert step_terms(law, cost, torch.where(masked, log_w, 0.0), masked, bound)[1].abs().max() < 1e-12
-    jump, rate = (step_terms(law, cost, torch.where(masked, log_w + 1.0, 0.0), masked, bound)[1] for bound in ("jump", "rate"))
+        assert (
+            step_terms(law, cost, torch.where(masked, log_w, 0.0), masked, bound)[1].abs().max()
+            < 1e-12
+        )
+    jump, rate = (
+        step_terms(law, cost, torch.where(masked, log_w + 1.0, 0.0), masked, bound)[1]
+        for bound in ("jump", "rate")
+    )
     assert jump.abs().max() < 1e-12
     assert torch.allclose(rate, masked.any(1).double() * (math.e - 2.0))
 
@@ -197,7 +262,9 @@ def test_equal_weights_of_tokens_are_the_univariate_schedule():
             random = StepRandom(step=step)
             want = OrderSpace(2)(denoiser, Linear(LENGTH), TOKENS, random, known, lengths)
             for bound in ("jump", "rate"):
-                out = ContentOrderSpace(2, bound)(denoiser, schedule, TOKENS, random, known, lengths)
+                out = ContentOrderSpace(2, bound)(
+                    denoiser, schedule, TOKENS, random, known, lengths
+                )
                 assert torch.allclose(out.by_position, want.by_position, atol=1e-10, rtol=0)
             want = TimeSpace(2, T_MIN)(denoiser, Linear(LENGTH), TOKENS, random, known, lengths)
             out = ContentTimeSpace(2, T_MIN)(denoiser, schedule, TOKENS, random, known, lengths)
@@ -215,7 +282,10 @@ class Constant(torch.nn.Module):
 
 def test_constant_features_are_weights_of_positions():
     """per_context whose networks look at no token, and Power: values, and gradients in the weights."""
-    denoiser, table = random_denoiser().requires_grad_(False), FreeTable(LENGTH, init_std=0.8).double()
+    denoiser, table = (
+        random_denoiser().requires_grad_(False),
+        FreeTable(LENGTH, init_std=0.8).double(),
+    )
     power = Power(LENGTH, table)
     log_w = power.log_w().detach()
     forward: Any = Constant(log_w.clone())
@@ -230,7 +300,9 @@ def test_constant_features_are_weights_of_positions():
             assert torch.allclose(gradient - gradient.mean(), expected, atol=1e-10, rtol=0)
             assert abs(gradient.sum()) < 1e-10, "a common factor of w and r changes nothing"
         for step in range(5):
-            ours = ContentOrderSpace(2, bound)(denoiser, schedule, TOKENS, StepRandom(step=step), KNOWN, LENGTHS)
+            ours = ContentOrderSpace(2, bound)(
+                denoiser, schedule, TOKENS, StepRandom(step=step), KNOWN, LENGTHS
+            )
             theirs = OrderSpace(2)(denoiser, power, TOKENS, StepRandom(step=step), KNOWN, LENGTHS)
             assert torch.allclose(ours.by_position, theirs.by_position, atol=1e-10, rtol=0)
             (gradient,) = torch.autograd.grad(ours.loss, forward.values)
@@ -241,12 +313,22 @@ def test_constant_features_are_weights_of_positions():
 
 def test_a_base_alone_is_power():
     """Networks that say 0 and a table of positions under both laws: values and gradients in the table."""
-    denoiser, table = random_denoiser().requires_grad_(False), FreeTable(LENGTH, init_std=0.8).double()
+    denoiser, table = (
+        random_denoiser().requires_grad_(False),
+        FreeTable(LENGTH, init_std=0.8).double(),
+    )
     nothing: Any = Constant(torch.zeros(LENGTH, dtype=torch.float64))
-    for schedule in (OrderPosterior(LENGTH, nothing, nothing, base=table), PerContext(LENGTH, nothing, nothing, base=table)):
+    for schedule in (
+        OrderPosterior(LENGTH, nothing, nothing, base=table),
+        PerContext(LENGTH, nothing, nothing, base=table),
+    ):
         for step in range(3):
-            ours = ContentOrderSpace(2)(denoiser, schedule, TOKENS, StepRandom(step=step), KNOWN, LENGTHS)
-            theirs = OrderSpace(2)(denoiser, Power(LENGTH, table), TOKENS, StepRandom(step=step), KNOWN, LENGTHS)
+            ours = ContentOrderSpace(2)(
+                denoiser, schedule, TOKENS, StepRandom(step=step), KNOWN, LENGTHS
+            )
+            theirs = OrderSpace(2)(
+                denoiser, Power(LENGTH, table), TOKENS, StepRandom(step=step), KNOWN, LENGTHS
+            )
             assert torch.allclose(ours.by_position, theirs.by_position, atol=1e-10, rtol=0)
             (gradient,) = torch.autograd.grad(ours.loss, table.table)
             (expected,) = torch.autograd.grad(theirs.loss, table.table)
@@ -259,7 +341,9 @@ def test_a_base_alone_is_power():
 def test_normsig_is_what_the_paper_says():
     raw = torch.randn(50, LENGTH, dtype=torch.float64) * 3
     w = NormSig(0.7, 0.65)(raw).exp()
-    assert torch.allclose(w, 0.7 + 0.65 * (torch.sigmoid(raw) - torch.sigmoid(raw).mean(-1, keepdim=True)))
+    assert torch.allclose(
+        w, 0.7 + 0.65 * (torch.sigmoid(raw) - torch.sigmoid(raw).mean(-1, keepdim=True))
+    )
     present = torch.arange(LENGTH) < torch.randint(1, LENGTH + 1, (50, 1))
     part = NormSig(0.7, 0.65)(raw, present).exp()
     for row, there, out in zip(raw, present, part, strict=True):
@@ -282,7 +366,9 @@ def test_token_network_sees_tokens_and_positions_but_no_padding():
     b[:, -1] = 1
     present = torch.arange(LENGTH) < LENGTH - 1
     assert (network(a) - network(b)).abs().min() > 1e-4
-    assert torch.equal(network(a, present.expand(2, -1))[:, :-1], network(b, present.expand(2, -1))[:, :-1])
+    assert torch.equal(
+        network(a, present.expand(2, -1))[:, :-1], network(b, present.expand(2, -1))[:, :-1]
+    )
     assert torch.allclose(network(a, present.expand(2, -1))[:, :-1], network(a[:, :-1])[:, :])
     assert network(a)[0].std() > 1e-3, "positions differ"
 
@@ -292,18 +378,37 @@ def test_token_network_sees_tokens_and_positions_but_no_padding():
 def test_what_padding_holds_does_not_matter(name, objective):
     """Not a bit, in value or gradient, nor that it is said to be given; nor is any of it counted. Everything given costs nothing."""
     denoiser, objective = random_denoiser(), OBJECTIVES[objective]()
-    schedule = schedules()[name] if name == "per_vocabulary" else PerContext(LENGTH, token_network(), token_network())
+    schedule = (
+        schedules()[name]
+        if name == "per_vocabulary"
+        else PerContext(LENGTH, token_network(), token_network())
+    )
     gone = torch.arange(LENGTH) >= LENGTHS[:, None]
     found = []
     for filling, more in ((0, False), (VOCAB - 1, True)):
-        out = objective(denoiser, schedule, TOKENS.masked_fill(gone, filling), StepRandom(), KNOWN | (gone & more), LENGTHS)
-        found.append([out.nelbo, out.by_position, *torch.autograd.grad(out.loss, [*denoiser.parameters(), *schedule.parameters()])])
+        out = objective(
+            denoiser,
+            schedule,
+            TOKENS.masked_fill(gone, filling),
+            StepRandom(),
+            KNOWN | (gone & more),
+            LENGTHS,
+        )
+        found.append(
+            [
+                out.nelbo,
+                out.by_position,
+                *torch.autograd.grad(out.loss, [*denoiser.parameters(), *schedule.parameters()]),
+            ]
+        )
     assert (out.by_position[gone | KNOWN] == 0).all()
     for a, b in zip(*found, strict=True):
         assert torch.equal(a, b)
     out = objective(denoiser, schedule, TOKENS, StepRandom(), torch.ones_like(KNOWN))
     assert (out.nelbo == 0).all()
-    assert all(torch.isfinite(g).all() for g in torch.autograd.grad(out.loss, list(schedule.parameters())))
+    assert all(
+        torch.isfinite(g).all() for g in torch.autograd.grad(out.loss, list(schedule.parameters()))
+    )
 
 
 @pytest.mark.parametrize("bound", ["jump", "rate"])
@@ -314,9 +419,19 @@ def test_as_a_likelihood(bound):
         schedule = schedules()[name]
         for known in (None, KNOWN):
             given = [[] if known is None else row.nonzero()[:, 0].tolist() for row in KNOWN]
-            want = torch.stack([exact_nelbo(denoiser, schedule, x, bound, g) for x, g in zip(TOKENS, given, strict=True)]).detach()
+            want = torch.stack(
+                [
+                    exact_nelbo(denoiser, schedule, x, bound, g)
+                    for x, g in zip(TOKENS, given, strict=True)
+                ]
+            ).detach()
             values = torch.stack(
-                [content_nelbo(denoiser, schedule, TOKENS, 200, bound, StepRandom(step=step), known) for step in range(40)]
+                [
+                    content_nelbo(
+                        denoiser, schedule, TOKENS, 200, bound, StepRandom(step=step), known
+                    )
+                    for step in range(40)
+                ]
             )
             error = values.std(0) / 40**0.5
             assert ((values.mean(0) - want).abs() < 4 * error).all()
@@ -328,11 +443,20 @@ def test_static_shapes_give_the_same(monkeypatch):
     denoiser, found = random_denoiser(), []
     for static in (False, True):
         for module in ("content", "output", "content_time"):
-            monkeypatch.setattr(f"ordo.objectives.{module}.static_shapes", lambda device, static=static: static)
+            monkeypatch.setattr(
+                f"ordo.objectives.{module}.static_shapes", lambda device, static=static: static
+            )
         for name, schedule in schedules().items():
             for make in OBJECTIVES.values():
                 out = make()(denoiser, schedule, TOKENS, StepRandom(), KNOWN, LENGTHS)
-                found.append((static, name, out.by_position, *torch.autograd.grad(out.loss, list(schedule.parameters()))))
+                found.append(
+                    (
+                        static,
+                        name,
+                        out.by_position,
+                        *torch.autograd.grad(out.loss, list(schedule.parameters())),
+                    )
+                )
     half = len(found) // 2
     for (_, name, *a), (_, _, *b) in zip(found[:half], found[half:], strict=True):
         assert all(torch.allclose(x, y, atol=1e-12) for x, y in zip(a, b, strict=True)), name
@@ -362,7 +486,9 @@ def test_wrong_combinations_say_what_to_do():
     with pytest.raises(LawTooSharp, match="content_order"):
         ContentTimeSpace()(both, sharp, TOKENS, StepRandom())
     with pytest.raises(ValueError, match="shape"):
-        ContentOrderSpace()(both, PerContext(LENGTH, FreeNetwork(), FreeNetwork()), TOKENS, StepRandom())
+        ContentOrderSpace()(
+            both, PerContext(LENGTH, FreeNetwork(), FreeNetwork()), TOKENS, StepRandom()
+        )
 
 
 class FreeNetwork(torch.nn.Module):

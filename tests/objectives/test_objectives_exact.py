@@ -20,7 +20,9 @@ LENGTH, VOCAB = 5, 3
 def random_denoiser(kind, length=LENGTH, seed=0):
     torch.manual_seed(seed)
     denoiser = kind(VOCAB, length, width=8, heads=2, layers=1).double()
-    for parameter in denoiser.parameters():  # far from its mild initialisation, so that orders differ
+    for (
+        parameter
+    ) in denoiser.parameters():  # far from its mild initialisation, so that orders differ
         torch.nn.init.normal_(parameter, std=1.5)
     return denoiser.eval()
 
@@ -50,17 +52,25 @@ def time_space_by_quadrature(denoiser, schedule, tokens, t_min, known=None, leng
         hidden = masks if known is None else masks & ~known[i, :length]
         order = hidden.to(torch.int8).argsort(dim=-1, stable=True)
         rows = x.expand(len(masks), -1)
-        log_mu = denoiser.conditionals(rows, order, (~hidden).sum(-1)).gather(-1, rows[..., None])[..., 0]
+        log_mu = denoiser.conditionals(rows, order, (~hidden).sum(-1)).gather(-1, rows[..., None])[
+            ..., 0
+        ]
         cost = torch.where(hidden, -log_mu, 0.0)  # (masks, length)
         masked = (1 - schedule.alpha(torch.cat([t, torch.tensor([t_min])])))[:, None, :length]
         q = torch.where(masks, masked, 1 - masked).prod(-1)  # (times, masks)
-        total = total + (dt[:, None] * schedule.rate(t)[:, :length] * (q[:-1] @ cost)).sum() + (q[-1] @ cost).sum()
+        total = (
+            total
+            + (dt[:, None] * schedule.rate(t)[:, :length] * (q[:-1] @ cost)).sum()
+            + (q[-1] @ cost).sum()
+        )
     return total / len(tokens)
 
 
 def exact_gradient(objective, denoiser, schedule, tokens):
     """d mean NELBO / d log w by enumeration; through the table, so the gauge is projected out."""
-    (gradient,) = torch.autograd.grad(exact_nelbo(objective, denoiser, schedule, tokens), schedule.network.table)
+    (gradient,) = torch.autograd.grad(
+        exact_nelbo(objective, denoiser, schedule, tokens), schedule.network.table
+    )
     return gradient.double()
 
 
@@ -84,9 +94,18 @@ CASES = {
     "order_three_draws": (lambda: OrderSpace(draws=3), BidirectionalTransformer),
     "order_causal": (lambda: OrderSpace(draws=2), OrderCausalTransformer),
     "dense": (lambda: Dense(LENGTH, draws=2, baseline="rloo"), OrderCausalTransformer),
-    "dense_plain": (lambda: Dense(LENGTH, draws=4, baseline="rloo", control=False), OrderCausalTransformer),
-    "dense_unigram": (lambda: Dense(LENGTH, draws=2, baseline="rloo", unigram=True, vocab_size=VOCAB), OrderCausalTransformer),
-    "dense_ema_unigram": (lambda: Dense(LENGTH, control=False, unigram=True, vocab_size=VOCAB), OrderCausalTransformer),
+    "dense_plain": (
+        lambda: Dense(LENGTH, draws=4, baseline="rloo", control=False),
+        OrderCausalTransformer,
+    ),
+    "dense_unigram": (
+        lambda: Dense(LENGTH, draws=2, baseline="rloo", unigram=True, vocab_size=VOCAB),
+        OrderCausalTransformer,
+    ),
+    "dense_ema_unigram": (
+        lambda: Dense(LENGTH, control=False, unigram=True, vocab_size=VOCAB),
+        OrderCausalTransformer,
+    ),
     "dense_ema": (lambda: Dense(LENGTH, draws=1, baseline="ema"), OrderCausalTransformer),
 }
 
@@ -94,13 +113,17 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_mean_and_gradient_equal_enumeration(name):
     make, kind = CASES[name]
-    time = name.startswith("time")  # its variance grows with w and needs a flatter law and more repeats
+    time = name.startswith(
+        "time"
+    )  # its variance grows with w and needs a flatter law and more repeats
     denoiser, schedule, objective = random_denoiser(kind), power(0.3 if time else 0.8), make()
     tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
     exact = exact_nelbo(objective, denoiser, schedule, tokens).detach()
     want = exact_gradient(objective, denoiser, schedule, tokens)
     denoiser.requires_grad_(False)
-    values, gradients = estimates(objective, denoiser, schedule, tokens, repeats=600 if time else 125, copies=128)
+    values, gradients = estimates(
+        objective, denoiser, schedule, tokens, repeats=600 if time else 125, copies=128
+    )
     error = values.std() / len(values) ** 0.5
     assert abs(values.mean() - exact) < 4 * error + 1e-9
     assert error < 0.02 * exact
@@ -117,11 +140,20 @@ def test_time_space_as_a_likelihood():
     for schedule, known in ((power(0.3), None), (power(0.3), given), (Linear(LENGTH), None)):
         want = torch.stack(
             [
-                time_space_by_quadrature(denoiser, schedule, x[None], 0.02, None if known is None else k[None])
+                time_space_by_quadrature(
+                    denoiser, schedule, x[None], 0.02, None if known is None else k[None]
+                )
                 for x, k in zip(tokens, given, strict=True)
             ]
         )
-        values = torch.stack([time_space_nelbo(denoiser, schedule, tokens, 400, 0.02, StepRandom(step=step), known) for step in range(100)])
+        values = torch.stack(
+            [
+                time_space_nelbo(
+                    denoiser, schedule, tokens, 400, 0.02, StepRandom(step=step), known
+                )
+                for step in range(100)
+            ]
+        )
         error = values.std(0) / 10
         assert ((values.mean(0) - want).abs() < 4 * error).all()
         assert (error < 0.02 * want).all()
@@ -134,20 +166,27 @@ def given_by_enumeration(denoiser, log_w, tokens, known, lengths=(LENGTH,) * 3):
     of known positions, which an order-causal denoiser sees, is no choice: its probability has no gradient. A padded sequence is cut."""
 
     def log_p(order):
-        return sum((log_w[i] - log_w[list(order[k:])].logsumexp(0) for k, i in enumerate(order)), torch.zeros((), dtype=torch.float64))
+        return sum(
+            (log_w[i] - log_w[list(order[k:])].logsumexp(0) for k, i in enumerate(order)),
+            torch.zeros((), dtype=torch.float64),
+        )
 
     total = 0.0
     for x, given, length in zip(tokens, known, map(int, lengths), strict=True):
         first, rest = ([i for i in range(length) if given[i] == flag] for flag in (True, False))
         for before in itertools.permutations(first):
             for after in itertools.permutations(rest):
-                cost = -denoiser.order_log_prob(x[None, :length], torch.tensor([[*before, *after]]))[0, len(first) :].sum()
+                cost = -denoiser.order_log_prob(
+                    x[None, :length], torch.tensor([[*before, *after]])
+                )[0, len(first) :].sum()
                 total = total + log_p(before).detach().exp() * log_p(after).exp() * cost
     return total / len(tokens)
 
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor([4, 5, 3])], ids=["whole", "padded"])
-@pytest.mark.parametrize("name", ["time", "order", "order_causal", "dense", "dense_ema", "dense_unigram"])
+@pytest.mark.parametrize(
+    "name", ["time", "order", "order_causal", "dense", "dense_ema", "dense_unigram"]
+)
 def test_given_and_absent_positions(name, lengths):
     """With known positions: the mean and the gradient of the NELBO of the others, given these. With padding: those of shorter sequences."""
     make, kind = CASES[name]
@@ -157,12 +196,18 @@ def test_given_and_absent_positions(name, lengths):
     known = torch.tensor([[1, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]]).bool()
     log_w = schedule.law().log_w
     if time:
-        exact = time_space_by_quadrature(denoiser, schedule, tokens, objective.t_min, known, lengths)
+        exact = time_space_by_quadrature(
+            denoiser, schedule, tokens, objective.t_min, known, lengths
+        )
     else:
-        exact = given_by_enumeration(denoiser, log_w, tokens, known, (LENGTH,) * 3 if lengths is None else lengths)
+        exact = given_by_enumeration(
+            denoiser, log_w, tokens, known, (LENGTH,) * 3 if lengths is None else lengths
+        )
     (want,) = torch.autograd.grad(exact, schedule.network.table)
     denoiser.requires_grad_(False)
-    values, gradients = estimates(objective, denoiser, schedule, tokens, 1000 if time else 250, 96, known, lengths)
+    values, gradients = estimates(
+        objective, denoiser, schedule, tokens, 1000 if time else 250, 96, known, lengths
+    )
     error = values.std() / len(values) ** 0.5
     assert abs(values.mean() - exact.detach()) < 4 * error + 1e-9
     assert error < 0.02 * exact
@@ -185,9 +230,25 @@ def test_what_padding_holds_does_not_matter(name):
         torch.manual_seed(0)
         objective = make()
         for step in range(3):  # running statistics too
-            out = objective(denoiser, schedule, tokens.masked_fill(gone, filling), StepRandom(step=step), known | (gone & more), lengths)
-        gradients = torch.autograd.grad(out.loss, [*denoiser.parameters(), *schedule.parameters()], allow_unused=True)
-        found.append([out.nelbo, out.by_position, *(g for g in gradients if g is not None), *objective.buffers()])
+            out = objective(
+                denoiser,
+                schedule,
+                tokens.masked_fill(gone, filling),
+                StepRandom(step=step),
+                known | (gone & more),
+                lengths,
+            )
+        gradients = torch.autograd.grad(
+            out.loss, [*denoiser.parameters(), *schedule.parameters()], allow_unused=True
+        )
+        found.append(
+            [
+                out.nelbo,
+                out.by_position,
+                *(g for g in gradients if g is not None),
+                *objective.buffers(),
+            ]
+        )
     assert (out.by_position[gone | known] == 0).all()
     assert len(found[0]) > 10
     for a, b in zip(*found, strict=True):
@@ -197,7 +258,13 @@ def test_what_padding_holds_does_not_matter(name):
 def test_everything_given_costs_nothing():
     known = torch.ones(2, LENGTH, dtype=torch.bool)
     for make, kind in CASES.values():
-        out = make()(random_denoiser(kind), power(), torch.zeros(2, LENGTH, dtype=torch.int64), StepRandom(), known)
+        out = make()(
+            random_denoiser(kind),
+            power(),
+            torch.zeros(2, LENGTH, dtype=torch.int64),
+            StepRandom(),
+            known,
+        )
         assert (out.nelbo == 0).all()
         assert (out.by_position == 0).all()
 
@@ -208,7 +275,9 @@ def test_time_space_tends_to_the_order_nelbo():
     tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
     exact = enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean()
     assert abs(time_space_by_quadrature(denoiser, schedule, tokens, 1e-12) - exact) < 1e-4
-    gap = [time_space_by_quadrature(denoiser, schedule, tokens, t) - exact for t in (0.3, 0.1, 0.03)]
+    gap = [
+        time_space_by_quadrature(denoiser, schedule, tokens, t) - exact for t in (0.3, 0.1, 0.03)
+    ]
     assert gap[0].abs() > gap[1].abs() > gap[2].abs()
 
 
@@ -217,7 +286,9 @@ def test_gauge_direction_has_no_gradient():
     denoiser = random_denoiser(OrderCausalTransformer)
     log_w = torch.tensor([0.5, -1.0, 0.2, 1.3, 0.0], dtype=torch.float64, requires_grad=True)
     tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
-    (gradient,) = torch.autograd.grad(enumerate_orders(denoiser, PlackettLuce(log_w), tokens).nelbo.mean(), log_w)
+    (gradient,) = torch.autograd.grad(
+        enumerate_orders(denoiser, PlackettLuce(log_w), tokens).nelbo.mean(), log_w
+    )
     assert gradient.abs().max() > 0.01
     assert abs(gradient.sum()) < 1e-10
 
@@ -235,7 +306,9 @@ def test_path_part_alone_is_biased():
         x = tokens.repeat(128, 1)
         cost = -denoiser.conditionals(x, order, k).gather(-1, x[..., None])[..., 0]
         f = LENGTH * (law.next_log_prob(revealed).exp() * cost).sum(-1)
-        path.append(torch.autograd.grad(f.mean(), schedule.network.table, retain_graph=True)[0].double())
+        path.append(
+            torch.autograd.grad(f.mean(), schedule.network.table, retain_graph=True)[0].double()
+        )
     path = torch.stack(path)
     assert ((path.mean(0) - want).abs() > 10 * path.std(0) / 10).any()
 
@@ -247,13 +320,23 @@ def test_control_variates_are_unbiased_once_fitted(draws, unigram):
     denoiser, schedule, objective = (
         random_denoiser(OrderCausalTransformer),
         power(),
-        Dense(LENGTH, draws=draws, baseline="rloo" if draws > 1 else "ema", unigram=unigram, vocab_size=VOCAB),
+        Dense(
+            LENGTH,
+            draws=draws,
+            baseline="rloo" if draws > 1 else "ema",
+            unigram=unigram,
+            vocab_size=VOCAB,
+        ),
     )
-    tokens = torch.randint(VOCAB, (2 + 3 * unigram, LENGTH), generator=torch.Generator().manual_seed(0))
+    tokens = torch.randint(
+        VOCAB, (2 + 3 * unigram, LENGTH), generator=torch.Generator().manual_seed(0)
+    )
     want = exact_gradient(objective, denoiser, schedule, tokens)
     denoiser.requires_grad_(False)
     estimates(objective, denoiser, schedule, tokens, repeats=20, copies=128)
-    beta = torch.linalg.solve(objective.second + 1e-9 * torch.eye(objective.second.shape[-1]), objective.cross)
+    beta = torch.linalg.solve(
+        objective.second + 1e-9 * torch.eye(objective.second.shape[-1]), objective.cross
+    )
     assert (beta.abs().amax(0) > 0.05).all()
     _, gradients = estimates(objective.eval(), denoiser, schedule, tokens, repeats=250, copies=128)
     assert ((gradients.mean(0) - want).abs() < 4 * gradients.std(0) / 250**0.5).all()
@@ -309,15 +392,30 @@ def test_fixed_schedules_need_no_score(all_orders):
             exact = enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean()
             if isinstance(objective, TimeSpace):
                 objective.t_min = 1e-4  # the cut of the other tests would show in the mean
-            values = torch.stack([objective(denoiser, schedule, tokens.repeat(256, 1), StepRandom(step=s)).nelbo.mean() for s in range(60)])
-            assert abs(values.mean() - exact) < 4 * values.std() / 60**0.5 + 1e-9, (schedule, objective)
+            values = torch.stack(
+                [
+                    objective(
+                        denoiser, schedule, tokens.repeat(256, 1), StepRandom(step=s)
+                    ).nelbo.mean()
+                    for s in range(60)
+                ]
+            )
+            assert abs(values.mean() - exact) < 4 * values.std() / 60**0.5 + 1e-9, (
+                schedule,
+                objective,
+            )
 
 
 def test_denoiser_gradient_of_dense_and_order_agree_with_enumeration():
-    for kind, make in ((BidirectionalTransformer, lambda: OrderSpace(draws=2)), (OrderCausalTransformer, lambda: Dense(LENGTH, draws=2))):
+    for kind, make in (
+        (BidirectionalTransformer, lambda: OrderSpace(draws=2)),
+        (OrderCausalTransformer, lambda: Dense(LENGTH, draws=2)),
+    ):
         denoiser, schedule = random_denoiser(kind), power()
         tokens = torch.randint(VOCAB, (2, LENGTH), generator=torch.Generator().manual_seed(0))
-        (want,) = torch.autograd.grad(enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean(), denoiser.head.bias)
+        (want,) = torch.autograd.grad(
+            enumerate_orders(denoiser, schedule.law(), tokens).nelbo.mean(), denoiser.head.bias
+        )
         objective = make()
         got = []
         for step in range(150):
@@ -332,7 +430,9 @@ def test_uniform_order_space_has_no_variance_for_iid_tokens():
     denoiser = random_denoiser(BidirectionalTransformer)
     for parameter in denoiser.parameters():
         torch.nn.init.zeros_(parameter)
-    out = OrderSpace(draws=1)(denoiser, Linear(LENGTH), torch.zeros(64, LENGTH, dtype=torch.long), StepRandom())
+    out = OrderSpace(draws=1)(
+        denoiser, Linear(LENGTH), torch.zeros(64, LENGTH, dtype=torch.long), StepRandom()
+    )
     assert torch.allclose(out.nelbo, out.nelbo[0].expand(64), atol=1e-10)
 
 
@@ -354,7 +454,10 @@ def test_time_space_refuses_a_law_too_sharp_to_see():
 
 def test_wrong_combinations_say_what_to_do():
     tokens = torch.zeros(2, LENGTH, dtype=torch.long)
-    causal, both = random_denoiser(OrderCausalTransformer), random_denoiser(BidirectionalTransformer)
+    causal, both = (
+        random_denoiser(OrderCausalTransformer),
+        random_denoiser(BidirectionalTransformer),
+    )
     with pytest.raises(ValueError, match="bidirectional"):
         TimeSpace()(causal, power(), tokens, StepRandom())
     with pytest.raises(ValueError, match="order-causal"):
@@ -362,6 +465,8 @@ def test_wrong_combinations_say_what_to_do():
     with pytest.raises(ValueError, match="draws"):
         OrderSpace(draws=1)(both, power(), tokens, StepRandom())
     with pytest.raises(ValueError, match="closed form"):
-        OrderSpace()(both, Kumaraswamy(LENGTH, FreeTable(LENGTH), FreeTable(LENGTH)), tokens, StepRandom())
+        OrderSpace()(
+            both, Kumaraswamy(LENGTH, FreeTable(LENGTH), FreeTable(LENGTH)), tokens, StepRandom()
+        )
     with pytest.raises(ValueError, match="baseline"):
         Dense(LENGTH, baseline="mean")

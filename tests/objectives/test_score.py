@@ -5,9 +5,24 @@ import math
 
 import pytest
 import torch
-from content_laws import LENGTH, T_MIN, VOCAB, Static, by_quadrature, exact_nelbo, random_denoiser, schedules
+from content_laws import (
+    LENGTH,
+    T_MIN,
+    VOCAB,
+    Static,
+    by_quadrature,
+    exact_nelbo,
+    random_denoiser,
+    schedules,
+)
 
-from ordo.objectives import ContentOrderSpace, ContentTimeSpace, OrderSpace, ScoreFunction, TimeSpace
+from ordo.objectives import (
+    ContentOrderSpace,
+    ContentTimeSpace,
+    OrderSpace,
+    ScoreFunction,
+    TimeSpace,
+)
 from ordo.objectives.output import leave_one_out
 from ordo.objectives.score import race
 from ordo.order import PlackettLuce
@@ -59,7 +74,9 @@ def exact(objective, denoiser, schedule, known=None, lengths=None):
         if isinstance(objective, ContentTimeSpace | TimeSpace):
             total = total + by_quadrature(denoiser, law, x, given)
         else:
-            total = total + exact_nelbo(denoiser, law, x, getattr(objective, "bound", "jump"), given)
+            total = total + exact_nelbo(
+                denoiser, law, x, getattr(objective, "bound", "jump"), given
+            )
     return total / len(TOKENS)
 
 
@@ -68,13 +85,23 @@ def agrees(objective, schedule, known=None, lengths=None, repeats=100, copies=10
     denoiser, parameters = random_denoiser().requires_grad_(False), list(schedule.parameters())
     value = exact(objective, denoiser, schedule, known, lengths)
     want = torch.cat([g.flatten().double() for g in torch.autograd.grad(value, parameters)])
-    many = [None if x is None else x.repeat(copies, *[1] * (x.ndim - 1)) for x in (TOKENS, known, lengths)]
+    many = [
+        None if x is None else x.repeat(copies, *[1] * (x.ndim - 1))
+        for x in (TOKENS, known, lengths)
+    ]
     values, gradients = [], []
     for step in range(20 + repeats):
         out = objective(denoiser, schedule, many[0], StepRandom(3, step), *many[1:])
         if step >= 20:
             values.append(out.nelbo.mean())
-            gradients.append(torch.cat([g.flatten().double() for g in torch.autograd.grad(out.loss * LENGTH, parameters)]))
+            gradients.append(
+                torch.cat(
+                    [
+                        g.flatten().double()
+                        for g in torch.autograd.grad(out.loss * LENGTH, parameters)
+                    ]
+                )
+            )
     values, gradients = torch.stack(values), torch.stack(gradients)
     error = values.std() / len(values) ** 0.5
     assert abs(values.mean() - value) < 4 * error
@@ -104,7 +131,11 @@ def test_masks_equal_enumeration(name, schedule):
     draws, options = MASKS[name]
     score = ScoreFunction(**options, **SIZES)
     if schedule == "power":
-        agrees(TimeSpace(draws, T_MIN, score), power(1.2), repeats=500 if name in ("ema", "disarm") else 250)  # these are noisier
+        agrees(
+            TimeSpace(draws, T_MIN, score),
+            power(1.2),
+            repeats=500 if name in ("ema", "disarm") else 250,
+        )  # these are noisier
     else:
         agrees(ContentTimeSpace(draws, T_MIN, score=score), schedules()[schedule], repeats=250)
 
@@ -113,11 +144,22 @@ def test_masks_equal_enumeration(name, schedule):
 def test_given_and_absent_positions(name):
     draws, options = ORDERS[name]
     agrees(OrderSpace(draws, ScoreFunction(**options, **SIZES)), power(), KNOWN, LENGTHS)
-    agrees(ContentOrderSpace(draws, score=ScoreFunction(**options, **SIZES)), schedules()["both"], KNOWN, LENGTHS)
+    agrees(
+        ContentOrderSpace(draws, score=ScoreFunction(**options, **SIZES)),
+        schedules()["both"],
+        KNOWN,
+        LENGTHS,
+    )
 
 
 def test_disarm_with_given_and_absent_positions():
-    agrees(ContentTimeSpace(2, T_MIN, score=ScoreFunction(antithetic="disarm")), schedules()["both"], KNOWN, LENGTHS, repeats=200)
+    agrees(
+        ContentTimeSpace(2, T_MIN, score=ScoreFunction(antithetic="disarm")),
+        schedules()["both"],
+        KNOWN,
+        LENGTHS,
+        repeats=200,
+    )
 
 
 def test_the_gradient_test_can_fail():
@@ -135,7 +177,9 @@ def test_defaults_are_leave_one_out():
     f, log_q, spread = torch.rand(3, 5), torch.rand(3, 5), torch.rand(5)
     assert torch.equal(score.of_orders(f, log_q, spread, TOKENS, None), leave_one_out(f) * log_q)
     random = StepRandom(1, 2)
-    assert torch.equal(score.uniforms(random, 3, 5, LENGTH, "cpu"), random.uniform(3, 5, LENGTH, "cpu"))
+    assert torch.equal(
+        score.uniforms(random, 3, 5, LENGTH, "cpu"), random.uniform(3, 5, LENGTH, "cpu")
+    )
     assert not list(score.state_dict())
     u = ScoreFunction(antithetic="mirror").uniforms(random, 4, 5, LENGTH, "cpu")
     assert torch.equal(u[:2] + u[2:], torch.ones_like(u[:2]))
@@ -160,7 +204,10 @@ def test_the_race_keeps_its_choices():
     (slope,) = torch.autograd.grad((run.given * weights).sum(), log_w)
 
     def told(log_w_row, row):
-        w, order = log_w_row.exp(), [i for i in draw.order[row].tolist() if not (known | gone)[row, i]]
+        w, order = (
+            log_w_row.exp(),
+            [i for i in draw.order[row].tolist() if not (known | gone)[row, i]],
+        )
         w0, t0 = log_w[row].detach().exp(), run.free[row].detach().exp()
         chosen, at, out, now0, now = order[: int(run.chosen[row])], set(order), 0.0, 0.0, 0.0
         for i in chosen:
@@ -168,12 +215,16 @@ def test_the_race_keeps_its_choices():
             now0, now = t0[i], now + noise / sum(w[j] for j in at)
             out = out + weights[row, i] * math.log(now)
             at.remove(i)
-        return out + sum(weights[row, i] * math.log(now + (t0[i] - now0) * w0[i] / w[i]) for i in at)
+        return out + sum(
+            weights[row, i] * math.log(now + (t0[i] - now0) * w0[i] / w[i]) for i in at
+        )
 
     for row, i in itertools.product(range(rows), range(length)):
         step = torch.zeros(length, dtype=torch.float64)
         step[i] = 1e-5
-        difference = (told(log_w[row].detach() + step, row) - told(log_w[row].detach() - step, row)) / 2e-5
+        difference = (
+            told(log_w[row].detach() + step, row) - told(log_w[row].detach() - step, row)
+        ) / 2e-5
         assert abs(difference - slope[row, i]) < 1e-6
 
 
@@ -196,18 +247,27 @@ def additive_cost(draws, **options):
     log_p = torch.zeros(len(orders), dtype=torch.float64)
     left = torch.ones(len(orders), 6, dtype=torch.bool)
     for i in range(k):
-        log_p = log_p + log_w[orders[:, i]] - log_w.expand_as(left).masked_fill(~left, -torch.inf).logsumexp(-1)
+        log_p = (
+            log_p
+            + log_w[orders[:, i]]
+            - log_w.expand_as(left).masked_fill(~left, -torch.inf).logsumexp(-1)
+        )
         left = left.scatter(1, orders[:, i : i + 1], False)
     (want,) = torch.autograd.grad((log_p.exp() * a[orders].sum(-1)).sum(), log_w)
 
     def estimate(step):
-        law, u = PlackettLuce(log_w), score.uniforms(StepRandom(0, step), draws, n, 6, "cpu").flatten(0, 1)
+        law, u = (
+            PlackettLuce(log_w),
+            score.uniforms(StepRandom(0, step), draws, n, 6, "cpu").flatten(0, 1),
+        )
         draw = law.draw(u)
         full = torch.full((len(u),), k)
         f = 5.0 + a[draw.order[:, :k]].sum(-1).view(draws, n)
         log_q = draw.score[:, :k].sum(-1).view(draws, n)
         run = race(law, u, draw.order, torch.zeros_like(full), full, torch.ones_like(u).bool())
-        part = score.of_orders(f, log_q, torch.rand(n), torch.zeros(n, 6, dtype=torch.long), None, run)
+        part = score.of_orders(
+            f, log_q, torch.rand(n), torch.zeros(n, 6, dtype=torch.long), None, run
+        )
         return (f + part).mean()
 
     return want, lambda: total_variance(estimate, [log_w])
@@ -231,7 +291,10 @@ def test_options_lower_the_variance_where_theory_says_so():
 
 def test_a_running_mean_beats_no_baseline():
     """What is left without one is the mean of f, here 6.5 beside a standard deviation of 1.1."""
-    log_w, score = torch.zeros(4, dtype=torch.float64, requires_grad=True), ScoreFunction(baseline="ema")
+    log_w, score = (
+        torch.zeros(4, dtype=torch.float64, requires_grad=True),
+        ScoreFunction(baseline="ema"),
+    )
 
     def drawn(step):
         draw = PlackettLuce(log_w).draw(StepRandom(0, step).uniform(1, 32, 4, "cpu")[0])
@@ -242,7 +305,9 @@ def test_a_running_mean_beats_no_baseline():
         return (f * log_q).mean()
 
     def with_mean(step):
-        return score.of_orders(*drawn(step), torch.zeros(32), torch.zeros(32, 4).long(), None).mean()
+        return score.of_orders(
+            *drawn(step), torch.zeros(32), torch.zeros(32, 4).long(), None
+        ).mean()
 
     assert total_variance(with_mean, [log_w])[0] < 0.2 * total_variance(plain, [log_w])[0]
 
@@ -253,9 +318,13 @@ def test_disarm_has_less_variance_than_leave_one_out():
     parameters = list(schedule.parameters())
 
     def variance(objective):
-        return total_variance(lambda step: objective(denoiser, schedule, x, StepRandom(0, step)).loss, parameters)[0]
+        return total_variance(
+            lambda step: objective(denoiser, schedule, x, StepRandom(0, step)).loss, parameters
+        )[0]
 
-    assert variance(TimeSpace(2, T_MIN, ScoreFunction(antithetic="disarm"))) < variance(TimeSpace(2, T_MIN))
+    assert variance(TimeSpace(2, T_MIN, ScoreFunction(antithetic="disarm"))) < variance(
+        TimeSpace(2, T_MIN)
+    )
 
 
 def test_learned_baseline_finds_what_does_not_depend_on_the_draw():
@@ -265,7 +334,12 @@ def test_learned_baseline_finds_what_does_not_depend_on_the_draw():
         generator = torch.Generator().manual_seed(step)
         spread = torch.rand(64, generator=generator, dtype=torch.float64)
         tokens = torch.randint(VOCAB, (64, LENGTH), generator=generator)
-        surprise = -((score.counts + 1) / (score.counts.sum(-1, keepdim=True) + VOCAB)).log().gather(1, tokens.T).T.sum(-1)
+        surprise = (
+            -((score.counts + 1) / (score.counts.sum(-1, keepdim=True) + VOCAB))
+            .log()
+            .gather(1, tokens.T)
+            .T.sum(-1)
+        )
         f = (2 + 3 * spread + spread**2 + 0.5 * surprise)[None]
         log_q = torch.ones_like(f)
         left = score.of_orders(f, log_q, spread, tokens, None)

@@ -7,9 +7,27 @@ import pytest
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.objectives import ContentDense, ContentOrderSpace, ContentTimeSpace, Dense, OrderSpace, ScoreFunction, TimeSpace, output
+from ordo.objectives import (
+    ContentDense,
+    ContentOrderSpace,
+    ContentTimeSpace,
+    Dense,
+    OrderSpace,
+    ScoreFunction,
+    TimeSpace,
+    output,
+)
 from ordo.randomness import StepRandom
-from ordo.schedules import FreeTable, Linear, OrderPosterior, PerVocabulary, PooledNetwork, PositionNetwork, Power, TokenNetwork
+from ordo.schedules import (
+    FreeTable,
+    Linear,
+    OrderPosterior,
+    PerVocabulary,
+    PooledNetwork,
+    PositionNetwork,
+    Power,
+    TokenNetwork,
+)
 
 LENGTH, VOCAB, BATCH = 6, 5, 4
 ALL: dict[str, Any] = {"unigram": True, "length": LENGTH, "vocab_size": VOCAB}
@@ -27,24 +45,35 @@ CONTENT: dict[str, Any] = {
 SCHEDULES: dict[str, Any] = {
     "random": lambda: Linear(LENGTH),
     "learned": lambda: Power(LENGTH, PositionNetwork(LENGTH, init_std=0.5)),
-    "content": lambda: OrderPosterior(LENGTH, TokenNetwork(VOCAB, LENGTH, 8), PooledNetwork(VOCAB, LENGTH, 8), floor=0.1),
+    "content": lambda: OrderPosterior(
+        LENGTH, TokenNetwork(VOCAB, LENGTH, 8), PooledNetwork(VOCAB, LENGTH, 8), floor=0.1
+    ),
     "vocabulary": lambda: PerVocabulary(LENGTH, VOCAB, init_std=0.5),
 }
-CASES = [*itertools.product(OBJECTIVES, ("random", "learned")), *((name, "content") for name in CONTENT)]
+CASES = [
+    *itertools.product(OBJECTIVES, ("random", "learned")),
+    *((name, "content") for name in CONTENT),
+]
 CASES += [("content_order", "vocabulary"), ("content_time", "vocabulary")]
 
 
 def parts(objective, schedule):
     torch.manual_seed(0)
     kind = OrderCausalTransformer if objective.endswith("dense") else BidirectionalTransformer
-    return kind(VOCAB, LENGTH, width=8, heads=2, layers=2), SCHEDULES[schedule](), (OBJECTIVES | CONTENT)[objective]()
+    return (
+        kind(VOCAB, LENGTH, width=8, heads=2, layers=2),
+        SCHEDULES[schedule](),
+        (OBJECTIVES | CONTENT)[objective](),
+    )
 
 
 def three_steps(denoiser, schedule, objective, lengths=None):
     """Values, gradients and running statistics of three steps."""
     found = []
     for step in range(3):
-        tokens = torch.randint(VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(step))
+        tokens = torch.randint(
+            VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(step)
+        )
         out = objective(denoiser, schedule, tokens, StepRandom(step=step), lengths=lengths)
         out.loss.backward()
         found += [out.nelbo, out.by_position]
@@ -70,7 +99,9 @@ def test_one_graph(objective, schedule):
     denoiser, noise, estimator = parts(objective, schedule)
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    estimator.estimate = torch.compile(estimator.estimate, fullgraph=True, dynamic=False, backend="aot_eager")
+    estimator.estimate = torch.compile(
+        estimator.estimate, fullgraph=True, dynamic=False, backend="aot_eager"
+    )
     got = three_steps(denoiser, noise, estimator)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
     for a, b in zip(want, got, strict=True):
@@ -89,13 +120,21 @@ def test_order_space_never_masks_more_than_it_makes_room_for(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     for step in range(3000):
         batch, length, draws, shards = (
-            int(torch.randint(low, high, (), generator=generator)) for low, high in ((1, 9), (1, 9), (1, 4), (1, 5))
+            int(torch.randint(low, high, (), generator=generator))
+            for low, high in ((1, 9), (1, 9), (1, 4), (1, 5))
         )
         random = StepRandom(step=step, shard=step % shards, shards=shards)
         lengths = torch.randint(1, length + 1, (batch,), generator=generator) if step % 2 else None
         known = torch.rand(batch, length, generator=generator) < 0.3 if step % 3 else None
         denoiser = BidirectionalTransformer(2, length, width=2, heads=1, layers=1)
-        OrderSpace(draws)(denoiser, Linear(length), torch.zeros(batch, length, dtype=torch.long), random, known, lengths)
+        OrderSpace(draws)(
+            denoiser,
+            Linear(length),
+            torch.zeros(batch, length, dtype=torch.long),
+            random,
+            known,
+            lengths,
+        )
     assert min(room) >= 0
     assert min(room) < 3, "nor much less"
 
@@ -104,7 +143,10 @@ def test_a_given_order_and_a_table_too(monkeypatch):
     """Laws whose next choice is certain, or a network of one number per position."""
     from ordo.schedules import GivenOrder
 
-    for schedule in (GivenOrder(LENGTH, "right_to_left"), Power(LENGTH, FreeTable(LENGTH, init_std=1.0))):
+    for schedule in (
+        GivenOrder(LENGTH, "right_to_left"),
+        Power(LENGTH, FreeTable(LENGTH, init_std=1.0)),
+    ):
         torch.manual_seed(0)
         denoiser = BidirectionalTransformer(VOCAB, LENGTH, width=8, heads=2, layers=2)
         tokens = torch.randint(VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(0))

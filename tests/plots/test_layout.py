@@ -26,7 +26,10 @@ SMALLEST = 0.8  # inches that axes must keep either way
 def names(n):
     """Long ones, with what text rendering may trip over: mathematics, underscores, line ends, spaces alone."""
     odd = ["price in $ or $", "_hidden", "two\nlines", " ", "\\frac{1", "x^2"]
-    return [odd[i] if i < len(odd) else (LONG * 3)[:200] if i % 3 == 0 else f"{i}: column" for i in range(n)]
+    return [
+        odd[i] if i < len(odd) else (LONG * 3)[:200] if i % 3 == 0 else f"{i}: column"
+        for i in range(n)
+    ]
 
 
 def log_w(n):
@@ -64,11 +67,16 @@ def table(rows, columns, seed=0):
         lambda: np.full(rows, np.nan),
         lambda: r.normal(size=rows) * 1e-7 + 1,
     ]
-    return pd.DataFrame({f"{i} {LONG if i % 2 else 'plain'}": makers[i % len(makers)]() for i in range(columns)})
+    return pd.DataFrame(
+        {f"{i} {LONG if i % 2 else 'plain'}": makers[i % len(makers)]() for i in range(columns)}
+    )
 
 
 def tables(columns, rows=200):
-    kinds = {name: ("categorical" if i % 7 in (2, 4) else "numeric") for i, name in enumerate(table(3, columns))}
+    kinds = {
+        name: ("categorical" if i % 7 in (2, 4) else "numeric")
+        for i, name in enumerate(table(3, columns))
+    }
     return table(rows, columns), table(rows, columns, 1), list(kinds), kinds
 
 
@@ -77,52 +85,137 @@ def cases():
     for n, labelled in itertools.product(LENGTHS, (False, True)):
         said = names(n) if labelled else None
         tag = f"{n}{'-labels' if labelled else ''}"
-        yield f"precedence_matrix-{tag}", lambda n=n, said=said: plots.precedence_matrix(before(n), said, chain(n))
+        yield (
+            f"precedence_matrix-{tag}",
+            lambda n=n, said=said: plots.precedence_matrix(before(n), said, chain(n)),
+        )
         yield f"order_heatmap-{tag}", lambda n=n, said=said: plots.order_heatmap(ranks(n), said)
-        yield f"loss_heatmap-{tag}", lambda n=n, said=said: plots.loss_heatmap(losses(n, min(n, 32)), said, edges=bins(n))
-        yield f"schedule_curves-{tag}", lambda n=n, said=said: plots.schedule_curves(T, 1 - T[:, None] ** np.exp(log_w(n)), said)
+        yield (
+            f"loss_heatmap-{tag}",
+            lambda n=n, said=said: plots.loss_heatmap(losses(n, min(n, 32)), said, edges=bins(n)),
+        )
+        yield (
+            f"schedule_curves-{tag}",
+            lambda n=n, said=said: plots.schedule_curves(
+                T, 1 - T[:, None] ** np.exp(log_w(n)), said
+            ),
+        )
         steps = np.arange(12) * 5000
         rank = lambda n=n: 1 + np.linspace(0.5, 1, 12)[:, None] * RANDOM.permutation(n)  # noqa: E731
         entropy = lambda n=n: math.lgamma(n + 1) * np.linspace(1, 0.1, 12)  # noqa: E731
         yield (
             f"order_over_training-{tag}",
-            lambda r=rank, h=entropy, said=said, steps=steps: plots.order_over_training(steps, r(), h(), said),
+            lambda r=rank, h=entropy, said=said, steps=steps: plots.order_over_training(
+                steps, r(), h(), said
+            ),
         )
         if labelled:
-            yield f"pair_difference-{tag}", lambda n=n, said=said: plots.pair_difference(np.abs(before(n) - before(n)), said)
+            yield (
+                f"pair_difference-{tag}",
+                lambda n=n, said=said: plots.pair_difference(np.abs(before(n) - before(n)), said),
+            )
     for n in LENGTHS:
-        yield f"loss_by_revealed-{n}", lambda n=n: plots.loss_by_revealed({"a": (1 / np.arange(1, n + 1), np.full(n, 0.01))})
+        yield (
+            f"loss_by_revealed-{n}",
+            lambda n=n: plots.loss_by_revealed({"a": (1 / np.arange(1, n + 1), np.full(n, 0.01))}),
+        )
         calls = sorted({min(k, n) for k in (1, 2, 4, 16, 64)})
         profile = 3 * np.exp(-np.arange(n) / max(n / 5, 1)) + 0.2
-        yield f"step_sizes-{n}", lambda p=profile, c=calls: plots.step_sizes(p, [best_sizes(p_tensor(p), k) for k in c])
-    yield "step_sizes-names", lambda: plots.step_sizes(np.ones(64), {LONG * 2: [64], "one by one": [1] * 64})
+        yield (
+            f"step_sizes-{n}",
+            lambda p=profile, c=calls: plots.step_sizes(p, [best_sizes(p_tensor(p), k) for k in c]),
+        )
+    yield (
+        "step_sizes-names",
+        lambda: plots.step_sizes(np.ones(64), {LONG * 2: [64], "one by one": [1] * 64}),
+    )
     late = {"a": (np.arange(9) * 100_000, np.arange(9) / 1e5)}
-    yield "training_curves-late", lambda: plots.training_curves(late, "training step", "NELBO (bits per character)")
-    yield "loss_by_revealed-unit", lambda: plots.loss_by_revealed({"a": (np.ones(9), np.ones(9))}, unit="bits per character")
+    yield (
+        "training_curves-late",
+        lambda: plots.training_curves(late, "training step", "NELBO (bits per character)"),
+    )
+    yield (
+        "loss_by_revealed-unit",
+        lambda: plots.loss_by_revealed({"a": (np.ones(9), np.ones(9))}, unit="bits per character"),
+    )
     for count in (1, 3, 12):
-        series = {f"{LONG * 3 if i == 1 else 'law'} {i}": (np.arange(1, 9), RANDOM.uniform(1, 2, 8)) for i in range(count)}
-        yield f"training_curves-{count}", lambda s=series: plots.training_curves(s, LONG * 2, LONG * 2)
+        series = {
+            f"{LONG * 3 if i == 1 else 'law'} {i}": (np.arange(1, 9), RANDOM.uniform(1, 2, 8))
+            for i in range(count)
+        }
+        yield (
+            f"training_curves-{count}",
+            lambda s=series: plots.training_curves(s, LONG * 2, LONG * 2),
+        )
         yield f"loss_by_revealed-laws-{count}", lambda s=series: plots.loss_by_revealed(s)
-        yield f"against_calls-{count}", lambda s=series: plots.against_calls({"nats": s, LONG * 2: s})
+        yield (
+            f"against_calls-{count}",
+            lambda s=series: plots.against_calls({"nats": s, LONG * 2: s}),
+        )
         yield f"against_calls-one-{count}", lambda s=series: plots.against_calls({"nats": s})
         runs = [RANDOM.normal(size=i % 4) for i in range(count)]
-        yield f"compare_settings-{count}", lambda r=runs, s=series: plots.compare_settings(r, list(s), LONG)
+        yield (
+            f"compare_settings-{count}",
+            lambda r=runs, s=series: plots.compare_settings(r, list(s), LONG),
+        )
         many = {name: np.exp(RANDOM.normal(size=40)) for name in series}
-        yield f"gradient_signal-{count}", lambda m=many: plots.gradient_signal(np.arange(40) * 1000, m, m)
-    yield "compare_settings-100", lambda: plots.compare_settings(RANDOM.normal(size=(100, 3)), names(100), "bits per character")
-    yield "search_history", lambda: plots.search_history(np.arange(30), np.where(np.arange(30) % 4, RANDOM.uniform(1, 2, 30), np.nan), LONG)
+        yield (
+            f"gradient_signal-{count}",
+            lambda m=many: plots.gradient_signal(np.arange(40) * 1000, m, m),
+        )
+    yield (
+        "compare_settings-100",
+        lambda: plots.compare_settings(
+            RANDOM.normal(size=(100, 3)), names(100), "bits per character"
+        ),
+    )
+    yield (
+        "search_history",
+        lambda: plots.search_history(
+            np.arange(30), np.where(np.arange(30) % 4, RANDOM.uniform(1, 2, 30), np.nan), LONG
+        ),
+    )
     yield "search_history-1", lambda: plots.search_history([0], [2.0], "nats")
     yield "gradient_signal-one-step", lambda: plots.gradient_signal([100], [1e-9], [3.0])
-    yield "gradient_signal-gaps", lambda: plots.gradient_signal(np.arange(9), np.zeros(9), np.where(np.arange(9) % 2, 1e6, np.nan))
-    yield "gradient_signal-constant", lambda: plots.gradient_signal(np.arange(9) * 100000, np.full(9, 3.7), np.full(9, 1.0))
-    marks = {"left to right": 2.0, "right to left": 2.0, "mode order": 2.0001, "NELBO, uniform orders": 2.9, "NELBO, own order law": 2.0002}
+    yield (
+        "gradient_signal-gaps",
+        lambda: plots.gradient_signal(
+            np.arange(9), np.zeros(9), np.where(np.arange(9) % 2, 1e6, np.nan)
+        ),
+    )
+    yield (
+        "gradient_signal-constant",
+        lambda: plots.gradient_signal(np.arange(9) * 100000, np.full(9, 3.7), np.full(9, 1.0)),
+    )
+    marks = {
+        "left to right": 2.0,
+        "right to left": 2.0,
+        "mode order": 2.0001,
+        "NELBO, uniform orders": 2.9,
+        "NELBO, own order law": 2.0002,
+    }
     marks |= {"importance bound, 64 own orders": 2.0001, "exact mixture": 1.9999, LONG * 3: 2.5}
     nll = {"uniform": RANDOM.normal(3, 0.1, 64), "own law": RANDOM.normal(2, 0.001, 64)}
     yield "order_nll_violin", lambda: plots.order_nll_violin(nll, marks, "bits/char")
-    yield "order_nll_violin-same", lambda: plots.order_nll_violin({"fixed": np.full(64, 2.0), "one": [3.0]}, dict.fromkeys("abcdefgh", 2.5))
+    yield (
+        "order_nll_violin-same",
+        lambda: plots.order_nll_violin(
+            {"fixed": np.full(64, 2.0), "one": [3.0]}, dict.fromkeys("abcdefgh", 2.5)
+        ),
+    )
     yield "order_nll_violin-none", lambda: plots.order_nll_violin(RANDOM.normal(size=5), {})
-    yield "order_nll_violin-40", lambda: plots.order_nll_violin(RANDOM.normal(1e5, 1, 64), {f"mark {i}": 1e5 for i in range(40)})
-    yield "order_nll_violin-laws", lambda: plots.order_nll_violin({f"{LONG} {i}": RANDOM.normal(size=9) for i in range(6)}, {"x": 0.0})
+    yield (
+        "order_nll_violin-40",
+        lambda: plots.order_nll_violin(
+            RANDOM.normal(1e5, 1, 64), {f"mark {i}": 1e5 for i in range(40)}
+        ),
+    )
+    yield (
+        "order_nll_violin-laws",
+        lambda: plots.order_nll_violin(
+            {f"{LONG} {i}": RANDOM.normal(size=9) for i in range(6)}, {"x": 0.0}
+        ),
+    )
     for columns in (1, 2, 7, 40):
         yield f"marginals-{columns}", lambda columns=columns: plots.marginals(*tables(columns))
     yield "marginals-one-row", lambda: plots.marginals(*tables(7, rows=1))
@@ -161,7 +254,9 @@ def drawn_texts(figure, monkeypatch):
 @pytest.mark.parametrize("name", CASES)
 def test_texts_lie_within_the_figure_and_apart(name, monkeypatch):
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # matplotlib warns of layouts that do not fit and of glyphs it lacks
+        warnings.simplefilter(
+            "error"
+        )  # matplotlib warns of layouts that do not fit and of glyphs it lacks
         figure = CASES[name]()
         boxes = drawn_texts(figure, monkeypatch)
     assert boxes
@@ -175,7 +270,9 @@ def test_texts_lie_within_the_figure_and_apart(name, monkeypatch):
         both = Bbox.intersection(one, other)
         # Boxes have the font's ascent and descent, which few letters fill: a pixel or two of overlap are of empty space.
         assert both is None or min(both.width, both.height) <= 2, f"{a!r} lies on {b!r}"
-        if min(one.y1, other.y1) - max(one.y0, other.y0) > 0.5 * min(one.height, other.height):  # on one line
+        if min(one.y1, other.y1) - max(one.y0, other.y0) > 0.5 * min(
+            one.height, other.height
+        ):  # on one line
             assert max(one.x0, other.x0) - min(one.x1, other.x1) > 3, f"{a!r} runs into {b!r}"
     for axes in figure.axes:
         if axes.get_visible() and axes.get_label() != "<colorbar>":
@@ -185,7 +282,11 @@ def test_texts_lie_within_the_figure_and_apart(name, monkeypatch):
 
 
 def test_every_picture_has_a_case():
-    pictures = {name for name in plots.__all__ if inspect.get_annotations(getattr(plots, name), eval_str=True).get("return") is Figure}
+    pictures = {
+        name
+        for name in plots.__all__
+        if inspect.get_annotations(getattr(plots, name), eval_str=True).get("return") is Figure
+    }
     assert pictures == {name.split("-")[0] for name in CASES}
 
 

@@ -36,13 +36,19 @@ def test_order_nll_violin_shows_orders_means_and_marks():
     figure = order_nll_violin(nll, marks, "bits")
     axes = figure.axes[0]
     dots = [line for line in axes.lines if line.get_marker() == "o"]
-    assert [np.allclose(line.get_ydata(), each) for line, each in zip(dots, nll.values(), strict=True)] == [True, True]
+    assert [
+        np.allclose(line.get_ydata(), each) for line, each in zip(dots, nll.values(), strict=True)
+    ] == [True, True]
     diamonds = [line for line in axes.lines if line.get_marker() == "D"]
     assert [line.get_ydata()[0] for line in diamonds] == pytest.approx([nll["uniform"].mean(), 2.0])
     assert len(axes.collections) == 1, "no density of orders that are all alike"
     across = [line.get_ydata()[0] for line in axes.lines if list(line.get_xdata()) == [0, 1]]
     assert across == list(marks.values())
-    assert [text.get_text() for text in axes.texts] == ["left to right  2.0000", "mode  2.0001", "NELBO  2.9000"]
+    assert [text.get_text() for text in axes.texts] == [
+        "left to right  2.0000",
+        "mode  2.0001",
+        "NELBO  2.9000",
+    ]
     leaders = [line for line in axes.lines if len(line.get_xdata()) == 3]
     low, high = axes.get_ylim()
     for text, leader, value in zip(axes.texts, leaders, marks.values(), strict=True):
@@ -54,9 +60,13 @@ def test_order_nll_violin_shows_orders_means_and_marks():
 def test_spread_apart_moves_as_little_as_it_must():
     assert spread_apart([0.9, 0.1, 0.5], 0.1, 0, 1) == pytest.approx([0.9, 0.1, 0.5])
     assert spread_apart([0.5, 0.5], 0.1, 0, 1) == pytest.approx([0.45, 0.55])
-    assert spread_apart([0.0, 0.0, 0.05], 0.1, 0, 1) == pytest.approx([0.0, 0.1, 0.2]), "the ends hold"
+    assert spread_apart([0.0, 0.0, 0.05], 0.1, 0, 1) == pytest.approx([0.0, 0.1, 0.2]), (
+        "the ends hold"
+    )
     assert spread_apart([1.0, 0.99], 0.1, 0, 1) == pytest.approx([1.0, 0.9])
-    assert spread_apart([0.5] * 5, 0.5, 0, 1) == pytest.approx([0, 0.25, 0.5, 0.75, 1]), "closer where there are too many"
+    assert spread_apart([0.5] * 5, 0.5, 0, 1) == pytest.approx([0, 0.25, 0.5, 0.75, 1]), (
+        "closer where there are too many"
+    )
     values = RANDOM.uniform(size=8)
     out = spread_apart(values, 0.08, 0, 1)
     assert np.array_equal(out.argsort(), values.argsort())
@@ -68,14 +78,19 @@ def test_spread_apart_moves_as_little_as_it_must():
 
 def test_gradient_signal_shows_every_series_in_both_panels():
     steps = np.arange(5) * 10
-    variance, signal = {"time": RANDOM.uniform(1, 9, 5), "dense": RANDOM.uniform(1, 9, 5)}, {"time": np.ones(5), "dense": np.full(5, 4.0)}
+    variance, signal = (
+        {"time": RANDOM.uniform(1, 9, 5), "dense": RANDOM.uniform(1, 9, 5)},
+        {"time": np.ones(5), "dense": np.full(5, 4.0)},
+    )
     signal["time"][2] = 0.0
     figure = gradient_signal(steps, variance, signal)
     for axes, series in zip(figure.axes, (variance, signal), strict=True):
         assert axes.get_yscale() == "log"
         for line, values in zip(axes.lines, series.values(), strict=False):
             assert np.array_equal(line.get_xdata(), steps)
-            assert np.array_equal(line.get_ydata(), np.where(values > 0, values, np.nan), equal_nan=True)
+            assert np.array_equal(
+                line.get_ydata(), np.where(values > 0, values, np.nan), equal_nan=True
+            )
     assert figure.axes[1].lines[2].get_ydata() == [1.0, 1.0], "what noise alone would show"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["time", "dense"]
     assert not gradient_signal(steps, variance["time"], signal["dense"]).legends
@@ -101,7 +116,11 @@ def test_step_sizes_shows_the_profile_the_steps_and_what_they_lose():
         start = np.cumsum([0, *row[:-1]])
         by_hand.append(sum(n * profile[s] for s, n in zip(start, row, strict=True)) - profile.sum())
     assert said == [f"KL {value:.3g}" for value in by_hand]
-    assert [label.get_text() for label in bottom.get_yticklabels()] == ["1 call", "2 calls", "6 calls"]
+    assert [label.get_text() for label in bottom.get_yticklabels()] == [
+        "1 call",
+        "2 calls",
+        "6 calls",
+    ]
     named = step_sizes(profile, {"even": [3, 3]})
     assert [label.get_text() for label in named.axes[1].get_yticklabels()] == ["even"]
 
@@ -123,8 +142,14 @@ def test_labels_are_literal_and_of_one_line():
         (lambda: loss_heatmap(np.zeros((2, 3)), edges=[0, 1, 2]), r"edges .*shape \(4,\)"),
         (lambda: loss_heatmap(np.zeros((2, 2)), edges=[0, 1, 1]), "edges must increase"),
         (lambda: loss_heatmap(np.zeros((2, 3)), ["a"]), "2 positions, got 1"),
-        (lambda: order_nll_violin({"law": np.zeros((2, 2))}, {}), r"law: .*\(orders,\), got \(2, 2\)"),
-        (lambda: order_nll_violin({"law": [1.0, np.inf]}, {}), "law: values must be finite, got inf"),
+        (
+            lambda: order_nll_violin({"law": np.zeros((2, 2))}, {}),
+            r"law: .*\(orders,\), got \(2, 2\)",
+        ),
+        (
+            lambda: order_nll_violin({"law": [1.0, np.inf]}, {}),
+            "law: values must be finite, got inf",
+        ),
         (lambda: order_nll_violin([1.0], {"mark": np.nan}), "mark: values must be finite"),
         (lambda: gradient_signal([0, 1], [1.0], [1.0]), r"got \(2,\) and \(1,\)"),
         (lambda: gradient_signal([0], {"a": [1.0]}, {"b": [1.0]}), "different series"),

@@ -30,12 +30,23 @@ def test_precedence_matrix_shows_probabilities_edges_and_the_share_kept():
     assert image.get_clim() == (0, 1), "white is 1/2"
     assert image.cmap(0.5)[:3] == pytest.approx((1, 1, 1), abs=0.02)
     kept, broken = axes.lines
-    assert sorted(zip(np.round(kept.get_ydata()), kept.get_xdata(), strict=True)) == [(0, 1), (2, 3)], "row parent, column child"
+    assert sorted(zip(np.round(kept.get_ydata()), kept.get_xdata(), strict=True)) == [
+        (0, 1),
+        (2, 3),
+    ], "row parent, column child"
     assert list(zip(np.round(broken.get_ydata()), broken.get_xdata(), strict=True)) == [(1, 2)]
     mean = np.mean([1 / (1 + np.exp(-d)) for d in (0.3 + 1.2, -1.2 - 2.0, 2.0)])
     assert axes.get_title(loc="left") == f"edges kept: {mean:.1%} on average; 2 of 3 in most orders"
-    assert [text.get_text().endswith("not kept in most orders") for text in figure.legends[0].get_texts()] == [False, True]
-    written = {tuple(round(v) for v in (text.get_position()[1] - 0.25, text.get_position()[0])): text.get_text() for text in axes.texts}
+    assert [
+        text.get_text().endswith("not kept in most orders")
+        for text in figure.legends[0].get_texts()
+    ] == [False, True]
+    written = {
+        tuple(
+            round(v) for v in (text.get_position()[1] - 0.25, text.get_position()[0])
+        ): text.get_text()
+        for text in axes.texts
+    }
     assert written == {(i, j): f"{p[i, j]:.2f}" for i in range(4) for j in range(4) if i != j}
     plain = precedence_matrix(p)
     assert not plain.legends
@@ -49,13 +60,21 @@ def test_pair_difference_shows_the_array_and_hatches_the_undefined():
     figure = pair_difference(table, ["a", "b", "c"])
     axes = figure.axes[0]
     shown = axes.images[0].get_array()
-    assert np.ma.getmaskarray(shown).tolist() == [[True, False, True], [False, True, False], [True, False, True]]
+    assert np.ma.getmaskarray(shown).tolist() == [
+        [True, False, True],
+        [False, True, False],
+        [True, False, True],
+    ]
     assert shown.compressed().tolist() == [0.3, 0.3, 0.05, 0.05]
     assert axes.images[0].get_clim() == (0, 0.3)
     assert axes.get_title(loc="left") == "mean over pairs 0.175, largest 0.300"
     assert axes.patch.get_hatch()
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["the column itself, or undefined"]
-    assert pair_difference(table * 0.1, ["a", "b", "c"]).axes[0].images[0].get_clim() == (0, 0.1), "noise alone stays pale"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "the column itself, or undefined"
+    ]
+    assert pair_difference(table * 0.1, ["a", "b", "c"]).axes[0].images[0].get_clim() == (0, 0.1), (
+        "noise alone stays pale"
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ def ticks(axes):
 
 
 def test_categories_are_shares_of_rows_with_other_and_missing():
-    real = pd.DataFrame({"c": ["a"] * 5 + ["b"] * 3 + [None] * 2, "many": [f"v{i}" for i in range(10)]})
+    real = pd.DataFrame(
+        {"c": ["a"] * 5 + ["b"] * 3 + [None] * 2, "many": [f"v{i}" for i in range(10)]}
+    )
     synthetic = pd.DataFrame({"c": ["b", "z", "b", "a"], "many": ["v0", "v0", "new", "v9"]})
     kinds = {"many": "categorical", "c": "categorical", "unused": "numeric"}
     axes, many, *_ = marginals(real, synthetic, ["c", "many"], kinds).axes
@@ -44,12 +46,17 @@ def test_few_numbers_have_bars_by_value_and_many_have_bins():
     assert lengths(few)[1] == pytest.approx([0, 0.5, 0.5, 0])
     steps = [patch.get_data() for patch in many.patches]
     both = np.concatenate([real["many"], synthetic["many"].dropna()])
-    for (values, edges, _), column in zip(steps, (real["many"], synthetic["many"].dropna()), strict=True):
+    for (values, edges, _), column in zip(
+        steps, (real["many"], synthetic["many"].dropna()), strict=True
+    ):
         assert len(values) == 30
         assert (edges[0], edges[-1]) == (both.min(), both.max())
         assert values == pytest.approx(np.histogram(column, edges)[0] / len(column))
     assert many.get_title() == "many\nmissing: 0.0% real, 10.0% synth."
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["real, 200 rows", "synthetic, 60 rows"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "real, 200 rows",
+        "synthetic, 60 rows",
+    ]
 
 
 def test_long_tails_open_the_outer_bins():
@@ -65,12 +72,17 @@ def test_thirty_columns_at_most():
     table = pd.DataFrame({f"c{i}": ["a", "b"] for i in range(35)})
     kinds = dict.fromkeys(table, "categorical")
     figure = marginals(table, table, list(table), kinds)
-    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == [f"c{i}" for i in range(30)]
+    assert [axes.get_title() for axes in figure.axes if axes.get_visible()] == [
+        f"c{i}" for i in range(30)
+    ]
     assert figure.legends[0].get_title().get_text() == "the first 30 of 35 columns"
     assert marginals(table, table, list(table)[:2], kinds).legends[0].get_title().get_text() == ""
 
 
-@pytest.mark.parametrize(("names", "message"), [([], "no columns"), (["x"], "kinds lacks column 'x'"), (["y"], "real lacks column 'y'")])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [([], "no columns"), (["x"], "kinds lacks column 'x'"), (["y"], "real lacks column 'y'")],
+)
 def test_wrong_input_is_named(names, message):
     table = pd.DataFrame({"a": [1.0]})
     with pytest.raises(ValueError, match=message):

@@ -108,7 +108,9 @@ def test_long_sequences_thin_their_labels():
 
 def test_loss_by_revealed_has_a_curve_and_a_band_per_law():
     mean, error = RANDOM.uniform(1, 2, (2, LENGTH)), np.full(LENGTH, 0.1)
-    figure = loss_by_revealed({"uniform": (mean[0], error), "learned": (mean[1], error)}, unit="bits")
+    figure = loss_by_revealed(
+        {"uniform": (mean[0], error), "learned": (mean[1], error)}, unit="bits"
+    )
     axes = figure.axes[0]
     for i, (line, band) in enumerate(zip(axes.lines, axes.collections, strict=True)):
         assert np.array_equal(line.get_xdata(), np.arange(LENGTH))
@@ -130,27 +132,45 @@ def test_training_curves_take_series_of_different_lengths_and_bfloat16():
 
 
 def test_a_series_looks_alike_in_all_panels():
-    figure = against_calls({"nats": {"a": ([1, 2], [3, 2]), "b": ([2, 4], [2, 1])}, "divergence": {"b": ([2, 4], [0.2, 0.1])}})
+    figure = against_calls(
+        {
+            "nats": {"a": ([1, 2], [3, 2]), "b": ([2, 4], [2, 1])},
+            "divergence": {"b": ([2, 4], [0.2, 0.1])},
+        }
+    )
     (a, b), (again,) = (axes.lines for axes in figure.axes)
-    assert (b.get_color(), b.get_linestyle()) == (again.get_color(), again.get_linestyle()) != (a.get_color(), a.get_linestyle())
+    assert (
+        (b.get_color(), b.get_linestyle())
+        == (again.get_color(), again.get_linestyle())
+        != (a.get_color(), a.get_linestyle())
+    )
     assert again.get_ydata().tolist() == [0.2, 0.1]
     assert [axes.get_ylabel() for axes in figure.axes] == ["nats", "divergence"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
 def test_compare_settings_shows_runs_means_and_deviations():
-    figure = compare_settings([[1.0, 3.0, 8.0], [], torch.tensor([2.5])], ["lr 1", "lr 2", "lr 3"], "bits")
+    figure = compare_settings(
+        [[1.0, 3.0, 8.0], [], torch.tensor([2.5])], ["lr 1", "lr 2", "lr 3"], "bits"
+    )
     axes = figure.axes[0]
     rings = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
-    assert [(line.get_xdata().tolist(), set(line.get_ydata())) for line in rings] == [([1.0, 3.0, 8.0], {0}), ([2.5], {2})]
+    assert [(line.get_xdata().tolist(), set(line.get_ydata())) for line in rings] == [
+        ([1.0, 3.0, 8.0], {0}),
+        ([2.5], {2}),
+    ]
     (mean, _, (bar,)), (single, _, _) = axes.containers
     assert mean.get_xdata() == pytest.approx([4.0])
-    assert bar.get_segments()[0][:, 0] == pytest.approx([4 - 13**0.5, 4 + 13**0.5])  # (9 + 1 + 16) / 2
+    assert bar.get_segments()[0][:, 0] == pytest.approx(
+        [4 - 13**0.5, 4 + 13**0.5]
+    )  # (9 + 1 + 16) / 2
     assert single.get_xdata() == pytest.approx([2.5])
     assert axes.yaxis_inverted()
     assert texts(axes.yaxis) == ["lr 1", "lr 2", "lr 3"]
     assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [("no run finished", 1)]
-    many = compare_settings([[float(i)] for i in range(70)], [str(i) for i in range(70)], "bits").axes[0]
+    many = compare_settings(
+        [[float(i)] for i in range(70)], [str(i) for i in range(70)], "bits"
+    ).axes[0]
     assert texts(many.yaxis) == [str(i) for i in range(60)]
     assert many.get_ylabel() == "the first 60 of 70"
 
@@ -176,12 +196,21 @@ def test_search_history_shows_trials_and_the_least_so_far():
         (lambda: order_over_training([1, 1], np.zeros((2, 4))), "must increase"),
         (lambda: order_over_training([0, 1], np.zeros((2, 4)), [1.0]), r"\(2,\), got \(1,\)"),
         (lambda: schedule_curves(np.zeros(3), np.zeros((4, 2))), r"got \(3,\) and \(4, 2\)"),
-        (lambda: loss_by_revealed({"x": (np.zeros(3), np.zeros(2))}), r"x: .*got \(3,\) and \(2,\)"),
-        (lambda: against_calls({"m": {"x": (np.zeros(3), np.zeros(2))}}), r"x: .*got \(3,\) and \(2,\)"),
+        (
+            lambda: loss_by_revealed({"x": (np.zeros(3), np.zeros(2))}),
+            r"x: .*got \(3,\) and \(2,\)",
+        ),
+        (
+            lambda: against_calls({"m": {"x": (np.zeros(3), np.zeros(2))}}),
+            r"x: .*got \(3,\) and \(2,\)",
+        ),
         (lambda: compare_settings([[1], [2]], ["a"], ""), "2 settings, got 1"),
         (lambda: compare_settings([1.0], ["a"], ""), r"a: .*\(runs,\), got \(\)"),
         (lambda: search_history([0, 1], [1], ""), r"\(trials,\), got \(2,\) and \(1,\)"),
-        (lambda: training_curves({"x": (np.zeros(3), np.zeros(2))}, "", ""), r"x: .*got \(3,\) and \(2,\)"),
+        (
+            lambda: training_curves({"x": (np.zeros(3), np.zeros(2))}, "", ""),
+            r"x: .*got \(3,\) and \(2,\)",
+        ),
     ],
 )
 def test_wrong_shapes_are_named(draw, message):
@@ -222,8 +251,12 @@ def test_nothing_is_clipped(tmp_path):
         order_heatmap(P, NAMES),
         order_over_training(np.arange(3) * 1000, np.ones((3, LENGTH)), np.ones(3), NAMES),
         schedule_curves(t, np.repeat(1 - t[:, None], LENGTH, 1), NAMES),
-        loss_by_revealed({f"a rather long law name {i}": (np.ones(8), np.ones(8)) for i in range(3)}),
-        compare_settings([[1, 2, 3], []], ["short", "a rather long name of settings, " * 3], "bits per character"),
+        loss_by_revealed(
+            {f"a rather long law name {i}": (np.ones(8), np.ones(8)) for i in range(3)}
+        ),
+        compare_settings(
+            [[1, 2, 3], []], ["short", "a rather long name of settings, " * 3], "bits per character"
+        ),
         search_history([0, 1, 2], [3, np.nan, 1], "nats"),
     ]
     for i, figure in enumerate(figures):

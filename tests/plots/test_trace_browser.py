@@ -11,13 +11,19 @@ from ordo.plots.trace_page import trace_fragment, trace_page
 from ordo.plots.trace_rows import visible
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 if CHROMIUM is None:
     pytest.skip("no Chromium on the path", allow_module_level=True)
 
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 BOARD = {"layout": "board", "columns": 4, "box": 2}
-TABLE = {"layout": "table", "names": [f"a column {i} " + "with a long name " * (i % 3) for i in range(16)]}
+TABLE = {
+    "layout": "table",
+    "names": [f"a column {i} " + "with a long name " * (i % 3) for i in range(16)],
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +42,18 @@ def show(chromium, tmp_path):
     def of(html, size=DESK, dark=False):
         path = tmp_path / f"{len(contexts)}.html"
         path.write_text(html, encoding="utf-8")
-        context = chromium.new_context(viewport=size, color_scheme="dark" if dark else "light", has_touch=size is PHONE)
+        context = chromium.new_context(
+            viewport=size, color_scheme="dark" if dark else "light", has_touch=size is PHONE
+        )
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("dialog", lambda dialog: (wrong.append("a dialog"), dialog.dismiss()))
-        page.on("request", lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("file:", "data:")) or wrong.append(request.url),
+        )
         page.goto(path.as_uri())
         return page
 
@@ -54,14 +65,20 @@ def show(chromium, tmp_path):
 
 def now(page):
     """The step shown, and what every token shows."""
-    return int(re.match(r"step (\d+) of", page.locator(".at").inner_text())[1]), page.locator(".tokens .token").all_text_contents()
+    return int(re.match(r"step (\d+) of", page.locator(".at").inner_text())[1]), page.locator(
+        ".tokens .token"
+    ).all_text_contents()
 
 
 def wanted(trace, symbols, i, step):
     """What should stand after so many steps: given tokens, and what the history says."""
-    shown = [visible(symbol) if trace.step[i, p] < 0 else "·" for p, symbol in enumerate(symbols[i])]
+    shown = [
+        visible(symbol) if trace.step[i, p] < 0 else "·" for p, symbol in enumerate(symbols[i])
+    ]
     events = trace.history.of_row(i)
-    for s, p, t in zip(events.step.tolist(), events.position.tolist(), events.token.tolist(), strict=True):
+    for s, p, t in zip(
+        events.step.tolist(), events.position.tolist(), events.token.tolist(), strict=True
+    ):
         if s < step:
             shown[p] = "·" if t < 0 else visible(ALPHABET[t])
     return shown
@@ -79,7 +96,12 @@ def drag(page, name, start, end):
 
 def tip_inside(page):
     box, size = page.locator(".tip").bounding_box(), page.viewport_size
-    return box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= size["width"] and box["y"] + box["height"] <= size["height"]
+    return (
+        box["x"] >= 0
+        and box["y"] >= 0
+        and box["x"] + box["width"] <= size["width"]
+        and box["y"] + box["height"] <= size["height"]
+    )
 
 
 @pytest.mark.parametrize("name", ["one_by_one", "parallel", "remdm", "path_planning"])
@@ -118,7 +140,9 @@ def test_play_and_pause(show):
     page.locator(".play").click()
     assert now(page)[0] < 4, "from the beginning"
     assert page.locator(".play").inner_text() == "❚❚ Pause"
-    page.wait_for_function("document.querySelector('.at').innerText.startsWith('step 4 of 4')", timeout=3000)
+    page.wait_for_function(
+        "document.querySelector('.at').innerText.startsWith('step 4 of 4')", timeout=3000
+    )
     page.wait_for_function("document.querySelector('.play').innerText === '▶ Play'", timeout=1000)
     page.locator(".speed").select_option("0.25")
     page.locator(".play").click()
@@ -151,7 +175,10 @@ def test_tip_of_every_token(show, layout, size):
             assert "given" in told
             continue
         decoded = int((trace.step[0] >= 0).sum())
-        assert f"decoded as number {int(trace.rank[0, p]) + 1} of {decoded}, in step {int(trace.step[0, p]) + 1}" in told
+        assert (
+            f"decoded as number {int(trace.rank[0, p]) + 1} of {decoded}, in step {int(trace.step[0, p]) + 1}"
+            in told
+        )
         percent = float(re.search(r"probability (\S+)%", told)[1])
         assert percent == pytest.approx(100 * math.exp(trace.log_prob[0, p]), rel=0.01)
     page.mouse.move(2, 2)
@@ -188,12 +215,26 @@ def test_strip_clicked_and_dragged(show, size):
 def test_keys(show):
     trace, symbols = make(n=1)
     page = show(trace_page(trace, symbols, **BOARD))
-    for key, step in (("ArrowLeft", 15), ("ArrowLeft", 14), ("ArrowRight", 15), ("Home", 0), ("ArrowLeft", 0), ("End", 16)):
+    for key, step in (
+        ("ArrowLeft", 15),
+        ("ArrowLeft", 14),
+        ("ArrowRight", 15),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("End", 16),
+    ):
         page.keyboard.press(key)
         assert now(page)[0] == step
     page.locator(".chooser, .speed").last.focus()
     page.keyboard.press("Tab")  # from the last control to the tokens
-    for key, p in ((None, 0), ("ArrowRight", 1), ("ArrowDown", 5), ("ArrowLeft", 4), ("ArrowUp", 0), ("End", 15)):
+    for key, p in (
+        (None, 0),
+        ("ArrowRight", 1),
+        ("ArrowDown", 5),
+        ("ArrowLeft", 4),
+        ("ArrowUp", 0),
+        ("End", 15),
+    ):
         if key:
             page.keyboard.press(key)
         assert f"position {p + 1} of 16" in page.locator(".tip").inner_text()
@@ -218,13 +259,19 @@ def test_legible_and_no_wider_than_the_window(show, size, dark):
     trace, symbols = make("remdm", 1, known=True)
     for layout in ({}, TABLE, BOARD):
         long = [symbols[0][:]]
-        long[0][2] = long[0][7] = "a value of many characters and no end" * 6 if layout is TABLE else "unbroken" * 25
-        page = show(trace_page(trace, long, title="a title" * 40, note="note" * 60, revised=letter, **layout), size, dark)
+        long[0][2] = long[0][7] = (
+            "a value of many characters and no end" * 6 if layout is TABLE else "unbroken" * 25
+        )
+        page = show(
+            trace_page(
+                trace, long, title="a title" * 40, note="note" * 60, revised=letter, **layout
+            ),
+            size,
+            dark,
+        )
         page.locator(".back").click()
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        clipped = (
-            "[...document.querySelectorAll('.controls *, .facts *, .legend *')].filter(x => x.getBoundingClientRect().right > innerWidth)"
-        )
+        clipped = "[...document.querySelectorAll('.controls *, .facts *, .legend *')].filter(x => x.getBoundingClientRect().right > innerWidth)"
         assert page.evaluate(f"{clipped}.length") == 0
         paper = (21, 23, 26) if dark else (255, 255, 255)
         colours = page.locator(".tokens .token").evaluate_all(
@@ -242,7 +289,10 @@ def numbers(colour):
 def contrast(a, b):
     """WCAG 2."""
     light = [
-        sum(w * (c / 3294 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), x, strict=True))
+        sum(
+            w * (c / 3294 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4)
+            for w, c in zip((0.2126, 0.7152, 0.0722), x, strict=True)
+        )
         for x in (a, b)
     ]
     return (max(light) + 0.05) / (min(light) + 0.05)
@@ -261,7 +311,9 @@ def test_colours_follow_the_theme(show):
 def test_hostile_strings_do_nothing(show):
     trace, symbols = make(n=1)
     symbols[0][0] = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-    page = show(trace_page(trace, symbols, title=symbols[0][0], layout="table", names=[symbols[0][0]] * 16))
+    page = show(
+        trace_page(trace, symbols, title=symbols[0][0], layout="table", names=[symbols[0][0]] * 16)
+    )
     page.locator(".tokens .token").nth(0).hover()
     assert page.locator(".tokens .token").nth(0).inner_text() == symbols[0][0]
     assert page.locator("img").count() == 0
@@ -269,7 +321,9 @@ def test_hostile_strings_do_nothing(show):
 
 def test_fragments_in_one_page_are_apart(show):
     one, two = make("parallel", 1), make("one_by_one", 2)
-    page = show(f"<!DOCTYPE html><meta charset=utf-8><h1>Report</h1>{trace_fragment(*one)}{trace_fragment(*two)}<p class=tip>outside</p>")
+    page = show(
+        f"<!DOCTYPE html><meta charset=utf-8><h1>Report</h1>{trace_fragment(*one)}{trace_fragment(*two)}<p class=tip>outside</p>"
+    )
     first, second = page.locator(".ordo-trace").nth(0), page.locator(".ordo-trace").nth(1)
     first.locator(".back").click()
     second.locator(".chooser").select_option("1")
@@ -277,8 +331,12 @@ def test_fragments_in_one_page_are_apart(show):
     assert second.locator(".at").inner_text().startswith("step 16 of 16:")
     page.locator("h1").click()
     page.keyboard.press("ArrowLeft")
-    assert first.locator(".at").inner_text().startswith("step 3 of 4:"), "with two on a page the keys go where the focus is"
-    assert page.locator("p.tip").evaluate("x => getComputedStyle(x).position") == "static", "styles stay inside"
+    assert first.locator(".at").inner_text().startswith("step 3 of 4:"), (
+        "with two on a page the keys go where the focus is"
+    )
+    assert page.locator("p.tip").evaluate("x => getComputedStyle(x).position") == "static", (
+        "styles stay inside"
+    )
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

@@ -33,7 +33,13 @@ def standing(trace, i, step):
     """Position -> (step, log-probability) after so many steps, from the history."""
     stands = {}
     events = trace.history.of_row(i)
-    for s, p, t, lp in zip(events.step.tolist(), events.position.tolist(), events.token.tolist(), events.log_prob.tolist(), strict=True):
+    for s, p, t, lp in zip(
+        events.step.tolist(),
+        events.position.tolist(),
+        events.token.tolist(),
+        events.log_prob.tolist(),
+        strict=True,
+    ):
         if s >= step:
             break
         stands[p] = (s, lp)
@@ -47,7 +53,9 @@ def standing(trace, i, step):
 def test_frames_show_what_stood(name, layout, tmp_path):
     path = tmp_path / "new" / "t.gif"
     trace, symbols = make(name, 2, known=True)
-    save_trace_gif(trace, symbols[1], path, row=1, title="a title", revised=letter, **LAYOUTS[layout])
+    save_trace_gif(
+        trace, symbols[1], path, row=1, title="a title", revised=letter, **LAYOUTS[layout]
+    )
     steps = int(trace.history.of_row(1).step.max()) + 1
     pictures = frames(path)
     assert os.listdir(path.parent) == ["t.gif"]
@@ -55,12 +63,19 @@ def test_frames_show_what_stood(name, layout, tmp_path):
     assert pictures[-1][1] == 3000
     one = row_of(trace, 1, symbols[1], letter)
     boxes = make_scene(
-        one, symbols[1], Layout(**({"kind": layout} | {k: v for k, v in LAYOUTS[layout].items() if k != "layout"})), "t", 720
+        one,
+        symbols[1],
+        Layout(**({"kind": layout} | {k: v for k, v in LAYOUTS[layout].items() if k != "layout"})),
+        "t",
+        720,
     ).boxes
     for step, (picture, _) in enumerate(pictures):
         stands = standing(trace, 1, step)
         for p, (left, top, right, _) in enumerate(boxes):
-            corner, inside = picture[top, left], picture[top + 2, left + 2]  # of the outline, and of the filling beside the letter
+            corner, inside = (
+                picture[top, left],
+                picture[top + 2, left + 2],
+            )  # of the outline, and of the filling beside the letter
             if trace.step[1, p] < 0:
                 assert tuple(corner) == trace_gif.QUIET
             elif p not in stands:
@@ -69,7 +84,9 @@ def test_frames_show_what_stood(name, layout, tmp_path):
                 when, log_prob = stands[p]
                 full = np.array(colormaps["viridis"](0.15 + 0.85 * when / (steps - 1))[:3])
                 wanted = 255 * (1 + (full - 1) * (0.4 + 0.6 * np.exp(log_prob)))
-                assert np.abs(inside - wanted).max() < 14, "up to the 24 colours and 8 degrees of a GIF"
+                assert np.abs(inside - wanted).max() < 14, (
+                    "up to the 24 colours and 8 degrees of a GIF"
+                )
                 assert (tuple(corner) == trace_gif.ACCENT) == (when == step - 1)
     decoded = {p for p in range(16) if trace.step[1, p] >= 0}
     assert set(standing(trace, 1, steps)) == decoded, "the last frame is complete"
@@ -83,7 +100,9 @@ def test_letters_are_drawn(tmp_path):
     other = [*symbols[0][:4], "x", *symbols[0][5:]]
     save_trace_gif(trace, other, tmp_path / "b.gif")
     a, b = (frames(tmp_path / name)[-1][0] for name in ("a.gif", "b.gif"))
-    left, top, right, bottom = make_scene(row_of(trace, 0, other), other, Layout(), "", 720).boxes[4]
+    left, top, right, bottom = make_scene(row_of(trace, 0, other), other, Layout(), "", 720).boxes[
+        4
+    ]
     different = (a != b).any(-1)
     assert different[top : bottom + 1, left : right + 1].any()
     different[top : bottom + 1, left : right + 1] = False
@@ -107,7 +126,9 @@ def test_many_steps_are_thinned_and_everything_fits(tmp_path):
 
 def whole(picture):
     """Nothing reaches the edge, so nothing is clipped."""
-    return all((edge == 255).all() for edge in (picture[:4], picture[-2:], picture[:, :8], picture[:, -8:]))
+    return all(
+        (edge == 255).all() for edge in (picture[:4], picture[-2:], picture[:, :8], picture[:, -8:])
+    )
 
 
 @pytest.mark.parametrize("width", [400, 600, 720])

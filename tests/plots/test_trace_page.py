@@ -71,7 +71,12 @@ def test_the_page_holds_the_trace(name, known):
                 assert p not in stands
             else:
                 assert row["given"][p] == -1
-                assert stands[p] == (symbol, trace.step[i, p], pytest.approx(trace.log_prob[i, p].item(), abs=1e-4), trace.rank[i, p])
+                assert stands[p] == (
+                    symbol,
+                    trace.step[i, p],
+                    pytest.approx(trace.log_prob[i, p].item(), abs=1e-4),
+                    trace.rank[i, p],
+                )
         assert row["calls"] == trace.calls[i]
         assert row["total"] == pytest.approx(trace.log_prob[i].sum().item(), abs=1e-4)
         remasked = trace.remasked[i].tolist()
@@ -89,7 +94,11 @@ def test_intermediate_tokens_are_those_of_the_history():
                 stands[row["position"][e]] = row["symbol"][e]
                 e += 1
             mine = trace.history.step == step
-            for p, t in zip(trace.history.position[mine].tolist(), trace.history.token[mine].tolist(), strict=True):
+            for p, t in zip(
+                trace.history.position[mine].tolist(),
+                trace.history.token[mine].tolist(),
+                strict=True,
+            ):
                 wanted[p] = t
             shown = {p: data["symbols"][s] for p, s in stands.items() if s >= 0}
             assert shown == {p: ALPHABET[t] for p, t in wanted.items() if t >= 0}
@@ -99,7 +108,9 @@ def test_intermediate_tokens_are_those_of_the_history():
 
 def test_given_everything_and_impossible_tokens():
     trace, symbols = make(n=1, known=True)
-    nothing = replace(trace, step=trace.step * 0 - 1, rank=trace.rank * 0 - 1, log_prob=trace.log_prob * 0)
+    nothing = replace(
+        trace, step=trace.step * 0 - 1, rank=trace.rank * 0 - 1, log_prob=trace.log_prob * 0
+    )
     assert replay(read(trace_page(nothing, symbols)), 0) == {}
     trace.log_prob[0, int(trace.order[0, -1])] = -torch.inf
     row = read(trace_page(trace, symbols))["rows"][0]
@@ -111,7 +122,9 @@ def test_hostile_strings_stay_text():
     trace, symbols = make(n=2)
     symbols[0][3] = symbols[1][5] = HOSTILE
     settings = {"title": HOSTILE, "sampler": HOSTILE, "note": HOSTILE, "labels": [HOSTILE, "b"]}
-    plain = Elements(trace_page(trace, make(n=2)[1], title="t", sampler="s", note="n", labels=["a", "b"]))
+    plain = Elements(
+        trace_page(trace, make(n=2)[1], title="t", sampler="s", note="n", labels=["a", "b"])
+    )
     hostile = Elements(trace_page(trace, symbols, **settings))
     assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in plain.elements]
     assert HOSTILE in hostile.data[0]["symbols"]

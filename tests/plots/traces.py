@@ -18,7 +18,9 @@ def make(name="one_by_one", n=2, length=16, known=False, lengths=None, vocab=10,
     """A trace with its history, and the symbols of its rows."""
     torch.manual_seed(3)
     net = BidirectionalTransformer(vocab, length, width=16, heads=2, layers=1)
-    for parameter in net.parameters():  # far from its mild initialisation, so that probabilities differ
+    for (
+        parameter
+    ) in net.parameters():  # far from its mild initialisation, so that probabilities differ
         torch.nn.init.normal_(parameter, std=0.5)
     rest = {}
     if known:
@@ -27,7 +29,10 @@ def make(name="one_by_one", n=2, length=16, known=False, lengths=None, vocab=10,
         rest["given"] = torch.randint(vocab, (n, length), generator=random)
     trace = sample(net.eval(), SAMPLERS[name], n, seed=seed, history=True, lengths=lengths, **rest)
     ends = [length] * n if lengths is None else lengths.tolist()
-    return trace, [[letter(p, t) for p, t in enumerate(row[:end])] for row, end in zip(trace.tokens.tolist(), ends, strict=True)]
+    return trace, [
+        [letter(p, t) for p, t in enumerate(row[:end])]
+        for row, end in zip(trace.tokens.tolist(), ends, strict=True)
+    ]
 
 
 def letter(position, token):

@@ -21,7 +21,14 @@ from ordo.report.page import Folded, Grid, Lines, Terms, Text
 from ordo.samplers import Trace
 from ordo.training import SampleQuality
 
-TINY = ["steps=4", "validate_every=2", "threads=1", "trainer.accelerator=cpu", "trainer.log_every_n_steps=1", "callbacks.order.every=1"]
+TINY = [
+    "steps=4",
+    "validate_every=2",
+    "threads=1",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=1",
+    "callbacks.order.every=1",
+]
 TINY += ["denoiser.width=16", "denoiser.heads=2", "denoiser.layers=1", "optimizer.schedule_delay=0"]
 TINY += ["report.sequences=12", "report.draws=1", "report.importance_draws=2", "report.orders=3"]
 
@@ -62,7 +69,11 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     random = np.random.default_rng(0)
     frame = pd.DataFrame(
-        {"age": random.integers(20, 60, 300), "city": random.choice(["x", "<y>"], 300), "gain": random.lognormal(size=300)}
+        {
+            "age": random.integers(20, 60, 300),
+            "city": random.choice(["x", "<y>"], 300),
+            "gain": random.lognormal(size=300),
+        }
     )
     frame.to_csv(folder / "my.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:
@@ -78,7 +89,15 @@ def runs(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["text/report.html", "text/compared_with/report.html", "text/compare.html", "table/report.html"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "text/report.html",
+        "text/compared_with/report.html",
+        "text/compare.html",
+        "table/report.html",
+    ],
+)
 def test_needs_nothing_from_outside(runs, name):
     path = runs / name
     page = Page(path.read_text(encoding="utf-8"))
@@ -98,20 +117,38 @@ def test_needs_nothing_from_outside(runs, name):
     assert shown >= (6 if "compare" in name else 8)
     if "compare.html" not in name:
         assert shown == len(pictures)
-    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", path.read_text(encoding="utf-8"))
+    assert not re.search(
+        r"@import|url\(|fetch\(|XMLHttpRequest|import\(", path.read_text(encoding="utf-8")
+    )
     assert path.stat().st_size < 1_500_000
 
 
 def test_the_numbers_are_those_of_the_report(runs):
     page = Page((runs / "text" / "report.html").read_text())
-    own, other = (json.loads((runs / "text" / part / "report.json").read_text()) for part in ("", "compared_with"))
-    for key, label in (("own_nelbo", "NELBO, own order law"), ("mode_exact", "exact -log p, one order")):
+    own, other = (
+        json.loads((runs / "text" / part / "report.json").read_text())
+        for part in ("", "compared_with")
+    )
+    for key, label in (
+        ("own_nelbo", "NELBO, own order law"),
+        ("mode_exact", "exact -log p, one order"),
+    ):
         rows = [row[:3] for row in page.rows]
-        assert [label, cell(other, key, "bits_per_token"), cell(own, key, "bits_per_token")] in rows, "the baseline first"
+        assert [
+            label,
+            cell(other, key, "bits_per_token"),
+            cell(own, key, "bits_per_token"),
+        ] in rows, "the baseline first"
     for key, label in LABELS.items():  # written out, not by the function that writes the page
         shown = [r["estimates"][key] for r in (other, own)]
-        cells = [f"{e['nats'] / 8 / math.log(2):.4f} ± {e['standard_error'] / 8 / math.log(2):.4f}" for e in shown]
-        values = [np.load(runs / "text" / part / "report_values.npz")[key] for part in ("compared_with", "")]
+        cells = [
+            f"{e['nats'] / 8 / math.log(2):.4f} ± {e['standard_error'] / 8 / math.log(2):.4f}"
+            for e in shown
+        ]
+        values = [
+            np.load(runs / "text" / part / "report_values.npz")[key]
+            for part in ("compared_with", "")
+        ]
         better = values[0] - values[1]
         gain = f"{better.mean() / 8 / math.log(2):+.4f} ± {better.std(ddof=1) / math.sqrt(len(better)) / 8 / math.log(2):.4f}"
         assert [label, *cells, gain] in page.rows
@@ -129,8 +166,12 @@ def test_the_page_follows_from_the_folder(runs):
     record = read_record(runs / "text" / "compared_with")
     again, pictures = run_page(record)
     first = Page((record.folder / "report.html").read_text())
-    assert [url for url in Page(again).urls if url.startswith("data:image")] == [u for u in first.urls if u.startswith("data:image")]
-    assert {picture.name for picture in pictures} == {path.stem for path in (record.folder / "pictures").glob("*.png")}
+    assert [url for url in Page(again).urls if url.startswith("data:image")] == [
+        u for u in first.urls if u.startswith("data:image")
+    ]
+    assert {picture.name for picture in pictures} == {
+        path.stem for path in (record.folder / "pictures").glob("*.png")
+    }
 
 
 def test_a_table(runs):
@@ -143,13 +184,23 @@ def test_a_table(runs):
         assert row in page.rows, "as they are in the file, < and > included"
     assert any("<y>" in row for row in page.rows)
     quality = report["sample_quality"]["quality"]
-    assert ["shape", f"{quality['shape']:.4f}", f"{quality['shape_of_real_rows']:.4f}"] in [row[:3] for row in page.rows]
-    assert {"marginals", "pair_difference"} <= {path.stem for path in (runs / "table" / "pictures").glob("*.png")}
+    assert ["shape", f"{quality['shape']:.4f}", f"{quality['shape_of_real_rows']:.4f}"] in [
+        row[:3] for row in page.rows
+    ]
+    assert {"marginals", "pair_difference"} <= {
+        path.stem for path in (runs / "table" / "pictures").glob("*.png")
+    }
     assert report["labels"] == ["age", "city", "gain"]
     first = json.loads(
-        re.search(r'<script type="application/json" class="data">(.*?)</script>', (runs / "table" / "report.html").read_text(), re.S)[1]
+        re.search(
+            r'<script type="application/json" class="data">(.*?)</script>',
+            (runs / "table" / "report.html").read_text(),
+            re.S,
+        )[1]
     )
-    assert report["sample_rows"][0][0] in json.dumps(first), "the trace shows the numbers that the file has"
+    assert report["sample_rows"][0][0] in json.dumps(first), (
+        "the trace shows the numbers that the file has"
+    )
 
 
 def test_comparison(runs, tmp_path, monkeypatch, capfd):
@@ -170,13 +221,23 @@ def test_comparison(runs, tmp_path, monkeypatch, capfd):
     assert "bits per char, gain " in out
     scale = 1 / (8 * math.log(2))  # bits a character of the 8
     gain = f"{-difference.mean() * scale:+.4f} ± {error * scale:.4f}"
-    assert any(row[:2] == ["schedule Power", "bits per char"] and gain in row for row in page.rows), "the unit of the table above"
+    assert any(
+        row[:2] == ["schedule Power", "bits per char"] and gain in row for row in page.rows
+    ), "the unit of the table above"
     assert gain in out
 
 
 def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
     """One line, on standard error and on the page; a unit a row; no gain."""
-    arguments = [runs / "text" / "compared_with", runs / "table", "--output", tmp_path / "side", "--labels", "chars", "rows"]
+    arguments = [
+        runs / "text" / "compared_with",
+        runs / "table",
+        "--output",
+        tmp_path / "side",
+        "--labels",
+        "chars",
+        "rows",
+    ]
     status, out, err = call("scripts/compare.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0
     assert err == (
@@ -187,10 +248,15 @@ def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
     assert re.fullmatch(r"chars: NELBO, own order law [\d.]+ ± [\d.]+ bits per char", lines[0])
     assert re.fullmatch(r"rows: NELBO, own order law [\d.]+ ± [\d.]+ nats per row", lines[1])
     page = Page((tmp_path / "side" / "compare.html").read_text())
-    reports = [json.loads((runs / part / "report.json").read_text()) for part in ("text/compared_with", "table")]
+    reports = [
+        json.loads((runs / part / "report.json").read_text())
+        for part in ("text/compared_with", "table")
+    ]
     named = (("chars", "bits per char", "bits_per_token"), ("rows", "nats per row", "nats"))
     for (label, unit, key), report in zip(named, reports, strict=True):
-        assert [label, unit, *(cell(report, name, key) for name in LABELS)] in [row[:6] for row in page.rows]
+        assert [label, unit, *(cell(report, name, key) for name in LABELS)] in [
+            row[:6] for row in page.rows
+        ]
     assert ["rows", "nats per row", "-", "-", "-", "-"] in page.rows
     assert f"N{err.strip()[1:]}." in " ".join(page.text)
     assert pd.read_csv(tmp_path / "side" / "compare.csv")["comparable"].tolist() == [True, False]
@@ -207,7 +273,14 @@ def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
 )
 def test_bad_comparisons(runs, tmp_path, monkeypatch, capfd, arguments, message):
     there = [runs / a if not a.startswith("-") and a != "a" else a for a in arguments]
-    status, _, err = call("scripts/compare.py", *there, "--output", tmp_path / "side", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "scripts/compare.py",
+        *there,
+        "--output",
+        tmp_path / "side",
+        monkeypatch=monkeypatch,
+        capfd=capfd,
+    )
     assert status != 0
     assert message in err
     assert not (tmp_path / "side").exists()
@@ -215,7 +288,13 @@ def test_bad_comparisons(runs, tmp_path, monkeypatch, capfd, arguments, message)
 
 def test_what_is_shown_is_text():
     bad = "<script>alert(1)</script> & \"'"
-    blocks = [Text(bad), Grid([bad], [[bad]], bad), Lines([bad], bad), Folded(bad, bad), Terms({bad: bad})]
+    blocks = [
+        Text(bad),
+        Grid([bad], [[bad]], bad),
+        Lines([bad], bad),
+        Folded(bad, bad),
+        Terms({bad: bad}),
+    ]
     page = render(bad, bad, [bad], [Section(bad, blocks), Section("empty")])
     assert "<script>" not in page
     assert "".join(Page(page).text).count(bad) == 16

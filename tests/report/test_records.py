@@ -36,12 +36,16 @@ def record(folder="outputs/a", config=None, data="set", split="val", **values):
 
 def test_a_log_that_was_resumed(tmp_path):
     (tmp_path / "csv").mkdir()
-    pd.DataFrame({"step": [9, 19, 19], "loss": [3.0, 2.0, np.nan], "val": [np.nan, np.nan, 2.5]}).to_csv(tmp_path / "csv" / "metrics_1.csv")
+    pd.DataFrame(
+        {"step": [9, 19, 19], "loss": [3.0, 2.0, np.nan], "val": [np.nan, np.nan, 2.5]}
+    ).to_csv(tmp_path / "csv" / "metrics_1.csv")
     pd.DataFrame({"step": [19, 29], "loss": [1.9, 1.0]}).to_csv(tmp_path / "csv" / "metrics.csv")
     metrics = read_metrics(tmp_path)
     steps, values = curve(metrics, "loss")
     assert steps.tolist() == [10, 20, 30]
-    assert values.tolist() == [3.0, 1.9, 1.0], "the resumed run's own value of a step that both have"
+    assert values.tolist() == [3.0, 1.9, 1.0], (
+        "the resumed run's own value of a step that both have"
+    )
     assert [x.tolist() for x in curve(metrics, "val")] == [[20], [2.5]]
     assert curve(metrics, "nothing")[0].size == 0
     assert read_metrics(tmp_path / "elsewhere").empty
@@ -59,7 +63,11 @@ def test_a_folder_without_a_report(tmp_path):
         (-20.0 * torch.arange(8), None, "all but fixed: left to right"),
         (20.0 * torch.arange(8), None, "all but fixed: right to left"),
         (0.5 * torch.arange(8), None, r"leans right to left; it is still random to \d\d%"),
-        (20.0 * torch.tensor([3, 0, 2, 1]), ["age", "sex", "job", "pay"], "all but fixed: positions age, job first, pay, sex last"),
+        (
+            20.0 * torch.tensor([3, 0, 2, 1]),
+            ["age", "sex", "job", "pay"],
+            "all but fixed: positions age, job first, pay, sex last",
+        ),
         (torch.linspace(0.3, -0.3, 64), None, "close to uniformly random, leaning left to right"),
     ],
 )
@@ -92,7 +100,9 @@ def test_paired_differences():
     assert paired(a, record(data="another", own_nelbo=values[0]), "own_nelbo") is None
     assert paired(a, record(split="test", own_nelbo=values[0]), "own_nelbo") is None
     assert paired(a, record(own_nelbo=values[0, :9]), "own_nelbo") is None
-    some, others = ({"mode_exact": values[0], "exact_rows": rows} for rows in (np.arange(50), np.arange(50) * 2))
+    some, others = (
+        {"mode_exact": values[0], "exact_rows": rows} for rows in (np.arange(50), np.arange(50) * 2)
+    )
     assert paired(record(**some), record(**some), "mode_exact") == pytest.approx((0, 0))
     assert paired(record(**some), record(**others), "mode_exact") is None
 
@@ -103,8 +113,16 @@ def scored(nats, scored="a", unit="char", length=8, **report):
     bits, error = nats.mean() / (length * math.log(2)), nats.std(ddof=1) / math.sqrt(len(nats))
     entry = {"nats": nats.mean(), "standard_error": error, "bits_per_token": bits, "length": length}
     entry["bits_per_token_standard_error"] = error / (length * math.log(2))
-    report = {"scored": scored, "unit": unit, "split": "val", "entropy": None, "estimates": {"own_nelbo": entry}} | report
-    return Record("outputs/a", report, provenance={"data": {"name": scored}}, values={"own_nelbo": nats})
+    report = {
+        "scored": scored,
+        "unit": unit,
+        "split": "val",
+        "entropy": None,
+        "estimates": {"own_nelbo": entry},
+    } | report
+    return Record(
+        "outputs/a", report, provenance={"data": {"name": scored}}, values={"own_nelbo": nats}
+    )
 
 
 def test_gains():
@@ -123,7 +141,10 @@ def test_gains():
     assert gain(run, baseline, "own_nelbo", unit).startswith("-")
     assert gain(baseline, scored(better, "b"), "own_nelbo", unit) == "-"
     nats = gain(scored(worse, unit="column"), scored(better, unit="column"), "own_nelbo", "nats")
-    assert nats == f"{(worse - better).mean():+.3f} ± {(worse - better).std(ddof=1) / math.sqrt(40):.3f}"
+    assert (
+        nats
+        == f"{(worse - better).mean():+.3f} ± {(worse - better).std(ddof=1) / math.sqrt(40):.3f}"
+    )
 
 
 def test_the_table_of_a_run_with_a_partner():
@@ -149,7 +170,12 @@ def test_the_table_of_a_run_with_a_partner():
 
 def test_what_may_be_compared():
     values = np.arange(9.0)
-    runs = {"one": scored(values), "two": scored(values), "rows": scored(values, "b", "column"), "short": scored(values, "c")}
+    runs = {
+        "one": scored(values),
+        "two": scored(values),
+        "rows": scored(values, "b", "column"),
+        "short": scored(values, "c"),
+    }
     assert not_comparable({name: runs[name] for name in ("one", "two")}) is None
     line = not_comparable(runs)
     assert len(line.splitlines()) == 1
@@ -157,10 +183,17 @@ def test_what_may_be_compared():
         "not comparable with one on val of 'a', in bits per char, because their data are others: rows on val of 'b', in nats per row; "
         "short on val of 'c', in bits per char"
     )
-    assert [unit_among(r, runs.values()) for r in runs.values()] == ["bits_per_token", "bits_per_token", "nats", "bits_per_token"]
+    assert [unit_among(r, runs.values()) for r in runs.values()] == [
+        "bits_per_token",
+        "bits_per_token",
+        "nats",
+        "bits_per_token",
+    ]
     same = scored(values, "d")
     same.provenance["data"]["name"] = "a"
-    assert "because they were scored on other sequences: two on val of 'a'" in not_comparable({"one": runs["one"], "two": same})
+    assert "because they were scored on other sequences: two on val of 'a'" in not_comparable(
+        {"one": runs["one"], "two": same}
+    )
     old = [scored(values, None), scored(values, None)]
     assert comparable(*old)
     old[1].provenance["data"]["name"] = "z"
@@ -178,14 +211,33 @@ def test_names_of_runs_differ():
 
 
 def test_units():
-    estimates = {"own_nelbo": {"nats": 3.0, "nats_above_entropy": 1.0, "standard_error": 0.5, "bits_per_token": 2.0}}
+    estimates = {
+        "own_nelbo": {
+            "nats": 3.0,
+            "nats_above_entropy": 1.0,
+            "standard_error": 0.5,
+            "bits_per_token": 2.0,
+        }
+    }
     estimates["own_nelbo"]["bits_per_token_standard_error"] = 0.25
-    known, table, text = ({"entropy": e, "unit": u, "estimates": estimates} for e, u in ((2.0, "token"), (None, "column"), (None, "char")))
-    assert [unit_of([r]) for r in (known, table, text)] == ["nats_above_entropy", "nats", "bits_per_token"]
+    known, table, text = (
+        {"entropy": e, "unit": u, "estimates": estimates}
+        for e, u in ((2.0, "token"), (None, "column"), (None, "char"))
+    )
+    assert [unit_of([r]) for r in (known, table, text)] == [
+        "nats_above_entropy",
+        "nats",
+        "bits_per_token",
+    ]
     assert unit_of([known, text]) == "bits_per_token"
     shown = [cell(r, "own_nelbo", unit_of([r])) for r in (known, table, text)]
     assert shown == ["1.000 ± 0.500", "3.000 ± 0.500", "2.0000 ± 0.2500"]
 
 
 def test_durations():
-    assert [duration(s) for s in (4.21, 59.96, 200, 7500)] == ["4.2 s", "60.0 s", "3 min 20 s", "2 h 5 min"]
+    assert [duration(s) for s in (4.21, 59.96, 200, 7500)] == [
+        "4.2 s",
+        "60.0 s",
+        "3 min 20 s",
+        "2 h 5 min",
+    ]

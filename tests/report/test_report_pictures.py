@@ -42,7 +42,14 @@ def evaluated(tmp_path):
     return of
 
 
-SETTINGS = {"split": "val", "sequences": 16, "draws": 2, "importance_draws": 2, "exact_sequences": None, "orders": 5}
+SETTINGS = {
+    "split": "val",
+    "sequences": 16,
+    "draws": 2,
+    "importance_draws": 2,
+    "exact_sequences": None,
+    "orders": 5,
+}
 SETTINGS |= {"samples": 0, "batch_size": 16, "seed": 0}
 LOG_W = torch.tensor([1.0, -0.5, 0.3, 2.0, -1.8, -1.0])  # of mean 0, as the schedule has it
 
@@ -57,7 +64,13 @@ def test_precedence_kept_of_known_laws(evaluated):
     assert abs(exact - mirrored) > 0.05, "a law that tells one direction from the other"
     assert record.report["precedence_kept"] == pytest.approx(exact, abs=1e-7)
 
-    _, _, record = evaluated("schedule=power_table", "objective=time", "denoiser=bidirectional", log_w=LOG_W, kind=OfTimes)
+    _, _, record = evaluated(
+        "schedule=power_table",
+        "objective=time",
+        "denoiser=bidirectional",
+        log_w=LOG_W,
+        kind=OfTimes,
+    )
     drawn = record.values["orders"].argsort(1)
     share = np.mean([drawn[:, i] < drawn[:, j] for i, j in pairs], axis=0)
     assert record.report["precedence_kept"] == pytest.approx(share.mean())
@@ -79,7 +92,15 @@ def test_pictures_are_given_what_they_name(evaluated, monkeypatch):
 
         monkeypatch.setattr(plots, name, call)
 
-    names = ("loss_by_revealed", "order_nll_violin", "loss_heatmap", "order_heatmap", "schedule_curves", "precedence_matrix", "step_sizes")
+    names = (
+        "loss_by_revealed",
+        "order_nll_violin",
+        "loss_heatmap",
+        "order_heatmap",
+        "schedule_curves",
+        "precedence_matrix",
+        "step_sizes",
+    )
     for name in names:
         spy(name)
     drawn = [*order_pictures(record), *likelihood_pictures(record)]
@@ -91,8 +112,12 @@ def test_pictures_are_given_what_they_name(evaluated, monkeypatch):
     (((curves,),),) = (given["loss_by_revealed"],)
     assert set(curves) == {"uniform orders", "own orders"}
     for law in ("uniform", "own"):
-        assert curves[f"{law} orders"][0] == pytest.approx(done.report.loss_by_revealed[law]["nats"])
-        assert curves[f"{law} orders"][1] == pytest.approx(done.report.loss_by_revealed[law]["standard_error"])
+        assert curves[f"{law} orders"][0] == pytest.approx(
+            done.report.loss_by_revealed[law]["nats"]
+        )
+        assert curves[f"{law} orders"][1] == pytest.approx(
+            done.report.loss_by_revealed[law]["standard_error"]
+        )
     assert curves["uniform orders"][0] != pytest.approx(curves["own orders"][0])
     (((violins, marks, unit),),) = (given["order_nll_violin"],)
     assert unit == "nats per sequence"
@@ -110,7 +135,9 @@ def test_pictures_are_given_what_they_name(evaluated, monkeypatch):
     assert ranks.shape == (6, 6)
     orders = 2000
     first = w / w.sum()  # P(a position comes first)
-    assert (abs(ranks[:, 0] - first) < 4 * np.sqrt(first * (1 - first) / orders)).all(), "rows are positions, columns ranks"
+    assert (abs(ranks[:, 0] - first) < 4 * np.sqrt(first * (1 - first) / orders)).all(), (
+        "rows are positions, columns ranks"
+    )
     ((t, alpha, _),) = given["schedule_curves"]
     assert alpha == pytest.approx(1 - t[:, None] ** w, abs=1e-6)
     ((before, _, marked),) = given["precedence_matrix"]

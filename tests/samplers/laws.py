@@ -9,7 +9,13 @@ from scipy import stats
 from torch import Tensor
 
 from ordo.data import BinaryTree
-from ordo.denoisers import BidirectionalTransformer, ChainOracle, OrderCausalTransformer, SetDenoiser, TableOracle
+from ordo.denoisers import (
+    BidirectionalTransformer,
+    ChainOracle,
+    OrderCausalTransformer,
+    SetDenoiser,
+    TableOracle,
+)
 from ordo.schedules import FreeTable, Power
 
 
@@ -18,12 +24,19 @@ class Remembering(SetDenoiser):
 
     def __init__(self, oracle: SetDenoiser):
         super().__init__()
-        self.oracle, self.length, self.vocab_size, self.mask_id = oracle, oracle.length, oracle.vocab_size, oracle.mask_id
+        self.oracle, self.length, self.vocab_size, self.mask_id = (
+            oracle,
+            oracle.length,
+            oracle.vocab_size,
+            oracle.mask_id,
+        )
 
     def forward(self, tokens, where=None, present=None):
         code = (tokens * (self.vocab_size + 1) ** torch.arange(self.length)).sum(1)
         _, row = code.unique(return_inverse=True)
-        first = torch.empty(int(row.max()) + 1, dtype=torch.int64).scatter_(0, row.flip(0), torch.arange(len(row)).flip(0))
+        first = torch.empty(int(row.max()) + 1, dtype=torch.int64).scatter_(
+            0, row.flip(0), torch.arange(len(row)).flip(0)
+        )
         out = self.oracle(tokens[first])
         return out[row] if where is None else out[row[where.nonzero()[:, 0]], where.nonzero()[:, 1]]
 
@@ -58,7 +71,9 @@ class Listed:
             expected = torch.cat([expected[~rare], expected[rare].sum(0, keepdim=True)])
             seen, expected = seen[expected > 0], expected[expected > 0]
         assert len(seen) > 5, "the law leaves something to test"
-        return float(stats.power_divergence(seen.numpy(), expected.numpy(), lambda_="log-likelihood").pvalue)
+        return float(
+            stats.power_divergence(seen.numpy(), expected.numpy(), lambda_="log-likelihood").pvalue
+        )
 
 
 def every(length: int, vocab: int) -> Tensor:
@@ -75,8 +90,13 @@ def markov_chain() -> Listed:
 @cache
 def hidden_markov() -> Listed:
     generator = torch.Generator().manual_seed(0)
-    start, transition, emission = (torch.rand(*shape, generator=generator, dtype=torch.float64) ** 2 for shape in ((3,), (3, 3), (3, 3)))
-    start, transition, emission = (x / x.sum(-1, keepdim=True) for x in (start, transition, emission))
+    start, transition, emission = (
+        torch.rand(*shape, generator=generator, dtype=torch.float64) ** 2
+        for shape in ((3,), (3, 3), (3, 3))
+    )
+    start, transition, emission = (
+        x / x.sum(-1, keepdim=True) for x in (start, transition, emission)
+    )
     oracle = ChainOracle(5, start, transition, emission)
     rows = every(5, 3)
     return Listed(rows, oracle.log_law(rows).exp(), Remembering(oracle))
@@ -116,7 +136,13 @@ def sudoku() -> Listed:
     return listed(torch.tensor(grids), torch.full((288,), 1 / 288, dtype=torch.float64), 4)
 
 
-LAWS = {"markov_chain": markov_chain, "hidden_markov": hidden_markov, "tree": tree, "table": table, "sudoku": sudoku}
+LAWS = {
+    "markov_chain": markov_chain,
+    "hidden_markov": hidden_markov,
+    "tree": tree,
+    "table": table,
+    "sudoku": sudoku,
+}
 
 LENGTH, VOCAB = 5, 3
 KINDS = [BidirectionalTransformer, OrderCausalTransformer]

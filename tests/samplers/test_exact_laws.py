@@ -32,7 +32,9 @@ EXACT = {
 def schedule(length: int) -> Schedule:
     power = Power(length, FreeTable(length))
     with torch.no_grad():
-        next(power.network.parameters()).copy_(torch.randn(length, generator=torch.Generator().manual_seed(0)))
+        next(power.network.parameters()).copy_(
+            torch.randn(length, generator=torch.Generator().manual_seed(0))
+        )
     return power
 
 
@@ -44,7 +46,10 @@ def test_samples_follow_the_law(name, law):
     assert sampler.exact or name == "as_many_steps_as_positions"
     # The number of draws the protocol asks for where a step is cheap, enough to tell elsewhere.
     trace = sample(
-        known.oracle, sampler, 10_000 if law == "sudoku" and name != "law" else N, schedule=schedule(known.oracle.length)
+        known.oracle,
+        sampler,
+        10_000 if law == "sudoku" and name != "law" else N,
+        schedule=schedule(known.oracle.length),
     )
     assert known.test(trace.tokens) > LEAST
     assert (trace.calls == known.oracle.length).all()
@@ -52,7 +57,14 @@ def test_samples_follow_the_law(name, law):
 
 def test_another_family_of_schedules():
     known = LAWS["hidden_markov"]()
-    assert known.test(sample(known.oracle, Sampler(), N, schedule=Kumaraswamy(5, FreeTable(5), FreeTable(5))).tokens) > LEAST
+    assert (
+        known.test(
+            sample(
+                known.oracle, Sampler(), N, schedule=Kumaraswamy(5, FreeTable(5), FreeTable(5))
+            ).tokens
+        )
+        > LEAST
+    )
 
 
 @dataclass(frozen=True)

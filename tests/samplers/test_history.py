@@ -44,7 +44,13 @@ def replayed(history, row, tokens, absent):
     """Position -> token, step, log-probability, times masked again, and the order of decoding, by plain rules of the game."""
     stands, again, order = {}, [0] * len(tokens), []
     last = -1
-    events = zip(*(getattr(history.of_row(row), name).tolist() for name in ("step", "position", "token", "log_prob")), strict=True)
+    events = zip(
+        *(
+            getattr(history.of_row(row), name).tolist()
+            for name in ("step", "position", "token", "log_prob")
+        ),
+        strict=True,
+    )
     for step, position, token, log_prob in events:
         assert step >= last, "in the order of time"
         assert position not in absent
@@ -65,7 +71,11 @@ def replayed(history, row, tokens, absent):
 @pytest.mark.parametrize("given", [False, True])
 def test_replaying_gives_the_trace(name, given):
     n = 12
-    net, sampler, random = network(BidirectionalTransformer), SAMPLERS[name], torch.Generator().manual_seed(1)
+    net, sampler, random = (
+        network(BidirectionalTransformer),
+        SAMPLERS[name],
+        torch.Generator().manual_seed(1),
+    )
     rest = {}
     if given:
         rest["known"] = torch.rand(n, LENGTH, generator=random) < 0.4
@@ -89,7 +99,9 @@ def test_replaying_gives_the_trace(name, given):
     assert (trace.history.token < 0).any() == (name in REVISING)
     plain = sample(net, sampler, n, schedule=power(), seed=3, **rest)
     assert plain.history is None
-    assert all(torch.equal(getattr(plain, f.name), getattr(trace, f.name)) for f in fields(plain)[:-1]), "keeping it changes nothing"
+    assert all(
+        torch.equal(getattr(plain, f.name), getattr(trace, f.name)) for f in fields(plain)[:-1]
+    ), "keeping it changes nothing"
 
 
 def test_history_of_some_rows_and_in_batches():
@@ -106,6 +118,12 @@ def test_history_of_some_rows_and_in_batches():
 
 def test_history_where_nothing_is_decoded():
     given = torch.zeros(2, LENGTH, dtype=torch.int64)
-    trace = sample(network(OrderCausalTransformer), Sampler(), given=given, known=torch.ones_like(given).bool(), history=True)
+    trace = sample(
+        network(OrderCausalTransformer),
+        Sampler(),
+        given=given,
+        known=torch.ones_like(given).bool(),
+        history=True,
+    )
     assert trace.history is not None
     assert len(trace.history.of_row(0).step) == 0

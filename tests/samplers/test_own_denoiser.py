@@ -35,7 +35,9 @@ class OrderMatters:
 
     def __init__(self):
         generator = torch.Generator().manual_seed(0)
-        self.table = 3 * torch.randn(LENGTH, LENGTH, VOCAB, LENGTH, VOCAB, generator=generator, dtype=torch.float64)
+        self.table = 3 * torch.randn(
+            LENGTH, LENGTH, VOCAB, LENGTH, VOCAB, generator=generator, dtype=torch.float64
+        )
         self.orders = []
 
     def conditionals(self, tokens, order, n_revealed):
@@ -109,7 +111,9 @@ def test_the_order_handed_over_is_a_permutation(name):
             assert torch.equal(order.sort(-1).values, torch.arange(LENGTH).expand_as(order))
             first = torch.arange(LENGTH) < n_revealed[:, None]
             revealed = torch.zeros_like(first).scatter(1, order, first)
-            assert not (where & revealed).any() or name == "path planning"  # which judges what is revealed
+            assert (
+                not (where & revealed).any() or name == "path planning"
+            )  # which judges what is revealed
             seen.append(len(rows))
             return inner(rows, tokens, order, n_revealed, where)
 

@@ -6,7 +6,18 @@ import torch
 from laws import LENGTH, markov_chain, network, power
 
 from ordo.denoisers import BidirectionalTransformer, ChainOracle
-from ordo.samplers import All, ByLaw, ByScore, ForwardBackward, InSteps, OnGrid, PathPlanning, ReMDM, Sampler, sample
+from ordo.samplers import (
+    All,
+    ByLaw,
+    ByScore,
+    ForwardBackward,
+    InSteps,
+    OnGrid,
+    PathPlanning,
+    ReMDM,
+    Sampler,
+    sample,
+)
 
 
 @dataclass(frozen=True)
@@ -23,15 +34,26 @@ class Watched(OnGrid):
 def test_remasking_keeps_the_share_revealed():
     """ReMDM and the corrector: at every time as many positions are revealed as the schedule says, position by position."""
     oracle, schedule, n = ChainOracle.of_chain(LENGTH, 2, 0.3), power(), 20_000
-    for revise, rounds in ((ReMDM(eta=0.3), 1), (ReMDM("rescale", 0.9), 1), (ForwardBackward(2), 3)):
+    for revise, rounds in (
+        (ReMDM(eta=0.3), 1),
+        (ReMDM("rescale", 0.9), 1),
+        (ForwardBackward(2), 3),
+    ):
         grid = Watched(6, "equal_mass")
         trace = sample(oracle, Sampler(how_many=grid, revise=revise), n, schedule=schedule)
         assert trace.remasked.sum() > n, "something happened"
         times = grid.times(schedule)
         assert len(grid.revealed) == 6 * rounds
         for step, seen in enumerate(grid.revealed):
-            alpha = schedule.alpha(times[step // rounds : step // rounds + 1])[0] if step >= rounds else torch.zeros(LENGTH)
-            assert ((seen - alpha).abs() < 4.5 * (alpha * (1 - alpha) / n).sqrt() + 1e-9).all(), (revise, step)
+            alpha = (
+                schedule.alpha(times[step // rounds : step // rounds + 1])[0]
+                if step >= rounds
+                else torch.zeros(LENGTH)
+            )
+            assert ((seen - alpha).abs() < 4.5 * (alpha * (1 - alpha) / n).sqrt() + 1e-9).all(), (
+                revise,
+                step,
+            )
 
 
 def test_what_remasking_does_to_the_law():

@@ -6,7 +6,14 @@ from laws import KINDS, LENGTH, VOCAB, every, markov_chain, network, power
 
 from ordo.data import MarkovChain
 from ordo.denoisers import BidirectionalTransformer, ChainOracle
-from ordo.likelihood import enumerate_orders, importance_bound, nelbo, order_log_prob, sampler_log_prob, subset_likelihood
+from ordo.likelihood import (
+    enumerate_orders,
+    importance_bound,
+    nelbo,
+    order_log_prob,
+    sampler_log_prob,
+    subset_likelihood,
+)
 from ordo.order import FixedOrder, PlackettLuce
 from ordo.randomness import RowRandom, StepRandom, row_seeds
 from ordo.samplers import (
@@ -94,7 +101,11 @@ def test_orders_follow_the_law(kind):
         first = torch.bincount(trace.order[:, 0], minlength=3).double() / n
         assert torch.allclose(first, schedule.law().log_w.softmax(0), atol=0.015) == right
     tempered = sample(net, Sampler(ByLaw(0.5)), n, schedule=schedule).order[:, 0]
-    assert torch.allclose(torch.bincount(tempered, minlength=3) / n, (2 * schedule.law().log_w).softmax(0).float(), atol=0.015)
+    assert torch.allclose(
+        torch.bincount(tempered, minlength=3) / n,
+        (2 * schedule.law().log_w).softmax(0).float(),
+        atol=0.015,
+    )
 
 
 class Wrong(Linear):
@@ -117,11 +128,16 @@ def test_ancestral_sampling_reveals_with_the_right_probability():
         trace = sample(oracle, Sampler(how_many=grid), n, schedule=schedule)
         times = grid.times(schedule)
         if spacing == "equal_mass":
-            assert torch.allclose(schedule.alpha(times).mean(1), torch.linspace(0, 1, 5).double(), atol=1e-9)
+            assert torch.allclose(
+                schedule.alpha(times).mean(1), torch.linspace(0, 1, 5).double(), atol=1e-9
+            )
         for k in range(1, 5):
             alpha = schedule.alpha(times[k : k + 1])[0] if k < 4 else torch.ones(LENGTH).double()
             seen = (trace.step < k).double().mean(0)
-            assert ((seen - alpha).abs() < 4.5 * (alpha * (1 - alpha) / n).sqrt() + 1e-9).all(), (spacing, k)
+            assert ((seen - alpha).abs() < 4.5 * (alpha * (1 - alpha) / n).sqrt() + 1e-9).all(), (
+                spacing,
+                k,
+            )
         assert (trace.calls <= 4).all()
         assert trace.calls.double().mean() < 4, "rows in which nothing is revealed cost no call"
 
@@ -142,7 +158,9 @@ def test_parallel_rules_on_a_chain():
     bisection = ByOrder("bisection")
     assert kl(Sampler(bisection, ByGroups(bisection))) == pytest.approx(0, abs=1e-10)
     assert kl(Sampler(ByOrder(), InSteps(7))) == pytest.approx(17.5, abs=1.0)
-    orders = [torch.randperm(64, generator=torch.Generator().manual_seed(i)).tolist() for i in range(8)]
+    orders = [
+        torch.randperm(64, generator=torch.Generator().manual_seed(i)).tolist() for i in range(8)
+    ]
     random = [kl(Sampler(ByOrder(order), InSteps(7))) for order in orders]
     assert sum(random) / 8 == pytest.approx(3.29, abs=0.7)
     dilated = ByOrder("dilated")
@@ -157,20 +175,30 @@ def test_predicted_and_measured_factorisation_kl():
     log_law = chain.log_prob(rows)
     order = torch.rand(len(rows), length, generator=torch.Generator().manual_seed(1)).argsort(1)
     profile = []
-    for n in range(length):  # the entropy of every masked position in place of one position's loss: less noise
+    for n in range(
+        length
+    ):  # the entropy of every masked position in place of one position's loss: less noise
         log_p = oracle.conditionals(rows, order, torch.full((len(rows),), n))
         entropy = -torch.where(log_p > -torch.inf, log_p.exp() * log_p, 0.0).sum(-1)
         profile.append(entropy[order.argsort(1) >= n].mean())
     profile = torch.stack(profile)
     assert profile.sum().item() == pytest.approx(chain.entropy, abs=0.05), "the chain rule"
     for calls in (2, 4, 8):
-        shapes = {"best": best_sizes(profile, calls)} | {s: InSteps(calls, s).sizes(length) for s in ("uniform", "cosine")}
+        shapes = {"best": best_sizes(profile, calls)} | {
+            s: InSteps(calls, s).sizes(length) for s in ("uniform", "cosine")
+        }
         assert (sum(shapes["best"]), len(shapes["best"])) == (length, calls)
         predicted = {name: factorisation_kl(profile, sizes) for name, sizes in shapes.items()}
         assert predicted["best"] <= min(predicted.values()) + 1e-12
-        measured = {name: measured_kl(oracle, rows, log_law, shapes[name]) for name in ("best", "uniform")}
+        measured = {
+            name: measured_kl(oracle, rows, log_law, shapes[name]) for name in ("best", "uniform")
+        }
         for name, value in measured.items():
-            assert abs(value - predicted[name]) < 0.06 + 0.1 * predicted[name], (calls, measured, predicted)
+            assert abs(value - predicted[name]) < 0.06 + 0.1 * predicted[name], (
+                calls,
+                measured,
+                predicted,
+            )
         assert measured["best"] <= measured["uniform"] + 0.03, (calls, measured)
 
 
@@ -178,7 +206,9 @@ def measured_kl(oracle, rows, log_law, sizes):
     losses = []
     for i in range(0, len(rows), 10):
         order = torch.randperm(rows.shape[1], generator=torch.Generator().manual_seed(i)).tolist()
-        trace = sampler_log_prob(oracle, Sampler(ByOrder(order), InSteps(shape=sizes)), rows[i : i + 10])
+        trace = sampler_log_prob(
+            oracle, Sampler(ByOrder(order), InSteps(shape=sizes)), rows[i : i + 10]
+        )
         losses.append(log_law[i : i + 10] - trace.total_log_prob)
     return torch.cat(losses).mean().item()
 
@@ -206,7 +236,9 @@ def test_best_sizes_against_all_compositions():
 
     for calls in range(1, 8):
         best = min(factorisation_kl(profile, sizes) for sizes in compositions(7, calls))
-        assert factorisation_kl(profile, best_sizes(profile, calls)) == pytest.approx(best, abs=1e-12)
+        assert factorisation_kl(profile, best_sizes(profile, calls)) == pytest.approx(
+            best, abs=1e-12
+        )
     with pytest.raises(ValueError, match="from 1 to 7"):
         best_sizes(profile, 8)
 
@@ -216,22 +248,36 @@ def test_likelihoods_in_their_order():
     net, rows = network(BidirectionalTransformer), every(LENGTH, VOCAB)[::5]
     law = power().law()
     exact = subset_likelihood(net, law, rows)
-    bound = torch.stack([importance_bound(net, law, rows, 8, torch.Generator().manual_seed(i)) for i in range(60)]).mean(0)
+    bound = torch.stack(
+        [importance_bound(net, law, rows, 8, torch.Generator().manual_seed(i)) for i in range(60)]
+    ).mean(0)
     assert (exact.log_mixture > -exact.nelbo).all()
     assert (bound.mean(0).diff() > 0).all()
     assert (bound[:, -1] < exact.log_mixture + 0.02).all()
     assert (bound[:, 0] + exact.nelbo).mean().abs() < 0.1
     chain = markov_chain()
     entropy = -(chain.p * chain.p.log()).sum()
-    drawn = chain.sequences[torch.multinomial(chain.p, 3000, replacement=True, generator=torch.Generator().manual_seed(0))]
+    drawn = chain.sequences[
+        torch.multinomial(
+            chain.p, 3000, replacement=True, generator=torch.Generator().manual_seed(0)
+        )
+    ]
     for schedule in (Linear(6), power(6)):
         losses = nelbo(chain.oracle, schedule.law(), drawn, draws=4, random=StepRandom(0))
         assert abs(losses.mean() - entropy).item() < 4 * losses.std().item() / 3000**0.5
         total = subset_likelihood(chain.oracle, schedule.law(), chain.sequences[:8])
         assert torch.allclose(total.log_mixture, chain.p[:8].log(), atol=1e-10)
         assert torch.allclose(-total.nelbo, chain.p[:8].log(), atol=1e-10)
-    for sampler in (Sampler(ByScore("margin")), Sampler(ByOrder("bisection")), Sampler(ByScore("entropy"), block=2)):
-        assert torch.allclose(sampler_log_prob(chain.oracle, sampler, chain.sequences).total_log_prob, chain.p.log(), atol=1e-10)
+    for sampler in (
+        Sampler(ByScore("margin")),
+        Sampler(ByOrder("bisection")),
+        Sampler(ByScore("entropy"), block=2),
+    ):
+        assert torch.allclose(
+            sampler_log_prob(chain.oracle, sampler, chain.sequences).total_log_prob,
+            chain.p.log(),
+            atol=1e-10,
+        )
 
 
 def test_why_a_sampler_has_no_likelihood():
@@ -277,7 +323,15 @@ def test_rows_do_not_depend_on_one_another(name, kind):
     whole = sample(net, sampler, schedule=schedule, seed=5, given=given, known=known)
     for start, size in ((0, 1), (1, 3), (17, 20)):
         rows = slice(start, start + size)
-        part = sample(net, sampler, schedule=schedule, seed=5, first_row=start, given=given[rows], known=known[rows])
+        part = sample(
+            net,
+            sampler,
+            schedule=schedule,
+            seed=5,
+            first_row=start,
+            given=given[rows],
+            known=known[rows],
+        )
         assert torch.equal(part.tokens, whole.tokens[rows])
         assert torch.equal(part.rank, whole.rank[rows])
         assert torch.equal(part.calls, whole.calls[rows])
@@ -288,7 +342,10 @@ def test_rows_do_not_depend_on_one_another(name, kind):
     assert (whole.rank.max(1).values == (~known).sum(1) - 1).all()
     assert (whole.remasked[known] == 0).all()
     assert whole.calls[0] == 0, "a row that is given whole costs nothing"
-    assert not torch.equal(sample(net, sampler, 40, schedule=schedule, seed=6).tokens, sample(net, sampler, 40, schedule=schedule).tokens)
+    assert not torch.equal(
+        sample(net, sampler, 40, schedule=schedule, seed=6).tokens,
+        sample(net, sampler, 40, schedule=schedule).tokens,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -311,7 +368,9 @@ def test_padding_is_not_seen(kind):
 
 def test_non_influence_on_independent_and_dependent_positions():
     """Independent tokens are decoded in one step; a chain without flips takes one token, and then all."""
-    free = ChainOracle(6, torch.tensor([0.3, 0.7]), torch.tensor([[0.3, 0.7]]).expand(2, -1), torch.eye(2))
+    free = ChainOracle(
+        6, torch.tensor([0.3, 0.7]), torch.tensor([[0.3, 0.7]]).expand(2, -1), torch.eye(2)
+    )
     assert (sample(free, Sampler(ByScore(), NonInfluence(1e-6)), 50).step == 0).all()
     tied = ChainOracle.of_chain(6, 2, 1e-6)
     trace = sample(tied, Sampler(ByScore(), NonInfluence(1e-2)), 50)
@@ -339,7 +398,10 @@ def test_uniforms_are_uniform_and_independent():
     ]
     neighbours = [(u[:, 1:], u[:, :-1]), (u[1:], u[:-1])] + [(u, x) for x in other]
     for a, b in neighbours:
-        assert abs(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item()) < 4.5 / a.numel() ** 0.5
+        assert (
+            abs(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item())
+            < 4.5 / a.numel() ** 0.5
+        )
     assert torch.equal(row_seeds(7, 10)[4:6], row_seeds(7, 2, first=4))
 
 
@@ -374,4 +436,7 @@ def test_bad_settings():
     ):
         with pytest.raises(ValueError, match=told):
             call()
-    assert FixedOrder(torch.arange(3)).keys(torch.rand(2, 3)).argsort(descending=True).tolist() == [[0, 1, 2]] * 2
+    assert (
+        FixedOrder(torch.arange(3)).keys(torch.rand(2, 3)).argsort(descending=True).tolist()
+        == [[0, 1, 2]] * 2
+    )

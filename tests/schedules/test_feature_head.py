@@ -14,7 +14,9 @@ LENGTH, VOCAB, WIDTH = 5, 3, 8
 
 
 def law():
-    return OrderPosterior(LENGTH, FeatureHead(WIDTH, init_std=1.0), FeatureHead(WIDTH, init_std=1.0))
+    return OrderPosterior(
+        LENGTH, FeatureHead(WIDTH, init_std=1.0), FeatureHead(WIDTH, init_std=1.0)
+    )
 
 
 def tokens(n=4):
@@ -36,19 +38,29 @@ def test_logits_are_read_from_the_features(name):
     denoiser, present = denoisers()[name], torch.arange(LENGTH) < torch.tensor([[5], [3], [4], [1]])
     x = tokens().clamp(max=1).masked_fill(tokens() == VOCAB, VOCAB)
     for there in (None, present):
-        assert torch.allclose(denoiser.read_out(denoiser.features(x, there), None), denoiser(x, present=there), atol=1e-6)
+        assert torch.allclose(
+            denoiser.read_out(denoiser.features(x, there), None),
+            denoiser(x, present=there),
+            atol=1e-6,
+        )
 
 
 def test_the_denoiser_is_not_part_of_it():
     denoiser, schedule = denoisers()["plain"], law()
     attach_features(schedule, denoiser)
-    own = {f"{network}_network.{name}" for network in ("forward", "reverse") for name in ("hidden.weight", "hidden.bias", "weight", "bias")}
+    own = {
+        f"{network}_network.{name}"
+        for network in ("forward", "reverse")
+        for name in ("hidden.weight", "hidden.bias", "weight", "bias")
+    }
     assert set(schedule.state_dict()) == {name for name, _ in schedule.named_parameters()} == own
 
 
 def test_a_copy_of_both_reads_the_copy():
     """As an average of weights is kept: then it is not the features of the weights that go on training."""
-    module = OrderDiffusion(denoisers()["plain"], law(), ContentOrderSpace(), OptimizerSettings(total_steps=1))
+    module = OrderDiffusion(
+        denoisers()["plain"], law(), ContentOrderSpace(), OptimizerSettings(total_steps=1)
+    )
     before, twin = module.schedule.log_r(tokens()), copy.deepcopy(module)
     with torch.no_grad():
         for parameter in module.denoiser.parameters():
@@ -59,7 +71,10 @@ def test_a_copy_of_both_reads_the_copy():
 
 def test_dropout_is_off_in_evaluation():
     """Of the law, whatever the denoiser does, which goes on as it was."""
-    schedule, denoiser = law().eval(), BidirectionalTransformer(VOCAB, LENGTH, width=WIDTH, heads=2, layers=2, dropout=0.5)
+    schedule, denoiser = (
+        law().eval(),
+        BidirectionalTransformer(VOCAB, LENGTH, width=WIDTH, heads=2, layers=2, dropout=0.5),
+    )
     attach_features(schedule, denoiser)
     assert torch.equal(schedule.log_r(tokens()), schedule.log_r(tokens()))
     assert denoiser.training

@@ -11,7 +11,9 @@ from ordo.schedules import FreeTable, LogBound, NormSig, OrderPosterior, PerCont
 from ordo.schedules.floor import with_floor
 
 LENGTH = 4
-SETS = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))[:-1]  # revealed; never all
+SETS = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))[
+    :-1
+]  # revealed; never all
 
 
 @pytest.mark.parametrize("floor", [0.01, 0.3, 0.9])
@@ -42,11 +44,24 @@ def test_laws_keep_the_floor_in_both_directions_and_pass_gradients():
     tokens = torch.randint(VOCAB, (len(SETS), LENGTH))
     revealed = tokens.masked_fill(~SETS, VOCAB)
     power = Power(LENGTH, FreeTable(LENGTH, init_std=20.0), floor=0.2)
-    context = PerContext(LENGTH, Additive(LENGTH, 20.0), Additive(LENGTH, 20.0), LogBound(), floor=0.2)
+    context = PerContext(
+        LENGTH, Additive(LENGTH, 20.0), Additive(LENGTH, 20.0), LogBound(), floor=0.2
+    )
     posterior = OrderPosterior(LENGTH, Additive(LENGTH, 20.0), Additive(LENGTH, 20.0), floor=0.2)
-    for log_w in (power.log_w(), context.log_w(tokens), context.log_r(revealed), posterior.log_w(tokens), posterior.log_r(revealed)):
-        assert PlackettLuce(log_w).next_log_prob(SETS).exp()[~SETS].min() >= 0.2 / LENGTH * (1 - 1e-12)
-    gradients = torch.autograd.grad(power.log_w()[0] + context.log_w(tokens).sum(), [*power.parameters(), context.forward_network.table])
+    for log_w in (
+        power.log_w(),
+        context.log_w(tokens),
+        context.log_r(revealed),
+        posterior.log_w(tokens),
+        posterior.log_r(revealed),
+    ):
+        assert PlackettLuce(log_w).next_log_prob(SETS).exp()[~SETS].min() >= 0.2 / LENGTH * (
+            1 - 1e-12
+        )
+    gradients = torch.autograd.grad(
+        power.log_w()[0] + context.log_w(tokens).sum(),
+        [*power.parameters(), context.forward_network.table],
+    )
     assert all(torch.isfinite(g).all() and g.abs().max() > 0 for g in gradients)
     t = torch.rand(5, dtype=torch.float64)
     assert torch.allclose(1 - power.alpha(t), t[:, None] ** power.log_w().exp())
@@ -63,7 +78,9 @@ def test_padding_is_no_position():
     assert torch.equal(found[1, :2], with_floor(log_w + 5.0 * ~present, 0.1, present)[1, :2])
     present = torch.arange(LENGTH) < torch.tensor([[4], [2], [1]])
     raw = torch.randn(3, LENGTH, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(with_floor(NormSig()(raw, present), 0.1, present)[present].sum(), raw)
+    (gradient,) = torch.autograd.grad(
+        with_floor(NormSig()(raw, present), 0.1, present)[present].sum(), raw
+    )
     assert torch.isfinite(gradient).all()
 
 

@@ -30,7 +30,9 @@ def test_plackett_luce():
     # And it is the law of these where the others are given: what a draw says of its own probability.
     known = torch.ones(4, 5, dtype=torch.bool)
     known[:, POSITIONS] = False
-    draw = law.draw(torch.rand(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), known)
+    draw = law.draw(
+        torch.rand(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), known
+    )
     order = torch.searchsorted(POSITIONS, draw.order[:, 2:].contiguous())
     assert torch.allclose(part.log_prob(order), draw.score.sum(-1))
 
@@ -52,7 +54,9 @@ def test_average_over_sequences():
 @pytest.mark.parametrize("kind", [Power, Kumaraswamy])
 def test_arrival_times(kind):
     """Draws of the part against draws of the whole, of which the others are struck out."""
-    schedule = Power(5, FreeTable(5)) if kind is Power else Kumaraswamy(5, FreeTable(5), FreeTable(5))
+    schedule = (
+        Power(5, FreeTable(5)) if kind is Power else Kumaraswamy(5, FreeTable(5), FreeTable(5))
+    )
     with torch.no_grad():
         for p in schedule.parameters():
             p.normal_(generator=torch.Generator().manual_seed(1))
@@ -63,7 +67,9 @@ def test_arrival_times(kind):
     for i, j in itertools.permutations(range(3), 2):
         a, b = ((r[:, i] < r[:, j]).double().mean() for r in (rank, part))
         assert abs(float(a - b)) < 4 * math.sqrt(0.5 / n)
-    assert torch.equal(own.alpha(torch.linspace(0, 1, 5)), schedule.alpha(torch.linspace(0, 1, 5))[:, POSITIONS])
+    assert torch.equal(
+        own.alpha(torch.linspace(0, 1, 5)), schedule.alpha(torch.linspace(0, 1, 5))[:, POSITIONS]
+    )
     u = torch.rand(50, 5, dtype=torch.float64, generator=generator)
     known = torch.ones(50, 5, dtype=torch.bool)
     known[:, POSITIONS] = False
@@ -72,4 +78,7 @@ def test_arrival_times(kind):
     assert torch.allclose(whole.score[:, 2:], alone.score), "given positions change nothing"
     law = own.law()
     assert (abs(law.expected_rank() - (part + 1).double().mean(0)) < 0.05).all()
-    assert torch.equal(ArrivalTimes(schedule).part(POSITIONS).keys(torch.full((2, 3), 0.3)), own.inverse(torch.full((2, 3), 0.3)))
+    assert torch.equal(
+        ArrivalTimes(schedule).part(POSITIONS).keys(torch.full((2, 3), 0.3)),
+        own.inverse(torch.full((2, 3), 0.3)),
+    )

@@ -53,7 +53,9 @@ FAMILIES = {
     "power_table_bound": lambda: Power(LENGTH, table(LOG_W), bound=0.7),
     "power_shared": lambda: Power(LENGTH, shared()),
     "power_shared_bound": lambda: Power(LENGTH, shared(), bound=0.7),
-    "kumaraswamy": lambda: Kumaraswamy(LENGTH, table([-0.2, 0.0, 0.1, 0.2]), table([0.2, -0.2, 0.1, 0.0])),
+    "kumaraswamy": lambda: Kumaraswamy(
+        LENGTH, table([-0.2, 0.0, 0.1, 0.2]), table([0.2, -0.2, 0.1, 0.0])
+    ),
     "given_order": lambda: GivenOrder(LENGTH, [2, 0, 3, 1]),
 }
 UNIVARIATE = ["linear", "log_linear", "cosine", "square", "root", "geometric"]
@@ -219,7 +221,10 @@ def test_log_linear_rate_at_one():
 
 def test_kumaraswamy_with_b_one_is_power():
     log_a = [-0.9, 0.2, 0.1, 0.6]
-    a, b = Kumaraswamy(LENGTH, table(log_a), table([0.0] * LENGTH), bound=2.0), Power(LENGTH, table(log_a), bound=2.0)
+    a, b = (
+        Kumaraswamy(LENGTH, table(log_a), table([0.0] * LENGTH), bound=2.0),
+        Power(LENGTH, table(log_a), bound=2.0),
+    )
     t = times()
     for name in ("alpha", "alpha_prime", "rate", "inverse"):
         close(getattr(a, name)(t), getattr(b, name)(t), rtol=1e-9)
@@ -280,7 +285,12 @@ def test_univariate_law_is_uniform(family):
 
 
 @pytest.mark.parametrize(
-    ("order", "positions"), [("left_to_right", [0, 1, 2, 3]), ("right_to_left", [3, 2, 1, 0]), ([2, 0, 3, 1], [2, 0, 3, 1])]
+    ("order", "positions"),
+    [
+        ("left_to_right", [0, 1, 2, 3]),
+        ("right_to_left", [3, 2, 1, 0]),
+        ([2, 0, 3, 1], [2, 0, 3, 1]),
+    ],
 )
 def test_given_order_decodes_in_that_order(order, positions):
     schedule = GivenOrder(LENGTH, order)
@@ -357,7 +367,10 @@ def test_gradients_are_those_of_finite_differences(family):
                         values.append((weight * function()).sum())
                         parameter[i] -= shift
                 difference = ((values[0] - values[1]) / (2 * h)).item()
-                assert math.isclose(gradient[i].item(), difference, rel_tol=1e-5, abs_tol=1e-7), (name, i)
+                assert math.isclose(gradient[i].item(), difference, rel_tol=1e-5, abs_tol=1e-7), (
+                    name,
+                    i,
+                )
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -366,8 +379,17 @@ def test_power_is_finite_at_extreme_weights(sign, time):
     network = table([40.0 * sign, -40.0 * sign, 0.0])
     schedule, t = Power(3, network), column(time)
     log_masked, log_clean = schedule.log_mask_prob(t)
-    score = torch.where(schedule.alpha(t) > 0.5, log_clean, log_masked)  # of the likelier outcome; the other's is -inf
-    for value in (schedule.alpha(t), schedule.alpha_prime(t), schedule.rate(t), log_masked, log_clean, score):
+    score = torch.where(
+        schedule.alpha(t) > 0.5, log_clean, log_masked
+    )  # of the likelier outcome; the other's is -inf
+    for value in (
+        schedule.alpha(t),
+        schedule.alpha_prime(t),
+        schedule.rate(t),
+        log_masked,
+        log_clean,
+        score,
+    ):
         (gradient,) = torch.autograd.grad(value.sum(), network.table, retain_graph=True)
         assert torch.isfinite(value).all()
         assert torch.isfinite(gradient).all()
@@ -387,7 +409,9 @@ def test_kumaraswamy_keeps_its_accuracy_at_tiny_mask_probability(log_a, time):
 
 def test_kumaraswamy_scores_are_finite():
     schedule = Kumaraswamy(LENGTH, table([0.0] * LENGTH), table([-2.0] * LENGTH))
-    u = torch.rand(5000, schedule.length, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    u = torch.rand(
+        5000, schedule.length, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
     assert torch.isfinite(schedule.law().draw(u).score).all()
 
 
@@ -409,7 +433,9 @@ def test_position_features_have_mean_zero_and_unit_square():
     close(gram.diagonal(), torch.ones(9, dtype=torch.float64), atol=0.01)
     close(gram[1:, 1:], torch.eye(8, dtype=torch.float64), atol=0.01)
     # The ramp is no cosine's equal, but odd cosines lie along it: -4 sqrt(6) / (pi k)^2.
-    expected = column(*(-4 * math.sqrt(6) / (math.pi * k) ** 2 if k % 2 else 0.0 for k in range(1, 9)))
+    expected = column(
+        *(-4 * math.sqrt(6) / (math.pi * k) ** 2 if k % 2 else 0.0 for k in range(1, 9))
+    )
     close(gram[0, 1:], expected, atol=0.01)
 
 
@@ -449,9 +475,15 @@ def test_free_table_starts_uniform_or_drawn():
         (lambda: Geometric(3, 2.0, 1.0), "sigma_min < sigma_max"),
         (lambda: Geometric(3, 0.0, 1.0), "sigma_min=0.0: must be a number above 0"),
         (lambda: Power(3, FreeTable(3), bound=0.0), "bound=0.0: must be a number above 0, or null"),
-        (lambda: Kumaraswamy(3, FreeTable(3), FreeTable(3), bound=-1.0), "bound=-1.0: must be a number above 0"),
+        (
+            lambda: Kumaraswamy(3, FreeTable(3), FreeTable(3), bound=-1.0),
+            "bound=-1.0: must be a number above 0",
+        ),
         (lambda: Power(3, FreeTable(4)).log_w(), r"shape \(4,\) for length 3"),
-        (lambda: GivenOrder(3, "up"), "order=up: must be left_to_right or right_to_left, or a list"),
+        (
+            lambda: GivenOrder(3, "up"),
+            "order=up: must be left_to_right or right_to_left, or a list",
+        ),
         (lambda: GivenOrder(3, [0, 0, 1]), "must be a permutation"),
         (lambda: GivenOrder(3, [0, 1]), "order names 2 positions, the length is 3"),
     ],
@@ -483,7 +515,11 @@ def test_a_new_schedule_gets_derivative_rate_and_inverse():
     close(schedule.alpha_prime(t), closed, rtol=1e-10)
     close(schedule.rate(t), w * alpha / (t * (1 - t))[:, None], rtol=1e-10)
     close(schedule.inverse(t), (t.logit()[:, None] / w).sigmoid(), atol=1e-10)
-    close(schedule.log_mask_prob(t)[0].exp() + schedule.log_mask_prob(t)[1].exp(), torch.ones_like(alpha), atol=1e-14)
+    close(
+        schedule.log_mask_prob(t)[0].exp() + schedule.log_mask_prob(t)[1].exp(),
+        torch.ones_like(alpha),
+        atol=1e-14,
+    )
 
 
 def test_a_new_schedule_gets_an_order_law():
@@ -499,7 +535,11 @@ def test_a_new_schedule_gets_an_order_law():
     assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("objective", [TimeSpace(draws=2), Dense(LENGTH, draws=2, baseline="rloo")], ids=["time", "dense"])
+@pytest.mark.parametrize(
+    "objective",
+    [TimeSpace(draws=2), Dense(LENGTH, draws=2, baseline="rloo")],
+    ids=["time", "dense"],
+)
 def test_a_new_schedule_trains(objective):
     torch.manual_seed(0)
     kind = BidirectionalTransformer if isinstance(objective, TimeSpace) else OrderCausalTransformer
@@ -543,7 +583,9 @@ def test_a_steep_alpha_alone_stays_finite():
     t = torch.tensor([1e-12, 1e-3, 0.5, 1 - 1e-9], dtype=torch.float64)
     parts = [schedule.rate(t), *schedule.log_mask_prob(t)]
     assert all(torch.isfinite(part).all() for part in parts)
-    (gradient,) = torch.autograd.grad(sum(part.sum() for part in parts), next(iter(schedule.parameters())))
+    (gradient,) = torch.autograd.grad(
+        sum(part.sum() for part in parts), next(iter(schedule.parameters()))
+    )
     assert torch.isfinite(gradient).all()
 
 

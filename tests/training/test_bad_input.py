@@ -113,7 +113,18 @@ CASES = {
 def test_train(name, script, tmp_path):
     overrides, patterns = CASES[name]
     output = tmp_path / "made" / "run"
-    one_error(script("train.py", "experiment=custom", f"output={output}", *SMALL, *QUIET, *STEPS, *overrides(tmp_path)), *patterns)
+    one_error(
+        script(
+            "train.py",
+            "experiment=custom",
+            f"output={output}",
+            *SMALL,
+            *QUIET,
+            *STEPS,
+            *overrides(tmp_path),
+        ),
+        *patterns,
+    )
     assert not (tmp_path / "made").exists(), "no trace of a run that never began"
 
 
@@ -159,7 +170,10 @@ DAMAGES = {
     "pickle": ["no checkpoint of ordo", "nothing in it was executed"],
     "torch pickle": ["no checkpoint of ordo", "nothing in it was executed"],
     "foreign": ["not written by ordo"],
-    "other shape": [r"denoiser.head.weight has shape \(5, 7\)", "configuration the checkpoint was trained with"],
+    "other shape": [
+        r"denoiser.head.weight has shape \(5, 7\)",
+        "configuration the checkpoint was trained with",
+    ],
 }
 
 
@@ -167,18 +181,37 @@ DAMAGES = {
 def test_damaged_checkpoint(kind, script, trained, tmp_path):
     path = damage(kind, trained / "run", tmp_path / "damaged.ckpt")
     common = [f"output={tmp_path / 'run'}", *SMALL, *QUIET, *STEPS, *text_overrides(trained)]
-    one_error(script("train.py", "experiment=custom", f"resume={path}", *common), "damaged.ckpt", *DAMAGES[kind])
+    one_error(
+        script("train.py", "experiment=custom", f"resume={path}", *common),
+        "damaged.ckpt",
+        *DAMAGES[kind],
+    )
     one_error(script("eval.py", f"checkpoint={path}"), "damaged.ckpt", *DAMAGES[kind])
-    assert [p.name for p in tmp_path.iterdir()] == ["damaged.ckpt"], "nothing was executed, nothing was written"
+    assert [p.name for p in tmp_path.iterdir()] == ["damaged.ckpt"], (
+        "nothing was executed, nothing was written"
+    )
 
 
 def test_resume_with_another_model_or_other_data(script, trained, tmp_path):
     common = ["experiment=custom", f"output={tmp_path / 'run'}", f"resume={trained / 'run'}"]
     common += [*SMALL, *QUIET, "steps=6", *text_overrides(trained)]
-    one_error(script("train.py", *common, "denoiser.width=32"), "has shape", "the model wants", "configuration")
-    one_error(script("train.py", *common, "denoiser.layers=2"), "blocks.1", "missing from the checkpoint")
-    one_error(script("train.py", *common, "schedule=linear"), "schedule.network", "unknown to the model")
-    one_error(script("train.py", *common, "data.batch_size=4"), "cannot resume the training batches", "same data, seed and batch_size")
+    one_error(
+        script("train.py", *common, "denoiser.width=32"),
+        "has shape",
+        "the model wants",
+        "configuration",
+    )
+    one_error(
+        script("train.py", *common, "denoiser.layers=2"), "blocks.1", "missing from the checkpoint"
+    )
+    one_error(
+        script("train.py", *common, "schedule=linear"), "schedule.network", "unknown to the model"
+    )
+    one_error(
+        script("train.py", *common, "data.batch_size=4"),
+        "cannot resume the training batches",
+        "same data, seed and batch_size",
+    )
     one_error(script("train.py", *common, "seed=5"), "cannot resume the training batches", "seed")
     other = write(tmp_path / "other", LETTERS.replace("q", "ä"))
     one_error(script("train.py", *common, f"data.path={other}"), "vocabulary", "same text")
@@ -189,17 +222,39 @@ def test_eval(script, trained, tmp_path):
     run_folder = trained / "run"
     one_error(script("eval.py"), "no checkpoint given", "checkpoint=")
     one_error(script("eval.py", "checkpoint=/no/such/run"), "no checkpoint at /no/such/run")
-    one_error(script("eval.py", f"checkpoint={run_folder}", "split=train"), "split=train: must be val or test")
-    one_error(script("eval.py", f"checkpoint={run_folder}", "draws=0"), "draws=0: must be a whole number from 1")
-    one_error(script("eval.py", f"checkpoint={run_folder}", "device=abacus"), "device=abacus: must be auto, cpu or cuda")
-    one_error(script("eval.py", f"checkpoint={run_folder}", f"output={write(tmp_path / 'FILE', '')}/x"), "output folder", "FILE")
-    one_error(script("eval.py", f"checkpoint={run_folder}", f"data.path={tmp_path / 'gone'}"), "no such file")
+    one_error(
+        script("eval.py", f"checkpoint={run_folder}", "split=train"),
+        "split=train: must be val or test",
+    )
+    one_error(
+        script("eval.py", f"checkpoint={run_folder}", "draws=0"),
+        "draws=0: must be a whole number from 1",
+    )
+    one_error(
+        script("eval.py", f"checkpoint={run_folder}", "device=abacus"),
+        "device=abacus: must be auto, cpu or cuda",
+    )
+    one_error(
+        script("eval.py", f"checkpoint={run_folder}", f"output={write(tmp_path / 'FILE', '')}/x"),
+        "output folder",
+        "FILE",
+    )
+    one_error(
+        script("eval.py", f"checkpoint={run_folder}", f"data.path={tmp_path / 'gone'}"),
+        "no such file",
+    )
     swapped = write(tmp_path / "swapped", LETTERS.replace("q", "ä"))
-    one_error(script("eval.py", f"checkpoint={run_folder}", f"data.path={swapped}"), "'ä'", "alphabet")
+    one_error(
+        script("eval.py", f"checkpoint={run_folder}", f"data.path={swapped}"), "'ä'", "alphabet"
+    )
     hostile = last(run_folder)
     hostile["ordo"]["config"]["denoiser"] = {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
     torch.save(hostile, tmp_path / "hostile.ckpt")
-    one_error(script("eval.py", f"checkpoint={tmp_path / 'hostile.ckpt'}"), "denoiser._target_=os.mkdir", "a file may name")
+    one_error(
+        script("eval.py", f"checkpoint={tmp_path / 'hostile.ckpt'}"),
+        "denoiser._target_=os.mkdir",
+        "a file may name",
+    )
     assert not (tmp_path / "made").exists(), "nothing that a checkpoint names is called"
     assert not list(trained.rglob("report.json"))
 
@@ -229,6 +284,21 @@ def test_divergence(part, tmp_path):
 
 def test_divergence_from_the_start(script, tmp_path):
     output = tmp_path / "run"
-    arguments = ["experiment=custom", f"output={output}", *SMALL, *QUIET, *NAE, "steps=8", "optimizer.lr=1e30", "optimizer.warmup_steps=0"]
-    one_error(script("train.py", *arguments), "NaN or infinite", "step [1-9]", "no checkpoint had been written yet", "Lower optimizer.lr")
+    arguments = [
+        "experiment=custom",
+        f"output={output}",
+        *SMALL,
+        *QUIET,
+        *NAE,
+        "steps=8",
+        "optimizer.lr=1e30",
+        "optimizer.warmup_steps=0",
+    ]
+    one_error(
+        script("train.py", *arguments),
+        "NaN or infinite",
+        "step [1-9]",
+        "no checkpoint had been written yet",
+        "Lower optimizer.lr",
+    )
     assert not list(output.rglob("*.ckpt"))

@@ -25,19 +25,33 @@ class Fake:
     def __init__(self, schedule, max_steps=1000):
         self.logged = {}
         rows = Rows(torch.zeros(20, schedule.length, dtype=torch.long))
-        self.trainer = SimpleNamespace(global_step=0, max_steps=max_steps, sanity_checking=False, is_global_zero=True, callback_metrics={})
+        self.trainer = SimpleNamespace(
+            global_step=0,
+            max_steps=max_steps,
+            sanity_checking=False,
+            is_global_zero=True,
+            callback_metrics={},
+        )
         self.trainer.datamodule = SimpleNamespace(val_set=rows)
         self.module = SimpleNamespace(
-            schedule=schedule, device="cpu", seed=0, log=lambda name, value, sync_dist: self.logged.update({name: value})
+            schedule=schedule,
+            device="cpu",
+            seed=0,
+            log=lambda name, value, sync_dist: self.logged.update({name: value}),
         )
 
     def law(self, sharpness):
         with torch.no_grad():
-            self.module.schedule.network.table.copy_(sharpness * torch.arange(self.module.schedule.length))
+            self.module.schedule.network.table.copy_(
+                sharpness * torch.arange(self.module.schedule.length)
+            )
 
     def validate(self, alarm, step, own, uniform):
         self.trainer.global_step = step
-        self.trainer.callback_metrics = {"val/nelbo": torch.tensor(own), "val/nelbo_uniform": torch.tensor(uniform)}
+        self.trainer.callback_metrics = {
+            "val/nelbo": torch.tensor(own),
+            "val/nelbo_uniform": torch.tensor(uniform),
+        }
         alarm.on_validation_epoch_end(self.trainer, self.module)
         alarm.on_validation_end(self.trainer, self.module)
 
@@ -52,7 +66,9 @@ def test_a_sharp_law_that_costs_likelihood(capfd):
     fake.validate(alarm, 100, 20.0, 19.0)
     fake.validate(alarm, 200, 15.0, 14.0)
     assert alarm.collapsed is False
-    assert fake.logged["val/order_choices"] == pytest.approx(math.factorial(8) ** (1 / 8))  # -log P is the same for every order
+    assert fake.logged["val/order_choices"] == pytest.approx(
+        math.factorial(8) ** (1 / 8)
+    )  # -log P is the same for every order
     fake.law(SHARP)
     fake.validate(alarm, 300, 14.5, 40.0)
     assert fake.logged["val/order_choices"] == pytest.approx(1.0, abs=1e-3)
@@ -82,7 +98,12 @@ def test_a_sharp_law_that_is_paid_for_it(capfd):
     alarm, fake = CollapseAlarm(), Fake(Power(8, FreeTable(8)))
     fake.validate(alarm, 100, 20.0, 20.0)
     fake.law(SHARP)
-    for step, own in ((200, 12.0), (300, 11.0), (400, 11.5), (500, 20.5)):  # in the end it has learned the training data by heart
+    for step, own in (
+        (200, 12.0),
+        (300, 11.0),
+        (400, 11.5),
+        (500, 20.5),
+    ):  # in the end it has learned the training data by heart
         fake.validate(alarm, step, own, 60.0)
     assert alarm.collapsed is False
     alarm = CollapseAlarm()
@@ -121,7 +142,10 @@ def test_sharp_from_the_start(slope, verdict):
 def test_given_and_absent_positions_are_no_choices():
     """Sharp where it decodes, though nothing is known of what it would do with the rest; and the other way round."""
     known = torch.tensor([[1, 1, 1, 1, 0, 0, 0, 0]]).bool().expand(20, -1)
-    for table, sharp in (([0.0] * 4 + [30.0, 60.0, 90.0, 120.0], True), ([30.0, 60.0, 90.0, 120.0] + [0.0] * 4, False)):
+    for table, sharp in (
+        ([0.0] * 4 + [30.0, 60.0, 90.0, 120.0], True),
+        ([30.0, 60.0, 90.0, 120.0] + [0.0] * 4, False),
+    ):
         fake = Fake(Power(8, FreeTable(8)))
         with torch.no_grad():
             fake.module.schedule.network.table.copy_(torch.tensor(table))
@@ -133,7 +157,9 @@ def test_given_and_absent_positions_are_no_choices():
             fake.validate(alarm, 100, 5.0, 4.0)
             there = sharp if rows.lengths is None else not sharp
             assert alarm.share == pytest.approx(0.0 if there else 1.0, abs=1e-3)
-            assert fake.logged["val/order_choices"] == pytest.approx(1.0 if there else math.factorial(4) ** 0.25, rel=1e-3)
+            assert fake.logged["val/order_choices"] == pytest.approx(
+                1.0 if there else math.factorial(4) ** 0.25, rel=1e-3
+            )
 
 
 def test_a_law_that_depends_on_the_tokens():
@@ -145,7 +171,11 @@ def test_a_law_that_depends_on_the_tokens():
         alarm, fake = CollapseAlarm(sharp=0.1), Fake(schedule)
         fake.trainer.datamodule.val_set = Rows(tokens)
         fake.validate(alarm, 100, 5.0, 4.0)
-        want = sum(PlackettLuce(row).entropy()[0].item() for row in schedule.log_w(tokens)) / 20 / math.log(math.factorial(LENGTH))
+        want = (
+            sum(PlackettLuce(row).entropy()[0].item() for row in schedule.log_w(tokens))
+            / 20
+            / math.log(math.factorial(LENGTH))
+        )
         assert alarm.share == pytest.approx(want, abs=0.05)
         assert (alarm.share < 0.1) == sharp
 
@@ -165,9 +195,25 @@ def test_where_there_is_nothing_to_see():
 @pytest.mark.usefixtures("no_pictures")
 def test_a_forced_collapse_in_a_run(tmp_path, capfd):
     """Adam pulls one half of the positions before the other: 55% of the entropy is left."""
-    plan = [*NAE, "schedule=power_table", "steps=40", "validate_every=20", "optimizer.schedule_delay=0", "optimizer.schedule_lr=1.0"]
-    plan += ["objective._target_=tiny_runs.Pulls", "+objective.strength=1.0", "optimizer.schedule_clip=null", *BARE]
-    plan += ["callbacks.collapse.sharp=0.6", "callbacks.collapse.early=0.5", "callbacks.collapse.every=5"]
+    plan = [
+        *NAE,
+        "schedule=power_table",
+        "steps=40",
+        "validate_every=20",
+        "optimizer.schedule_delay=0",
+        "optimizer.schedule_lr=1.0",
+    ]
+    plan += [
+        "objective._target_=tiny_runs.Pulls",
+        "+objective.strength=1.0",
+        "optimizer.schedule_clip=null",
+        *BARE,
+    ]
+    plan += [
+        "callbacks.collapse.sharp=0.6",
+        "callbacks.collapse.early=0.5",
+        "callbacks.collapse.every=5",
+    ]
     run(tmp_path / "run", *plan, REPORT)
     assert json.loads((tmp_path / "run" / "report.json").read_text())["collapsed"] is True
     told = [line for line in capfd.readouterr().err.splitlines() if "collapsed" in line]
@@ -180,7 +226,14 @@ def test_a_forced_collapse_in_a_run(tmp_path, capfd):
 @pytest.mark.usefixtures("no_pictures")
 def test_a_healthy_run_that_ends_sharp(tmp_path, capfd):
     """A text whose order is found within a few hundred steps."""
-    plan = [*text_overrides(tmp_path), "schedule=power_network", "objective=dense", "steps=300", "validate_every=60", "denoiser.width=32"]
+    plan = [
+        *text_overrides(tmp_path),
+        "schedule=power_network",
+        "objective=dense",
+        "steps=300",
+        "validate_every=60",
+        "denoiser.width=32",
+    ]
     plan += ["optimizer.schedule_delay=60", "optimizer.schedule_lr=1.0", "optimizer.lr=5e-3"]
     result = run(tmp_path / "run", *plan, REPORT)
     law = result.module.schedule.law()

@@ -43,7 +43,12 @@ def parts(config, path=""):
 
 def test_every_place_of_data_can_be_named_to_eval():
     """A checkpoint may not say where data lie, so eval.yaml has a setting for whatever a class of data lists."""
-    places = {place for kind in vars(data).values() if inspect.isclass(kind) for place in getattr(kind, "places", ())}
+    places = {
+        place
+        for kind in vars(data).values()
+        if inspect.isclass(kind)
+        for place in getattr(kind, "places", ())
+    }
     assert {"path", "source", "types"} <= places
     assert set(OmegaConf.load(Path(CONFIGS) / "eval.yaml").data) == places
 
@@ -51,7 +56,12 @@ def test_every_place_of_data_can_be_named_to_eval():
 @pytest.mark.parametrize("name", ["train", "eval", "sample", "export"])
 def test_every_help_has_the_exit_codes(name):
     text = " ".join(OmegaConf.load(Path(CONFIGS) / f"{name}.yaml").hydra.help.template.split())
-    codes = {FAILED: "failed", WRONG: "wrong command line", 130: "stopped by Ctrl-C", 143: "stopped by SIGTERM"}
+    codes = {
+        FAILED: "failed",
+        WRONG: "wrong command line",
+        130: "stopped by Ctrl-C",
+        143: "stopped by SIGTERM",
+    }
     assert all(f"{code} {words}" in text for code, words in codes.items())
 
 
@@ -63,7 +73,13 @@ def test_every_argument_is_shown(group, tmp_path):
             assert set(node) - {"_target_"} == wanted, f"{group}/{name}{path}"
 
 
-CONTENT = ("per_vocabulary", "per_context", "per_context_pooled", "order_posterior", "per_context_shared")
+CONTENT = (
+    "per_vocabulary",
+    "per_context",
+    "per_context_pooled",
+    "order_posterior",
+    "per_context_shared",
+)
 
 
 def fits(schedule, objective, denoiser):
@@ -81,8 +97,17 @@ def fits(schedule, objective, denoiser):
 def test_schedules_with_objectives(schedule, tmp_path):
     """Every combination that fits has finite gradients in all its parameters; the others are refused."""
     for objective in names("objective"):
-        for denoiser in set(names("denoiser")) - {"masked_lm", "causal_lm"}:  # these want a corpus: test_pretrained_run.py
-            config = configuration(tmp_path, *NAE, f"schedule={schedule}", f"objective={objective}", f"denoiser={denoiser}")
+        for denoiser in set(names("denoiser")) - {
+            "masked_lm",
+            "causal_lm",
+        }:  # these want a corpus: test_pretrained_run.py
+            config = configuration(
+                tmp_path,
+                *NAE,
+                f"schedule={schedule}",
+                f"objective={objective}",
+                f"denoiser={denoiser}",
+            )
             tokens = next(iter(build_data(config).train_dataloader()))
             if not fits(schedule, objective, denoiser):
                 with pytest.raises(ValueError, match=r"do not fit|Transformer has not"):
@@ -90,10 +115,16 @@ def test_schedules_with_objectives(schedule, tmp_path):
                 continue
             module = build_module(config)
             for step in range(2):  # the running baseline of objective dense starts with the second
-                out = module.objective(module.denoiser, module.schedule, tokens, StepRandom(step=step))
+                out = module.objective(
+                    module.denoiser, module.schedule, tokens, StepRandom(step=step)
+                )
             out.loss.backward()
             for name, parameter in module.named_parameters():
-                assert parameter.grad is not None or not parameter.requires_grad, (objective, denoiser, name)
+                assert parameter.grad is not None or not parameter.requires_grad, (
+                    objective,
+                    denoiser,
+                    name,
+                )
                 assert torch.isfinite(parameter.grad).all(), (objective, denoiser, name)
 
 
@@ -104,7 +135,9 @@ def test_schedules_are_what_their_names_say(tmp_path):
         return build_module(config).schedule.law()
 
     def law_given(name):
-        config = configuration(tmp_path, *NAE, f"schedule={name}", "objective=content_order", "denoiser=bidirectional")
+        config = configuration(
+            tmp_path, *NAE, f"schedule={name}", "objective=content_order", "denoiser=bidirectional"
+        )
         tokens = next(iter(build_data(config).train_dataloader()))
         return build_module(config).schedule.law(tokens).log_w
 
@@ -115,12 +148,17 @@ def test_schedules_are_what_their_names_say(tmp_path):
         assert law(name).log_w.tolist() == [0.0] * 6, "all orders equally probable at the start"
     assert (law_given("per_vocabulary") == 0).all(), "equal rates"
     for name in CONTENT[1:]:
-        assert 0 < law_given(name).std(1).mean() < 0.2, "all but equally probable, off the saddle point"
+        assert 0 < law_given(name).std(1).mean() < 0.2, (
+            "all but equally probable, off the saddle point"
+        )
     assert 0 < law("power_network").log_w.abs().max() < 0.5, "off the saddle point, not far from it"
 
 
 OVERFIT = [(name, []) for name in names("experiment")]
-OVERFIT += [("custom", ["objective=order"]), ("custom", ["objective=order", "denoiser=bidirectional"])]
+OVERFIT += [
+    ("custom", ["objective=order"]),
+    ("custom", ["objective=order", "denoiser=bidirectional"]),
+]
 OVERFIT += [("custom", ["objective=time", "denoiser=bidirectional", "schedule=kumaraswamy"])]
 
 
@@ -131,18 +169,32 @@ OVERFIT += [
 ]
 
 
-@pytest.mark.parametrize(("experiment", "changes"), OVERFIT, ids=lambda value: "-".join(value) if isinstance(value, list) else value)
+@pytest.mark.parametrize(
+    ("experiment", "changes"),
+    OVERFIT,
+    ids=lambda value: "-".join(value) if isinstance(value, list) else value,
+)
 def test_overfits_one_batch(experiment, changes, tmp_path):
     """The NELBO of two sequences under the model's own law falls to less than half."""
-    overrides = [*changes, "data.batch_size=2", "optimizer.lr=1e-2", "optimizer.warmup_steps=5", "optimizer.schedule_delay=50"]
+    overrides = [
+        *changes,
+        "data.batch_size=2",
+        "optimizer.lr=1e-2",
+        "optimizer.warmup_steps=5",
+        "optimizer.schedule_delay=50",
+    ]
     source = configuration(tmp_path, experiment=experiment).data
     if "bank" in source:
         overrides += ["data.bank=8", "data.eval_size=2"]
     if "bins" in source:
-        (tmp_path / "t.csv").write_text("a,b,c\n" + "".join(f"{i / 3},{'xyz'[i % 3]},{i % 5}\n" for i in range(40)))
+        (tmp_path / "t.csv").write_text(
+            "a,b,c\n" + "".join(f"{i / 3},{'xyz'[i % 3]},{i % 5}\n" for i in range(40))
+        )
         overrides += [f"data.path={tmp_path / 't.csv'}"]
     if source._target_.endswith("SmilesData"):
-        (tmp_path / "molecules").write_text("".join(f"{'C' * n}{end}\n" for n in range(1, 9) for end in ("O", "N", "F", "#N")))
+        (tmp_path / "molecules").write_text(
+            "".join(f"{'C' * n}{end}\n" for n in range(1, 9) for end in ("O", "N", "F", "#N"))
+        )
         overrides += [f"data.path={tmp_path / 'molecules'}"]
     if "source" in source:
         overrides += ["data.length=8"]
@@ -156,13 +208,19 @@ def test_overfits_one_batch(experiment, changes, tmp_path):
 
     def own_nelbo():
         module.eval()
-        value = nelbo(module.denoiser, own_law(module.schedule), batch, 16, StepRandom(seed=9), known).mean().item()
+        value = (
+            nelbo(module.denoiser, own_law(module.schedule), batch, 16, StepRandom(seed=9), known)
+            .mean()
+            .item()
+        )
         module.train()
         return value
 
     start = own_nelbo()
     for step in range(150):
-        module.objective(module.denoiser, module.schedule, batch, StepRandom(step=step), known).loss.backward()
+        module.objective(
+            module.denoiser, module.schedule, batch, StepRandom(step=step), known
+        ).loss.backward()
         module.configure_gradient_clipping(optimizer)
         optimizer.step()
         scheduler.step()
@@ -178,26 +236,48 @@ def test_experiments_keep_the_names_of_their_parts(tmp_path):
         assert config.optimizer.schedule_delay < config.steps
         assert config.checkpoint_every <= config.steps
         if "ema" in config.callbacks:
-            assert 1 / (1 - config.callbacks.ema.decay) < config.steps / 9, "the average forgets the start"
+            assert 1 / (1 - config.callbacks.ema.decay) < config.steps / 9, (
+                "the average forgets the start"
+            )
             assert {"best", "last", "order"} < set(config.callbacks)
 
 
 @pytest.mark.parametrize("name", names("trainer"))
 def test_trainers(name, tmp_path):
-    trainer = build_trainer(configuration(tmp_path, f"trainer={name}", "trainer.devices=1", "steps=7", "validate_every=3"), tmp_path)
-    assert (trainer.max_steps, trainer.val_check_interval, trainer.check_val_every_n_epoch) == (7, 3, None)
+    trainer = build_trainer(
+        configuration(
+            tmp_path, f"trainer={name}", "trainer.devices=1", "steps=7", "validate_every=3"
+        ),
+        tmp_path,
+    )
+    assert (trainer.max_steps, trainer.val_check_interval, trainer.check_val_every_n_epoch) == (
+        7,
+        3,
+        None,
+    )
     accumulated = ["trainer.accumulate_grad_batches=4", "validate_every=3"]
-    assert build_trainer(configuration(tmp_path, *accumulated), tmp_path).val_check_interval == 12, "3 optimiser steps"
+    assert (
+        build_trainer(configuration(tmp_path, *accumulated), tmp_path).val_check_interval == 12
+    ), "3 optimiser steps"
     assert best_precision("cpu") == "32-true"
 
 
 def test_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run(tmp_path / "run", *NAE, "logger=tensorboard", "steps=4", "validate_every=2", "trainer.log_every_n_steps=1")
+    run(
+        tmp_path / "run",
+        *NAE,
+        "logger=tensorboard",
+        "steps=4",
+        "validate_every=2",
+        "trainer.log_every_n_steps=1",
+    )
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     assert [event.step for event in events.Scalars("train/bits_per_token")] == [0, 1, 2, 3]
-    assert {"val/nelbo", "val/nelbo_uniform", "val/mode", "val/bits_per_token"} < set(events.Tags()["scalars"])
+    assert {"val/nelbo", "val/nelbo_uniform", "val/mode", "val/bits_per_token"} < set(
+        events.Tags()["scalars"]
+    )
     assert [event.step for event in events.Images("order")] == [2, 4]
 
 
@@ -213,7 +293,9 @@ def test_wandb_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", watched)
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    callbacks = ["callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}"]
+    callbacks = [
+        "callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}"
+    ]
     run(tmp_path / "run", *NAE, "logger=wandb", "steps=4", "validate_every=2", *callbacks)
     import wandb
 
@@ -223,7 +305,10 @@ def test_wandb_without_a_network(tmp_path, monkeypatch):
     while log.stat().st_size <= 1000 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert log.stat().st_size > 1000
-    assert all(isinstance(address, str) or address[0] in ("127.0.0.1", "localhost", "::1") for address in spoken_to), spoken_to
+    assert all(
+        isinstance(address, str) or address[0] in ("127.0.0.1", "localhost", "::1")
+        for address in spoken_to
+    ), spoken_to
     assert (tmp_path / "run" / "samples.txt").read_text().count("step 4") == 2
 
 
@@ -245,14 +330,27 @@ class Bent(Schedule):
 '''
 
 
-@pytest.mark.parametrize("parts_", [["objective=dense"], ["objective=time", "denoiser=bidirectional"]], ids=["dense", "time"])
+@pytest.mark.parametrize(
+    "parts_",
+    [["objective=dense"], ["objective=time", "denoiser=bidirectional"]],
+    ids=["dense", "time"],
+)
 def test_a_new_schedule_is_one_file_and_one_yaml(parts_, tmp_path, monkeypatch):
     module = f"bent_{parts_[0].partition('=')[2]}"
     (tmp_path / f"{module}.py").write_text(NEW_SCHEDULE)
     (tmp_path / "schedule").mkdir()
-    (tmp_path / "schedule" / "my_new.yaml").write_text(f"_target_: {module}.Bent\nlength: ${{shape.length}}\nstart: 0.5\n")
+    (tmp_path / "schedule" / "my_new.yaml").write_text(
+        f"_target_: {module}.Bent\nlength: ${{shape.length}}\nstart: 0.5\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    plan = [*NAE, f"hydra.searchpath=[file://{tmp_path}]", "schedule=my_new", *parts_, "steps=6", "validate_every=3"]
+    plan = [
+        *NAE,
+        f"hydra.searchpath=[file://{tmp_path}]",
+        "schedule=my_new",
+        *parts_,
+        "steps=6",
+        "validate_every=3",
+    ]
     result = run(tmp_path / "run", *plan, "optimizer.schedule_delay=3")
     table = result.module.schedule.b.detach()
     assert torch.isfinite(table).all()
@@ -261,4 +359,6 @@ def test_a_new_schedule_is_one_file_and_one_yaml(parts_, tmp_path, monkeypatch):
     t = torch.tensor([0.1, 0.6], dtype=torch.float64)
     assert torch.equal(again.schedule.alpha(t), result.module.schedule.alpha(t))
     assert type(again.schedule) is sys.modules[module].Bent
-    assert isinstance(again.denoiser, BidirectionalTransformer) != isinstance(result.module.objective, Dense)
+    assert isinstance(again.denoiser, BidirectionalTransformer) != isinstance(
+        result.module.objective, Dense
+    )

@@ -9,17 +9,25 @@ from tiny_tokenizer import tiny_tokenizer
 from ordo.data import DataError
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
-TEXT = "".join(f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200))
+TEXT = "".join(
+    f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200)
+)
 
 
 def places(plan):
     """Where the data lie, for eval.py, which does not take that from a checkpoint."""
-    return [setting for setting in plan if setting.startswith(("data.source=", "data.tokenizer=", "data.cache_dir="))]
+    return [
+        setting
+        for setting in plan
+        if setting.startswith(("data.source=", "data.tokenizer=", "data.cache_dir="))
+    ]
 
 
 def tokenizer(plan):
     """The same for sample.py, which needs the tokenizer alone."""
-    return [setting.removeprefix("data.") for setting in plan if setting.startswith("data.tokenizer=")]
+    return [
+        setting.removeprefix("data.") for setting in plan if setting.startswith("data.tokenizer=")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +41,10 @@ def corpus(tmp_path_factory):
         f"data.tokenizer={folder / 'tokenizer'}",
         f"data.cache_dir={folder / 'cache'}",
     ]
-    plan += ["data.length=12", "data.splits={train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"]
+    plan += [
+        "data.length=12",
+        "data.splits={train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}",
+    ]
     plan += ["steps=4", "checkpoint_every=2", "validate_every=2", *QUIET]
     return folder, plan, run(folder / "run", *plan)
 
@@ -90,9 +101,13 @@ def test_a_stream_resumes_and_is_scored(corpus, tmp_path, monkeypatch, capfd):
     for a, b in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
         assert torch.equal(a, b)
     arguments = [f"checkpoint={tmp_path / 'run'}", *places(plan)]
-    status, _, err = call("eval.py", *arguments, "sequences=8", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "eval.py", *arguments, "sequences=8", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status == 0, err
-    status, _, err = call("eval.py", *arguments, "sequences=null", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "eval.py", *arguments, "sequences=null", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status in (1, 2)
     assert "streaming needs limit_eval (of eval.py sequences) as a number" in err
 
@@ -118,16 +133,26 @@ def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
     assert status == 0, err
     assert "_" not in out.read_text()
     trace = tmp_path / "t.npz"
-    shared = [f"checkpoint={tmp_path / 'run'}", *tokenizer(plan), f"out={out}", "n=400", f"trace={trace}"]
+    shared = [
+        f"checkpoint={tmp_path / 'run'}",
+        *tokenizer(plan),
+        f"out={out}",
+        "n=400",
+        f"trace={trace}",
+    ]
     status, _, err = call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     drawn = (np.load(trace)["rank"] >= 0).sum(1)
     own = whole.data.val_set.lengths.double()
     assert set(drawn) == set(own.int().tolist()), "as long as documents are"
     assert abs(drawn.mean() - own.mean()) < 4 * own.std() / 20 + 1e-9
-    status, _, err = call("scripts/sample.py", *shared, "length=3", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "scripts/sample.py", *shared, "length=3", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status == 0, err
     assert ((np.load(trace)["rank"] >= 0).sum(1) == 3).all()
-    status, _, err = call("scripts/sample.py", *shared, "length=30", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "scripts/sample.py", *shared, "length=30", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status in (1, 2)
     assert "length=30: must be in 1..24" in err

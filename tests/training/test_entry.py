@@ -24,9 +24,25 @@ from ordo.runs.names import label, own_folder
 from ordo.runs.run import stopped_at, train
 from ordo.training.interrupt import Stopped, StopSignals
 
-SCRIPTS = ["scripts/benchmark.py", "scripts/collect.py", "scripts/search.py", "scripts/reproduce_paper.py"]
-REPORT = ["report.sequences=8", "report.draws=1", "report.importance_draws=1", "report.exact_sequences=4"]
-PLAN = ["experiment=custom", *SMALL, *(x for x in QUIET if x not in ("report=null", "trainer.enable_progress_bar=false")), *NAE, *REPORT]
+SCRIPTS = [
+    "scripts/benchmark.py",
+    "scripts/collect.py",
+    "scripts/search.py",
+    "scripts/reproduce_paper.py",
+]
+REPORT = [
+    "report.sequences=8",
+    "report.draws=1",
+    "report.importance_draws=1",
+    "report.exact_sequences=4",
+]
+PLAN = [
+    "experiment=custom",
+    *SMALL,
+    *(x for x in QUIET if x not in ("report=null", "trainer.enable_progress_bar=false")),
+    *NAE,
+    *REPORT,
+]
 PLAN += ["steps=4", "validate_every=2", "optimizer.schedule_delay=1"]
 
 
@@ -97,7 +113,12 @@ def test_a_checkpoint_that_is_not_there_is_a_wrong_command_line(script, tmp_path
     (tmp_path / "damaged.ckpt").write_bytes(b"x" * 100)
     out = f"out={tmp_path / 'x.csv'}"
     for name, *more in (("eval.py",), ("scripts/sample.py", out), ("scripts/export.py", out)):
-        for checkpoint, code in ((tmp_path / "gone", 2), (tmp_path / "gone.ckpt", 2), (tmp_path, 2), (tmp_path / "damaged.ckpt", 1)):
+        for checkpoint, code in (
+            (tmp_path / "gone", 2),
+            (tmp_path / "gone.ckpt", 2),
+            (tmp_path, 2),
+            (tmp_path / "damaged.ckpt", 1),
+        ):
             status, _, err = script(name, f"checkpoint={checkpoint}", *more)
             assert (status, len(err.splitlines())) == (code, 1), (name, checkpoint, err)
             assert ("no checkpoint at" in err) == (code == 2)
@@ -126,10 +147,14 @@ def test_exit_codes(script, tmp_path):
 
 
 def child(*arguments, cwd, **environment):
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | environment
+    environment = (
+        os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | environment
+    )
     command = [sys.executable, str(ROOT / "train.py"), *map(str, arguments)]
 
-    def heed() -> None:  # a shell starts what runs in the background deaf to Ctrl-C, and a child is as its parent
+    def heed() -> (
+        None
+    ):  # a shell starts what runs in the background deaf to Ctrl-C, and a child is as its parent
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -142,15 +167,26 @@ def test_the_traceback_is_there_for_those_who_ask(tmp_path):
     assert process.returncode == 2
     assert "Traceback" in err
     assert "ConfigCompositionException" in err
-    assert err.splitlines()[-1] == "error: there is no setting optimzer; did you mean optimizer.lr=1?"
+    assert (
+        err.splitlines()[-1] == "error: there is no setting optimzer; did you mean optimizer.lr=1?"
+    )
 
 
 def test_ctrl_c(tmp_path):
     """A real SIGINT: 130, a checkpoint of the step at hand, and a command that goes on to the numbers of a run left alone."""
-    plan = [*PLAN, "report=null", "steps=600", "validate_every=600", "checkpoint_every=600", "callbacks.order.pictures=false"]
+    plan = [
+        *PLAN,
+        "report=null",
+        "steps=600",
+        "validate_every=600",
+        "checkpoint_every=600",
+        "callbacks.order.pictures=false",
+    ]
     process = child(*plan, "callbacks.progress.every=0", cwd=tmp_path)
     deadline = time.monotonic() + 100
-    while not list(tmp_path.glob("outputs/custom/*/csv/metrics.csv")) and time.monotonic() < deadline:
+    while (
+        not list(tmp_path.glob("outputs/custom/*/csv/metrics.csv")) and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=100)
@@ -160,7 +196,9 @@ def test_ctrl_c(tmp_path):
     assert 50 <= step < 600
     lines = [line for line in err.splitlines() if line]
     assert lines[0] == "stopping after this step; Ctrl-C again stops at once"
-    assert lines[1].startswith(f"stopped at step {step}, last checkpoint of step {step} in outputs/custom/{folder.name}; to go on: python ")
+    assert lines[1].startswith(
+        f"stopped at step {step}, last checkpoint of step {step} in outputs/custom/{folder.name}; to go on: python "
+    )
     assert lines[1].endswith(f" output=outputs/custom/{folder.name} resume=auto")
     assert len(lines) == 2
     again = subprocess.run(
@@ -179,7 +217,9 @@ class SendsSignal:
     """Another thread that sends signals, as a terminal does."""
 
     def __init__(self, *numbers, pause=0.05):
-        self.thread = threading.Thread(target=lambda: [(time.sleep(pause), os.kill(os.getpid(), n)) for n in numbers])
+        self.thread = threading.Thread(
+            target=lambda: [(time.sleep(pause), os.kill(os.getpid(), n)) for n in numbers]
+        )
 
     def __enter__(self):
         self.thread.start()
@@ -228,7 +268,10 @@ def test_a_second_ctrl_c_waits_for_a_write(tmp_path, monkeypatch):
 def test_handlers_of_others_are_called_once_a_checkpoint_is_there():
     """submitit ignores SIGTERM, and puts the job back into the queue at SIGUSR2."""
     called = []
-    before = {n: signal.signal(n, lambda n, frame: called.append(n)) for n in (signal.SIGTERM, signal.SIGUSR2)}
+    before = {
+        n: signal.signal(n, lambda n, frame: called.append(n))
+        for n in (signal.SIGTERM, signal.SIGUSR2)
+    }
     try:
         watch = StopSignals()
         watch.watch()
@@ -249,7 +292,9 @@ def test_handlers_of_others_are_called_once_a_checkpoint_is_there():
 def test_a_signal_during_imports(number, code, tmp_path):
     process = child(*PLAN, cwd=tmp_path)
     maps = Path(f"/proc/{process.pid}/maps")
-    while "numpy" not in maps.read_text() and process.poll() is None:  # within the imports, which take seconds
+    while (
+        "numpy" not in maps.read_text() and process.poll() is None
+    ):  # within the imports, which take seconds
         time.sleep(0.01)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -259,13 +304,18 @@ def test_a_signal_during_imports(number, code, tmp_path):
 
 def test_every_entry_point_takes_ctrl_c_from_its_first_import():
     for path in (ROOT / "train.py", ROOT / "eval.py", *(ROOT / "scripts").glob("*.py")):
-        imports = re.findall(r"^(?:import|from) (?!__future__)(\S+)", path.read_text(), re.MULTILINE)
+        imports = re.findall(
+            r"^(?:import|from) (?!__future__)(\S+)", path.read_text(), re.MULTILINE
+        )
         assert imports[0] == "ordo.stop", path
 
 
 def test_the_library_leaves_signals_alone():
     """After its import into a notebook or a program of the user's own, Ctrl-C still raises KeyboardInterrupt there."""
-    modules = [".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in sorted((ROOT / "src").rglob("*.py"))]
+    modules = [
+        ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+        for path in sorted((ROOT / "src").rglob("*.py"))
+    ]
     modules = [name.removesuffix(".__init__") for name in modules if name != "ordo.stop"]
     assert "ordo.training.interrupt" in modules
     code = "import importlib, signal; before = [signal.getsignal(n) for n in (2, 15)]\n"
@@ -276,7 +326,13 @@ def test_the_library_leaves_signals_alone():
 
 def test_sigterm(tmp_path):
     """In the training of one run, then in its report: 143, no traceback, the step of the checkpoint."""
-    plan = [*PLAN, "steps=100000", "validate_every=100000", "checkpoint_every=100000", "report=null"]
+    plan = [
+        *PLAN,
+        "steps=100000",
+        "validate_every=100000",
+        "checkpoint_every=100000",
+        "report=null",
+    ]
     process = child(*plan, "output=run", "trainer.log_every_n_steps=1", cwd=tmp_path)
     deadline = time.monotonic() + 100
     while not (tmp_path / "run/csv/metrics.csv").exists() and time.monotonic() < deadline:
@@ -287,9 +343,16 @@ def test_sigterm(tmp_path):
     step = last(tmp_path / "run")["global_step"]
     lines = [line for line in err.splitlines() if line]
     assert lines[0] == "SIGTERM: stopping after this step"
-    assert lines[1].startswith(f"stopped at step {step}, last checkpoint of step {step} in run; to go on: python ")
+    assert lines[1].startswith(
+        f"stopped at step {step}, last checkpoint of step {step} in run; to go on: python "
+    )
     assert len(lines) == 2
-    assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "config.yaml", "csv", "provenance.json"]
+    assert sorted(os.listdir(tmp_path / "run")) == [
+        "checkpoints",
+        "config.yaml",
+        "csv",
+        "provenance.json",
+    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -298,7 +361,9 @@ def test_a_signal_in_the_report(number, script, tmp_path, monkeypatch):
         signal.raise_signal(number)
 
     monkeypatch.setattr("ordo.runs.run.examine", stopped)
-    status, out, err = script("train.py", *PLAN, "output=run", "callbacks.order.pictures=false", "quiet=true")
+    status, out, err = script(
+        "train.py", *PLAN, "output=run", "callbacks.order.pictures=false", "quiet=true"
+    )
     assert (status, out) == (128 + number, "")
     assert err.startswith("interrupted; to go on: python ")
     assert len(err.splitlines()) == 1
@@ -339,13 +404,25 @@ def test_quiet(script, tmp_path):
     status, out, err = script("train.py", *PLAN, "seed=3", "quiet=true", "output=run")
     assert (status, err) == (0, "")
     (line,) = out.splitlines()
-    estimate = pd.read_json(tmp_path / "run" / "report.json", typ="series")["estimates"]["own_nelbo"]
-    assert f"model {estimate['nats_above_entropy']:.3f} ± {estimate['standard_error']:.3f} nats above the entropy (run" in line
+    estimate = pd.read_json(tmp_path / "run" / "report.json", typ="series")["estimates"][
+        "own_nelbo"
+    ]
+    assert (
+        f"model {estimate['nats_above_entropy']:.3f} ± {estimate['standard_error']:.3f} nats above the entropy (run"
+        in line
+    )
     assert "seed=3, val data, NELBO under the own law" in line
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").label.startswith("custom ")
     status, out, err = script("eval.py", "checkpoint=run", "quiet=true", "samples=2", "sequences=8")
     assert (status, err, len(out.splitlines())) == (0, "", 1)
-    status, out, err = script("scripts/sample.py", "checkpoint=run", "n=4", "out=s.txt", "quiet=true", "sampler=right_to_left")
+    status, out, err = script(
+        "scripts/sample.py",
+        "checkpoint=run",
+        "n=4",
+        "out=s.txt",
+        "quiet=true",
+        "sampler=right_to_left",
+    )
     assert (status, out, len(err.splitlines())) == (0, "", 1)
     status, out, err = script("scripts/collect.py", "run", "--quiet")
     assert (status, out, err) == (0, "1 runs: run/runs.csv, means.csv, runs.png\n", "")
@@ -355,7 +432,12 @@ def test_quiet(script, tmp_path):
 
 def test_search_is_quiet_and_goes_on(script):
     pytest.importorskip("optuna")
-    plan = [*(x for x in PLAN if x != "compare=null"), "optimizer.lr=choice(0.01,0.001)", "--trials", "1"]
+    plan = [
+        *(x for x in PLAN if x != "compare=null"),
+        "optimizer.lr=choice(0.01,0.001)",
+        "--trials",
+        "1",
+    ]
     status, out, err = script("scripts/search.py", *plan, "--quiet")
     assert (status, err) == (0, "")
     assert out.startswith("python train.py ")
@@ -376,7 +458,9 @@ def test_help_names_choices_and_exit_codes(script):
     status, out, _ = script("scripts/sample.py", "--help")
     assert status == 0
     named = out.partition("Samplers")[2].partition("out:")[0]
-    assert set(re.findall(r"\w+", named.partition("\n\n")[2])) == {path.stem for path in (ROOT / "configs/sampler").glob("*.yaml")}
+    assert set(re.findall(r"\w+", named.partition("\n\n")[2])) == {
+        path.stem for path in (ROOT / "configs/sampler").glob("*.yaml")
+    }
     for name in ("train.py", "eval.py", "scripts/sample.py", "scripts/export.py", *SCRIPTS):
         status, out, _ = script(name, "--help")
         assert status == 0
@@ -393,12 +477,22 @@ def test_cfg_job(name, script):
 
 def test_every_option_is_explained(script, monkeypatch):
     parsers = []
-    monkeypatch.setattr(Parser, "parse_args", lambda self, *a, **k: parsers.append(self) or sys.exit(0))
-    monkeypatch.setattr(Parser, "parse_intermixed_args", lambda self, *a, **k: parsers.append(self) or sys.exit(0))
+    monkeypatch.setattr(
+        Parser, "parse_args", lambda self, *a, **k: parsers.append(self) or sys.exit(0)
+    )
+    monkeypatch.setattr(
+        Parser, "parse_intermixed_args", lambda self, *a, **k: parsers.append(self) or sys.exit(0)
+    )
     for name in SCRIPTS:
         script(name)
     assert len(parsers) == 4
-    subs = [sub for parser in parsers for action in parser._actions if isinstance(action.choices, dict) for sub in action.choices.values()]
+    subs = [
+        sub
+        for parser in parsers
+        for action in parser._actions
+        if isinstance(action.choices, dict)
+        for sub in action.choices.values()
+    ]
     for parser in (*parsers, *subs):
         for action in parser._actions:
             assert action.help or isinstance(action.choices, dict), (parser.prog, action.dest)
@@ -433,7 +527,15 @@ def test_two_runs_of_one_second_have_two_folders(tmp_path, monkeypatch):
 
 def test_labels():
     config = configuration("x", "seed=4")
-    task = ["experiment=custom", "output=x", "seed=4", "optimizer.lr=0.1", "data.path=/a/b/c.txt", "~callbacks.ema", "quiet=true"]
+    task = [
+        "experiment=custom",
+        "output=x",
+        "seed=4",
+        "optimizer.lr=0.1",
+        "data.path=/a/b/c.txt",
+        "~callbacks.ema",
+        "quiet=true",
+    ]
     assert label(config, task) == "custom data.path=c.txt optimizer.lr=0.1 ~callbacks.ema seed=4"
     assert label(config, task) == label(config, task[::-1])
     assert label(config, []) == "custom seed=4"
@@ -448,8 +550,18 @@ def test_the_label_is_the_name_in_wandb(script, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     named = []
     init = wandb.init
-    monkeypatch.setattr(wandb, "init", lambda **settings: named.append(settings["name"]) or init(**settings))
-    status, _, err = script("train.py", *PLAN, "logger=wandb", "output=run", "report=null", "seed=2", "callbacks.order.pictures=false")
+    monkeypatch.setattr(
+        wandb, "init", lambda **settings: named.append(settings["name"]) or init(**settings)
+    )
+    status, _, err = script(
+        "train.py",
+        *PLAN,
+        "logger=wandb",
+        "output=run",
+        "report=null",
+        "seed=2",
+        "callbacks.order.pictures=false",
+    )
     assert status == 0, err
     assert "wandb" not in err, err
     assert len(named) == 1
@@ -459,7 +571,9 @@ def test_the_label_is_the_name_in_wandb(script, monkeypatch):
 
 @pytest.mark.parametrize("group", ["schedule", "data", "optimizer", "callbacks"])
 def test_a_list_of_numbers_in_place_of_a_choice(group, monkeypatch, capfd):
-    status, _, err = call("train.py", "experiment=custom", f"{group}=[1,2]", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "train.py", "experiment=custom", f"{group}=[1,2]", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status == 2
     assert err.startswith(f"error: {group}=[1,2]: a choice is a name; choices: ")
     assert len(err.splitlines()) == 1

@@ -21,7 +21,13 @@ NAMES = {"uniform_nelbo", "own_nelbo", "mode_exact", "importance"}
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("eval")
-    run(folder / "run", *text_overrides(folder), "steps=6", "validate_every=3", "optimizer.schedule_delay=0")
+    run(
+        folder / "run",
+        *text_overrides(folder),
+        "steps=6",
+        "validate_every=3",
+        "optimizer.schedule_delay=0",
+    )
     return folder / "run"
 
 
@@ -41,8 +47,12 @@ def test_only_a_checkpoint(trained, text, tmp_path):
     report = json.loads((folder / "report.json").read_text())
     assert set(report["estimates"]) == NAMES
     for entry in report["estimates"].values():
-        assert entry["bits_per_token"] == pytest.approx(entry["nats"] / (8 * math.log(2)), rel=1e-12)
-        assert entry["bits_per_token_standard_error"] == pytest.approx(entry["standard_error"] / (8 * math.log(2)), rel=1e-12)
+        assert entry["bits_per_token"] == pytest.approx(
+            entry["nats"] / (8 * math.log(2)), rel=1e-12
+        )
+        assert entry["bits_per_token_standard_error"] == pytest.approx(
+            entry["standard_error"] / (8 * math.log(2)), rel=1e-12
+        )
         assert 0 < entry["standard_error"] < entry["nats"]
     assert (report["length"], report["unit"], report["entropy"]) == (8, "char", None)
     assert len(report["samples"]) == 8
@@ -54,10 +64,19 @@ def test_only_a_checkpoint(trained, text, tmp_path):
 
     module, config = load(trained)
     data = load_data(config, trained, as_trained=True)
-    direct = likelihood_report(module.denoiser, module.schedule.law(), data.test_set.tokens.long(), draws=8, importance_draws=16, seed=0)
+    direct = likelihood_report(
+        module.denoiser,
+        module.schedule.law(),
+        data.test_set.tokens.long(),
+        draws=8,
+        importance_draws=16,
+        seed=0,
+    )
     # One thread or several give sums of floats in other orders.
     for name in NAMES:
-        assert report["estimates"][name]["nats"] == pytest.approx(direct.estimates[name].nats, rel=1e-6)
+        assert report["estimates"][name]["nats"] == pytest.approx(
+            direct.estimates[name].nats, rel=1e-6
+        )
     for law, curve in direct.loss_by_revealed.items():
         assert report["loss_by_revealed"][law]["nats"] == pytest.approx(curve["nats"], rel=1e-5)
 
@@ -66,7 +85,11 @@ def test_splits(trained, text, tmp_path, monkeypatch, capfd):
     nats = {}
     for split in ("val", "test"):
         output = tmp_path / split
-        arguments = [f"checkpoint={trained / 'checkpoints' / 'best.ckpt'}", f"split={split}", f"output={output}"]
+        arguments = [
+            f"checkpoint={trained / 'checkpoints' / 'best.ckpt'}",
+            f"split={split}",
+            f"output={output}",
+        ]
         arguments += ["threads=1", "sequences=5", text]
         status, _, err = call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
         assert (status, err) == (0, "")
@@ -87,9 +110,17 @@ def test_a_text_that_has_moved(trained, tmp_path, monkeypatch, capfd):
             assert status in (1, 2)
             assert told in err
             assert not (tmp_path / "a").exists()
-        arguments = [f"checkpoint={trained}", f"output={tmp_path / 'b'}", f"data.path={moved}", "threads=1", "samples=0"]
+        arguments = [
+            f"checkpoint={trained}",
+            f"output={tmp_path / 'b'}",
+            f"data.path={moved}",
+            "threads=1",
+            "samples=0",
+        ]
         assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
-        fewer = tmp_path / "fewer"  # another text without the letter q: token ids keep the meaning they had in training
+        fewer = (
+            tmp_path / "fewer"
+        )  # another text without the letter q: token ids keep the meaning they had in training
         fewer.write_text(moved.read_text().replace("q", "a"))
         arguments[2] = f"data.path={fewer}"
         assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
@@ -100,20 +131,35 @@ def test_a_text_that_has_moved(trained, tmp_path, monkeypatch, capfd):
 
 def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
     """train.py's own report, and the averaged weights where an average is kept."""
-    settings = (
-        "report={split: test, sequences: null, draws: 4, samples: 0, importance_draws: 3, exact_sequences: null, batch_size: 8, seed: 3}"
-    )
-    plan = [*NAE, "steps=6", "validate_every=3", "callbacks=ema", "callbacks.ema.decay=0.5", "callbacks.samples=null", settings]
+    settings = "report={split: test, sequences: null, draws: 4, samples: 0, importance_draws: 3, exact_sequences: null, batch_size: 8, seed: 3}"
+    plan = [
+        *NAE,
+        "steps=6",
+        "validate_every=3",
+        "callbacks=ema",
+        "callbacks.ema.decay=0.5",
+        "callbacks.samples=null",
+        settings,
+    ]
     result = run(tmp_path / "run", *plan)
     module, config = load(tmp_path / "run")
     tokens = load_data(config, tmp_path / "run", as_trained=True).test_set.tokens.long()
     direct = likelihood_report(
-        module.denoiser, module.schedule.law(), tokens, draws=4, importance_draws=3, batch_size=8, seed=3, entropy=result.data.entropy
+        module.denoiser,
+        module.schedule.law(),
+        tokens,
+        draws=4,
+        importance_draws=3,
+        batch_size=8,
+        seed=3,
+        entropy=result.data.entropy,
     )
     written = json.loads((tmp_path / "run" / "report.json").read_text())
     for name in NAMES:
         assert result.report.estimates[name].nats == direct.estimates[name].nats
-        assert written["estimates"][name]["nats_above_entropy"] == direct.estimates[name].nats - 3 * math.log(2), "three fair bits"
+        assert written["estimates"][name]["nats_above_entropy"] == direct.estimates[
+            name
+        ].nats - 3 * math.log(2), "three fair bits"
     assert not module.training
     assert not any(parameter.requires_grad for parameter in module.parameters())
     assert torch.equal(module.denoiser.head.weight, result.module.denoiser.head.weight)
@@ -139,7 +185,9 @@ def test_the_picture_of_many_orders_has_a_budget(causal):
 @pytest.mark.parametrize("kind", [OrderCausalTransformer, BidirectionalTransformer])
 def test_what_many_orders_cost_is_what_the_budget_counts(kind, monkeypatch):
     length, seen = 12, 0
-    denoiser = kind(vocab_size=3, length=length, width=8, heads=1, layers=2).eval()  # the last one sees what is asked for alone
+    denoiser = kind(
+        vocab_size=3, length=length, width=8, heads=1, layers=2
+    ).eval()  # the last one sees what is asked for alone
     monkeypatch.setattr("ordo.runs.evaluation.MANY_TOKENS", 12_000)
     orders, sequences = many_size(denoiser.order_causal, length)
 
@@ -148,7 +196,9 @@ def test_what_many_orders_cost_is_what_the_budget_counts(kind, monkeypatch):
         seen += output.shape[0] * output.shape[1]
 
     denoiser.blocks[0].register_forward_hook(count)
-    many_orders(denoiser, torch.zeros(sequences, length, dtype=torch.long), uniform_law(length), orders)
+    many_orders(
+        denoiser, torch.zeros(sequences, length, dtype=torch.long), uniform_law(length), orders
+    )
     assert seen <= 12_000
     each = length * (1 if denoiser.order_causal else length)
     assert seen == pytest.approx((2 * orders + 3) * sequences * each, rel=0.1)

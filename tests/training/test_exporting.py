@@ -17,10 +17,20 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     random = np.random.default_rng(0)
-    pay, city, h = random.integers(10_000, 99_000, 400), random.choice(["x", "y"], 400), random.normal(size=400)
+    pay, city, h = (
+        random.integers(10_000, 99_000, 400),
+        random.choice(["x", "y"], 400),
+        random.normal(size=400),
+    )
     frame = pd.DataFrame({"pay": pay, "city": city, "h": h})
     frame.to_csv(folder / "t.csv", index=False)
-    parts = ["data=table", f"data.path={folder / 't.csv'}", "data.bins=16", "denoiser=table_causal", "schedule=power_table"]
+    parts = [
+        "data=table",
+        f"data.path={folder / 't.csv'}",
+        "data.bins=16",
+        "denoiser=table_causal",
+        "schedule=power_table",
+    ]
     run(folder / "run", *parts, "steps=2", "checkpoint_every=2", "validate_every=2", *QUIET)
     return folder / "run", frame
 
@@ -39,7 +49,11 @@ def test_what_is_told_and_kept(values, trained, tmp_path, monkeypatch, capfd):
     checkpoint, frame = trained
     mask = os.umask(0o022)
     try:
-        arguments = [f"checkpoint={checkpoint}", f"out={tmp_path / 'm'}", *([] if values == "rows" else [f"values={values}"])]
+        arguments = [
+            f"checkpoint={checkpoint}",
+            f"out={tmp_path / 'm'}",
+            *([] if values == "rows" else [f"values={values}"]),
+        ]
         status, _, err = call("scripts/export.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     finally:
         os.umask(mask)
@@ -76,7 +90,12 @@ def test_files_of_a_run_can_be_read_by_others(trained):
 
 def test_another_choice(trained, tmp_path, monkeypatch, capfd):
     status, _, err = call(
-        "scripts/export.py", f"checkpoint={trained[0]}", f"out={tmp_path / 'm'}", "values=none", monkeypatch=monkeypatch, capfd=capfd
+        "scripts/export.py",
+        f"checkpoint={trained[0]}",
+        f"out={tmp_path / 'm'}",
+        "values=none",
+        monkeypatch=monkeypatch,
+        capfd=capfd,
     )
     assert (status, err) == (2, "error: values=none: must be rows or edges\n")
     assert not list(tmp_path.iterdir())

@@ -53,7 +53,10 @@ def files_of(path):
 
 def test_a_used_folder_is_refused(copy, tmp_path):
     before = files_of(copy)
-    with pytest.raises(ConfigError, match=r"holds a run already \(config.yaml\): resume=.* goes on with it, overwrite=true deletes"):
+    with pytest.raises(
+        ConfigError,
+        match=r"holds a run already \(config.yaml\): resume=.* goes on with it, overwrite=true deletes",
+    ):
         run(copy, *PLAN, "seed=1")
     with pytest.raises(ConfigError, match="holds a run already"):
         run(copy, *PLAN, f"resume={shutil.copytree(copy, tmp_path / 'other')}")
@@ -76,13 +79,24 @@ def test_overwriting_leaves_nothing_of_the_run_before(copy, trained):
         run(copy, *PLAN, "overwrite=true", "denoiser.heads=3")
     assert files_of(copy) == before
     run(copy, *PLAN, "overwrite=true")
-    expected = [name for name in files_of(trained) if not name.startswith("pictures/")]  # none are drawn here
+    expected = [
+        name for name in files_of(trained) if not name.startswith("pictures/")
+    ]  # none are drawn here
     assert sorted(files_of(copy)) == sorted([*expected, "notes.txt"])
-    assert torch.equal(*(last(path)["state_dict"]["denoiser.head.weight"] for path in (copy, trained)))
+    assert torch.equal(
+        *(last(path)["state_dict"]["denoiser.head.weight"] for path in (copy, trained))
+    )
 
 
 def test_clearing_takes_no_other_files(tmp_path):
-    own = ["report_final.json", "report_2_mine.json", "report_2026-01-01.html", "drawn_1.csv", "config_1.yaml", "samples_of_mine.txt"]
+    own = [
+        "report_final.json",
+        "report_2_mine.json",
+        "report_2026-01-01.html",
+        "drawn_1.csv",
+        "config_1.yaml",
+        "samples_of_mine.txt",
+    ]
     own += ["data/x", "reports/report.json"]
     for name in (*own, "report_1.json", "diverged_12.json", "hpc_ckpt_3.ckpt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -94,10 +108,15 @@ def test_clearing_takes_no_other_files(tmp_path):
 def test_a_run_that_was_killed_before_its_first_checkpoint(copy, trained):
     shutil.rmtree(copy / "checkpoints")
     (copy / "samples.txt").write_text("step 2\told\n")
-    with pytest.raises(NoCheckpoint, match="was stopped before its first checkpoint: begin it again with overwrite=true"):
+    with pytest.raises(
+        NoCheckpoint,
+        match="was stopped before its first checkpoint: begin it again with overwrite=true",
+    ):
         run(copy, *PLAN, f"resume={copy}")
     record = copy / "config.yaml"
-    record.write_text(record.read_text().replace(str(trained), str(copy)))  # as if it had been made there
+    record.write_text(
+        record.read_text().replace(str(trained), str(copy))
+    )  # as if it had been made there
     plan = [*PLAN, "resume=auto"]
     with pytest.raises(CheckpointError, match="holds a run of other settings"):
         run(copy, *plan, "seed=3")
@@ -123,7 +142,9 @@ def test_two_runs_in_one_folder(tmp_path):
         told = json.loads((tmp_path / "run" / ".running.json").read_text())
         assert (told["host"], told["process"]) == (platform.node(), first.pid)
         for more in ([], ["overwrite=true"], ["resume=auto"]):
-            with pytest.raises(ConfigError, match=f"process {first.pid} is at work in .*run: wait for its end"):
+            with pytest.raises(
+                ConfigError, match=f"process {first.pid} is at work in .*run: wait for its end"
+            ):
                 run(tmp_path / "run", *PLAN, *more)
         if end == "done":
             done.set()
@@ -132,14 +153,19 @@ def test_two_runs_in_one_folder(tmp_path):
         first.join()
         with alone_in(tmp_path / "run"):
             pass
-        assert os.listdir(tmp_path) == ["run"] * (end == "killed"), "an empty folder goes with who made it"
+        assert os.listdir(tmp_path) == ["run"] * (end == "killed"), (
+            "an empty folder goes with who made it"
+        )
 
 
 def test_a_run_of_another_host(tmp_path, monkeypatch):
     """Nobody here sees whether it lives. A job of Slurm that begins again elsewhere goes on."""
     record = tmp_path / ".running.json"
     record.write_text(json.dumps({"host": "elsewhere", "process": 1, "job": "17"}))
-    with pytest.raises(ConfigError, match=r"process 1 of the host elsewhere .* delete .*\.running\.json if that process is gone"):
+    with pytest.raises(
+        ConfigError,
+        match=r"process 1 of the host elsewhere .* delete .*\.running\.json if that process is gone",
+    ):
         run(tmp_path, *PLAN)
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     with alone_in(tmp_path):
@@ -172,12 +198,20 @@ def test_a_job_that_lightning_puts_back_into_the_queue(copy, monkeypatch):
 
 
 def test_remains_of_killed_writers_go(tmp_path):
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     dead, living = int(gone.stdout), os.getppid()
     assert alive(living)
     assert not alive(dead)
     (tmp_path / "checkpoints").mkdir()
-    paths = {n: tmp_path / "checkpoints" / f".partial-{platform.node()}-{n}-last.ckpt" for n in (dead, living)}
+    paths = {
+        n: tmp_path / "checkpoints" / f".partial-{platform.node()}-{n}-last.ckpt"
+        for n in (dead, living)
+    }
     for path in (*paths.values(), tmp_path / ".partial-elsewhere-1-x"):
         path.touch()
     remove_partials(tmp_path)
@@ -208,11 +242,16 @@ def test_a_wrong_byte(old, copy):
             records = [info for info in archive.infolist() if info.file_size > 64]
         places = [content.index(info.filename.encode()) + 300 for info in draw.sample(records, 1)]
         starts = [info.header_offset + 30 + len(info.filename) + 64 for info in records]
-        places = [start + draw.randrange(info.file_size - 64) for start, info in zip(starts, records, strict=True)][:10]
+        places = [
+            start + draw.randrange(info.file_size - 64)
+            for start, info in zip(starts, records, strict=True)
+        ][:10]
     read(path)
     for at in places:
         path.write_bytes(flipped(content, at, draw.randrange(8)))
-        with pytest.raises(CheckpointError, match=r"is damaged \(.*\); use another checkpoint|cannot be read"):
+        with pytest.raises(
+            CheckpointError, match=r"is damaged \(.*\); use another checkpoint|cannot be read"
+        ):
             read(path)
     path.write_bytes(content[:-1])
     if not old:
@@ -241,11 +280,16 @@ def test_best_weights_that_no_validation_can_choose(tmp_path, monkeypatch):
         "trainer.limit_val_batches=0": "leaves validation out",
     }
     for setting, mend in wrong.items():
-        with pytest.raises(ConfigError, match=f"report.weights=best needs a validation. .*{mend}.*, or set report.weights=last"):
+        with pytest.raises(
+            ConfigError,
+            match=f"report.weights=best needs a validation. .*{mend}.*, or set report.weights=last",
+        ):
             run(tmp_path / "new", *PLAN, REPORT, setting)
         assert not (tmp_path / "new").exists()
     by_epochs = ["trainer.check_val_every_n_epoch=5", "trainer.val_check_interval=1.0"]
-    with pytest.raises(CheckpointError, match="no validation came"):  # which nobody could know before
+    with pytest.raises(
+        CheckpointError, match="no validation came"
+    ):  # which nobody could know before
         run(tmp_path / "new", *PLAN, REPORT, *by_epochs, "data.batches_per_epoch=3")
     assert run(tmp_path / "one", *PLAN, REPORT, "steps=3").report is not None
 
@@ -256,7 +300,9 @@ def test_settings_that_cannot_be_read(copy):
         (copy / "config.yaml").write_text(text)
         before = files_of(copy)
         for resume in (copy, "auto"):
-            with pytest.raises(FileError, match=r"config\.yaml (is no YAML file|holds no settings)"):
+            with pytest.raises(
+                FileError, match=r"config\.yaml (is no YAML file|holds no settings)"
+            ):
                 run(copy, *PLAN, f"resume={resume}")
         assert files_of(copy) == before
 
@@ -300,7 +346,9 @@ def test_the_best_so_far_goes_on(how, tmp_path):
     resumed = go(target.name, REPORT, f"resume={old}")
     again = read(target / "checkpoints" / "best.ckpt")
     assert again["global_step"] == best["global_step"]
-    assert all(torch.equal(again["state_dict"][key], value) for key, value in best["state_dict"].items())
+    assert all(
+        torch.equal(again["state_dict"][key], value) for key, value in best["state_dict"].items()
+    )
     assert resumed.report.estimates["own_nelbo"].nats == whole.report.estimates["own_nelbo"].nats
 
 
@@ -309,7 +357,10 @@ def test_a_checkpoint_alone(copy, tmp_path, capsys):
     shutil.copy(copy / "checkpoints" / "last.ckpt", tmp_path / "last.ckpt")
     run(tmp_path / "new", *PLAN, "steps=6", f"resume={tmp_path / 'last.ckpt'}")
     assert read(tmp_path / "new" / "checkpoints" / "best.ckpt")["global_step"] == 6
-    assert "the best checkpoint up to step 4 is not beside the one to go on from" in capsys.readouterr().err
+    assert (
+        "the best checkpoint up to step 4 is not beside the one to go on from"
+        in capsys.readouterr().err
+    )
 
 
 def test_averages_left_and_begun(tmp_path, capsys):
@@ -319,9 +370,14 @@ def test_averages_left_and_begun(tmp_path, capsys):
     run(tmp_path / "plain", *plan, "steps=8")
     run(tmp_path / "ema", *plan, *ema)
     run(tmp_path / "left", *plan, "steps=8", f"resume={tmp_path / 'ema'}")
-    assert "the weights that were averaged up to step 4 (callbacks=ema) are left" in capsys.readouterr().err
+    assert (
+        "the weights that were averaged up to step 4 (callbacks=ema) are left"
+        in capsys.readouterr().err
+    )
     one, other = (last(tmp_path / name)["state_dict"] for name in ("plain", "left"))
-    assert all(torch.equal(one[key], other[key]) for key in one), "averaging never touches the weights themselves"
+    assert all(torch.equal(one[key], other[key]) for key in one), (
+        "averaging never touches the weights themselves"
+    )
     run(tmp_path / "plain4", *plan)
     run(tmp_path / "begun", *plan, *ema, "steps=8", f"resume={tmp_path / 'plain4'}")
     assert "up to step 4 no averages of weights were kept" in capsys.readouterr().err
@@ -334,7 +390,10 @@ def test_early_stopping_stays_stopped(tmp_path, capsys):
     plan = [*PLAN, "steps=20", "callbacks.order=null"]
 
     def go(name, patience, *more):
-        train(configuration(tmp_path / name, *plan, *more), [EarlyStopping("val/nelbo", min_delta=100, patience=patience)])
+        train(
+            configuration(tmp_path / name, *plan, *more),
+            [EarlyStopping("val/nelbo", min_delta=100, patience=patience)],
+        )
         return last(tmp_path / name)["global_step"]
 
     assert go("run", 2) == 6
@@ -348,11 +407,26 @@ def test_metrics_and_samples_of_lost_steps_are_told_once(tmp_path):
     plan = [*PLAN, "steps=6", "trainer.log_every_n_steps=1", "optimizer.total_steps=6"]
     plan += ["callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}"]
     run(tmp_path / "run", *plan)
-    lines, rows = (tmp_path / "run" / "samples.txt").read_text(), (tmp_path / "run" / "csv" / "metrics.csv").read_text()
+    lines, rows = (
+        (tmp_path / "run" / "samples.txt").read_text(),
+        (tmp_path / "run" / "csv" / "metrics.csv").read_text(),
+    )
     assert re.findall(r"(?m)^step (\d+)", lines) == ["2", "2", "4", "4", "6", "6"]
-    assert pd.read_csv(tmp_path / "run" / "csv" / "metrics.csv")["step"].tolist() == [0, 1, 1, 2, 3, 3, 4, 5, 5]
+    assert pd.read_csv(tmp_path / "run" / "csv" / "metrics.csv")["step"].tolist() == [
+        0,
+        1,
+        1,
+        2,
+        3,
+        3,
+        4,
+        5,
+        5,
+    ]
     run(tmp_path / "half", *plan, "steps=4")
-    shutil.copy(tmp_path / "run" / "samples.txt", tmp_path / "half" / "samples.txt")  # as a kill at step 6 would leave it
+    shutil.copy(
+        tmp_path / "run" / "samples.txt", tmp_path / "half" / "samples.txt"
+    )  # as a kill at step 6 would leave it
     for target in ("new", "half"):
         run(tmp_path / target, *plan, f"resume={tmp_path / 'half'}")
         assert (tmp_path / target / "samples.txt").read_text() == lines
@@ -370,4 +444,8 @@ def test_the_partner_of_a_run_goes_on_with_it(copy, tmp_path):
     assert partner("resume=auto") == ("auto", False)
     assert partner() == partner(f"resume={copy}") == (None, True)
     shutil.copytree(copy, copy / "compared_with")
-    assert partner(f"resume={copy}") == partner(f"resume={copy / 'checkpoints' / 'best.ckpt'}") == (str(copy / "compared_with"), False)
+    assert (
+        partner(f"resume={copy}")
+        == partner(f"resume={copy / 'checkpoints' / 'best.ckpt'}")
+        == (str(copy / "compared_with"), False)
+    )

@@ -39,7 +39,9 @@ def test_report_is_of_the_cells_to_be_decoded(trained):
     empty = (~result.data.test_set.known).sum(1).double().mean().item()
     assert result.report.length == pytest.approx(empty)
     nats = result.report.estimates["own_nelbo"].nats
-    assert 0.5 * empty < nats / torch.tensor(4.0).log() < 1.5 * empty, "hardly trained: about ln 4 a cell"
+    assert 0.5 * empty < nats / torch.tensor(4.0).log() < 1.5 * empty, (
+        "hardly trained: about ln 4 a cell"
+    )
     most = int((~result.data.test_set.known).sum(1).max())
     assert len(result.report.loss_by_revealed["own"]["nats"]) <= most
 
@@ -52,9 +54,18 @@ def test_samples_keep_the_clues(trained, monkeypatch, capfd):
     given = clues(data.val_set)[:3] * 2
     for line, puzzle in zip(lines, given, strict=True):
         assert all(a in (b, ".") for a, b in zip(puzzle, line.split("'")[1], strict=True))
-    status, _, err = call("eval.py", f"checkpoint={folder}", "samples=8", "exact_sequences=2", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "eval.py",
+        f"checkpoint={folder}",
+        "samples=8",
+        "exact_sequences=2",
+        monkeypatch=monkeypatch,
+        capfd=capfd,
+    )
     assert status == 0, err
-    texts = json.loads((folder / "checkpoints" / "eval_test" / "report.json").read_text())["samples"]
+    texts = json.loads((folder / "checkpoints" / "eval_test" / "report.json").read_text())[
+        "samples"
+    ]
     for text, puzzle in zip(texts, (clues(data.test_set) * 2)[:8], strict=True):
         assert all(a in (b, ".") for a, b in zip(puzzle, text, strict=True))
 
@@ -63,29 +74,60 @@ def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
     folder, _, _ = trained
     puzzle, out = "1000020000300004", tmp_path / "s.txt"
     settings = [f"checkpoint={folder}", f"out={out}", "n=5", "sampler=top_k_margin", "blank='0'"]
-    status, _, err = call("scripts/sample.py", *settings, "template=1000020000300004", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "scripts/sample.py",
+        *settings,
+        "template=1000020000300004",
+        monkeypatch=monkeypatch,
+        capfd=capfd,
+    )
     assert status in (1, 2)
     assert "digits that are meant as text are quoted twice" in err
-    status, _, err = call("scripts/sample.py", *settings, f"template='{puzzle}'", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "scripts/sample.py", *settings, f"template='{puzzle}'", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status == 0, err
     lines = out.read_text().splitlines()
     assert len(lines) == 5
-    assert all(a in (b, "0") and b in "1234" for line in lines for a, b in zip(puzzle, line, strict=True))
+    assert all(
+        a in (b, "0") and b in "1234" for line in lines for a, b in zip(puzzle, line, strict=True)
+    )
 
 
 def test_the_law_is_shown_of_what_is_decoded(tmp_path):
     """Where all rows are given the same positions. The entropy of their order can be no more than that of k! orders."""
     folder = tmp_path / "star"
-    plan = ["data.eval_size=6", "denoiser.width=16", "denoiser.heads=2", "denoiser.layers=1", "data.batch_size=4", "objective.draws=2"]
-    plan += ["steps=4", "checkpoint_every=2", "validate_every=2", "optimizer.entropy_bonus=0.1", "optimizer.entropy_steps=4", *QUIET]
-    result = run(folder, *plan, "callbacks.order.every=1", REPORT, experiment="star_graph_learned_order")
-    report, values = json.loads((folder / "report.json").read_text()), np.load(folder / "report_values.npz")
+    plan = [
+        "data.eval_size=6",
+        "denoiser.width=16",
+        "denoiser.heads=2",
+        "denoiser.layers=1",
+        "data.batch_size=4",
+        "objective.draws=2",
+    ]
+    plan += [
+        "steps=4",
+        "checkpoint_every=2",
+        "validate_every=2",
+        "optimizer.entropy_bonus=0.1",
+        "optimizer.entropy_steps=4",
+        *QUIET,
+    ]
+    result = run(
+        folder, *plan, "callbacks.order.every=1", REPORT, experiment="star_graph_learned_order"
+    )
+    report, values = (
+        json.loads((folder / "report.json").read_text()),
+        np.load(folder / "report_values.npz"),
+    )
     history = np.load(folder / "order_over_training.npz")
     task = result.data.task
     length, k = task.length, task.path_length
     assert report["decoded"] == list(range(length - k, length))
     assert result.module.denoiser.is_given.tolist() == [i < length - k for i in range(length)]
-    assert values["orders"].shape[1:] == values["expected_rank"].shape == values["mode"].shape == (k,)
+    assert (
+        values["orders"].shape[1:] == values["expected_rank"].shape == values["mode"].shape == (k,)
+    )
     assert history["expected_rank"].shape == (len(history["step"]), k)
     assert abs(history["entropy"][0] - math.log(math.factorial(k))) < 1e-9
     part = PlackettLuce(result.module.schedule.law().log_w[length - k :])
@@ -96,8 +138,12 @@ def test_the_law_is_shown_of_what_is_decoded(tmp_path):
     record = read_record(folder)
     assert record.order_labels == task.labels[length - k :]
     assert record.order_edges == [(i + 1, i) for i in range(k - 1)]
-    assert "edge 0 from" not in in_words(values["expected_rank"], float(values["order_entropy"]), record.order_labels)
-    assert {"order", "schedule", "precedence"} <= {picture.name for picture in order_pictures(record)}
+    assert "edge 0 from" not in in_words(
+        values["expected_rank"], float(values["order_entropy"]), record.order_labels
+    )
+    assert {"order", "schedule", "precedence"} <= {
+        picture.name for picture in order_pictures(record)
+    }
 
 
 def test_resume(trained, tmp_path):

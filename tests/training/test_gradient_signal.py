@@ -69,33 +69,66 @@ def test_the_gradients_of_a_run(accumulate, tmp_path, monkeypatch):
     """What is added are the gradients of optimiser steps before clipping: from them the logged values follow."""
     seen = []
     add = RunningMoments.add
-    monkeypatch.setattr(RunningMoments, "add", lambda self, vector: (seen.append(vector.double().clone()), add(self, vector))[1])
-    settings = ["steps=12", "validate_every=6", "trainer.log_every_n_steps=4", "callbacks.gradient.every=4", "callbacks.gradient.window=5"]
+    monkeypatch.setattr(
+        RunningMoments,
+        "add",
+        lambda self, vector: (seen.append(vector.double().clone()), add(self, vector))[1],
+    )
+    settings = [
+        "steps=12",
+        "validate_every=6",
+        "trainer.log_every_n_steps=4",
+        "callbacks.gradient.every=4",
+        "callbacks.gradient.window=5",
+    ]
     settings += ["optimizer.schedule_clip=1e-9", f"trainer.accumulate_grad_batches={accumulate}"]
     run(tmp_path / "run", *LEARNED, *settings)
     assert len(seen) == 12
     with np.load(tmp_path / "run" / "gradient_signal.npz") as saved:
         assert saved["step"].tolist() == [4, 8, 12]
-        for step, variance, ratio in zip(saved["step"], saved["variance"], saved["signal_to_noise"], strict=True):
-            assert (variance, ratio) == pytest.approx(weighted(torch.stack(seen[:step]).numpy(), 5), rel=1e-6)
+        for step, variance, ratio in zip(
+            saved["step"], saved["variance"], saved["signal_to_noise"], strict=True
+        ):
+            assert (variance, ratio) == pytest.approx(
+                weighted(torch.stack(seen[:step]).numpy(), 5), rel=1e-6
+            )
         log = pd.read_csv(tmp_path / "run" / "csv" / "metrics.csv")
         logged = log[["train/schedule_gradient_variance", "train/schedule_gradient_snr"]].dropna()
-        assert np.allclose(logged.to_numpy(), np.stack([saved["variance"], saved["signal_to_noise"]], 1), rtol=1e-5)
+        assert np.allclose(
+            logged.to_numpy(), np.stack([saved["variance"], saved["signal_to_noise"]], 1), rtol=1e-5
+        )
     assert torch.stack(seen[1:]).norm(dim=1).min() > 1e-6, "not clipped"
 
 
 def test_resumes_to_the_same_numbers(tmp_path):
-    plan = [*LEARNED, "steps=9", "checkpoint_every=4", "validate_every=9", "callbacks.gradient.every=3", "callbacks.gradient.window=4"]
+    plan = [
+        *LEARNED,
+        "steps=9",
+        "checkpoint_every=4",
+        "validate_every=9",
+        "callbacks.gradient.every=3",
+        "callbacks.gradient.window=4",
+    ]
     run(tmp_path / "whole", *plan)
     assert run_and_kill(tmp_path / "killed", 6, *plan) == -9
     assert last(tmp_path / "killed")["global_step"] == 4
     run(tmp_path / "resumed", *plan, f"resume={tmp_path / 'killed'}")
-    with np.load(tmp_path / "whole" / "gradient_signal.npz") as a, np.load(tmp_path / "resumed" / "gradient_signal.npz") as b:
+    with (
+        np.load(tmp_path / "whole" / "gradient_signal.npz") as a,
+        np.load(tmp_path / "resumed" / "gradient_signal.npz") as b,
+    ):
         assert a["step"].tolist() == [3, 6, 9]
         for name in a.files:
             assert np.array_equal(a[name], b[name], equal_nan=True), name
 
 
 def test_a_schedule_that_does_not_learn(tmp_path):
-    run(tmp_path / "run", *NAE, "schedule=linear", "steps=4", "validate_every=2", "callbacks.gradient.every=1")
+    run(
+        tmp_path / "run",
+        *NAE,
+        "schedule=linear",
+        "steps=4",
+        "validate_every=2",
+        "callbacks.gradient.every=1",
+    )
     assert not (tmp_path / "run" / "gradient_signal.npz").exists()

@@ -25,7 +25,11 @@ def test_a_kept_model(name):
     module, _ = load(KEPT / f"{name}.ckpt")
     tokens = torch.arange(2)[:, None].repeat(1, module.denoiser.length)
     order = torch.arange(module.denoiser.length)
-    for model in (module, OrderedModel.of_checkpoint(KEPT / f"{name}.ckpt"), OrderedModel.from_pretrained(KEPT / name)):
+    for model in (
+        module,
+        OrderedModel.of_checkpoint(KEPT / f"{name}.ckpt"),
+        OrderedModel.from_pretrained(KEPT / name),
+    ):
         with torch.no_grad():
             got = order_log_prob(model.denoiser, tokens, order).double()
         torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
@@ -33,11 +37,24 @@ def test_a_kept_model(name):
 
 def test_a_kept_run_goes_on(tmp_path):
     """With the data and settings that it had: from step 4 to step 6, the weights move, and the data are the same."""
-    plan = ["steps=6", "checkpoint_every=2", "validate_every=2", *QUIET, *NAE, "schedule=power_table", "objective=order"]
+    plan = [
+        "steps=6",
+        "checkpoint_every=2",
+        "validate_every=2",
+        *QUIET,
+        *NAE,
+        "schedule=power_table",
+        "objective=order",
+    ]
     old = torch.load(KEPT / "nae.ckpt", weights_only=True)
     run(tmp_path / "run", *plan, f"resume={KEPT / 'nae.ckpt'}")
     new = last(tmp_path / "run")
     assert (old["global_step"], new["global_step"]) == (4, 6)
-    assert not torch.equal(old["state_dict"]["denoiser.head.weight"], new["state_dict"]["denoiser.head.weight"])
+    assert not torch.equal(
+        old["state_dict"]["denoiser.head.weight"], new["state_dict"]["denoiser.head.weight"]
+    )
     again = load_data(load(KEPT / "nae.ckpt")[1], KEPT / "nae.ckpt")
-    assert torch.equal(again.test_set.tokens, load_data(load(tmp_path / "run")[1], tmp_path / "run").test_set.tokens)
+    assert torch.equal(
+        again.test_set.tokens,
+        load_data(load(tmp_path / "run")[1], tmp_path / "run").test_set.tokens,
+    )

@@ -110,7 +110,9 @@ def content(path):
         checkpoint = torch.load(path, weights_only=True)
         # Lightning's counters of batches may differ between checkpoints, and names of folders do.
         kept = ("global_step", "epoch", "state_dict", "current_model_state", "optimizer_states")
-        return {key: checkpoint[key] for key in kept if key in checkpoint} | {"rows": checkpoint["run"]}
+        return {key: checkpoint[key] for key in kept if key in checkpoint} | {
+            "rows": checkpoint["run"]
+        }
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
@@ -125,7 +127,9 @@ def content(path):
 
 
 def same_files(one, other):
-    names = [sorted(str(p.relative_to(f)) for p in f.rglob("*") if p.is_file()) for f in (one, other)]
+    names = [
+        sorted(str(p.relative_to(f)) for p in f.rglob("*") if p.is_file()) for f in (one, other)
+    ]
     assert names[0] == names[1]
     for name in names[0]:
         a, b = content(one / name), content(other / name)

@@ -23,19 +23,32 @@ from ordo.training.pictures import rank_text, sampled_loss_by_revealed
 
 NAMES = {"order", "schedule", "order_over_training", "loss_by_revealed", "gradient_signal"}
 SAMPLES = ["callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}"]
-PLAN = [*NAE, "schedule=power_table", "steps=4", "validate_every=2", "callbacks.order.every=2", "callbacks.gradient.every=2", *SAMPLES]
+PLAN = [
+    *NAE,
+    "schedule=power_table",
+    "steps=4",
+    "validate_every=2",
+    "callbacks.order.every=2",
+    "callbacks.gradient.every=2",
+    *SAMPLES,
+]
 
 
 def test_tensorboard_has_pictures_and_samples(tmp_path):
     run(tmp_path / "run", *PLAN, "logger=tensorboard")
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0, "tensors": 0})
+    events = EventAccumulator(
+        str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0, "tensors": 0}
+    )
     events.Reload()
     assert set(events.Tags()["images"]) == NAMES
     for name in NAMES:
         assert [event.step for event in events.Images(name)] == [2, 4], name
         with Image.open(tmp_path / "run" / "pictures" / f"{name}.png") as picture:
             logged = events.Images(name)[-1]
-            assert (logged.width, logged.height) == picture.size or name not in ("schedule", "loss_by_revealed")
+            assert (logged.width, logged.height) == picture.size or name not in (
+                "schedule",
+                "loss_by_revealed",
+            )
     (tag,) = (tag for tag in events.Tags()["tensors"] if tag.startswith("samples"))
     texts = [event.tensor_proto.string_val[0].decode() for event in events.Tensors(tag)]
     lines = (tmp_path / "run" / "samples.txt").read_text().splitlines()
@@ -45,7 +58,9 @@ def test_tensorboard_has_pictures_and_samples(tmp_path):
         assert step == f"step {(2, 2, 4, 4)[i]}"
         assert text in texts[i // 2]
         assert rank in texts[i // 2]
-        assert sorted(map(int, rank.removeprefix("rank ").split())) == list(range(1, 7)), "every position once"
+        assert sorted(map(int, rank.removeprefix("rank ").split())) == list(range(1, 7)), (
+            "every position once"
+        )
 
 
 class Recorder:
@@ -63,7 +78,13 @@ class Recorder:
 
 def test_wandb_gets_the_files_with_the_step(tmp_path):
     recorder = Recorder()
-    pictures.log_picture([recorder, object()], "order", plots.schedule_curves([0, 1], [[0.0], [1.0]]), 7, tmp_path / "new" / "a.png")
+    pictures.log_picture(
+        [recorder, object()],
+        "order",
+        plots.schedule_curves([0, 1], [[0.0], [1.0]]),
+        7,
+        tmp_path / "new" / "a.png",
+    )
     assert recorder.images == [("order", [str(tmp_path / "new" / "a.png")], 7)]
     assert (tmp_path / "new" / "a.png").is_file()
     pictures.log_samples([recorder, object()], "samples", ["ab", "cd"], ["1 2", "2 1"], 7)
@@ -97,16 +118,23 @@ def test_sampled_loss_agrees_with_that_of_whole_orders(kind):
     known = torch.tensor([[False, True, False, False, True]] * n) if kind == "known" else None
     lengths = torch.full((n,), 4) if kind == "lengths" else None
     batch = Batch(tokens, known, lengths)
-    numbers, losses = sampled_loss_by_revealed(net, law, batch, 60000, torch.Generator().manual_seed(2), 60)
+    numbers, losses = sampled_loss_by_revealed(
+        net, law, batch, 60000, torch.Generator().manual_seed(2), 60
+    )
     many = [x if x is None else x.repeat(2000, 1)[: 2000 * n] for x in (tokens, known)]
     by_rank, _ = loss_by_rank(
-        net, law, many[0], torch.Generator().manual_seed(3), many[1], None if lengths is None else lengths.repeat(2000)
+        net,
+        law,
+        many[0],
+        torch.Generator().manual_seed(3),
+        many[1],
+        None if lengths is None else lengths.repeat(2000),
     )
     for k in range({"all": 5, "known": 3, "lengths": 4}[kind]):
         mine = losses[numbers == k].mean().item()
-        error = by_rank[:, k].std().item() / math.sqrt(2000 * n) + by_rank[:, k].std().item() / math.sqrt(
-            (numbers == k).sum().item() * 1000
-        )
+        error = by_rank[:, k].std().item() / math.sqrt(2000 * n) + by_rank[
+            :, k
+        ].std().item() / math.sqrt((numbers == k).sum().item() * 1000)
         assert mine == pytest.approx(by_rank[:, k].mean().item(), abs=4 * error), k
 
 
@@ -119,12 +147,20 @@ def test_names_of_positions(tmp_path):
     task = NotAllEqual(n_latents=3, n_observations=2)
     labels = TaskData(task).labels
     assert labels is not None
-    assert [labels[i] for i in task.columns] == ["latent 0", "latent 1", "latent 2", "observation 0", "observation 1"]
+    assert [labels[i] for i in task.columns] == [
+        "latent 0",
+        "latent 1",
+        "latent 2",
+        "observation 0",
+        "observation 1",
+    ]
     assert SudokuData(box=2, clues=(4, 6)).labels[6] == "row 2, column 3"
     seen = {}
     original = plots.order_heatmap
     try:
-        plots.order_heatmap = lambda p, labels: seen.setdefault("labels", labels) and original(p, labels)
+        plots.order_heatmap = lambda p, labels: (
+            seen.setdefault("labels", labels) and original(p, labels)
+        )
         schedule: Any = SimpleNamespace(law=lambda: PlackettLuce(torch.zeros(5)))
         pictures.order_picture(schedule, torch.Generator().manual_seed(0), labels)
     finally:

@@ -18,9 +18,18 @@ pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def test_factors():
-    s = OptimizerSettings(total_steps=100, warmup_steps=10, final_lr=0.1, schedule_delay=20, schedule_ramp=5, schedule_final=0.5)
+    s = OptimizerSettings(
+        total_steps=100,
+        warmup_steps=10,
+        final_lr=0.1,
+        schedule_delay=20,
+        schedule_ramp=5,
+        schedule_final=0.5,
+    )
     assert s.denoiser_factor(0) == pytest.approx(0.1), "a tenth of the warm-up"
-    assert s.denoiser_factor(4) == pytest.approx(0.5 * (0.1 + 0.9 * 0.5 * (1 + math.cos(0.04 * math.pi))))
+    assert s.denoiser_factor(4) == pytest.approx(
+        0.5 * (0.1 + 0.9 * 0.5 * (1 + math.cos(0.04 * math.pi)))
+    )
     assert s.denoiser_factor(50) == pytest.approx(0.1 + 0.9 / 2)
     assert s.denoiser_factor(100) == s.denoiser_factor(250) == pytest.approx(0.1)
     assert [s.schedule_factor(step) for step in (0, 10, 19)] == [0.0, 0.0, 0.0]
@@ -35,14 +44,26 @@ def test_factors():
 
 def test_entropy_weight():
     s = OptimizerSettings(total_steps=100, entropy_bonus=0.4, entropy_steps=50)
-    assert [s.entropy_weight(step) for step in (0, 25, 50, 99)] == pytest.approx([0.4, 0.2, 0.0, 0.0])
+    assert [s.entropy_weight(step) for step in (0, 25, 50, 99)] == pytest.approx(
+        [0.4, 0.2, 0.0, 0.0]
+    )
     assert OptimizerSettings(total_steps=1).entropy_weight(0) == 0.0
 
 
 def test_groups():
     """Decay on matrices alone; the schedule in a group of its own with its own rate and betas."""
-    denoiser, schedule = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1), Power(4, FreeTable(4))
-    s = OptimizerSettings(total_steps=10, lr=0.3, weight_decay=0.7, schedule_lr=0.2, schedule_betas=(0.5, 0.6), schedule_delay=0)
+    denoiser, schedule = (
+        OrderCausalTransformer(3, 4, width=8, heads=2, layers=1),
+        Power(4, FreeTable(4)),
+    )
+    s = OptimizerSettings(
+        total_steps=10,
+        lr=0.3,
+        weight_decay=0.7,
+        schedule_lr=0.2,
+        schedule_betas=(0.5, 0.6),
+        schedule_delay=0,
+    )
     optimizer, _ = build_optimizer(denoiser, schedule, s)
     decayed, plain, order = optimizer.param_groups
     names = {id(parameter): name for name, parameter in denoiser.named_parameters()}
@@ -60,13 +81,20 @@ def with_base(base: FreeTable | None) -> OrderPosterior:
 
 def test_a_base_has_a_rate_and_a_clip_of_its_own():
     """A step of AdamW moves every number by the rate of its group; a base with a huge gradient leaves the networks' direction as it is."""
-    denoiser, schedule = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1), with_base(FreeTable(4))
-    s = OptimizerSettings(total_steps=10, schedule_lr=0.01, base_lr=0.5, schedule_delay=0, schedule_clip=2.0)
+    denoiser, schedule = (
+        OrderCausalTransformer(3, 4, width=8, heads=2, layers=1),
+        with_base(FreeTable(4)),
+    )
+    s = OptimizerSettings(
+        total_steps=10, schedule_lr=0.01, base_lr=0.5, schedule_delay=0, schedule_clip=2.0
+    )
     optimizer, _ = build_optimizer(denoiser, schedule, s)
     *_, networks, base = optimizer.param_groups
     assert isinstance(schedule.base, FreeTable)
     assert base["params"] == [schedule.base.table]
-    assert {id(p) for p in networks["params"]} == {id(p) for n, p in schedule.named_parameters() if n != "base.table"}
+    assert {id(p) for p in networks["params"]} == {
+        id(p) for n, p in schedule.named_parameters() if n != "base.table"
+    }
     for small in (1e-3, 1.0):  # within the limit, and beyond it
         schedule.base.table.grad = torch.tensor([3e6, 0, 0, -4e6])
         for p in networks["params"]:
@@ -86,18 +114,32 @@ def test_a_base_has_a_rate_and_a_clip_of_its_own():
 def test_the_rate_of_a_base():
     """Not given it is that of the schedule; given without a base it would do nothing."""
     denoiser = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1)
-    optimizer, _ = build_optimizer(denoiser, with_base(FreeTable(4)), OptimizerSettings(total_steps=10, schedule_lr=0.01))
+    optimizer, _ = build_optimizer(
+        denoiser, with_base(FreeTable(4)), OptimizerSettings(total_steps=10, schedule_lr=0.01)
+    )
     assert [g["initial_lr"] for g in optimizer.param_groups[2:]] == [0.01, 0.01]
-    for schedule in (with_base(None), Power(4, FreeTable(4)), with_base(FreeTable(4).requires_grad_(False))):
+    for schedule in (
+        with_base(None),
+        Power(4, FreeTable(4)),
+        with_base(FreeTable(4).requires_grad_(False)),
+    ):
         with pytest.raises(ValueError, match=r"optimizer\.base_lr is the rate of schedule\.base"):
-            OrderDiffusion(denoiser, schedule, ContentDense(4), OptimizerSettings(total_steps=10, base_lr=0.5))
+            OrderDiffusion(
+                denoiser, schedule, ContentDense(4), OptimizerSettings(total_steps=10, base_lr=0.5)
+            )
     with pytest.raises(ValueError, match=r"base_lr=0\.0: must be a number above 0, or null"):
         OptimizerSettings(total_steps=10, base_lr=0.0)
 
 
 def test_the_order_law_waits(tmp_path):
     """Its numbers do not change by a bit during the delay, and change in the step after it; the denoiser learns from the first."""
-    plan = [*NAE, "schedule=power_table", "schedule.network.init_std=0.5", "optimizer.schedule_delay=4", "validate_every=99"]
+    plan = [
+        *NAE,
+        "schedule=power_table",
+        "schedule.network.init_std=0.5",
+        "optimizer.schedule_delay=4",
+        "validate_every=99",
+    ]
     config = configuration(tmp_path, *plan)
     build_data(config)
     start = build_module(config).state_dict()
@@ -110,8 +152,13 @@ def test_the_order_law_waits(tmp_path):
 
 
 def test_clipping_is_separate():
-    denoiser, schedule = OrderCausalTransformer(3, 4, width=8, heads=2, layers=1), Power(4, FreeTable(4))
-    module = OrderDiffusion(denoiser, schedule, Dense(4), OptimizerSettings(total_steps=1, clip=0.5, schedule_clip=2.0))
+    denoiser, schedule = (
+        OrderCausalTransformer(3, 4, width=8, heads=2, layers=1),
+        Power(4, FreeTable(4)),
+    )
+    module = OrderDiffusion(
+        denoiser, schedule, Dense(4), OptimizerSettings(total_steps=1, clip=0.5, schedule_clip=2.0)
+    )
     for denoiser_size, schedule_size in ((1e-3, 1e6), (1e6, 1e-3)):
         for parameter in denoiser.parameters():
             parameter.grad = torch.full_like(parameter, denoiser_size)
@@ -119,23 +166,48 @@ def test_clipping_is_separate():
         module.configure_gradient_clipping(None)
         norm = torch.stack([p.grad.norm() for p in denoiser.parameters()]).norm()
         if denoiser_size < 1:
-            assert all(torch.equal(p.grad, torch.full_like(p, denoiser_size)) for p in denoiser.parameters()), "not a bit"
-            assert torch.allclose(schedule.network.table.grad, torch.tensor([1.2, 0, 0, -1.6]), atol=1e-4)
+            assert all(
+                torch.equal(p.grad, torch.full_like(p, denoiser_size))
+                for p in denoiser.parameters()
+            ), "not a bit"
+            assert torch.allclose(
+                schedule.network.table.grad, torch.tensor([1.2, 0, 0, -1.6]), atol=1e-4
+            )
         else:
-            assert torch.equal(schedule.network.table.grad, torch.tensor([3.0, 0, 0, -4.0]) * schedule_size)
+            assert torch.equal(
+                schedule.network.table.grad, torch.tensor([3.0, 0, 0, -4.0]) * schedule_size
+            )
             assert norm.item() == pytest.approx(0.5, rel=1e-4)
 
 
 def test_entropy_bonus_keeps_orders_random(tmp_path):
-    plan = [*NAE, "schedule=power_table", "steps=40", "validate_every=99", "optimizer.schedule_delay=0", "optimizer.schedule_lr=0.1"]
-    plan += ["objective._target_=tiny_runs.Pulls", "+objective.strength=1.0", "optimizer.schedule_clip=null"]
+    plan = [
+        *NAE,
+        "schedule=power_table",
+        "steps=40",
+        "validate_every=99",
+        "optimizer.schedule_delay=0",
+        "optimizer.schedule_lr=0.1",
+    ]
+    plan += [
+        "objective._target_=tiny_runs.Pulls",
+        "+objective.strength=1.0",
+        "optimizer.schedule_clip=null",
+    ]
     plan += BARE
     entropy = {}
     for bonus in (0.0, 3.0):
-        result = run(tmp_path / str(bonus), *plan, f"optimizer.entropy_bonus={bonus}", "optimizer.entropy_steps=100000")
+        result = run(
+            tmp_path / str(bonus),
+            *plan,
+            f"optimizer.entropy_bonus={bonus}",
+            "optimizer.entropy_steps=100000",
+        )
         entropy[bonus] = result.module.schedule.law().entropy()[0].item()
     uniform = math.log(math.factorial(6))
-    assert entropy[0.0] == pytest.approx(math.log(36), abs=0.1), "Adam pulls one half of the positions before the other"
+    assert entropy[0.0] == pytest.approx(math.log(36), abs=0.1), (
+        "Adam pulls one half of the positions before the other"
+    )
     assert entropy[3.0] > 0.85 * uniform, "with it the law stays broad"
 
 
@@ -143,13 +215,30 @@ def test_entropy_bonus_keeps_orders_random(tmp_path):
 @pytest.mark.parametrize("objective", ["dense", "order"])
 def test_a_compiled_step_and_one_in_bf16(objective, tmp_path):
     """The losses of a plain run: to rounding where it is compiled, to a percent with bfloat16 inside."""
-    plan = [*NAE, f"objective={objective}", "schedule=power_table", "optimizer.schedule_delay=1", "steps=4", "trainer.log_every_n_steps=1"]
+    plan = [
+        *NAE,
+        f"objective={objective}",
+        "schedule=power_table",
+        "optimizer.schedule_delay=1",
+        "steps=4",
+        "trainer.log_every_n_steps=1",
+    ]
     plan += ["validate_every=4", *(["denoiser=bidirectional"] * (objective == "order"))]
     losses = []
-    for name, change in (("plain", "compile=false"), ("compiled", "compile=true"), ("half", "trainer.precision=bf16-mixed")):
+    for name, change in (
+        ("plain", "compile=false"),
+        ("compiled", "compile=true"),
+        ("half", "trainer.precision=bf16-mixed"),
+    ):
         run(tmp_path / name, *plan, change)
         with open(tmp_path / name / "csv" / "metrics.csv") as file:
-            losses.append([float(row["train/bits_per_token"]) for row in csv.DictReader(file) if row["train/bits_per_token"]])
+            losses.append(
+                [
+                    float(row["train/bits_per_token"])
+                    for row in csv.DictReader(file)
+                    if row["train/bits_per_token"]
+                ]
+            )
     plain, compiled, half = losses
     assert len(plain) == 4
     assert compiled == pytest.approx(plain, rel=1e-4)

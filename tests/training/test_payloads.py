@@ -15,7 +15,9 @@ from ordo.runs import CheckpointError, load, load_data
 from ordo.runs.build import ConfigError
 from ordo.saved import OrderedModel
 
-SIDE_EFFECT = "from pathlib import Path\nPath({!r}).touch()\nclass Evil:\n    def __init__(self, **_): pass\n"
+SIDE_EFFECT = (
+    "from pathlib import Path\nPath({!r}).touch()\nclass Evil:\n    def __init__(self, **_): pass\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +164,34 @@ def refused(script, arguments, told, monkeypatch, capfd):
 FEW = ["a resolver that makes a part", "a task"]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in NAMES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in NAMES]
+)
 def test_no_payload_is_executed_by_a_command(name, files, tmp_path, monkeypatch, capfd):
     checkpoint, saved, told = files(name)
     before = sorted(path.name for path in tmp_path.iterdir())
-    refused("eval.py", [f"checkpoint={checkpoint}", f"output={tmp_path / 'e'}"], told, monkeypatch, capfd)
-    refused("scripts/export.py", [f"checkpoint={checkpoint}", f"out={tmp_path / 'o'}"], told, monkeypatch, capfd)
+    refused(
+        "eval.py",
+        [f"checkpoint={checkpoint}", f"output={tmp_path / 'e'}"],
+        told,
+        monkeypatch,
+        capfd,
+    )
+    refused(
+        "scripts/export.py",
+        [f"checkpoint={checkpoint}", f"out={tmp_path / 'o'}"],
+        told,
+        monkeypatch,
+        capfd,
+    )
     for source in (checkpoint, saved):
-        refused("scripts/sample.py", [f"checkpoint={source}", f"out={tmp_path / 's.txt'}"], told, monkeypatch, capfd)
+        refused(
+            "scripts/sample.py",
+            [f"checkpoint={source}", f"out={tmp_path / 's.txt'}"],
+            told,
+            monkeypatch,
+            capfd,
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == before, "nothing is left behind"
 
 
@@ -202,8 +224,16 @@ def test_a_checkpoint_does_not_say_where_data_lie(name, stored, tmp_path, monkey
     config["data"] = changes if "_target_" in changes else config["data"] | changes
     (tmp_path / "side_effect.py").write_text(SIDE_EFFECT.format(str(tmp_path / "EXECUTED")))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr("ordo.data.module.SequenceData.__init__", lambda *_, **__: pytest.fail("data were made"))
-    where = {"path": "x"} if "test_path" in changes else {"source": "x"} if name.startswith(("a cache", "a tok")) else {}
+    monkeypatch.setattr(
+        "ordo.data.module.SequenceData.__init__", lambda *_, **__: pytest.fail("data were made")
+    )
+    where = (
+        {"path": "x"}
+        if "test_path" in changes
+        else {"source": "x"}
+        if name.startswith(("a cache", "a tok"))
+        else {}
+    )
     with pytest.raises((CheckpointError, ConfigError), match=told) as caught:
         load_data(config, stored / "text", where)
     assert len(str(caught.value).splitlines()) == 1
@@ -212,15 +242,28 @@ def test_a_checkpoint_does_not_say_where_data_lie(name, stored, tmp_path, monkey
 
 def test_all_places_are_named_at_once(stored):
     config = last(stored / "text")["ordo"]["config"]
-    config["data"] = {"_target_": "ordo.data.CorpusData", "source": "./x", "tokenizer": "./t", "cache_dir": "c"}
-    with pytest.raises(ConfigError, match=r"add data.source=./x data.tokenizer=./t data.cache_dir=c, or where they lie"):
+    config["data"] = {
+        "_target_": "ordo.data.CorpusData",
+        "source": "./x",
+        "tokenizer": "./t",
+        "cache_dir": "c",
+    }
+    with pytest.raises(
+        ConfigError,
+        match=r"add data.source=./x data.tokenizer=./t data.cache_dir=c, or where they lie",
+    ):
         load_data(config, stored / "text")
 
 
 def test_text_of_the_data_is_no_interpolation(stored):
     """Names of columns and characters stay as they are; so does a path that is thrown away."""
     config = last(stored / "text")["ordo"]["config"]
-    table = {"_target_": "ordo.data.TableData", "path": "${x}.csv", "types": {"_id_": "drop", "${y}": "drop"}, "missing": ["${z}"]}
+    table = {
+        "_target_": "ordo.data.TableData",
+        "path": "${x}.csv",
+        "types": {"_id_": "drop", "${y}": "drop"},
+        "missing": ["${z}"],
+    }
     config["data"] = table
     with pytest.raises(DataError, match=r"nowhere\.csv"):
         load_data(config, stored / "text", {"path": "nowhere.csv"})
@@ -228,13 +271,17 @@ def test_text_of_the_data_is_no_interpolation(stored):
 
 def test_a_place_that_the_data_have_not(stored):
     config = load(stored / "task")[1]
-    with pytest.raises(ConfigError, match=r"data.path=x: the data of .* are made, not read from a file"):
+    with pytest.raises(
+        ConfigError, match=r"data.path=x: the data of .* are made, not read from a file"
+    ):
         load_data(config, stored / "task", {"path": "x"})
 
 
 def test_packages_of_ones_own(stored, tmp_path, monkeypatch):
     """trust=[mine] admits classes of mine, and nothing else."""
-    (tmp_path / "mine.py").write_text("from ordo.schedules import Power\nclass Own(Power):\n    pass\n")
+    (tmp_path / "mine.py").write_text(
+        "from ordo.schedules import Power\nclass Own(Power):\n    pass\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     checkpoint = last(stored / "task")
     checkpoint["ordo"]["config"]["schedule"]["_target_"] = "mine.Own"
@@ -248,12 +295,18 @@ def test_packages_of_ones_own(stored, tmp_path, monkeypatch):
     own = OrderedModel.of_checkpoint(path, trust=["mine"])
     own.save_pretrained(tmp_path / "saved")
     config = json.loads((tmp_path / "saved" / "config.json").read_text())
-    (tmp_path / "saved" / "config.json").write_text(json.dumps(config | {"trust": ["mine"]}))  # a file cannot trust itself
+    (tmp_path / "saved" / "config.json").write_text(
+        json.dumps(config | {"trust": ["mine"]})
+    )  # a file cannot trust itself
     with pytest.raises(CheckpointError, match="add trust"):
         OrderedModel.from_pretrained(tmp_path / "saved")
     again = OrderedModel.from_pretrained(tmp_path / "saved", trust=["mine"])
     assert torch.equal(again.schedule.law().log_w, module.schedule.law().log_w)
-    for trust, told in ((["ordo"], "is fixed"), (["a b"], "name a package"), (["mine."], "name a package")):
+    for trust, told in (
+        (["ordo"], "is fixed"),
+        (["a b"], "name a package"),
+        (["mine."], "name a package"),
+    ):
         with pytest.raises(ConfigError, match=told):
             load(path, trust)
 
@@ -270,7 +323,9 @@ MALFORMED = {
     "a tensor as a setting": lambda c: c["ordo"]["config"]["denoiser"].update(width=torch.zeros(2)),
     "a step that is text": lambda c: c.update(global_step="x"),
     "no step": lambda c: c.pop("global_step"),
-    "a network as a schedule": lambda c: c["ordo"]["config"].update(schedule={"_target_": "ordo.schedules.FreeTable", "length": 8}),
+    "a network as a schedule": lambda c: c["ordo"]["config"].update(
+        schedule={"_target_": "ordo.schedules.FreeTable", "length": 8}
+    ),
 }
 
 
@@ -298,7 +353,9 @@ def test_malformed_saved_models(stored, tmp_path):
         "{",
         json.dumps(config | {"data": {"states": [1]}}),
         json.dumps(config | {"data": {"states": {"TextData": state}}}),
-        json.dumps(config | {"data": {"states": {"TableData": {"codec": {"version": 1, "columns": [1]}}}}}),
+        json.dumps(
+            config | {"data": {"states": {"TableData": {"codec": {"version": 1, "columns": [1]}}}}}
+        ),
         json.dumps(config | {"data": {"states": {"CorpusData": {"tokenizer": 3}}}}),
     ):
         path.write_text(text)

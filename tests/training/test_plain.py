@@ -12,27 +12,50 @@ from ordo.schedules import FreeTable, Power
 from ordo.training import OptimizerSettings, OrderDiffusion, TrainingDiverged, train_steps
 
 TASK = NotAllEqual(3, 3)
-BATCHES = TASK.sample(24, torch.Generator().manual_seed(0)).split(8)  # three: a run of seven steps goes through them more than twice
+BATCHES = TASK.sample(24, torch.Generator().manual_seed(0)).split(
+    8
+)  # three: a run of seven steps goes through them more than twice
 SETTINGS = OptimizerSettings(
-    total_steps=7, warmup_steps=2, schedule_delay=2, clip=0.1, schedule_clip=0.01, entropy_bonus=0.3, entropy_steps=6
+    total_steps=7,
+    warmup_steps=2,
+    schedule_delay=2,
+    clip=0.1,
+    schedule_clip=0.01,
+    entropy_bonus=0.3,
+    entropy_steps=6,
 )
 
 
 def parts():
     torch.manual_seed(0)
     denoiser = OrderCausalTransformer(2, TASK.length, width=16, heads=2, layers=1)
-    return denoiser, Power(TASK.length, FreeTable(TASK.length)), Dense(TASK.length, draws=2, baseline="rloo")
+    return (
+        denoiser,
+        Power(TASK.length, FreeTable(TASK.length)),
+        Dense(TASK.length, draws=2, baseline="rloo"),
+    )
 
 
 def test_same_weights_as_with_lightning():
     denoiser, schedule, objective = parts()
-    steps = [step for step, _ in train_steps(denoiser, schedule, objective, BATCHES, SETTINGS, seed=5)]
+    steps = [
+        step for step, _ in train_steps(denoiser, schedule, objective, BATCHES, SETTINGS, seed=5)
+    ]
     assert steps == [1, 2, 3, 4, 5, 6, 7]
     module = OrderDiffusion(*parts(), SETTINGS, seed=5)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
     trainer = L.Trainer(max_steps=7, accelerator="cpu", devices=1, **quiet)
     trainer.fit(module, DataLoader(BATCHES, batch_size=None))
-    for mine, theirs in ((denoiser, module.denoiser), (schedule, module.schedule), (objective, module.objective)):
+    for mine, theirs in (
+        (denoiser, module.denoiser),
+        (schedule, module.schedule),
+        (objective, module.objective),
+    ):
         for name, value in mine.state_dict().items():
             torch.testing.assert_close(value, theirs.state_dict()[name], rtol=0, atol=0, msg=name)
     assert schedule.log_w().abs().max() > 0.1  # the law has moved

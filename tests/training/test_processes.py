@@ -14,33 +14,75 @@ import tiny_runs
 import torch
 from tiny_runs import NAE, QUIET, ROOT, SMALL, last, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]  # pairs of interpreters: two minutes in all
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("no_pictures"),
+]  # pairs of interpreters: two minutes in all
 
-PLAN = [*NAE, "schedule=power_table", "optimizer.schedule_delay=2", "steps=20", "validate_every=10", "checkpoint_every=5"]
+PLAN = [
+    *NAE,
+    "schedule=power_table",
+    "optimizer.schedule_delay=2",
+    "steps=20",
+    "validate_every=10",
+    "checkpoint_every=5",
+]
 PLAN += ["trainer.log_every_n_steps=1", "callbacks.order.every=4"]
 ONE, TWO = ["data.batch_size=8"], ["data.batch_size=4", "trainer=ddp", "trainer.devices=2"]
 SHARDED = ["data.batch_size=4", "trainer=fsdp", "trainer.devices=2"]
 OBJECTIVES = {
     "dense": ["objective=dense", "objective.unigram=true", "denoiser.layers=2"],
-    "order": ["objective=order", "denoiser=bidirectional", "objective.score.unigram=true", "objective.score.control=relax"],
-    "time": ["objective=time", "denoiser=bidirectional", "schedule.bound=4", "trainer.accumulate_grad_batches=2"],
+    "order": [
+        "objective=order",
+        "denoiser=bidirectional",
+        "objective.score.unigram=true",
+        "objective.score.control=relax",
+    ],
+    "time": [
+        "objective=time",
+        "denoiser=bidirectional",
+        "schedule.bound=4",
+        "trainer.accumulate_grad_batches=2",
+    ],
 }
 
 
 def start(output, *plan, launcher=(), killed_at=None):
     """train.py in processes of its own; returns its exit status and standard error."""
-    command = [sys.executable, *launcher, str(ROOT / "train.py"), "experiment=custom", f"output='{output}'", *SMALL, *QUIET, *plan]
+    command = [
+        sys.executable,
+        *launcher,
+        str(ROOT / "train.py"),
+        "experiment=custom",
+        f"output='{output}'",
+        *SMALL,
+        *QUIET,
+        *plan,
+    ]
     if killed_at is not None:
-        command += ["+callbacks.kill._target_=tiny_runs.KillAt", f"+callbacks.kill.batch={killed_at}"]
+        command += [
+            "+callbacks.kill._target_=tiny_runs.KillAt",
+            f"+callbacks.kill.batch={killed_at}",
+        ]
     paths = f"{ROOT / 'src'}:{Path(tiny_runs.__file__).parent}"
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": paths}
-    done = subprocess.run(command, env=environment, cwd=output.parent, capture_output=True, text=True, timeout=400)
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": paths,
+    }
+    done = subprocess.run(
+        command, env=environment, cwd=output.parent, capture_output=True, text=True, timeout=400
+    )
     return done.returncode, done.stderr
 
 
 def losses(folder):
     with open(folder / "csv" / "metrics.csv") as file:
-        return {int(row["step"]): float(row["train/bits_per_token"]) for row in csv.DictReader(file) if row["train/bits_per_token"]}
+        return {
+            int(row["step"]): float(row["train/bits_per_token"])
+            for row in csv.DictReader(file)
+            if row["train/bits_per_token"]
+        }
 
 
 def close(a, b):
@@ -67,8 +109,14 @@ def test_two_are_one(name, tmp_path):
     assert last(tmp_path / "killed")["global_step"] == 10
     run(tmp_path / "by_one", *plan, *ONE, f"resume={tmp_path / 'killed'}")
     close(last(tmp_path / "by_one")["state_dict"], want)
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29611"] if name == "order" else []
-    status, error = start(tmp_path / "by_two", *plan, *TWO, f"resume={tmp_path / 'killed'}", launcher=launcher)
+    launcher = (
+        ["-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29611"]
+        if name == "order"
+        else []
+    )
+    status, error = start(
+        tmp_path / "by_two", *plan, *TWO, f"resume={tmp_path / 'killed'}", launcher=launcher
+    )
     assert status == 0, error
     resumed = last(tmp_path / "by_two")["state_dict"]
     assert all(torch.equal(resumed[key], want[key]) for key in want)
@@ -79,9 +127,7 @@ def test_sharded(tmp_path):
     then one file.
     """
     plan = [*PLAN, *OBJECTIVES["dense"], "trainer.accumulate_grad_batches=2"]
-    report = (
-        "report={split: val, sequences: null, draws: 2, importance_draws: 2, exact_sequences: null, batch_size: 8, seed: 0, weights: last}"
-    )
+    report = "report={split: val, sequences: null, draws: 2, importance_draws: 2, exact_sequences: null, batch_size: 8, seed: 0, weights: last}"
     one = run(tmp_path / "one", *plan, *ONE, report)
     want = last(tmp_path / "one")["state_dict"]
     status, error = start(tmp_path / "sharded", *plan, *SHARDED, report)
@@ -102,10 +148,18 @@ def test_sharded(tmp_path):
     status, error = start(tmp_path / "parts", *plan, *SHARDED, f"resume={tmp_path / 'parts'}")
     assert status == 0, error
     close(last(tmp_path / "parts")["state_dict"], want)
-    more = [*SHARDED, "trainer.strategy.sharded_checkpoints=true", "steps=30", f"resume={tmp_path / 'parts'}"]
+    more = [
+        *SHARDED,
+        "trainer.strategy.sharded_checkpoints=true",
+        "steps=30",
+        f"resume={tmp_path / 'parts'}",
+    ]
     status, error = start(tmp_path / "parts", *plan, *more)
     assert status == 0, f"from one file to parts, which are saved twice: {error}"
-    assert sorted(path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in (tmp_path / "parts" / "checkpoints").iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+    ]
     status, error = start(tmp_path / "averages", *plan, *SHARDED, "callbacks=ema")
     assert status == 2
     assert "callbacks=ema keeps a whole copy" in error
@@ -131,12 +185,39 @@ def test_a_given_order(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_together(number, tmp_path):
     """A signal to the first process alone, or Ctrl-C to both: they end at one step, with a checkpoint."""
-    plan = [*PLAN, *OBJECTIVES["dense"], *TWO, "steps=100000", "validate_every=100000", "checkpoint_every=100000"]
-    command = [sys.executable, str(ROOT / "train.py"), "experiment=custom", "output=run", *SMALL, *QUIET, *plan]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "src")}
-    shared = {"env": environment, "cwd": tmp_path, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    plan = [
+        *PLAN,
+        *OBJECTIVES["dense"],
+        *TWO,
+        "steps=100000",
+        "validate_every=100000",
+        "checkpoint_every=100000",
+    ]
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "experiment=custom",
+        "output=run",
+        *SMALL,
+        *QUIET,
+        *plan,
+    ]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+    shared = {
+        "env": environment,
+        "cwd": tmp_path,
+        "stderr": subprocess.PIPE,
+        "text": True,
+        "start_new_session": True,
+    }
     # A shell starts what runs in the background deaf to Ctrl-C, and a child is as its parent.
-    process = subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **shared)
+    process = subprocess.Popen(
+        command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **shared
+    )
     deadline = time.monotonic() + 200
     while not (tmp_path / "run/csv/metrics.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

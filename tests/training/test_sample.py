@@ -30,12 +30,20 @@ def trained(tmp_path_factory):
         {
             "age": random.integers(20, 60, n),
             "city": random.choice(["x", "y, z", "01"], n),
-            "gain": np.where(random.random(n) < 0.7, "", np.round(random.lognormal(size=n), 2).astype(str)),
+            "gain": np.where(
+                random.random(n) < 0.7, "", np.round(random.lognormal(size=n), 2).astype(str)
+            ),
             "flag": random.random(n) < 0.5,
         }
     )
     frame.to_csv(folder / "t.csv", index=False)
-    parts = ["data=table", f"data.path={folder / 't.csv'}", "data.bins=16", "denoiser=table_causal", "schedule=power_table"]
+    parts = [
+        "data=table",
+        f"data.path={folder / 't.csv'}",
+        "data.bins=16",
+        "denoiser=table_causal",
+        "schedule=power_table",
+    ]
     run(folder / "run", *parts, *STEPS, *QUIET)
     (folder / "t.csv").unlink()
     return folder / "run"
@@ -45,7 +53,10 @@ def trained(tmp_path_factory):
 def sample(trained, tmp_path, monkeypatch, capfd):
     def of(*arguments, out="s.csv"):
         settings = [f"checkpoint={trained}", f"out={tmp_path / out}", "threads=1", *arguments]
-        return (*call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd), tmp_path / out)
+        return (
+            *call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd),
+            tmp_path / out,
+        )
 
     return of
 
@@ -72,9 +83,21 @@ def test_a_table(trained, sample):
     module, _ = load(trained)
     tokens = tokens_of(codec_of(trained), frame)
     exact = order_log_prob(module.denoiser, tokens, module.schedule.law().mode())
-    assert torch.allclose(exact, torch.tensor(frame["log_prob"].to_numpy()), atol=1e-4), "what was written has the likelihood stated"
-    assert sample("n=300", "sampler=mode_order", "log_prob=true", "batch_size=128", out="again.csv")[3].read_text() == path.read_text()
-    assert sample("n=300", "sampler=mode_order", "log_prob=true", "seed=1", out="other.csv")[3].read_text() != path.read_text()
+    assert torch.allclose(exact, torch.tensor(frame["log_prob"].to_numpy()), atol=1e-4), (
+        "what was written has the likelihood stated"
+    )
+    assert (
+        sample("n=300", "sampler=mode_order", "log_prob=true", "batch_size=128", out="again.csv")[
+            3
+        ].read_text()
+        == path.read_text()
+    )
+    assert (
+        sample("n=300", "sampler=mode_order", "log_prob=true", "seed=1", out="other.csv")[
+            3
+        ].read_text()
+        != path.read_text()
+    )
     parquet = sample("n=7", out="s.parquet")[3]
     assert pd.read_parquet(parquet).shape == (7, 4)
 
@@ -102,9 +125,16 @@ def test_imputation_is_conditioned_on_its_own_row(trained, sample, tmp_path):
     random = np.random.default_rng(1)
     cities = random.choice(["x", "y, z", "01", None], 40)
     ages = [None if random.random() < 0.4 else int(random.integers(20, 60)) for _ in range(40)]
-    holes = pd.DataFrame({"age": pd.array(ages, dtype="Int64"), "city": cities}, index=random.permutation(40))
+    holes = pd.DataFrame(
+        {"age": pd.array(ages, dtype="Int64"), "city": cities}, index=random.permutation(40)
+    )
     holes.to_parquet(tmp_path / "holes.parquet")  # the index is not the row number
-    status, _, err, path = sample(f"impute={tmp_path / 'holes.parquet'}", "sampler=mode_order", "log_prob=true", "batch_size=16")
+    status, _, err, path = sample(
+        f"impute={tmp_path / 'holes.parquet'}",
+        "sampler=mode_order",
+        "log_prob=true",
+        "batch_size=16",
+    )
     assert status == 0, err
     filled = pd.read_csv(path, dtype={"city": str, "flag": str})
     tokens = tokens_of(codec, filled)
@@ -116,7 +146,9 @@ def test_imputation_is_conditioned_on_its_own_row(trained, sample, tmp_path):
             assert filled["city"][i] == city
         order = mode[known[mode].to(torch.int8).argsort(descending=True, stable=True)]
         by_rank = module.denoiser.order_log_prob(tokens[i : i + 1], order[None])[0]
-        assert filled["log_prob"][i] == pytest.approx(by_rank[int(known.sum()) :].sum().item(), abs=1e-4)
+        assert filled["log_prob"][i] == pytest.approx(
+            by_rank[int(known.sum()) :].sum().item(), abs=1e-4
+        )
 
 
 def test_parquet_keeps_types(sample, tmp_path):
@@ -134,7 +166,12 @@ def test_parquet_keeps_types(sample, tmp_path):
 
 def test_text(tmp_path, monkeypatch, capfd):
     run(tmp_path / "run", *NAE, *STEPS, *QUIET)
-    settings = [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 's.txt'}", "n=5", "log_prob=true"]
+    settings = [
+        f"checkpoint={tmp_path / 'run'}",
+        f"out={tmp_path / 's.txt'}",
+        "n=5",
+        "log_prob=true",
+    ]
     status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     lines = (tmp_path / "s.txt").read_text().splitlines()
@@ -145,17 +182,37 @@ def test_text(tmp_path, monkeypatch, capfd):
 def test_one_text_a_line(tmp_path, monkeypatch, capfd):
     """Whatever ends a line and whatever escapes it, in sample.py and in a report: as many lines as texts, each of the model's length."""
     letters = "ab\n\r\x0b\x85\u2028\u2029\x1c\\n"
-    (tmp_path / "t.txt").write_text("\ufeff" + "".join(np.random.default_rng(0).choice(list(letters), 4000)), encoding="utf-8", newline="")
+    (tmp_path / "t.txt").write_text(
+        "\ufeff" + "".join(np.random.default_rng(0).choice(list(letters), 4000)),
+        encoding="utf-8",
+        newline="",
+    )
     parts = ["data=file", f"data.path={tmp_path / 't.txt'}", "data.length=8", "data.limit_eval=16"]
     small = [setting for setting in QUIET if setting != "report=null"]
-    settings = ["experiment=custom", *parts, *SMALL, *STEPS, *small, f"output={tmp_path / 'run'}", "report.samples=30", "report.draws=1"]
-    settings += ["report.page=false", "report.sequences=4", "report.importance_draws=2", "report.orders=null"]
+    settings = [
+        "experiment=custom",
+        *parts,
+        *SMALL,
+        *STEPS,
+        *small,
+        f"output={tmp_path / 'run'}",
+        "report.samples=30",
+        "report.draws=1",
+    ]
+    settings += [
+        "report.page=false",
+        "report.sequences=4",
+        "report.importance_draws=2",
+        "report.orders=null",
+    ]
     status, _, err = call("train.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     arguments = [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 's.txt'}", "n=30"]
     status, _, err = call("scripts/sample.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
-    assert set(read(tmp_path / "run")["TextData"]["vocabulary"]) == set(letters), "the mark is no symbol"
+    assert set(read(tmp_path / "run")["TextData"]["vocabulary"]) == set(letters), (
+        "the mark is no symbol"
+    )
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     for path in (tmp_path / "s.txt", tmp_path / "run" / "drawn.txt"):
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -169,7 +226,9 @@ def text_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
     run(folder / "run", *text_overrides(folder), *STEPS)
     profile = [2.5, 2.4, 1.2, 1.1, 1.0, 1.0, 0.9, 0.9]
-    (folder / "run" / "report.json").write_text(json.dumps({"loss_by_revealed": {"own": {"nats": profile}}}))
+    (folder / "run" / "report.json").write_text(
+        json.dumps({"loss_by_revealed": {"own": {"nats": profile}}})
+    )
     return folder / "run"
 
 
@@ -180,7 +239,9 @@ def test_infilling_and_trace(text_run, tmp_path, monkeypatch, capfd):
         shared = [f"checkpoint={text_run}", f"out={out}", f"trace={trace}", "n=6"]
         return call("scripts/sample.py", *shared, *settings, monkeypatch=monkeypatch, capfd=capfd)
 
-    status, _, err = call_with("template='th_ f_x'", "sampler=top_k_margin", "sampler.how_many.calls=3")
+    status, _, err = call_with(
+        "template='th_ f_x'", "sampler=top_k_margin", "sampler.how_many.calls=3"
+    )
     assert status == 0, err
     assert "3.0 calls each" in err
     lines = out.read_text().splitlines()
@@ -207,14 +268,25 @@ def test_infilling_and_trace(text_run, tmp_path, monkeypatch, capfd):
 
 def test_warning_off_the_law(tmp_path, monkeypatch, capfd):
     run(tmp_path / "run", *text_overrides(tmp_path), *STEPS, "schedule=left_to_right")
-    for sampler, warned in (("right_to_left", True), ("left_to_right", False), ("mode_order", False)):
-        settings = [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 's.txt'}", "n=3", f"sampler={sampler}"]
+    for sampler, warned in (
+        ("right_to_left", True),
+        ("left_to_right", False),
+        ("mode_order", False),
+    ):
+        settings = [
+            f"checkpoint={tmp_path / 'run'}",
+            f"out={tmp_path / 's.txt'}",
+            "n=3",
+            f"sampler={sampler}",
+        ]
         status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
         assert status == 0
         assert ("expect poor samples" in err) == warned
 
 
-CHOICES = sorted(path.stem for path in (Path(__file__).parents[2] / "configs" / "sampler").glob("*.yaml"))
+CHOICES = sorted(
+    path.stem for path in (Path(__file__).parents[2] / "configs" / "sampler").glob("*.yaml")
+)
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -251,7 +323,10 @@ def test_every_sampler_decodes(choice, text_run, tmp_path, monkeypatch, capfd):
         (["+given.age=old"], "'age' is to be numeric, but holds 'old'"),
         (["trace=x.csv"], "choose a name in .npz"),
         (["template=a_"], "template is for text"),
-        (["sampler.how_many.calls=0", "sampler=top_k_margin"], "sampler.how_many.calls=0: must be a whole number from 1"),
+        (
+            ["sampler.how_many.calls=0", "sampler=top_k_margin"],
+            "sampler.how_many.calls=0: must be a whole number from 1",
+        ),
         (["n=0"], "n=0: must be a whole number from 1"),
         (["out=x.xls"], "choose a name in .csv"),
         (["out=x.txt"], "the model is of a table"),
@@ -280,12 +355,17 @@ def test_columns_that_the_model_does_not_know(sample, tmp_path):
     assert "drawn for every row: gain, flag" in err
     frame = pd.read_csv(path, sep=";", dtype=str, keep_default_na=False)
     assert list(frame.columns) == ["id", "age", "note", "city", "gain", "flag", "log_prob"]
-    assert frame[["id", "age", "note"]].to_numpy().tolist() == [["7", "33", "a,b"], ["8", "200", ""]]
+    assert frame[["id", "age", "note"]].to_numpy().tolist() == [
+        ["7", "33", "a,b"],
+        ["8", "200", ""],
+    ]
     status, _, err, again = sample(f"impute={path}", out="again.parquet")
     assert status == 0, err
     assert list(pd.read_parquet(again).columns) == list(frame.columns)
     assert pd.read_parquet(again)["age"].tolist() == [33, 200]
-    assert "column of that name already" in sample(f"impute={path}", "log_prob=true", out="no.csv")[2]
+    assert (
+        "column of that name already" in sample(f"impute={path}", "log_prob=true", out="no.csv")[2]
+    )
     assert sample(f"impute={tmp_path / 'h.csv'}", "quiet=true")[2].count("\n") == 1
 
 
@@ -300,10 +380,14 @@ def test_a_missing_value_is_a_condition(sample, trained, tmp_path):
     tokens, mode = tokens_of(codec_of(trained), frame), module.schedule.law().mode()
     order = torch.cat([torch.tensor([2]), mode[mode != 2]])
     by_rank = module.denoiser.order_log_prob(tokens, order.expand(20, -1))
-    assert torch.allclose(by_rank[:, 1:].sum(1), torch.tensor(frame["log_prob"].to_numpy()).to(by_rank), atol=1e-4)
+    assert torch.allclose(
+        by_rank[:, 1:].sum(1), torch.tensor(frame["log_prob"].to_numpy()).to(by_rank), atol=1e-4
+    )
     status, _, err, path = sample("n=20", "+given.city=NA", out="no.csv")
     assert status == 2
-    assert err.startswith("error: given.city=NA means a missing value, but the column had none in training")
+    assert err.startswith(
+        "error: given.city=NA means a missing value, but the column had none in training"
+    )
     assert not path.exists()
     (tmp_path / "g.yaml").write_text("gain: NA\nage: 33\n")
     frame = pd.read_csv(sample("n=5", f"given={tmp_path / 'g.yaml'}")[3])
@@ -317,7 +401,9 @@ def test_imputing_another_number_of_rows(sample, tmp_path):
     assert "either given or impute" in sample(f"impute={tmp_path / 'h.csv'}", "+given.age=3")[2]
 
 
-@pytest.mark.parametrize("setting", ["given=3", "given=[1]", "given=''", "given=true", "tokenizer=x"])
+@pytest.mark.parametrize(
+    "setting", ["given=3", "given=[1]", "given=''", "given=true", "tokenizer=x"]
+)
 def test_settings_that_mean_nothing_to_a_table(setting, sample):
     status, _, err, out = sample(setting)
     assert (status, len(err.splitlines())) == (2, 1), err

@@ -24,9 +24,15 @@ def sample(tmp_path, monkeypatch, capfd):
 
     def of(*settings, out="s.txt", trace="t.html"):
         paths = [f"out={tmp_path / out}", f"trace={tmp_path / trace}", "threads=1"]
-        status, _, err = call("scripts/sample.py", *paths, *settings, monkeypatch=monkeypatch, capfd=capfd)
+        status, _, err = call(
+            "scripts/sample.py", *paths, *settings, monkeypatch=monkeypatch, capfd=capfd
+        )
         assert status == 0, err
-        found = re.search(r'<script type="application/json" class="data">(.*?)</script>', (tmp_path / trace).read_text("utf-8"), re.DOTALL)
+        found = re.search(
+            r'<script type="application/json" class="data">(.*?)</script>',
+            (tmp_path / trace).read_text("utf-8"),
+            re.DOTALL,
+        )
         assert found is not None
         return json.loads(found[1]), (tmp_path / out).read_text(encoding="utf-8"), err
 
@@ -45,8 +51,13 @@ def final(data, number):
 
 def test_text(tmp_path, sample):
     run(tmp_path / "run", *text_overrides(tmp_path), *STEPS)
-    for sampler in (["sampler=remdm_cap", "sampler.revise.eta=0.5"], ["sampler=top_k_margin", "sampler.how_many.calls=3", "batch_size=4"]):
-        data, text, err = sample(f"checkpoint={tmp_path / 'run'}", "n=11", "template='th_ f_x'", "seed=4", *sampler)
+    for sampler in (
+        ["sampler=remdm_cap", "sampler.revise.eta=0.5"],
+        ["sampler=top_k_margin", "sampler.how_many.calls=3", "batch_size=4"],
+    ):
+        data, text, err = sample(
+            f"checkpoint={tmp_path / 'run'}", "n=11", "template='th_ f_x'", "seed=4", *sampler
+        )
         assert data["kind"] == "text"
         lines = text.splitlines()
         assert ["".join(final(data, i)) for i in range(len(data["rows"]))] == lines[:8]
@@ -64,8 +75,16 @@ def test_text(tmp_path, sample):
 def test_a_film(tmp_path, monkeypatch, capfd):
     run(tmp_path / "run", *text_overrides(tmp_path), *STEPS)
     before = set(os.listdir(tmp_path))
-    settings = [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 's.txt'}", f"trace={tmp_path / 't.gif'}", "n=3", "threads=1"]
-    status, _, err = call("scripts/sample.py", *settings, "sampler=remdm_cap", monkeypatch=monkeypatch, capfd=capfd)
+    settings = [
+        f"checkpoint={tmp_path / 'run'}",
+        f"out={tmp_path / 's.txt'}",
+        f"trace={tmp_path / 't.gif'}",
+        "n=3",
+        "threads=1",
+    ]
+    status, _, err = call(
+        "scripts/sample.py", *settings, "sampler=remdm_cap", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status == 0, err
     assert "t.gif shows the first sequence of 3" in err
     with Image.open(tmp_path / "t.gif") as film:
@@ -78,11 +97,27 @@ def test_table(tmp_path, sample):
     n = 200
     age = pd.array(random.integers(20, 60, n), dtype="Int64")
     age[random.random(n) < 0.3] = pd.NA
-    frame = pd.DataFrame({"age": age, "a <city>": random.choice(["x", "y, z", "</script>"], n), "gain": random.normal(size=n).round(2)})
+    frame = pd.DataFrame(
+        {
+            "age": age,
+            "a <city>": random.choice(["x", "y, z", "</script>"], n),
+            "gain": random.normal(size=n).round(2),
+        }
+    )
     frame.to_csv(tmp_path / "t.csv", index=False)
-    parts = ["data=table", f"data.path={tmp_path / 't.csv'}", "data.bins=8", "denoiser=table_causal", "schedule=power_table"]
+    parts = [
+        "data=table",
+        f"data.path={tmp_path / 't.csv'}",
+        "data.bins=8",
+        "denoiser=table_causal",
+        "schedule=power_table",
+    ]
     run(tmp_path / "run", *parts, *STEPS, *QUIET)
-    for settings in (["n=20"], ["n=20", "+given.gain=0.1234"], ["n=20", "sampler=remdm_cap", "sampler.revise.eta=0.5", "log_prob=false"]):
+    for settings in (
+        ["n=20"],
+        ["n=20", "+given.gain=0.1234"],
+        ["n=20", "sampler=remdm_cap", "sampler.revise.eta=0.5", "log_prob=false"],
+    ):
         data, _, _ = sample(f"checkpoint={tmp_path / 'run'}", *settings, out="s.csv")
         written = pd.read_csv(tmp_path / "s.csv", dtype=str, keep_default_na=False)
         assert data["names"] == list(written.columns) == list(frame.columns)
@@ -98,7 +133,9 @@ def test_table(tmp_path, sample):
             elif column.kind == "categorical":
                 assert name == str(cell)
             else:
-                low, high = (float(x) for x in (name.split(" to ") if " to " in name else (name, name)))
+                low, high = (
+                    float(x) for x in (name.split(" to ") if " to " in name else (name, name))
+                )
                 assert low <= cell <= high, "the range of the bin"
 
 
@@ -110,13 +147,29 @@ def test_sudoku(tmp_path, sample):
 
 
 def test_documents(tmp_path, sample):
-    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "the fox {"very " * (i % 5)} {i}"}}\n' for i in range(100)))
+    (tmp_path / "a.jsonl").write_text(
+        "".join(f'{{"text": "the fox {"very " * (i % 5)} {i}"}}\n' for i in range(100))
+    )
     tiny_tokenizer(tmp_path / "tokenizer")
-    plan = ["data=corpus", f"data.source={tmp_path / 'a.jsonl'}", f"data.tokenizer={tmp_path / 'tokenizer'}"]
-    plan += [f"data.cache_dir={tmp_path / 'cache'}", "data.length=12", "data.layout=documents", *STEPS, *QUIET]
-    plan += ["data.splits={train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"]
+    plan = [
+        "data=corpus",
+        f"data.source={tmp_path / 'a.jsonl'}",
+        f"data.tokenizer={tmp_path / 'tokenizer'}",
+    ]
+    plan += [
+        f"data.cache_dir={tmp_path / 'cache'}",
+        "data.length=12",
+        "data.layout=documents",
+        *STEPS,
+        *QUIET,
+    ]
+    plan += [
+        "data.splits={train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}"
+    ]
     run(tmp_path / "run", *plan)
-    data, _, _ = sample(f"checkpoint={tmp_path / 'run'}", f"tokenizer={tmp_path / 'tokenizer'}", "n=6", "length=7")
+    data, _, _ = sample(
+        f"checkpoint={tmp_path / 'run'}", f"tokenizer={tmp_path / 'tokenizer'}", "n=6", "length=7"
+    )
     assert [len(row["given"]) for row in data["rows"]] == [7] * 6, "absent positions are not shown"
     decoding = open_model(tmp_path / "run", tokenizer=str(tmp_path / "tokenizer")).decoding
     ids = decoding.tokenizer("the fox very", add_special_tokens=False)["input_ids"]

@@ -20,7 +20,9 @@ from ordo.samplers import ByRates, Sampler, sample
 from ordo.saved import OrderedModel, open_model
 
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2", *QUIET]
-CORPUS = "".join(f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200))
+CORPUS = "".join(
+    f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +33,9 @@ def quick(monkeypatch, tmp_path):
 
 
 def text(folder):
-    return run(folder / "run", *text_overrides(folder), *STEPS, "callbacks=ema", "callbacks.samples=null")
+    return run(
+        folder / "run", *text_overrides(folder), *STEPS, "callbacks=ema", "callbacks.samples=null"
+    )
 
 
 def nae(folder):
@@ -39,15 +43,30 @@ def nae(folder):
 
 
 def heads(folder):
-    parts = ["schedule=per_context_shared", "objective=content_order", "denoiser=bidirectional", "schedule.reverse_network.init_std=2.0"]
+    parts = [
+        "schedule=per_context_shared",
+        "objective=content_order",
+        "denoiser=bidirectional",
+        "schedule.reverse_network.init_std=2.0",
+    ]
     return run(folder / "run", *NAE, *STEPS, *parts)
 
 
 def table(folder):
     random = np.random.default_rng(0)
-    columns = {"age": random.integers(20, 60, 200), "city": random.choice(["x", "y, z", "01"], 200), "gain": random.lognormal(size=200)}
+    columns = {
+        "age": random.integers(20, 60, 200),
+        "city": random.choice(["x", "y, z", "01"], 200),
+        "gain": random.lognormal(size=200),
+    }
     pd.DataFrame(columns).to_csv(folder / "t.csv", index=False)
-    parts = ["data=table", f"data.path={folder / 't.csv'}", "data.bins=16", "denoiser=table_causal", "schedule=power_table"]
+    parts = [
+        "data=table",
+        f"data.path={folder / 't.csv'}",
+        "data.bins=16",
+        "denoiser=table_causal",
+        "schedule=power_table",
+    ]
     return run(folder / "run", *parts, *STEPS)
 
 
@@ -55,9 +74,22 @@ def language_model(folder, kind="gpt2"):
     (folder / "a.jsonl").write_text(CORPUS)
     tiny_model(folder / "model", kind)
     tiny_tokenizer(folder / "tokenizer", mask=kind == "bert")
-    plan = ["data=corpus", f"data.source={folder / 'a.jsonl'}", f"data.tokenizer={folder / 'tokenizer'}", f"data.cache_dir={folder / 'c'}"]
-    plan += ["data.splits={train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}", "data.length=12"]
-    plan += ["data.batch_size=8", "objective=order", "denoiser=causal_lm", f"denoiser.name={folder / 'model'}"]
+    plan = [
+        "data=corpus",
+        f"data.source={folder / 'a.jsonl'}",
+        f"data.tokenizer={folder / 'tokenizer'}",
+        f"data.cache_dir={folder / 'c'}",
+    ]
+    plan += [
+        "data.splits={train: 'train[:80%]', validation: 'train[80%:90%]', test: 'train[90%:]'}",
+        "data.length=12",
+    ]
+    plan += [
+        "data.batch_size=8",
+        "objective=order",
+        "denoiser=causal_lm",
+        f"denoiser.name={folder / 'model'}",
+    ]
     result = train(configuration(folder / "run", *plan, *STEPS, small=[]))
     shutil.rmtree(folder / "model")
     return result
@@ -69,11 +101,17 @@ def test_round_trip(make, tmp_path):
     result = make(tmp_path)
     own = OrderedModel.of_checkpoint(tmp_path / "run")
     own.save_pretrained(tmp_path / "saved")
-    assert {path.name for path in (tmp_path / "saved").iterdir()} == {"config.json", "model.safetensors", "README.md"}
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
     shutil.move(tmp_path / "run", tmp_path / "gone")
     folder = str(tmp_path / "tokenizer") if make is language_model else None
     if folder is not None:
-        with pytest.raises(DataError, match=f"a file may not say what is read here: give tokenizer={folder}"):
+        with pytest.raises(
+            DataError, match=f"a file may not say what is read here: give tokenizer={folder}"
+        ):
             open_model(tmp_path / "saved").decode(result.data.val_set.tokens[:1])
     again = open_model(tmp_path / "saved", tokenizer=folder)
     trained = result.module.eval()
@@ -84,21 +122,34 @@ def test_round_trip(make, tmp_path):
     order = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(0)).argsort(-1)
     n = torch.tensor([0, 1, 2, 3])
     with torch.no_grad():
-        assert torch.equal(again.denoiser.conditionals(tokens, order, n), trained.denoiser.conditionals(tokens, order, n))
-        law, want = (m.schedule.law(tokens) if make is heads else m.schedule.law() for m in (again, trained))
+        assert torch.equal(
+            again.denoiser.conditionals(tokens, order, n),
+            trained.denoiser.conditionals(tokens, order, n),
+        )
+        law, want = (
+            m.schedule.law(tokens) if make is heads else m.schedule.law() for m in (again, trained)
+        )
         assert torch.equal(law.log_w, want.log_w)
     sampler = Sampler(ByRates()) if make is heads else Sampler()
-    drawn, wanted = (sample(m.denoiser, sampler, 4, schedule=m.schedule, seed=3) for m in (again, trained))
+    drawn, wanted = (
+        sample(m.denoiser, sampler, 4, schedule=m.schedule, seed=3) for m in (again, trained)
+    )
     assert torch.equal(drawn.tokens, wanted.tokens)
     assert torch.equal(drawn.rank, wanted.rank)
     if make is table:
         codec = TableCodec.from_state_dict(last(tmp_path / "gone")["TableData"]["codec"])
-        pd.testing.assert_frame_equal(again.decode(drawn.tokens, seed=2), codec.decode(wanted.tokens, seed=2), check_exact=True)
+        pd.testing.assert_frame_equal(
+            again.decode(drawn.tokens, seed=2),
+            codec.decode(wanted.tokens, seed=2),
+            check_exact=True,
+        )
     else:
         assert again.decode(drawn.tokens) == result.data.decode(wanted.tokens)
     again.save_pretrained(tmp_path / "twice")
     for name in ("config.json", "model.safetensors", "README.md"):
-        assert (tmp_path / "twice" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes(), name
+        assert (tmp_path / "twice" / name).read_bytes() == (
+            tmp_path / "saved" / name
+        ).read_bytes(), name
 
 
 def test_by_hand_and_trained_on(tmp_path):
@@ -112,7 +163,11 @@ def test_by_hand_and_trained_on(tmp_path):
             "heads": 2,
             "layers": 1,
         },
-        "schedule": {"_target_": "ordo.schedules.Power", "length": 4, "network": {"_target_": "ordo.schedules.FreeTable", "length": 4}},
+        "schedule": {
+            "_target_": "ordo.schedules.Power",
+            "length": 4,
+            "network": {"_target_": "ordo.schedules.FreeTable", "length": 4},
+        },
     }
     torch.manual_seed(1)
     model = OrderedModel(**parts)
@@ -123,7 +178,9 @@ def test_by_hand_and_trained_on(tmp_path):
     again = OrderedModel.from_pretrained(tmp_path / "m")
     tokens, order = torch.randint(0, 5, (3, 4)), torch.rand(3, 4).argsort(-1)
     model.eval()
-    assert torch.equal(order_log_prob(again.denoiser, tokens, order), order_log_prob(model.denoiser, tokens, order))
+    assert torch.equal(
+        order_log_prob(again.denoiser, tokens, order), order_log_prob(model.denoiser, tokens, order)
+    )
     assert torch.equal(again.schedule.law().log_w, model.schedule.law().log_w)
     again.requires_grad_(True)
     again.denoiser.order_log_prob(tokens, order).sum().backward()
@@ -142,16 +199,23 @@ def test_scripts(tmp_path, monkeypatch, capfd):
     def script(name, *arguments):
         return call(f"scripts/{name}.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
 
-    status, _, err = script("export", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'm' / 'saved'}")
+    status, _, err = script(
+        "export", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'm' / 'saved'}"
+    )
     assert status == 0, err
     for name, source in (("a", tmp_path / "run"), ("b", tmp_path / "m" / "saved")):
         settings = ["n=20", "seed=4", "+given.city=x", "log_prob=true"]
-        status, _, err = script("sample", f"checkpoint={source}", f"out={tmp_path / f'{name}.csv'}", *settings)
+        status, _, err = script(
+            "sample", f"checkpoint={source}", f"out={tmp_path / f'{name}.csv'}", *settings
+        )
         assert status == 0, err
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
     for arguments, told in (
         ([f"checkpoint={tmp_path / 'run'}"], "no out given"),
-        ([f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'm'}"], "is there already; name a new folder"),
+        (
+            [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'm'}"],
+            "is there already; name a new folder",
+        ),
         ([f"checkpoint={tmp_path / 'none'}", f"out={tmp_path / 'x'}"], "no checkpoint at"),
         ([f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'a.csv' / 'x'}"], "is not a folder"),
     ):
@@ -159,7 +223,11 @@ def test_scripts(tmp_path, monkeypatch, capfd):
         assert status in (1, 2)
         assert told in err
         assert len(err.strip().splitlines()) == 1
-    settings = [f"checkpoint={tmp_path / 'm' / 'saved'}", f"out={tmp_path / 'c.csv'}", "sampler=best_steps"]
+    settings = [
+        f"checkpoint={tmp_path / 'm' / 'saved'}",
+        f"out={tmp_path / 'c.csv'}",
+        "sampler=best_steps",
+    ]
     status, _, err = script("sample", *settings)
     assert status in (1, 2)
     assert "give sampler.how_many.profile" in err
@@ -171,8 +239,12 @@ def test_averaged_weights(tmp_path):
     module, _ = load(tmp_path / "run")
     current = last(tmp_path / "run")["current_model_state"]
     saved = OrderedModel.of_checkpoint(tmp_path / "run").denoiser.state_dict()
-    assert all(torch.equal(saved[name], value) for name, value in module.denoiser.state_dict().items())
-    assert any(not torch.equal(saved[name], current[f"denoiser.{name}"]) for name in saved), "not those of the last step"
+    assert all(
+        torch.equal(saved[name], value) for name, value in module.denoiser.state_dict().items()
+    )
+    assert any(not torch.equal(saved[name], current[f"denoiser.{name}"]) for name in saved), (
+        "not those of the last step"
+    )
 
 
 def test_errors(tmp_path):
@@ -200,20 +272,50 @@ def test_errors(tmp_path):
     for change, told in (
         (lambda folder: (folder / "config.json").unlink(), "holds no model saved by ordo"),
         (lambda folder: (folder / "config.json").write_text("{"), "no saved model of ordo at"),
-        (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "holds no model saved by ordo"),
+        (
+            lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'),
+            "holds no model saved by ordo",
+        ),
         (configured(ordo=9), "format 1"),
         (configured(schedule=3), "holds no model saved by ordo"),
-        (configured(denoiser=hostile), "denoiser._target_=os.mkdir is no denoiser of ordo that a file may name"),
-        (configured(schedule=config["schedule"] | {"network": hostile}), "schedule.network._target_=os.mkdir is no schedule"),
+        (
+            configured(denoiser=hostile),
+            "denoiser._target_=os.mkdir is no denoiser of ordo that a file may name",
+        ),
+        (
+            configured(schedule=config["schedule"] | {"network": hostile}),
+            "schedule.network._target_=os.mkdir is no schedule",
+        ),
         (configured(data={"task": hostile}), "data.task._target_=os.mkdir is no task"),
-        (configured(schedule={"_target_": "no.such.Schedule"}), r"no.such.Schedule is no schedule .* add trust=\[no\]"),
-        (configured(denoiser=config["denoiser"] | {"width": 15}), "does not describe a model .*width 15"),
-        (configured(denoiser=config["denoiser"] | {"width": 32}), "model.safetensors does not fit config.json: size mismatch for"),
-        (configured(denoiser=config["denoiser"] | {"layers": 2}), "does not fit config.json: tensor denoiser.blocks.1.* is missing"),
+        (
+            configured(schedule={"_target_": "no.such.Schedule"}),
+            r"no.such.Schedule is no schedule .* add trust=\[no\]",
+        ),
+        (
+            configured(denoiser=config["denoiser"] | {"width": 15}),
+            "does not describe a model .*width 15",
+        ),
+        (
+            configured(denoiser=config["denoiser"] | {"width": 32}),
+            "model.safetensors does not fit config.json: size mismatch for",
+        ),
+        (
+            configured(denoiser=config["denoiser"] | {"layers": 2}),
+            "does not fit config.json: tensor denoiser.blocks.1.* is missing",
+        ),
         (weighted(weights | {"more": torch.zeros(2)}), "tensor more is unknown"),
-        (weighted({key: value for key, value in weights.items() if key != name}), f"tensor {name} is missing"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "model.safetensors cannot be read"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors cannot be read"),
+        (
+            weighted({key: value for key, value in weights.items() if key != name}),
+            f"tensor {name} is missing",
+        ),
+        (
+            lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100),
+            "model.safetensors cannot be read",
+        ),
+        (
+            lambda folder: (folder / "model.safetensors").unlink(),
+            "model.safetensors cannot be read",
+        ),
     ):
         folder = damaged(change)
         with pytest.raises(CheckpointError, match=told) as caught:

@@ -23,7 +23,13 @@ try:
 finally:
     sys.path.pop(0)
 
-FIXED = ["experiment=custom", *SMALL, *(x for x in QUIET if x not in ("report=null", "compare=null")), *NAE, "report.draws=2"]
+FIXED = [
+    "experiment=custom",
+    *SMALL,
+    *(x for x in QUIET if x not in ("report=null", "compare=null")),
+    *NAE,
+    "report.draws=2",
+]
 FIXED += ["steps=4", "validate_every=2", "checkpoint_every=2"]
 SPACE = ["optimizer.lr=tag(log, interval(1e-4, 1e-1))", "schedule=linear,power_table"]
 
@@ -49,13 +55,20 @@ def test_sweeps_as_distributions():
     }
 
 
-@pytest.mark.parametrize("text", ["range(2,9)", "range(2,9,3)", "range(0.1,0.5,0.1)", "range(9,1,-2)", "range(4)"])
+@pytest.mark.parametrize(
+    "text", ["range(2,9)", "range(2,9,3)", "range(0.1,0.5,0.1)", "range(9,1,-2)", "range(4)"]
+)
 def test_range_means_what_it_means_in_a_grid(text):
     """Optuna draws all values of Hydra's own grid and no others."""
     override = OverridesParser.create().parse_override(f"x={text}")
-    grid = {round(float(line.partition("=")[2]), 9) for ((line,),) in BasicSweeper.split_arguments([override], 1)}
+    grid = {
+        round(float(line.partition("=")[2]), 9)
+        for ((line,),) in BasicSweeper.split_arguments([override], 1)
+    }
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = {round(study.ask({"x": script.distribution(override)}).params["x"], 9) for _ in range(100)}
+    drawn = {
+        round(study.ask({"x": script.distribution(override)}).params["x"], 9) for _ in range(100)
+    }
     assert drawn == grid
 
 
@@ -67,19 +80,36 @@ def test_a_real_search_and_its_best_run_again(tmp_path, monkeypatch, capfd):
     assert status == 0, err
     table = pd.read_csv(tmp_path / "s" / "trials.csv")
     assert table["state"].tolist() == ["complete"] * 3
-    for number, value, error in zip(table["trial"], table["own_nelbo"], table["standard_error"], strict=True):
-        report = json.loads((tmp_path / "s" / "trials" / str(number) / "report.json").read_text())["estimates"]["own_nelbo"]
+    for number, value, error in zip(
+        table["trial"], table["own_nelbo"], table["standard_error"], strict=True
+    ):
+        report = json.loads((tmp_path / "s" / "trials" / str(number) / "report.json").read_text())[
+            "estimates"
+        ]["own_nelbo"]
         assert (value, error) == (report["nats"], report["standard_error"])
     best = (tmp_path / "s" / "best.txt").read_text()
     assert best == out
     python, train_py, *overrides = shlex.split(best)
     assert (python, train_py) == ("python", "train.py")
-    assert call("train.py", *overrides, f"output={tmp_path / 'again'}", monkeypatch=monkeypatch, capfd=capfd)[0] == 0
-    again = json.loads((tmp_path / "again" / "report.json").read_text())["estimates"]["own_nelbo"]["nats"]
+    assert (
+        call(
+            "train.py",
+            *overrides,
+            f"output={tmp_path / 'again'}",
+            monkeypatch=monkeypatch,
+            capfd=capfd,
+        )[0]
+        == 0
+    )
+    again = json.loads((tmp_path / "again" / "report.json").read_text())["estimates"]["own_nelbo"][
+        "nats"
+    ]
     assert again == table["own_nelbo"].min()
     status, again, err = call("scripts/search.py", *command, monkeypatch=monkeypatch, capfd=capfd)
     assert (status, again, err) == (0, best, ""), "nothing left to do"
-    status, _, err = call("scripts/search.py", *command, "steps=5", monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call(
+        "scripts/search.py", *command, "steps=5", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert status in (1, 2)
     assert "has a search with other settings; repeat its command, or choose another --output" in err
 
@@ -90,21 +120,29 @@ def fake(monkeypatch, capfd):
     monkeypatch.setattr(script.plots, "save", lambda figure, path: None)
 
     def nelbo(config):
-        return (config.optimizer.lr - 0.01) ** 2 * 1e4 + (config.schedule._target_ == "ordo.schedules.Linear")
+        return (config.optimizer.lr - 0.01) ** 2 * 1e4 + (
+            config.schedule._target_ == "ordo.schedules.Linear"
+        )
 
     def trained(config, callbacks):
         nats = (trained.law or nelbo)(config)
         entry = SimpleNamespace(nats=nats, standard_error=0.1, sequences=16, length=trained.length)
         folder = script.Path(config.output)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_text(json.dumps({"estimates": {"own_nelbo": {"standard_error": 0.1}}, "fit_seconds": 1}))
-        return SimpleNamespace(report=SimpleNamespace(estimates={"own_nelbo": entry}, vocab_size=2, unit="token"))
+        (folder / "report.json").write_text(
+            json.dumps({"estimates": {"own_nelbo": {"standard_error": 0.1}}, "fit_seconds": 1})
+        )
+        return SimpleNamespace(
+            report=SimpleNamespace(estimates={"own_nelbo": entry}, vocab_size=2, unit="token")
+        )
 
     trained.law, trained.length = None, 6.0
     monkeypatch.setattr(script, "train", trained)
 
     def main(folder, *arguments):
-        monkeypatch.setattr(sys, "argv", ["search.py", *map(str, [*FIXED, *SPACE, *arguments, "--output", folder])])
+        monkeypatch.setattr(
+            sys, "argv", ["search.py", *map(str, [*FIXED, *SPACE, *arguments, "--output", folder])]
+        )
         capfd.readouterr()
         try:
             script.main()
@@ -128,7 +166,9 @@ def test_an_interrupted_study_proposes_what_it_would_have(fake, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fake(tmp_path / "parts", "--trials", 14)
     fake.trained.law = None
-    assert fake(tmp_path / "parts", "--trials", 14).equals(whole), "the trial that was killed goes on"
+    assert fake(tmp_path / "parts", "--trials", 14).equals(whole), (
+        "the trial that was killed goes on"
+    )
     other = fake(tmp_path / "other", "--trials", 2, "--seed", 1)
     assert other["optimizer.lr"][0] != whole["optimizer.lr"][0]
     assert whole["optimizer.lr"].nunique() == 14, "seeds do not repeat"
@@ -138,7 +178,9 @@ def test_two_workers_share_a_study(tmp_path):
     fixed, space = script.read_space([*FIXED, *SPACE])
     first, second = (script.Search(tmp_path, fixed, space, 0, False) for _ in range(2))
     taken = [worker.next(3) for worker in (first, second, first)]
-    assert [frozen.number for frozen, _, _ in taken] == [0, 1, 2], "a trial whose worker lives is left to it"
+    assert [frozen.number for frozen, _, _ in taken] == [0, 1, 2], (
+        "a trial whose worker lives is left to it"
+    )
     assert len({frozen.params["optimizer.lr"] for frozen, _, _ in taken}) == 3
     assert second.next(3) is None, "no more than asked for, running ones counted"
     taken[1][2].release()  # as when its process is killed
@@ -189,7 +231,11 @@ def test_pruning(tmp_path):
         else:
             train(config, [script.Pruning(trial)])
         reported = study.trials[-1].intermediate_values
-        logged = pd.read_csv(folder / "csv" / "metrics.csv")["val/nelbo"].dropna().tolist() if not stops else []
+        logged = (
+            pd.read_csv(folder / "csv" / "metrics.csv")["val/nelbo"].dropna().tolist()
+            if not stops
+            else []
+        )
         assert list(reported) == ([2] if stops else [2, 4])
         assert list(reported.values())[: len(logged)] == pytest.approx(logged)
 
@@ -198,7 +244,10 @@ def test_pruning(tmp_path):
     ("arguments", "message"),
     [
         (["seed=0"], "nothing to search"),
-        ([SPACE[0], "report.split=test"], "report.split=test: settings are chosen on validation data"),
+        (
+            [SPACE[0], "report.split=test"],
+            "report.split=test: settings are chosen on validation data",
+        ),
         ([SPACE[0], "report=null"], "a search needs the report"),
         (["schedule=linear,nonsense"], "nonsense"),
         (["optimizer.nonsense=interval(0,1)"], "optimizer.nonsense"),
@@ -226,4 +275,7 @@ def test_errors_before_any_work(arguments, message, tmp_path, monkeypatch, capfd
 def test_without_optuna(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "optuna", None)
     status, _, err = call("scripts/search.py", "--help", monkeypatch=monkeypatch, capfd=capfd)
-    assert (status, err) == (1, "error: scripts/search.py needs Optuna 4 or newer: pip install -c constraints.txt -e '.[search]'\n")
+    assert (status, err) == (
+        1,
+        "error: scripts/search.py needs Optuna 4 or newer: pip install -c constraints.txt -e '.[search]'\n",
+    )

@@ -106,7 +106,9 @@ def one_line(setting, value, monkeypatch, capfd, folder):
     assert (status, out, len(err.splitlines())) == (2, "", 1), (arguments, err)
     hydra = f"error: Error merging override ++{setting.key}={written(value)}: Cannot merge"  # a list over a mapping
     # eval.py's section data has the name of a group of choices of train.py
-    group = f"error: force-add of config groups is not supported: '++{setting.key}={written(value)}'"
+    group = (
+        f"error: force-add of config groups is not supported: '++{setting.key}={written(value)}'"
+    )
     assert err.startswith(
         (f"error: {setting.key}={show(value)}: {setting.parameter.allowed}", hydra, group)
     ), (arguments, err)
@@ -221,7 +223,9 @@ def test_flags_of_lightning_are_all_decided():
 
 def test_names_with_a_hint():
     rest = {"checkpoint": "a", "values": "rows", "trust": [], "quiet": False}
-    with pytest.raises(SettingError, match="no such setting; there are checkpoint, out, values, trust, quiet"):
+    with pytest.raises(
+        SettingError, match="no such setting; there are checkpoint, out, values, trust, quiet"
+    ):
         check_arguments(settings.Export, {**rest, "out": "b", "foo": 1})
     with pytest.raises(SettingError, match="out=null: is missing"):
         check_arguments(settings.Export, rest)

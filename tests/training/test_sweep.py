@@ -21,19 +21,31 @@ from ordo.runs.checkpoint import CheckpointError
 from ordo.runs.run import train
 
 REPORT = ["report.draws=2", "report.importance_draws=2"]
-TINY = [*SMALL, *(x for x in QUIET if x != "report=null"), *REPORT, *NAE, "steps=4", "validate_every=2", "checkpoint_every=2"]
+TINY = [
+    *SMALL,
+    *(x for x in QUIET if x != "report=null"),
+    *REPORT,
+    *NAE,
+    "steps=4",
+    "validate_every=2",
+    "checkpoint_every=2",
+]
 
 
 @pytest.fixture(autouse=True)
 def fresh_logging():
     """Hydra's handler of an earlier test writes to a standard output that is closed by now."""
-    logging.root.handlers = [handler for handler in logging.root.handlers if type(handler) is not logging.StreamHandler]
+    logging.root.handlers = [
+        handler for handler in logging.root.handlers if type(handler) is not logging.StreamHandler
+    ]
 
 
 def single(folder, *overrides):
     """Own NELBO, nats, of one run made without a sweep."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        config = compose("train", ["experiment=custom", "name=one", *TINY, f"output={folder}", *overrides])
+        config = compose(
+            "train", ["experiment=custom", "name=one", *TINY, f"output={folder}", *overrides]
+        )
     return train(config).report.estimates["own_nelbo"].nats
 
 
@@ -46,17 +58,31 @@ def test_seeds_and_their_table(tmp_path, monkeypatch, capfd):
     assert (status, err) == (0, "")
     assert os.listdir(tmp_path) == ["outputs"], "nothing else in the working folder"
     (folder,) = (tmp_path / "outputs" / "custom").iterdir()
-    jobs = {"0_seed=0,optimizer.lr=0.001", "1_seed=0,optimizer.lr=0.01", "2_seed=1,optimizer.lr=0.001", "3_seed=1,optimizer.lr=0.01"}
+    jobs = {
+        "0_seed=0,optimizer.lr=0.001",
+        "1_seed=0,optimizer.lr=0.01",
+        "2_seed=1,optimizer.lr=0.001",
+        "3_seed=1,optimizer.lr=0.01",
+    }
     assert set(os.listdir(folder)) == {"multirun.yaml", *jobs}
     assert f"outputs/custom/{folder.name}/0_seed=0,optimizer.lr=0.001" in out
-    status, out, err = call("scripts/collect.py", folder, "--sort", "optimizer.lr", monkeypatch=monkeypatch, capfd=capfd)
+    status, out, err = call(
+        "scripts/collect.py", folder, "--sort", "optimizer.lr", monkeypatch=monkeypatch, capfd=capfd
+    )
     assert (status, err) == (0, "")
     table = pd.read_csv(folder / "means.csv")
-    assert list(table.columns[:3]) == ["optimizer.lr", "finished", "others"], "the only setting besides the seed that differs"
+    assert list(table.columns[:3]) == ["optimizer.lr", "finished", "others"], (
+        "the only setting besides the seed that differs"
+    )
     assert table["optimizer.lr"].tolist() == [0.001, 0.01]
     entropy = 3 * np.log(2)
-    for lr, mean, sd in zip(table["optimizer.lr"], table["own_nelbo"], table["own_nelbo_sd"], strict=True):
-        own = [single(tmp_path / f"{lr}_{seed}", f"optimizer.lr={lr}", f"seed={seed}") - entropy for seed in (0, 1)]
+    for lr, mean, sd in zip(
+        table["optimizer.lr"], table["own_nelbo"], table["own_nelbo_sd"], strict=True
+    ):
+        own = [
+            single(tmp_path / f"{lr}_{seed}", f"optimizer.lr={lr}", f"seed={seed}") - entropy
+            for seed in (0, 1)
+        ]
         assert mean == pytest.approx(sum(own) / 2, abs=1e-9)
         assert sd == pytest.approx(abs(own[0] - own[1]) / 2**0.5, abs=1e-9)
         assert f"{mean:.3f} ± {sd:.3f}" in out
@@ -65,12 +91,33 @@ def test_seeds_and_their_table(tmp_path, monkeypatch, capfd):
 @pytest.mark.usefixtures("no_pictures")
 def test_jobs_that_fail_or_diverge_stop_no_other(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    breaks = ["~objective.draws", "~objective.baseline", "~objective.control", "~objective.decay", "~objective.unigram"]
-    breaks += ["objective._target_=tiny_runs.Breaks", "+objective.part=loss", "+objective.step=2,99", "optimizer.schedule_delay=0"]
-    plan = ["-m", "experiment=custom", *TINY, *breaks, "checkpoint_every=1", "denoiser.heads=2,3", "output=sweep"]
+    breaks = [
+        "~objective.draws",
+        "~objective.baseline",
+        "~objective.control",
+        "~objective.decay",
+        "~objective.unigram",
+    ]
+    breaks += [
+        "objective._target_=tiny_runs.Breaks",
+        "+objective.part=loss",
+        "+objective.step=2,99",
+        "optimizer.schedule_delay=0",
+    ]
+    plan = [
+        "-m",
+        "experiment=custom",
+        *TINY,
+        *breaks,
+        "checkpoint_every=1",
+        "denoiser.heads=2,3",
+        "output=sweep",
+    ]
     status, _, err = call("train.py", *plan, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 1
-    assert err.count("error: the loss became NaN or infinite at or before step 2") == 2, "at once, and at the end"
+    assert err.count("error: the loss became NaN or infinite at or before step 2") == 2, (
+        "at once, and at the end"
+    )
     assert "configuration part 'denoiser'" in err
     assert "Traceback" not in err
     finished = {path.parent.name for path in (tmp_path / "sweep").glob("*/report.json")}
@@ -79,7 +126,10 @@ def test_jobs_that_fail_or_diverge_stop_no_other(tmp_path, monkeypatch, capfd):
     assert status == 0
     assert "sweep/0_denoiser.heads=2,+objective.step=2: diverged, the loss became NaN" in out
     table = pd.read_csv(tmp_path / "sweep" / "means.csv").set_index("objective.step")
-    assert table[["finished", "others"]].to_dict("index") == {99: {"finished": 1, "others": 0}, 2: {"finished": 0, "others": 1}}
+    assert table[["finished", "others"]].to_dict("index") == {
+        99: {"finished": 1, "others": 0},
+        2: {"finished": 0, "others": 1},
+    }
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -97,7 +147,9 @@ def test_a_job_that_was_killed_goes_on(tmp_path):
     train(configuration(tmp_path / "whole", *plan))
     a, b = (last(tmp_path / name)["state_dict"] for name in ("run", "whole"))
     assert all(torch.equal(a[key], b[key]) for key in b)
-    with pytest.raises(CheckpointError, match="holds a run of other settings; choose another output folder"):
+    with pytest.raises(
+        CheckpointError, match="holds a run of other settings; choose another output folder"
+    ):
         train(configuration(tmp_path / "run", *plan, "optimizer.lr=0.5"))
 
 
@@ -107,12 +159,27 @@ def test_submitit_gives_the_numbers_of_a_plain_sweep(tmp_path):
     for launcher in (["hydra/launcher=submitit_local"], []):
         folder = tmp_path / f"{len(launcher)}"
         folder.mkdir()
-        command = [sys.executable, ROOT / "train.py", "-m", *launcher, "experiment=custom", *TINY, "seed=0,1"]
-        done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=300)
+        command = [
+            sys.executable,
+            ROOT / "train.py",
+            "-m",
+            *launcher,
+            "experiment=custom",
+            *TINY,
+            "seed=0,1",
+        ]
+        done = subprocess.run(
+            list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         assert os.listdir(folder) == ["outputs"]
         (sweep_folder,) = (folder / "outputs" / "custom").iterdir()
-        reports.append([np.load(sweep_folder / f"{i}_seed={i}" / "report_values.npz")["own_nelbo"] for i in (0, 1)])
+        reports.append(
+            [
+                np.load(sweep_folder / f"{i}_seed={i}" / "report_values.npz")["own_nelbo"]
+                for i in (0, 1)
+            ]
+        )
         assert len(list(sweep_folder.glob(".submitit/*/*_log.out"))) == (2 if launcher else 0)
     for a, b in zip(*reports, strict=True):
         assert np.array_equal(a, b)
@@ -135,7 +202,14 @@ def test_slurm(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     done = JobReturn(status=JobStatus.COMPLETED)
     monkeypatch.setattr(submitit.SlurmJob, "results", lambda self: [done])
-    plan = ["-m", "experiment=custom", "hydra/launcher=slurm", "hydra.launcher.partition=big", "seed=0,1,2", "output=sweep"]
+    plan = [
+        "-m",
+        "experiment=custom",
+        "hydra/launcher=slurm",
+        "hydra.launcher.partition=big",
+        "seed=0,1,2",
+        "output=sweep",
+    ]
     status, _, err = call("train.py", *plan, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     script = (tmp_path / "caught.sh").read_text()
@@ -173,7 +247,10 @@ def test_folders_of_jobs_are_one_level_and_short(tmp_path, monkeypatch, capfd):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ordo.runs.run.train", stop)
-    for changes in (["data.path=/a/b,/c/d", f"name={'x' * 90}", "output=s"], ["experiment=custom,nae_learned_order"]):
+    for changes in (
+        ["data.path=/a/b,/c/d", f"name={'x' * 90}", "output=s"],
+        ["experiment=custom,nae_learned_order"],
+    ):
         call("train.py", "-m", *changes, monkeypatch=monkeypatch, capfd=capfd)
     assert seen[:2] == ["s/0_data.path=-a-b", "s/1_data.path=-c-d"]
     assert [path.split("/")[1] for path in seen[2:]] == ["custom", "nae_learned_order"]
@@ -187,12 +264,33 @@ def test_settings_that_repeat_others_are_known():
         import collect
     finally:
         sys.path.pop(0)
-    for parts in ([], ["data=nae", "denoiser=bidirectional", "objective=order"], ["denoiser=table", "data=table", "logger=wandb"]):
+    for parts in (
+        [],
+        ["data=nae", "denoiser=bidirectional", "objective=order"],
+        ["denoiser=table", "data=table", "logger=wandb"],
+    ):
         with initialize_config_dir(CONFIGS, version_base="1.3"):
             config = compose("train", ["experiment=custom", "name=n", "output=OUT", *parts])
-        with_other = compose_with(config, {"steps": 17, "validate_every": 19, "checkpoint_every": 23, "name": "m", "output": "ELSE"})
-        one, other = (collect.flat(OmegaConf.to_container(c, resolve=True), c.output) for c in (config, with_other))
-        assert {key for key in one if one[key] != other.get(key)} == {"steps", "validate_every", "checkpoint_every", "name"}
+        with_other = compose_with(
+            config,
+            {
+                "steps": 17,
+                "validate_every": 19,
+                "checkpoint_every": 23,
+                "name": "m",
+                "output": "ELSE",
+            },
+        )
+        one, other = (
+            collect.flat(OmegaConf.to_container(c, resolve=True), c.output)
+            for c in (config, with_other)
+        )
+        assert {key for key in one if one[key] != other.get(key)} == {
+            "steps",
+            "validate_every",
+            "checkpoint_every",
+            "name",
+        }
 
 
 def compose_with(config, changes):

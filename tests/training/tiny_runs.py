@@ -16,10 +16,24 @@ from ordo.runs.run import train
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = str(ROOT / "configs")
-LETTERS = "the quick brown fox jumps over the lazy dog and then sleeps under a tree while rain falls " * 25
+LETTERS = (
+    "the quick brown fox jumps over the lazy dog and then sleeps under a tree while rain falls "
+    * 25
+)
 
-SMALL = ["denoiser.width=16", "denoiser.heads=2", "denoiser.layers=1", "data.batch_size=8", "data.eval_batch_size=8"]
-QUIET = ["threads=1", "trainer.accelerator=cpu", "trainer.enable_progress_bar=false", "callbacks.samples=null"]
+SMALL = [
+    "denoiser.width=16",
+    "denoiser.heads=2",
+    "denoiser.layers=1",
+    "data.batch_size=8",
+    "data.eval_batch_size=8",
+]
+QUIET = [
+    "threads=1",
+    "trainer.accelerator=cpu",
+    "trainer.enable_progress_bar=false",
+    "callbacks.samples=null",
+]
 QUIET += ["report=null", "compare=null"]
 NAE = ["data=nae", "data.task.n_latents=3", "data.task.n_observations=3", "data.eval_size=16"]
 
@@ -27,14 +41,30 @@ NAE = ["data=nae", "data.task.n_latents=3", "data.task.n_observations=3", "data.
 def configuration(output, *overrides, experiment="custom", small=SMALL):
     """What ``python train.py experiment=... overrides`` would compose."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        return compose("train", [f"experiment={experiment}", f"name={experiment}", f"output={output}", *small, *QUIET, *overrides])
+        return compose(
+            "train",
+            [
+                f"experiment={experiment}",
+                f"name={experiment}",
+                f"output={output}",
+                *small,
+                *QUIET,
+                *overrides,
+            ],
+        )
 
 
 def text_overrides(folder):
     """A small text of 18 symbols in a file of its own: 14 batches of 16 sequences of 8 characters are an epoch."""
     path = Path(folder) / "letters"
     path.write_text(LETTERS)
-    return ["data=file", f"data.path={path}", "data.length=8", "data.batch_size=16", "data.limit_eval=16"]
+    return [
+        "data=file",
+        f"data.path={path}",
+        "data.length=8",
+        "data.batch_size=16",
+        "data.limit_eval=16",
+    ]
 
 
 def run(output, *overrides, **kwargs):
@@ -63,7 +93,12 @@ def run_and_kill(output, batch, *overrides):
     child = os.fork()
     if child == 0:
         try:
-            run(output, *overrides, "+callbacks.kill._target_=tiny_runs.KillAt", f"+callbacks.kill.batch={batch}")
+            run(
+                output,
+                *overrides,
+                "+callbacks.kill._target_=tiny_runs.KillAt",
+                f"+callbacks.kill.batch={batch}",
+            )
         except BaseException:
             traceback.print_exc(file=sys.stderr)
         os._exit(0)

@@ -23,7 +23,13 @@ from ordo.data.text.smiles import SmilesData, SmilesVocabulary
 from ordo.data.text.tokenizer import decode, fingerprint, is_hub_name, load_tokenizer, piece
 from ordo.data.text.vocabulary import Vocabulary
 
-KINDS = (TextData, SudokuData, CorpusData, SmilesData, TableData)  # whose state says what tokens mean
+KINDS = (
+    TextData,
+    SudokuData,
+    CorpusData,
+    SmilesData,
+    TableData,
+)  # whose state says what tokens mean
 DTYPES = {"float64": torch.float64, "int64": torch.int64}
 
 
@@ -37,8 +43,14 @@ class Decoding:
             a state may come from a stranger's file, and such a file may not say where on this machine something is read.
     """
 
-    def __init__(self, states: Mapping[str, Any], task: Law | None = None, tokenizer: str | None = None):
-        self.states = {kind.__qualname__: states[kind.__qualname__] for kind in KINDS if kind.__qualname__ in states}
+    def __init__(
+        self, states: Mapping[str, Any], task: Law | None = None, tokenizer: str | None = None
+    ):
+        self.states = {
+            kind.__qualname__: states[kind.__qualname__]
+            for kind in KINDS
+            if kind.__qualname__ in states
+        }
         self.task, self._tokenizer_name = task, tokenizer
 
     def check(self) -> None:
@@ -55,7 +67,9 @@ class Decoding:
             reading = self.table["reading"]
             "".join((*reading["missing"], reading["delimiter"]))
             if len(set(self._codec.names)) < len(self._codec.columns) or not self._codec.columns:
-                raise DataError("what a file says of the columns is damaged: there are none, or two of one name")
+                raise DataError(
+                    "what a file says of the columns is damaged: there are none, or two of one name"
+                )
         if self.lengths is not None:
             self.lengths.clamp(min=1)
         corpus = self.states.get(CorpusData.__qualname__)
@@ -99,7 +113,9 @@ class Decoding:
             )
         tokenizer = load_tokenizer(name)
         if fingerprint(tokenizer) != state["tokenizer_fingerprint"]:
-            raise DataError(f"the tokenizer {name} is not the one that the checkpoint was trained with")
+            raise DataError(
+                f"the tokenizer {name} is not the one that the checkpoint was trained with"
+            )
         return tokenizer
 
     def __call__(self, tokens: Tensor, seed: int = 0) -> list[str] | pd.DataFrame:
@@ -161,7 +177,13 @@ class Decoding:
     @cached_property
     def _mask(self) -> int | None:
         meaning = self.vocabulary or self.molecules or self.tokenizer
-        return len(meaning) if meaning is not None else None if self.task is None else self.task.vocab_size
+        return (
+            len(meaning)
+            if meaning is not None
+            else None
+            if self.task is None
+            else self.task.vocab_size
+        )
 
 
 def cells_of(frame: pd.DataFrame) -> list[list[str]]:
@@ -187,5 +209,7 @@ def from_plain(state: Any) -> Any:
     if state.keys() != {"tensor", "dtype"}:
         return {name: from_plain(value) for name, value in state.items()}
     if state["dtype"] not in DTYPES:
-        raise DataError(f"a saved tensor has dtype {state['dtype']!r}, not one of {', '.join(DTYPES)}")
+        raise DataError(
+            f"a saved tensor has dtype {state['dtype']!r}, not one of {', '.join(DTYPES)}"
+        )
     return torch.tensor(state["tensor"], dtype=DTYPES[state["dtype"]])

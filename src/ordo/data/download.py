@@ -54,14 +54,22 @@ def fetch(url: str, target: Path, md5: str | None, timeout: float = 60.0) -> Non
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-") as folder:
         fetched, wanted = Path(folder) / "fetched", Path(folder) / target.name
         try:
-            with urllib.request.urlopen(url, timeout=timeout) as response, fetched.open("wb") as out:
+            with (
+                urllib.request.urlopen(url, timeout=timeout) as response,
+                fetched.open("wb") as out,
+            ):
                 shutil.copyfileobj(response, out)
         except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
-            raise MissingDataError(f"cannot fetch {url} ({error}); get it elsewhere by: {by_hand(url, target)}") from error
+            raise MissingDataError(
+                f"cannot fetch {url} ({error}); get it elsewhere by: {by_hand(url, target)}"
+            ) from error
         if url.endswith(".zip"):
             try:
                 with zipfile.ZipFile(fetched) as content:
-                    member = next((name for name in content.namelist() if Path(name).name == target.name), target.name)
+                    member = next(
+                        (name for name in content.namelist() if Path(name).name == target.name),
+                        target.name,
+                    )
                     with content.open(member) as inside, wanted.open("wb") as out:
                         shutil.copyfileobj(inside, out)
             except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
@@ -73,5 +81,7 @@ def fetch(url: str, target: Path, md5: str | None, timeout: float = 60.0) -> Non
             fetched.rename(wanted)
         if md5 is not None:
             with wanted.open("rb") as file:
-                check_md5(f"{target.name} from {url}", hashlib.file_digest(file, "md5").hexdigest(), md5)
+                check_md5(
+                    f"{target.name} from {url}", hashlib.file_digest(file, "md5").hexdigest(), md5
+                )
         os.replace(wanted, target)

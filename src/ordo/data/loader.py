@@ -83,7 +83,11 @@ class StepSampler(Sampler[list[int]]):
                 f"cannot resume the training batches: the checkpoint was written with {saved}, this run has {self.identity}; "
                 "resume with the same data, seed and batch_size times devices, or start a new run from the weights alone"
             )
-        self._step, self._taken, self._resumed = int(state_dict["step"]), int(state_dict["taken"]), True
+        self._step, self._taken, self._resumed = (
+            int(state_dict["step"]),
+            int(state_dict["taken"]),
+            True,
+        )
 
 
 class StepBatchSampler(StepSampler):
@@ -110,23 +114,45 @@ class StepBatchSampler(StepSampler):
         DataError: an argument out of range.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, drop_last: bool = True) -> None:
+    def __init__(
+        self,
+        n: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = True,
+    ) -> None:
         if n < 1 or batch_size < 1:
-            raise DataError(f"need at least one row and one row per batch, got n={n}, batch_size={batch_size}")
+            raise DataError(
+                f"need at least one row and one row per batch, got n={n}, batch_size={batch_size}"
+            )
         if not 0 <= rank < world_size:
-            raise DataError(f"rank must be in 0..world_size-1, got rank={rank}, world_size={world_size}")
+            raise DataError(
+                f"rank must be in 0..world_size-1, got rank={rank}, world_size={world_size}"
+            )
         total = batch_size * world_size
         steps = max(1, n // total) if drop_last else math.ceil(n / total)
         super().__init__(steps, {"rows": n, "global_batch_size": total, "seed": seed})
-        self.n, self.batch_size, self.seed, self.rank, self.world_size = n, batch_size, seed, rank, world_size
-        self._rounds = math.ceil(steps * total / n)  # times an epoch goes through (a part of) the permutation
+        self.n, self.batch_size, self.seed, self.rank, self.world_size = (
+            n,
+            batch_size,
+            seed,
+            rank,
+            world_size,
+        )
+        self._rounds = math.ceil(
+            steps * total / n
+        )  # times an epoch goes through (a part of) the permutation
         self._permutation: tuple[int, Callable[[Tensor], Tensor]] | None = None
 
     def rows(self, step: int) -> list[int]:
         epoch, batch = divmod(step, self.steps)
         if self._permutation is None or self._permutation[0] != epoch:
             self._permutation = (epoch, permutation(self.n, data_generator(self.seed, epoch)))
-        slots = (batch * self.batch_size + torch.arange(self.batch_size)) * self.world_size + self.rank
+        slots = (
+            batch * self.batch_size + torch.arange(self.batch_size)
+        ) * self.world_size + self.rank
         rounds = epoch * self._rounds + slots.div(self.n, rounding_mode="floor")
         return (rounds * self.n + self._permutation[1](slots % self.n)).tolist()
 

@@ -35,13 +35,26 @@ class Batch(NamedTuple):
     @property
     def given(self) -> dict[str, Tensor]:
         """known and lengths, those that there are, for objectives and likelihoods."""
-        return {name: value for name in ("known", "lengths") if (value := getattr(self, name)) is not None}
+        return {
+            name: value
+            for name in ("known", "lengths")
+            if (value := getattr(self, name)) is not None
+        }
 
     def decoded(self) -> Tensor:
         """Tokens to decode in every sequence, (batch,) int64."""
         n, length = self.tokens.shape
-        there = torch.full((n,), length, device=self.tokens.device) if self.lengths is None else self.lengths
-        return there if self.known is None else there - (self.known & (torch.arange(length, device=there.device) < there[:, None])).sum(1)
+        there = (
+            torch.full((n,), length, device=self.tokens.device)
+            if self.lengths is None
+            else self.lengths
+        )
+        return (
+            there
+            if self.known is None
+            else there
+            - (self.known & (torch.arange(length, device=there.device) < there[:, None])).sum(1)
+        )
 
 
 class Rows(Dataset[Any]):
@@ -50,7 +63,9 @@ class Rows(Dataset[Any]):
     tokens: (n, length), any integer dtype. known, lengths: as of ``Batch``, for all rows.
     """
 
-    def __init__(self, tokens: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> None:
+    def __init__(
+        self, tokens: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
+    ) -> None:
         self.tokens, self.known, self.lengths = tokens, known, lengths
 
     def __len__(self) -> int:
@@ -127,9 +142,14 @@ class SequenceData(L.LightningDataModule, ABC):
     val_set: Rows
     test_set: Rows
 
-    def __init__(self, batch_size: Size, eval_batch_size: Size | None, seed: Seed, num_workers: Some) -> None:
+    def __init__(
+        self, batch_size: Size, eval_batch_size: Size | None, seed: Seed, num_workers: Some
+    ) -> None:
         super().__init__()
-        self.batch_size, self.eval_batch_size = batch_size, batch_size if eval_batch_size is None else eval_batch_size
+        self.batch_size, self.eval_batch_size = (
+            batch_size,
+            batch_size if eval_batch_size is None else eval_batch_size,
+        )
         self.seed, self.num_workers = seed, num_workers
 
     @abstractmethod
@@ -160,7 +180,9 @@ class SequenceData(L.LightningDataModule, ABC):
         """Shuffled full batches; its ``state_dict`` holds the position (see ``ordo.data.loader``)."""
         dataset, sampler = self.train_rows(*self.ranks()), self.train_sampler(*self.ranks())
         workers = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
-        return StatefulDataLoader(dataset, batch_sampler=sampler, collate_fn=_as_is, pin_memory=self._to_gpu(), **workers)
+        return StatefulDataLoader(
+            dataset, batch_sampler=sampler, collate_fn=_as_is, pin_memory=self._to_gpu(), **workers
+        )
 
     def _to_gpu(self) -> bool:
         """Whether batches are copied to a GPU: from pinned memory the copy does not wait, nor is waited for."""
@@ -180,4 +202,10 @@ class SequenceData(L.LightningDataModule, ABC):
         share = max(1, len(dataset) // world_size)
         rows = [(rank + i * world_size) % len(dataset) for i in range(share)]
         batches = BatchSampler(rows, self.eval_batch_size, drop_last=False)
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=_as_is, num_workers=self.num_workers, pin_memory=self._to_gpu())
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=_as_is,
+            num_workers=self.num_workers,
+            pin_memory=self._to_gpu(),
+        )

@@ -57,13 +57,19 @@ class BidirectionalTransformer(SetDenoiser):
         self.position = nn.Embedding(length, width) if positions != "rotary" else None
         if any(len(axis) != length for axis in coordinates or []):
             raise ValueError(f"every axis of coordinates must have {length} whole numbers")
-        axes = torch.tensor([list(axis) for axis in coordinates or []], dtype=torch.int64).reshape(-1, length)
+        axes = torch.tensor([list(axis) for axis in coordinates or []], dtype=torch.int64).reshape(
+            -1, length
+        )
         self.register_buffer("coordinates", axes, persistent=False)
         self.axes = nn.ModuleList(nn.Embedding(int(axis.max()) + 1, width) for axis in axes)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout, time_conditioning, recompute) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, dropout, time_conditioning, recompute) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocab_size)
-        self.level = nn.Sequential(nn.Linear(width, width), nn.SiLU()) if time_conditioning else None
+        self.level = (
+            nn.Sequential(nn.Linear(width, width), nn.SiLU()) if time_conditioning else None
+        )
         init_weights(self, layers)
         self.rotary = positions != "learned"
         cos, sin = rotary_table(length, width // heads)
@@ -126,10 +132,14 @@ class BidirectionalTransformer(SetDenoiser):
         if self.level is not None:
             masked = (tokens == self.mask_id).to(x.dtype)
             fraction = (
-                masked.mean(-1, keepdim=True) if present is None else (masked * present).sum(-1, keepdim=True) / present.sum(-1, True)
+                masked.mean(-1, keepdim=True)
+                if present is None
+                else (masked * present).sum(-1, keepdim=True) / present.sum(-1, True)
             )
             half = x.shape[-1] // 2
-            frequency = torch.exp(torch.linspace(0.0, math.log(1000.0), half, device=x.device, dtype=x.dtype))
+            frequency = torch.exp(
+                torch.linspace(0.0, math.log(1000.0), half, device=x.device, dtype=x.dtype)
+            )
             angle = fraction * frequency
             condition = self.level(torch.cat([angle.cos(), angle.sin()], dim=-1))
         mask = None if present is None else present[:, None, None]

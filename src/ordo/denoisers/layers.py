@@ -49,7 +49,14 @@ class Block(nn.Module):
     recompute: what is inside is not kept for the backward pass but computed again (activation checkpointing).
     """
 
-    def __init__(self, width: Size, heads: Size, dropout: BelowOne = 0.0, conditioned: bool = False, recompute: bool = False):
+    def __init__(
+        self,
+        width: Size,
+        heads: Size,
+        dropout: BelowOne = 0.0,
+        conditioned: bool = False,
+        recompute: bool = False,
+    ):
         super().__init__()
         if width % heads or (width // heads) % 2:
             raise ValueError(f"width {width} must be heads {heads} times an even head width")
@@ -88,7 +95,9 @@ class Block(nn.Module):
         if past is not None:
             k, v = past.extend(k, v)
         drop = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, dropout_p=drop)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal, dropout_p=drop
+        )
         return self.out(y.transpose(1, 2).flatten(2))
 
     def by_head(self, x: Tensor, parts: int) -> Tensor:
@@ -116,7 +125,18 @@ class Block(nn.Module):
         rows (m,): only these places of the flattened (batch, length) go through the MLP and are returned, (m, width).
         """
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self._forward, x, rotary, mask, causal, condition, past, at, rows, use_reentrant=False)  # type: ignore[return-value]
+            return checkpoint(
+                self._forward,
+                x,
+                rotary,
+                mask,
+                causal,
+                condition,
+                past,
+                at,
+                rows,
+                use_reentrant=False,
+            )  # type: ignore[return-value]
         return self._forward(x, rotary, mask, causal, condition, past, at, rows)
 
     def _forward(
@@ -135,10 +155,16 @@ class Block(nn.Module):
             x = residual + self.attention(self.norm_attention(x), rotary, mask, causal, past, at)
             x = x if rows is None else x.flatten(0, 1)[rows]
             return x + self.mlp(self.norm_mlp(x))
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[:, None].chunk(6, dim=-1)
-        x = residual + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal, None, at)
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[
+            :, None
+        ].chunk(6, dim=-1)
+        x = residual + gate_a * self.attention(
+            self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal, None, at
+        )
         if rows is not None:
-            x, shift_m, scale_m, gate_m = (y.expand_as(x).flatten(0, 1)[rows] for y in (x, shift_m, scale_m, gate_m))
+            x, shift_m, scale_m, gate_m = (
+                y.expand_as(x).flatten(0, 1)[rows] for y in (x, shift_m, scale_m, gate_m)
+            )
         return x + gate_m * self.mlp(self.norm_mlp(x) * (1 + scale_m) + shift_m)
 
 
@@ -153,7 +179,9 @@ def head_cost(head: nn.Linear, x: Tensor, target: Tensor, most: int = MOST_LOGIT
 
     def cost(x: Tensor, target: Tensor) -> Tensor:
         logits = head(x)
-        return F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), target, reduction="none")
+        return F.cross_entropy(
+            logits if logits.dtype == torch.float64 else logits.float(), target, reduction="none"
+        )
 
     rows = max(1, most // head.out_features)
     if len(x) <= rows:
@@ -174,4 +202,8 @@ def init_weights(module: nn.Module, n_layers: int) -> None:
         if parameter.ndim < 2 or "modulation" in name:
             continue
         std = 0.1 if id(parameter) in embeddings else parameter.shape[1] ** -0.5
-        nn.init.normal_(parameter, std=std * ((2 * n_layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0))
+        nn.init.normal_(
+            parameter,
+            std=std
+            * ((2 * n_layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0),
+        )

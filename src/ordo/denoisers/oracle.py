@@ -21,18 +21,28 @@ class TableOracle(SetDenoiser):
         super().__init__()
         p = log_prob.double().exp()
         if abs(p.sum().item() - 1) > 1e-9:
-            raise ValueError(f"the probabilities of all sequences must sum to 1, not {p.sum().item()}")
+            raise ValueError(
+                f"the probabilities of all sequences must sum to 1, not {p.sum().item()}"
+            )
         self.vocab_size = self.mask_id = vocab_size
         self.length = sequences.shape[1]
         self.register_buffer("weights", p)
-        self.register_buffer("one_hot", torch.nn.functional.one_hot(sequences, vocab_size).double(), persistent=False)
+        self.register_buffer(
+            "one_hot", torch.nn.functional.one_hot(sequences, vocab_size).double(), persistent=False
+        )
 
-    def forward(self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None
+    ) -> Tensor:
         """As BidirectionalTransformer; log-probabilities. What is revealed must be possible: elsewhere NaN."""
         out = []
         for some in tokens.split(8192):  # (rows, m) at a time
-            shown = torch.nn.functional.one_hot(some, self.vocab_size + 1)[..., : self.vocab_size].double()
-            agree = shown.flatten(1) @ self.one_hot.flatten(1).T  # positions at which a sequence agrees with what is revealed
+            shown = torch.nn.functional.one_hot(some, self.vocab_size + 1)[
+                ..., : self.vocab_size
+            ].double()
+            agree = (
+                shown.flatten(1) @ self.one_hot.flatten(1).T
+            )  # positions at which a sequence agrees with what is revealed
             fits = self.weights * (agree == (some != self.mask_id).sum(1, keepdim=True))
             out.append((fits / fits.sum(1, keepdim=True)) @ self.one_hot.flatten(1))
         log_p = torch.cat(out).view(len(tokens), self.length, self.vocab_size).log()
@@ -64,13 +74,17 @@ class ChainOracle(SetDenoiser):
         """That of ``ordo.data.MarkovChain``."""
         same = torch.eye(vocab_size, dtype=torch.float64)
         transition = same * (1 - flip) + (1 - same) * flip / (vocab_size - 1)
-        return cls(length, torch.full((vocab_size,), 1 / vocab_size, dtype=torch.float64), transition, same)
+        return cls(
+            length, torch.full((vocab_size,), 1 / vocab_size, dtype=torch.float64), transition, same
+        )
 
     def messages(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """tokens (batch, length) -> p(state_l | revealed before l), p(revealed after l | state_l) up to a factor, both (batch, length,
         states), and log p(revealed) (batch,).
         """
-        seen = torch.cat([self.emission, torch.ones_like(self.emission[:, :1])], 1).T[tokens]  # (batch, length, states)
+        seen = torch.cat([self.emission, torch.ones_like(self.emission[:, :1])], 1).T[
+            tokens
+        ]  # (batch, length, states)
         forward, log_p = [], torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
         ahead = self.start.expand(len(tokens), -1)
         for position in range(self.length):
@@ -89,7 +103,9 @@ class ChainOracle(SetDenoiser):
         """log p(x) (batch,) of tokens (batch, length), marginal over what is masked."""
         return self.messages(tokens)[2]
 
-    def forward(self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None
+    ) -> Tensor:
         """As BidirectionalTransformer; log-probabilities, of each position given the other revealed ones."""
         forward, backward, _ = self.messages(tokens)
         state = forward * backward

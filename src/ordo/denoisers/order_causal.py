@@ -53,15 +53,23 @@ class OrderCausalTransformer(OnDevice):
         super().__init__()
         given = sorted(set(given or ()))
         if given and not (given[-1] < length and len(given) < length):
-            raise ValueError(f"given positions must be in 0..{length - 1}, and one position at least be decoded, got {given}")
+            raise ValueError(
+                f"given positions must be in 0..{length - 1}, and one position at least be decoded, got {given}"
+            )
         self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
         self.n_given = len(given)
-        self.register_buffer("is_given", torch.isin(torch.arange(length), torch.tensor(given, dtype=torch.int64)), persistent=False)
+        self.register_buffer(
+            "is_given",
+            torch.isin(torch.arange(length), torch.tensor(given, dtype=torch.int64)),
+            persistent=False,
+        )
         self.token = nn.Embedding(vocab_size + 1, width)
         learned = positions != "rotary"
         self.stands_at = nn.Embedding(length + 1, width) if learned else None
         self.predicts = nn.Embedding(length + 1, width) if learned else None
-        self.blocks = nn.ModuleList(Block(width, heads, dropout, recompute=recompute) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, dropout, recompute=recompute) for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocab_size)
         init_weights(self, layers)
@@ -83,7 +91,12 @@ class OrderCausalTransformer(OnDevice):
         return torch.where(straight[:, None], torch.cat([first.sort(1).values, rest], 1), order)
 
     def run_slots(
-        self, carried: Tensor, stands: Tensor, target: Tensor, mask: Tensor | None, past: Sequence[Past | None] | None = None
+        self,
+        carried: Tensor,
+        stands: Tensor,
+        target: Tensor,
+        mask: Tensor | None,
+        past: Sequence[Past | None] | None = None,
     ) -> Tensor:
         """carried ids, positions they stand at (-1: nowhere), target positions, all (batch, slots) -> (batch, slots, width).
 
@@ -95,7 +108,12 @@ class OrderCausalTransformer(OnDevice):
             x = x + self.stands_at(stands) + self.predicts(target)
         rotary = None
         if self.rotary:
-            rotary = (self.cos[target][:, None], self.sin[target][:, None], self.cos[stands][:, None], self.sin[stands][:, None])
+            rotary = (
+                self.cos[target][:, None],
+                self.sin[target][:, None],
+                self.cos[stands][:, None],
+                self.sin[stands][:, None],
+            )
         causal = mask is None and x.shape[1] > 1
         for block, before in zip(self.blocks, past or [None] * len(self.blocks), strict=True):
             x = block(x, rotary, mask, causal=causal, past=before)
@@ -109,7 +127,9 @@ class OrderCausalTransformer(OnDevice):
         """Normed features by slot (batch, length, width), and the position that each slot predicts, a permutation, to logits by slot."""
         return self.head(x)
 
-    def forward(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None, score: bool = False) -> Tensor:
+    def forward(
+        self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None, score: bool = False
+    ) -> Tensor:
         """Logits (batch, length, vocab_size) by rank: slot i predicts x_{pi(i)} from x_{pi(<i)}.
 
         tokens (batch, length) int64 in 0..vocab_size-1, clean, by position; order (batch, length). With n_revealed (batch,) only the
@@ -130,7 +150,9 @@ class OrderCausalTransformer(OnDevice):
         carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
         x = self.run_slots(carried, stands, order, mask)
         if score:
-            return head_cost(self.head, x.flatten(0, 1), tokens.gather(1, order).flatten()).view(batch, length)
+            return head_cost(self.head, x.flatten(0, 1), tokens.gather(1, order).flatten()).view(
+                batch, length
+            )
         return self.read_out(x, order)
 
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
@@ -140,7 +162,11 @@ class OrderCausalTransformer(OnDevice):
         revealed prefix and to itself. Tokens at masked positions are not read.
         """
         log_prob = self(tokens, order, n_revealed).log_softmax(-1)
-        rank = self.as_read(order, n_revealed).argsort(-1)[..., None].expand(-1, -1, log_prob.shape[-1])
+        rank = (
+            self.as_read(order, n_revealed)
+            .argsort(-1)[..., None]
+            .expand(-1, -1, log_prob.shape[-1])
+        )
         return log_prob.gather(1, rank)
 
     def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor:

@@ -16,11 +16,26 @@ class KeyValues:
         self.n, self.capacity = n, capacity
         self.keys = self.values = torch.empty(0)
 
-    def plan(self, rows: Tensor | None, used: int, row: Tensor, rank: Tensor, slot: Tensor, in_place: bool) -> None:
+    def plan(
+        self,
+        rows: Tensor | None,
+        used: int,
+        row: Tensor,
+        rank: Tensor,
+        slot: Tensor,
+        in_place: bool,
+    ) -> None:
         """For the next ``extend``. rows: which of the n, None: all. used: slots of them that are attended to. row, rank, slot: new slot
         ``slot`` of row ``row`` of the call is kept at ``rank``. in_place: a single new slot, kept at rank ``used`` in all rows.
         """
-        self.rows, self.used, self.row, self.rank, self.slot, self.in_place = rows, used, row, rank, slot, in_place
+        self.rows, self.used, self.row, self.rank, self.slot, self.in_place = (
+            rows,
+            used,
+            row,
+            rank,
+            slot,
+            in_place,
+        )
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         if self.keys.numel() == 0:
@@ -32,7 +47,9 @@ class KeyValues:
             return self.keys[:, :, :end], self.values[:, :, :end]
         out = []
         for store, new in ((self.keys, k), (self.values, v)):
-            before = store[:, :, : self.used] if self.rows is None else store[self.rows, :, : self.used]
+            before = (
+                store[:, :, : self.used] if self.rows is None else store[self.rows, :, : self.used]
+            )
             out.append(torch.cat([before, new], 2))
             row = self.row if self.rows is None else self.rows[self.row]
             store[row, :, self.rank] = new[self.row, :, self.slot]
@@ -52,26 +69,36 @@ class PrefixSession:
         length = denoiser.length
         device = denoiser.device
         self.past: Sequence[KeyValues] = [KeyValues(n, length) for _ in denoiser.blocks]
-        self.target = torch.full((n, length), -1, dtype=torch.int64, device=device)  # of the slots kept, by rank
+        self.target = torch.full(
+            (n, length), -1, dtype=torch.int64, device=device
+        )  # of the slots kept, by rank
         self.carried = torch.full((n, length), -1, dtype=torch.int64, device=device)
 
     @torch.no_grad()
-    def __call__(self, rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor) -> Tensor:
+    def __call__(
+        self, rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor
+    ) -> Tensor:
         """See ``ordo.denoisers.Session``."""
         device, k, length = tokens.device, *tokens.shape
         order = self.denoiser.as_read(order, n_revealed)
         nowhere = order.new_full((k, 1), -1)
         stands = torch.cat([nowhere, order[:, :-1]], 1)  # by rank
-        carried = torch.cat([nowhere + 1 + self.denoiser.mask_id, tokens.gather(1, order[:, :-1])], 1)
+        carried = torch.cat(
+            [nowhere + 1 + self.denoiser.mask_id, tokens.gather(1, order[:, :-1])], 1
+        )
         at = torch.arange(length, device=device)
         everyone = k == self.n
-        same = ((self.target if everyone else self.target[rows]) == order) & ((self.carried if everyone else self.carried[rows]) == carried)
+        same = ((self.target if everyone else self.target[rows]) == order) & (
+            (self.carried if everyone else self.carried[rows]) == carried
+        )
         kept = (same & (at < n_revealed[:, None])).cumprod(1).sum(1)
         new, asked = n_revealed - kept, where.sum(1)
         n_new, n_asked, used = int(new.max()), int(asked.max()), int(kept.max())
         # Slots of the call: those of revealed tokens, then those asked about, padded to the same numbers in all rows.
         slot = torch.arange(n_new + n_asked, device=device)
-        rank = torch.where(slot < n_new, kept[:, None] + slot, n_revealed[:, None].expand(-1, len(slot))).clamp(max=length - 1)
+        rank = torch.where(
+            slot < n_new, kept[:, None] + slot, n_revealed[:, None].expand(-1, len(slot))
+        ).clamp(max=length - 1)
         is_new, is_asked = slot < new[:, None], (slot >= n_new) & (slot < n_new + asked[:, None])
         question = where.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :n_asked]
         target = torch.cat([order.gather(1, rank[:, :n_new]), question], 1)
@@ -87,8 +114,12 @@ class PrefixSession:
         keep = is_new | is_asked if single else is_new
         row, kept_slot = keep.nonzero(as_tuple=True)
         for block in self.past:
-            block.plan(None if everyone else rows, used, row, rank[row, kept_slot], kept_slot, plain)
-        x = self.denoiser.run_slots(carried.gather(1, rank), stands.gather(1, rank), target, mask, self.past)
+            block.plan(
+                None if everyone else rows, used, row, rank[row, kept_slot], kept_slot, plain
+            )
+        x = self.denoiser.run_slots(
+            carried.gather(1, rank), stands.gather(1, rank), target, mask, self.past
+        )
         there = row if everyone else rows[row]
         self.target[there, rank[row, kept_slot]] = target[row, kept_slot]
         self.carried[there, rank[row, kept_slot]] = carried[row, rank[row, kept_slot]]

@@ -39,9 +39,13 @@ def begin_session(denoiser: Any, n: int, present: Tensor | None = None) -> Sessi
         return denoiser.session(n, present)
 
     @torch.no_grad()
-    def log_prob(rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor) -> Tensor:
+    def log_prob(
+        rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor
+    ) -> Tensor:
         some = {} if denoiser.order_causal else _seen(None if present is None else present[rows])
-        clean = tokens.masked_fill(tokens == denoiser.mask_id, 0)  # conditionals are of clean tokens, and say what is seen by order
+        clean = tokens.masked_fill(
+            tokens == denoiser.mask_id, 0
+        )  # conditionals are of clean tokens, and say what is seen by order
         return denoiser.conditionals(clean, order, n_revealed, **some)[where]
 
     return log_prob
@@ -54,12 +58,16 @@ class SetDenoiser(OnDevice):
     """
 
     order_causal = False
-    scores_targets = False  # whether ``forward`` takes ``at`` and ``target``, see BidirectionalTransformer
+    scores_targets = (
+        False  # whether ``forward`` takes ``at`` and ``target``, see BidirectionalTransformer
+    )
     vocab_size: int
     length: int
     mask_id: int
 
-    def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor, present: Tensor | None = None) -> Tensor:
+    def conditionals(
+        self, tokens: Tensor, order: Tensor, n_revealed: Tensor, present: Tensor | None = None
+    ) -> Tensor:
         """log mu(. | first n_revealed of ``order``): (batch, length, vocab) float, meaningful at masked positions.
 
         tokens (batch, length) clean; order (batch, length); n_revealed (batch,). present (batch, length) bool: the others are not seen.
@@ -67,14 +75,18 @@ class SetDenoiser(OnDevice):
         masked = order.argsort(-1) >= n_revealed[:, None]
         return self(tokens.masked_fill(masked, self.mask_id), **_seen(present)).log_softmax(-1)
 
-    def order_log_prob(self, tokens: Tensor, order: Tensor, present: Tensor | None = None) -> Tensor:
+    def order_log_prob(
+        self, tokens: Tensor, order: Tensor, present: Tensor | None = None
+    ) -> Tensor:
         """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), by ``length`` calls; absent positions, if any, come last in the
         order and mean nothing.
         """
         rank = order.argsort(-1)
         out = []
         for i in range(tokens.shape[1]):
-            logits = self(tokens.masked_fill(rank >= i, self.mask_id), where=rank == i, **_seen(present))
+            logits = self(
+                tokens.masked_fill(rank >= i, self.mask_id), where=rank == i, **_seen(present)
+            )
             out.append(logits.log_softmax(-1).gather(-1, tokens.gather(1, order[:, i : i + 1])))
         return torch.cat(out, dim=-1)
 
@@ -82,7 +94,11 @@ class SetDenoiser(OnDevice):
         """Calls for n rows in decoding. present (n, length) bool: positions there are; the others are not seen."""
 
         @torch.no_grad()
-        def log_prob(rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor) -> Tensor:
-            return self(tokens, where, **_seen(None if present is None else present[rows])).log_softmax(-1)
+        def log_prob(
+            rows: Tensor, tokens: Tensor, order: Tensor, n_revealed: Tensor, where: Tensor
+        ) -> Tensor:
+            return self(
+                tokens, where, **_seen(None if present is None else present[rows])
+            ).log_softmax(-1)
 
         return log_prob

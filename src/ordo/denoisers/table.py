@@ -31,12 +31,18 @@ class Columns(nn.Module):
         self.total, self.most = int(sizes.sum()), int(sizes.max())
         value = torch.arange(self.most)
         absent = value >= sizes[:, None]
-        self.register_buffer("row", ((sizes.cumsum(0) - sizes)[:, None] + value).masked_fill(absent, 0), persistent=False)
+        self.register_buffer(
+            "row",
+            ((sizes.cumsum(0) - sizes)[:, None] + value).masked_fill(absent, 0),
+            persistent=False,
+        )
         self.register_buffer("absent", absent, persistent=False)
         self.waves = nn.Parameter(torch.zeros(len(sizes), waves, width)) if waves else None
         u = (value + 0.5) / bins.clamp(min=1)[:, None]
         k = torch.arange(1, waves + 1)
-        features = torch.cos(torch.pi * k * u[..., None]) / k.sqrt() * (value < bins[:, None])[..., None]
+        features = (
+            torch.cos(torch.pi * k * u[..., None]) / k.sqrt() * (value < bins[:, None])[..., None]
+        )
         self.register_buffer("features", features, persistent=False)
 
     def vectors(self, free: Tensor) -> Tensor:
@@ -59,7 +65,9 @@ class ColumnEmbedding(Columns):
             row = self.row[column.clamp(min=0), tokens.clamp(max=self.most - 1)]
             return self.table(torch.where(mask, self.total, row))
         table = torch.cat([self.vectors(self.table.weight).flatten(0, 1), self.table.weight[-1:]])
-        return nn.functional.embedding(torch.where(mask, len(table) - 1, column * self.most + tokens), table)
+        return nn.functional.embedding(
+            torch.where(mask, len(table) - 1, column * self.most + tokens), table
+        )
 
 
 class ColumnHead(Columns):
@@ -72,7 +80,9 @@ class ColumnHead(Columns):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (batch, length, width), position l being column l -> logits (batch, length, vocab)."""
-        logits = torch.einsum("blw,lvw->blv", x, self.vectors(self.weight)) + self.bias[self.row].to(x.dtype)
+        logits = torch.einsum("blw,lvw->blv", x, self.vectors(self.weight)) + self.bias[
+            self.row
+        ].to(x.dtype)
         return logits.masked_fill(self.absent, -torch.inf)
 
     def of(self, x: Tensor, column: Tensor) -> Tensor:
@@ -85,13 +95,21 @@ class ColumnHead(Columns):
         return out.masked_fill(self.absent[column], -torch.inf)
 
 
-def check_sizes(vocab_sizes: Sequence[int] | None, ordered: Sequence[int] | None) -> tuple[list[int], list[int]]:
+def check_sizes(
+    vocab_sizes: Sequence[int] | None, ordered: Sequence[int] | None
+) -> tuple[list[int], list[int]]:
     """Raises ValueError for no sizes, or more ordered values than there are."""
     if not vocab_sizes:
-        raise ValueError("a table denoiser needs vocab_sizes, one number per column: use it with data=table")
+        raise ValueError(
+            "a table denoiser needs vocab_sizes, one number per column: use it with data=table"
+        )
     ordered = [0] * len(vocab_sizes) if ordered is None else list(ordered)
-    if len(ordered) != len(vocab_sizes) or any(some > size for some, size in zip(ordered, vocab_sizes, strict=True)):
-        raise ValueError("ordered must have a number from 0 to the vocabulary's size for every column")
+    if len(ordered) != len(vocab_sizes) or any(
+        some > size for some, size in zip(ordered, vocab_sizes, strict=True)
+    ):
+        raise ValueError(
+            "ordered must have a number from 0 to the vocabulary's size for every column"
+        )
     return list(vocab_sizes), ordered
 
 
@@ -129,14 +147,25 @@ class TableTransformer(BidirectionalTransformer):
         waves: Some = 0,
     ):
         sizes, ordered = check_sizes(vocab_sizes, ordered)
-        super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned", time_conditioning=time_conditioning)
+        super().__init__(
+            max(sizes),
+            len(sizes),
+            width,
+            heads,
+            layers,
+            dropout,
+            "learned",
+            time_conditioning=time_conditioning,
+        )
         self.vocab_sizes = sizes
         self.token = ColumnEmbedding(sizes, width, ordered, waves)  # type: ignore[assignment]
         self.head = ColumnHead(sizes, width, ordered, waves)  # type: ignore[assignment]
         init_table(self, layers)
 
     def embed(self, tokens: Tensor) -> Tensor:
-        return self.token(tokens, torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens))
+        return self.token(
+            tokens, torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+        )
 
     def read_out(self, x: Tensor, where: Tensor | None) -> Tensor:
         logits = self.head(x)

@@ -14,7 +14,15 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ordo.likelihood.exact import SUBSET_LENGTH, ExactLikelihood
-from ordo.objectives.content import BOUNDS, check_content, order_terms, present_positions, rates_along, reverse_step, step_terms
+from ordo.objectives.content import (
+    BOUNDS,
+    check_content,
+    order_terms,
+    present_positions,
+    rates_along,
+    reverse_step,
+    step_terms,
+)
 from ordo.objectives.content_order import prefix_terms
 from ordo.objectives.output import order_cost
 from ordo.order import PlackettLuce, arrange, given_ranks, not_decoded, only_decoded, there
@@ -45,10 +53,15 @@ def content_nelbo(
     law = schedule.law(tokens, present_positions(lengths, length))
     u = random.uniform(draws, batch, length, tokens.device).flatten(0, 1)
     if denoiser.order_causal:
-        laws, many = PlackettLuce(law.log_w.repeat(draws, 1)), None if lengths is None else lengths.repeat(draws)
+        laws, many = (
+            PlackettLuce(law.log_w.repeat(draws, 1)),
+            None if lengths is None else lengths.repeat(draws),
+        )
         given = None if known is None else known.repeat(draws, 1)
         order = laws.draw(u, given, many).order
-        cost, velocity = order_terms(denoiser, schedule, laws, tokens.repeat(draws, 1), order, bound, given, many)
+        cost, velocity = order_terms(
+            denoiser, schedule, laws, tokens.repeat(draws, 1), order, bound, given, many
+        )
         return (cost + velocity).sum(-1).view(draws, batch).mean(0)
     # Row d * batch + b: the draws of one sequence lie 1/draws apart, so they spread evenly over the numbers of revealed positions.
     spread = random.stratified(draws * batch, tokens.device)
@@ -77,9 +90,15 @@ def content_order_log_prob(
     order = arrange(order.expand_as(tokens), known, lengths)
     if denoiser.order_causal:
         first = given_ranks(known)
-        log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths, first)
+        log_r, masked = rates_along(
+            schedule, tokens, order, denoiser.mask_id, known, lengths, first
+        )
         log_total = log_r.masked_fill(~masked, -torch.inf).logsumexp(-1)
-        chosen = log_r.gather(-1, order[:, first:, None])[..., 0] - log_total - order_cost(denoiser, tokens, order)[:, first:]
+        chosen = (
+            log_r.gather(-1, order[:, first:, None])[..., 0]
+            - log_total
+            - order_cost(denoiser, tokens, order)[:, first:]
+        )
         return only_decoded(pad(chosen, (first, 0)), known, lengths).sum(-1)
     rank, steps = order.argsort(-1), []
     for i in range(length):
@@ -111,15 +130,22 @@ def content_importance_bound(
     (batch, length), ratios = tokens.shape, []
     law = schedule.law(tokens, present_positions(lengths, length))
     for _ in range(draws):
-        u = torch.rand(batch, length, dtype=torch.float64, generator=generator, device=tokens.device).clamp(2**-60, 1 - 2**-53)
+        u = torch.rand(
+            batch, length, dtype=torch.float64, generator=generator, device=tokens.device
+        ).clamp(2**-60, 1 - 2**-53)
         draw = law.draw(u, known, lengths)
-        ratios.append(content_order_log_prob(denoiser, schedule, tokens, draw.order, known, lengths) - draw.score.sum(-1))
+        ratios.append(
+            content_order_log_prob(denoiser, schedule, tokens, draw.order, known, lengths)
+            - draw.score.sum(-1)
+        )
     k = torch.arange(1, draws + 1, device=tokens.device).double()
     return torch.stack(ratios, -1).logcumsumexp(-1) - k.log()
 
 
 @torch.no_grad()
-def content_subset_likelihood(denoiser: Any, schedule: ContentSchedule, tokens: Tensor, bound: str = "jump") -> ExactLikelihood:
+def content_subset_likelihood(
+    denoiser: Any, schedule: ContentSchedule, tokens: Tensor, bound: str = "jump"
+) -> ExactLikelihood:
     """Exact NELBO of either bound and exact log p(x) (``log_mixture``), by a DP over the 2^length revealed sets; length <= 14.
 
     P(S is visited and x_S) goes from S to S + l by the chain's rho_l / W times the token's probability. tokens (batch, length), one
@@ -129,7 +155,9 @@ def content_subset_likelihood(denoiser: Any, schedule: ContentSchedule, tokens: 
     _check_bound(bound)
     length, device = tokens.shape[1], tokens.device
     if length > SUBSET_LENGTH:
-        raise ValueError(f"length {length} has 2^{length} revealed sets; the subset DP stops at {SUBSET_LENGTH}")
+        raise ValueError(
+            f"length {length} has 2^{length} revealed sets; the subset DP stops at {SUBSET_LENGTH}"
+        )
     subsets = torch.arange(2**length, device=device)
     revealed = ((subsets[:, None] >> torch.arange(length, device=device)) & 1).bool()
     size = revealed.sum(-1)
@@ -139,21 +167,35 @@ def content_subset_likelihood(denoiser: Any, schedule: ContentSchedule, tokens: 
         parts = []
         for some in (~revealed[:-1]).split(2048):
             given = rows[: len(some)]
-            parts.append(reverse_step(denoiser, schedule, given.masked_fill(some, denoiser.mask_id), given, some))
+            parts.append(
+                reverse_step(
+                    denoiser, schedule, given.masked_fill(some, denoiser.mask_id), given, some
+                )
+            )
         cost, log_rate = (torch.cat(part) for part in zip(*parts, strict=True))
         law = PlackettLuce(log_w)
         terms, _ = step_terms(law, cost, log_rate, ~revealed[:-1], bound)
         log_next = law.next_log_prob(revealed)
-        jump = log_rate - log_rate.masked_fill(revealed[:-1], -torch.inf).logsumexp(-1, keepdim=True) - cost
-        reach = torch.full((len(subsets),), -torch.inf, dtype=torch.float64, device=device)  # log q(S is visited | x)
+        jump = (
+            log_rate
+            - log_rate.masked_fill(revealed[:-1], -torch.inf).logsumexp(-1, keepdim=True)
+            - cost
+        )
+        reach = torch.full(
+            (len(subsets),), -torch.inf, dtype=torch.float64, device=device
+        )  # log q(S is visited | x)
         reach[0] = 0.0
         joint = reach.clone()  # log p(S is visited and its tokens are x_S)
         for k in range(length):
             for position in range(length):
                 source = subsets[(size == k) & ~revealed[:, position]]
                 target = source | (1 << position)
-                reach[target] = torch.logaddexp(reach[target], reach[source] + log_next[source, position])
-                joint[target] = torch.logaddexp(joint[target], joint[source] + jump[source, position])
+                reach[target] = torch.logaddexp(
+                    reach[target], reach[source] + log_next[source, position]
+                )
+                joint[target] = torch.logaddexp(
+                    joint[target], joint[source] + jump[source, position]
+                )
         nelbo.append((reach[:-1].exp() * terms.sum(-1)).sum())
         log_p.append(joint[-1])
     return ExactLikelihood(torch.stack(nelbo), torch.stack(log_p))

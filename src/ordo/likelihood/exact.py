@@ -30,7 +30,9 @@ def enumerate_orders(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> Ex
     """
     batch, length = tokens.shape
     if length > ENUMERATION_LENGTH:
-        raise ValueError(f"length {length} has {length}! orders; enumeration stops at {ENUMERATION_LENGTH}")
+        raise ValueError(
+            f"length {length} has {length}! orders; enumeration stops at {ENUMERATION_LENGTH}"
+        )
     orders = torch.tensor(list(itertools.permutations(range(length))), device=tokens.device)
     log_law = law.step_log_prob(orders).sum(-1)
     n = orders.shape[0]
@@ -56,7 +58,9 @@ def subset_likelihood(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> E
             "an order-causal denoiser depends on the order of revealing, not only on the set; use enumerate_orders (length <= 8)"
         )
     if length > SUBSET_LENGTH:
-        raise ValueError(f"length {length} has 2^{length} revealed sets; the subset DP stops at {SUBSET_LENGTH}")
+        raise ValueError(
+            f"length {length} has 2^{length} revealed sets; the subset DP stops at {SUBSET_LENGTH}"
+        )
     device = tokens.device
     subsets = torch.arange(2**length, device=device)
     revealed = ((subsets[:, None] >> torch.arange(length, device=device)) & 1).bool()
@@ -67,13 +71,15 @@ def subset_likelihood(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> E
     for x in tokens:
         rows = x.expand(len(subsets), -1)
         parts = [
-            denoiser.conditionals(rows[i : i + 2048], order[i : i + 2048], size[i : i + 2048]).gather(-1, rows[i : i + 2048, :, None])[
-                ..., 0
-            ]
+            denoiser.conditionals(
+                rows[i : i + 2048], order[i : i + 2048], size[i : i + 2048]
+            ).gather(-1, rows[i : i + 2048, :, None])[..., 0]
             for i in range(0, len(subsets) - 1, 2048)
         ]
         log_mu = torch.cat(parts).double()
-        reach = torch.full((len(subsets),), -torch.inf, dtype=torch.float64, device=device)  # log P(S is visited)
+        reach = torch.full(
+            (len(subsets),), -torch.inf, dtype=torch.float64, device=device
+        )  # log P(S is visited)
         reach[0] = 0.0
         joint = reach.clone()  # log of P(S is visited and its tokens are x_S)
         total = torch.zeros((), dtype=torch.float64, device=device)
@@ -83,9 +89,16 @@ def subset_likelihood(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> E
                 step = log_next[source, position]
                 target = source | (1 << position)
                 visit = reach[source] + step
-                total = total - torch.where(visit > -torch.inf, visit.exp() * log_mu[source, position], 0.0).sum()
+                total = (
+                    total
+                    - torch.where(
+                        visit > -torch.inf, visit.exp() * log_mu[source, position], 0.0
+                    ).sum()
+                )
                 reach[target] = torch.logaddexp(reach[target], visit)
-                joint[target] = torch.logaddexp(joint[target], joint[source] + step + log_mu[source, position])
+                joint[target] = torch.logaddexp(
+                    joint[target], joint[source] + step + log_mu[source, position]
+                )
         nelbo.append(total)
         log_mixture.append(joint[-1])
     return ExactLikelihood(torch.stack(nelbo), torch.stack(log_mixture))

@@ -32,8 +32,13 @@ class ManyOrders:
 
     def marks(self) -> dict[str, float]:
         """What ``ordo.plots.order_nll_violin`` marks: the named orders, the NELBOs, which are means over orders, and the bound."""
-        means = {"NELBO, uniform orders": self.uniform.mean().item(), "NELBO, own order law": self.own.mean().item()}
-        return self.named | means | {f"importance bound, {len(self.own)} own orders": self.importance}
+        means = {
+            "NELBO, uniform orders": self.uniform.mean().item(),
+            "NELBO, own order law": self.own.mean().item(),
+        }
+        return (
+            self.named | means | {f"importance bound, {len(self.own)} own orders": self.importance}
+        )
 
 
 @torch.no_grad()
@@ -73,5 +78,11 @@ def many_orders(
             log_p[i, rows] = order_log_prob(denoiser, tokens[rows], order, *given).cpu()
     mean = -log_p.mean(1)
     bound = (math.log(orders) - log_p[orders : 2 * orders].logsumexp(0)).mean().item()
-    named: dict[str, float] = dict(zip(("left to right", "right to left", law.mode_name), mean[2 * orders :].tolist(), strict=True))
+    named: dict[str, float] = dict(
+        zip(
+            ("left to right", "right to left", law.mode_name),
+            mean[2 * orders :].tolist(),
+            strict=True,
+        )
+    )
     return ManyOrders(mean[:orders], mean[orders : 2 * orders], named, bound)

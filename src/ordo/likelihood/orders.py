@@ -20,7 +20,13 @@ from ordo.schedules import Schedule
 
 
 @torch.no_grad()
-def order_log_prob(denoiser: Denoiser, tokens: Tensor, order: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
+def order_log_prob(
+    denoiser: Denoiser,
+    tokens: Tensor,
+    order: Tensor,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> Tensor:
     """Exact log p(x) when ``order`` depends on nothing but what is revealed, for instance fixed: sum_i log mu(x_{pi(i)} | x_{pi(<i)}).
 
     tokens (batch, length), order (length,) or (batch, length) -> (batch,) float64. One call of an order-causal denoiser, ``length`` of a
@@ -28,12 +34,20 @@ def order_log_prob(denoiser: Denoiser, tokens: Tensor, order: Tensor, known: Ten
     the other positions given these; each part in this order. lengths (batch,): later positions are padding.
     """
     order = arrange(order.expand_as(tokens), known, lengths)
-    return only_decoded(denoiser.order_log_prob(tokens, order, **seen(denoiser, tokens, lengths)).double(), known, lengths).sum(-1)
+    return only_decoded(
+        denoiser.order_log_prob(tokens, order, **seen(denoiser, tokens, lengths)).double(),
+        known,
+        lengths,
+    ).sum(-1)
 
 
 def seen(denoiser: Denoiser, tokens: Tensor, lengths: Tensor | None) -> dict[str, Tensor]:
     """What a denoiser must be told of padding: an order-causal one nothing, as it comes last in every order."""
-    return {} if lengths is None or denoiser.order_causal else {"present": ~absent(lengths, tokens.shape[1])}
+    return (
+        {}
+        if lengths is None or denoiser.order_causal
+        else {"present": ~absent(lengths, tokens.shape[1])}
+    )
 
 
 @torch.no_grad()
@@ -59,21 +73,35 @@ def nelbo(
     known = None if known is None else known.repeat(draws, 1)
     lengths = None if lengths is None else lengths.repeat(draws)
     fixed = not_decoded(known, lengths, length)
-    order = arrange(sort_by(law.keys(random.uniform(draws, batch, length, tokens.device).flatten(0, 1))), known, lengths)
+    order = arrange(
+        sort_by(law.keys(random.uniform(draws, batch, length, tokens.device).flatten(0, 1))),
+        known,
+        lengths,
+    )
     x = tokens.repeat(draws, 1)
     if denoiser.order_causal:
         return -order_log_prob(denoiser, x, order, known, lengths).view(draws, batch).mean(0)
     # Row d * batch + b: the draws of one sequence lie 1/draws apart, so they spread evenly over the numbers of revealed positions.
-    _, unknown, k = prefix_sizes(random.stratified(draws * batch, tokens.device), known, lengths, length)
+    _, unknown, k = prefix_sizes(
+        random.stratified(draws * batch, tokens.device), known, lengths, length
+    )
     rank = order.argsort(-1)
     revealed = rank < k[:, None]
     settled = revealed if fixed is None else revealed | fixed
-    p_next = law.next_log_prob(settled).exp() if hasattr(law, "next_log_prob") else (rank == k[:, None]).double()  # type: ignore[attr-defined]
+    p_next = (
+        law.next_log_prob(settled).exp()
+        if hasattr(law, "next_log_prob")
+        else (rank == k[:, None]).double()
+    )  # type: ignore[attr-defined]
     where = p_next > 0
     if getattr(denoiser, "scores_targets", False):  # without all logits
         cost = set_cost(denoiser, x.masked_fill(~settled, denoiser.mask_id), x, where, lengths)
     else:
-        cost = -denoiser.conditionals(x, order, k, **seen(denoiser, x, lengths)).gather(-1, x[..., None])[..., 0].double()
+        cost = (
+            -denoiser.conditionals(x, order, k, **seen(denoiser, x, lengths))
+            .gather(-1, x[..., None])[..., 0]
+            .double()
+        )
     cost = torch.where(where, p_next * cost, 0.0).sum(-1)
     return (unknown * cost).view(draws, batch).mean(0)
 
@@ -97,10 +125,15 @@ def time_space_nelbo(
     """
     TimeSpace.check(denoiser, schedule, tokens.device)  # type: ignore[arg-type]
     random, x = random or StepRandom(), tokens.repeat(draws, 1)
-    many = (None if known is None else known.repeat(draws, 1), None if lengths is None else lengths.repeat(draws))
+    many = (
+        None if known is None else known.repeat(draws, 1),
+        None if lengths is None else lengths.repeat(draws),
+    )
     u = random.uniform(draws, len(tokens), tokens.shape[1], tokens.device).flatten(0, 1)[None]
     spread = random.stratified(len(x), tokens.device)
-    weight, cost, _, _ = TimeSpace(draws=1, t_min=t_min).terms(denoiser, schedule, x, spread, u, *many)  # type: ignore[arg-type]
+    weight, cost, _, _ = TimeSpace(draws=1, t_min=t_min).terms(
+        denoiser, schedule, x, spread, u, *many
+    )  # type: ignore[arg-type]
     return (weight * cost).sum((0, 2)).view(draws, len(tokens)).mean(0)
 
 
@@ -120,7 +153,10 @@ def importance_bound(
     known (batch, length) bool: of the other positions given these. lengths (batch,): later positions are padding.
     """
     batch = tokens.shape[0]
-    per_order = [order_log_prob(denoiser, tokens, law.sample(batch, generator), known, lengths) for _ in range(draws)]
+    per_order = [
+        order_log_prob(denoiser, tokens, law.sample(batch, generator), known, lengths)
+        for _ in range(draws)
+    ]
     counts = torch.arange(1, draws + 1, device=tokens.device, dtype=torch.float64)
     return torch.stack(per_order, -1).logcumsumexp(-1) - counts.log()
 
@@ -140,7 +176,13 @@ class OrderLoss:
 
 
 @torch.no_grad()
-def order_loss(denoiser: Denoiser, tokens: Tensor, order: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderLoss:
+def order_loss(
+    denoiser: Denoiser,
+    tokens: Tensor,
+    order: Tensor,
+    known: Tensor | None = None,
+    lengths: Tensor | None = None,
+) -> OrderLoss:
     """The losses of tokens (batch, length) in the orders (batch, length) of all positions.
 
     known (batch, length) bool: positions given from the start, which do not count as others. lengths (batch,): later positions are padding.
@@ -156,7 +198,9 @@ def order_loss(denoiser: Denoiser, tokens: Tensor, order: Tensor, known: Tensor 
     n_known = 0 if known is None else known.sum(1, keepdim=True)
     rank = torch.arange(length, device=tokens.device) + n_known
     end = length if lengths is None else lengths[:, None]
-    by_revealed = loss.gather(1, rank.expand_as(tokens).clamp(max=length - 1)).masked_fill(rank >= end, torch.nan)
+    by_revealed = loss.gather(1, rank.expand_as(tokens).clamp(max=length - 1)).masked_fill(
+        rank >= end, torch.nan
+    )
     return OrderLoss(by_revealed, by_position.masked_fill(fixed, torch.nan), revealed - n_known)
 
 

@@ -83,7 +83,8 @@ class LikelihoodReport:
         tables = self.loss_by_position_and_revealed
         if all(len(table["nats"]) <= REVEALED_BINS for table in tables.values()):
             out["loss_by_position_and_revealed"] = {
-                law: {key: value.tolist() for key, value in table.items()} for law, table in tables.items()
+                law: {key: value.tolist() for key, value in table.items()}
+                for law, table in tables.items()
             }
         else:
             del out["loss_by_position_and_revealed"]
@@ -101,14 +102,21 @@ class LikelihoodReport:
     def arrays(self) -> dict[str, Tensor]:
         """By name, on the CPU: ``values``, and ``LAW_position_revealed_KEY`` for nats, count and edges of both laws."""
         tables = self.loss_by_position_and_revealed
-        return self.values | {f"{law}_position_revealed_{key}": value for law, table in tables.items() for key, value in table.items()}
+        return self.values | {
+            f"{law}_position_revealed_{key}": value
+            for law, table in tables.items()
+            for key, value in table.items()
+        }
 
 
 def batches(size: int, *tensors: Tensor | None) -> list[tuple[Tensor | None, ...]]:
     """Batches of rows of all tensors, the first of which is there."""
     assert tensors[0] is not None
     n = len(tensors[0])
-    return [tuple(None if x is None else x[start : start + size] for x in tensors) for start in range(0, n, size)]
+    return [
+        tuple(None if x is None else x[start : start + size] for x in tensors)
+        for start in range(0, n, size)
+    ]
 
 
 def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
@@ -116,7 +124,9 @@ def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
     there = ~curve.isnan()
     count = there.sum(0)
     mean = curve.nansum(0) / count
-    variance = torch.where(there, (curve - mean) ** 2, 0.0).sum(0) / (count - 1)  # NaN of one sequence, as 0 / 0
+    variance = torch.where(there, (curve - mean) ** 2, 0.0).sum(0) / (
+        count - 1
+    )  # NaN of one sequence, as 0 / 0
     return {"nats": mean.tolist(), "standard_error": (variance / count).sqrt().tolist()}
 
 
@@ -132,10 +142,16 @@ def position_and_revealed(parts: Sequence[OrderLoss]) -> dict[str, Tensor]:
     bins = min(length, REVEALED_BINS)
     edges = torch.linspace(0, length, bins + 1, dtype=torch.float64).round().long()
     decoded = ~loss.isnan()
-    cell = torch.arange(length) * bins + torch.bucketize(revealed.contiguous(), edges[1:-1], right=True)
+    cell = torch.arange(length) * bins + torch.bucketize(
+        revealed.contiguous(), edges[1:-1], right=True
+    )
     count = torch.bincount(cell[decoded], minlength=length * bins)
     total = torch.bincount(cell[decoded], loss[decoded], minlength=length * bins)
-    return {"nats": (total / count).view(length, bins), "count": count.view(length, bins), "edges": edges}
+    return {
+        "nats": (total / count).view(length, bins),
+        "count": count.view(length, bins),
+        "edges": edges,
+    }
 
 
 def own_nelbo(
@@ -153,7 +169,9 @@ def own_nelbo(
     return nelbo(denoiser, law, tokens, draws, random, known, lengths)
 
 
-def law_of(law: OrderLaw | ContentSchedule, tokens: Tensor, lengths: Tensor | None = None) -> OrderLaw:
+def law_of(
+    law: OrderLaw | ContentSchedule, tokens: Tensor, lengths: Tensor | None = None
+) -> OrderLaw:
     """The law itself, or of a schedule that depends on the tokens that of these (n, length), a law for each row."""
     if not isinstance(law, ContentSchedule):
         return law
@@ -193,25 +211,43 @@ def likelihood_report(
     n, length = tokens.shape
     fixed = not_decoded(known, lengths, length)
     if n == 0 or (fixed is not None and bool(fixed.all())):
-        raise ValueError("no sequences to evaluate" if n == 0 else "known says that every position is given: nothing is left to score")
-    if min(draws, importance_draws, batch_size) < 1 or (exact_sequences is not None and exact_sequences < 1):
+        raise ValueError(
+            "no sequences to evaluate"
+            if n == 0
+            else "known says that every position is given: nothing is left to score"
+        )
+    if min(draws, importance_draws, batch_size) < 1 or (
+        exact_sequences is not None and exact_sequences < 1
+    ):
         raise ValueError("draws, importance_draws, batch_size and exact_sequences must be positive")
     some = n if exact_sequences is None and denoiser.order_causal else min(n, exact_sequences or 64)
     exact_rows = torch.linspace(0, n - 1, some).round().long()
-    subset = [None if x is None else x[exact_rows.to(tokens.device)] for x in (tokens, known, lengths)]
+    subset = [
+        None if x is None else x[exact_rows.to(tokens.device)] for x in (tokens, known, lengths)
+    ]
     uniform = uniform_law(length, tokens.device)
     laws: dict[str, OrderLaw | ContentSchedule] = {"uniform": uniform, "own": law}
     watch = progress or (lambda batches, description: batches)
     values: dict[str, list[Tensor]] = {}
     losses: dict[str, list[OrderLoss]] = {}
-    for i, (batch, *given) in enumerate(watch(batches(batch_size, tokens, known, lengths), "NELBO")):
+    for i, (batch, *given) in enumerate(
+        watch(batches(batch_size, tokens, known, lengths), "NELBO")
+    ):
         for name, each in laws.items():
-            values.setdefault(f"{name}_nelbo", []).append(own_nelbo(denoiser, each, batch, draws, StepRandom(seed, i), *given))
-    for i, (batch, *given) in enumerate(watch(batches(batch_size, *subset), "exact and importance")):
+            values.setdefault(f"{name}_nelbo", []).append(
+                own_nelbo(denoiser, each, batch, draws, StepRandom(seed, i), *given)
+            )
+    for i, (batch, *given) in enumerate(
+        watch(batches(batch_size, *subset), "exact and importance")
+    ):
         generator = seeded_generator(tokens.device, seed, i, -7)  # not the orders of the NELBO
         if isinstance(law, ContentSchedule):
-            mode = sampler_log_prob(denoiser, Sampler(ByRates(0)), batch, law, *given).total_log_prob
-            bound = content_importance_bound(denoiser, law, batch, importance_draws, generator, *given)
+            mode = sampler_log_prob(
+                denoiser, Sampler(ByRates(0)), batch, law, *given
+            ).total_log_prob
+            bound = content_importance_bound(
+                denoiser, law, batch, importance_draws, generator, *given
+            )
         else:
             mode = order_log_prob(denoiser, batch, law.mode(), *given)
             bound = importance_bound(denoiser, law, batch, importance_draws, generator, *given)
@@ -220,23 +256,41 @@ def likelihood_report(
         for name, each in laws.items():
             orders = law_of(each, batch, given[1]).sample(len(batch), generator)
             losses.setdefault(name, []).append(order_loss(denoiser, batch, orders, *given))
-    by_revealed = {name: mean_and_error(torch.cat([part.by_revealed for part in parts])) for name, parts in losses.items()}
-    by_position = {name: mean_and_error(torch.cat([part.by_position for part in parts])) for name, parts in losses.items()}
+    by_revealed = {
+        name: mean_and_error(torch.cat([part.by_revealed for part in parts]))
+        for name, parts in losses.items()
+    }
+    by_position = {
+        name: mean_and_error(torch.cat([part.by_position for part in parts]))
+        for name, parts in losses.items()
+    }
     for curve in by_revealed.values():  # numbers that no sequence reaches
         reached = sum(not math.isnan(value) for value in curve["nats"])
         curve.update({key: values[:reached] for key, values in curve.items()})
     joined = {name: torch.cat(parts).cpu() for name, parts in values.items()}
     parts = (fixed, None if fixed is None else fixed[exact_rows.to(tokens.device)])
-    whole, part = (float(length) if x is None else length - x.double().sum(1).mean().item() for x in parts)
+    whole, part = (
+        float(length) if x is None else length - x.double().sum(1).mean().item() for x in parts
+    )
     return LikelihoodReport(
         length=whole,
         vocab_size=denoiser.vocab_size,
         unit=unit,
         entropy=entropy,
-        estimates={name: Estimate.over(each, whole if name.endswith("nelbo") else part) for name, each in joined.items()},
+        estimates={
+            name: Estimate.over(each, whole if name.endswith("nelbo") else part)
+            for name, each in joined.items()
+        },
         loss_by_revealed=by_revealed,
         loss_by_position=by_position,
-        loss_by_position_and_revealed={name: position_and_revealed(parts) for name, parts in losses.items()},
-        settings={"draws": draws, "importance_draws": importance_draws, "exact_sequences": some, "seed": seed},
+        loss_by_position_and_revealed={
+            name: position_and_revealed(parts) for name, parts in losses.items()
+        },
+        settings={
+            "draws": draws,
+            "importance_draws": importance_draws,
+            "exact_sequences": some,
+            "seed": seed,
+        },
         values=joined | {"exact_rows": exact_rows},
     )

@@ -31,4 +31,12 @@ def sampler_log_prob(
     if reason:
         raise ValueError(f"this sampler has no exact likelihood: {reason}")
     given = None if known is None else tokens
-    return sample(denoiser, sampler, schedule=schedule, forced=tokens, given=given, known=known, lengths=lengths)
+    return sample(
+        denoiser,
+        sampler,
+        schedule=schedule,
+        forced=tokens,
+        given=given,
+        known=known,
+        lengths=lengths,
+    )

@@ -24,7 +24,13 @@ class AlphaBeta:
 
 
 def alpha_beta(
-    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, *, drop_last: bool = True, rows: int | None = None, seed: int = 0
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    kinds: Kinds,
+    *,
+    drop_last: bool = True,
+    rows: int | None = None,
+    seed: int = 0,
 ) -> AlphaBeta:
     """1 - normalised area between each curve and the diagonal, over 30 levels; and the share of real rows not copied.
 
@@ -52,25 +58,44 @@ def alpha_beta(
     spread = np.linalg.norm(y[closest] - y.mean(axis=0), axis=1)
     covered = to_synthetic <= to_real
     recall = [np.mean(covered & (spread <= radius)) for radius in np.quantile(spread, LEVELS)]
-    return AlphaBeta(_precision(x, y), _area(recall), float(np.mean(to_real[closest] < to_synthetic)))
+    return AlphaBeta(
+        _precision(x, y), _area(recall), float(np.mean(to_real[closest] < to_synthetic))
+    )
 
 
 def alpha_precision(
-    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, *, drop_last: bool = True, rows: int | None = None, seed: int = 0
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    kinds: Kinds,
+    *,
+    drop_last: bool = True,
+    rows: int | None = None,
+    seed: int = 0,
 ) -> float:
     """``alpha_beta(...).alpha_precision`` alone, without its search for neighbours."""
     return _precision(*_points(real, synthetic, kinds, drop_last, rows, seed))
 
 
 def beta_recall(
-    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, *, drop_last: bool = True, rows: int | None = None, seed: int = 0
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    kinds: Kinds,
+    *,
+    drop_last: bool = True,
+    rows: int | None = None,
+    seed: int = 0,
 ) -> float:
     """``alpha_beta(...).beta_recall``."""
     return alpha_beta(real, synthetic, kinds, drop_last=drop_last, rows=rows, seed=seed).beta_recall
 
 
 def _points(
-    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, drop_last: bool, rows: int | None, seed: int
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    kinds: Kinds,
+    drop_last: bool,
+    rows: int | None,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     real, synthetic = subsample(real, rows, seed, 0), subsample(synthetic, rows, seed, 1)
@@ -80,10 +105,18 @@ def _points(
         )
     if len(real) < 2:
         raise ValueError("one row has no neighbours; give at least two")
-    numeric, categorical = scaled_numeric(kinds, real, synthetic), one_hot_categorical(kinds, real, synthetic)
-    x, y = (np.hstack(parts)[:, : -1 if drop_last else None] for parts in zip(numeric, categorical, strict=True))
+    numeric, categorical = (
+        scaled_numeric(kinds, real, synthetic),
+        one_hot_categorical(kinds, real, synthetic),
+    )
+    x, y = (
+        np.hstack(parts)[:, : -1 if drop_last else None]
+        for parts in zip(numeric, categorical, strict=True)
+    )
     if x.shape[1] == 0:
-        raise ValueError(f"column {next(iter(kinds))!r} is the only one and drop_last leaves it out; pass drop_last=False")
+        raise ValueError(
+            f"column {next(iter(kinds))!r} is the only one and drop_last leaves it out; pass drop_last=False"
+        )
     return x, y
 
 

@@ -16,4 +16,9 @@ def independent_columns(real: pd.DataFrame, n: int | None = None, seed: int = 0)
         raise ValueError(f"drawing {n} rows from {len(real)}; both must be positive")
     generator = np.random.default_rng(seed)
     n = len(real) if n is None else n
-    return pd.DataFrame({column: real[column].array[generator.integers(len(real), size=n)] for column in real.columns})
+    return pd.DataFrame(
+        {
+            column: real[column].array[generator.integers(len(real), size=n)]
+            for column in real.columns
+        }
+    )

@@ -23,7 +23,13 @@ Classifier = Literal["logistic", "trees"]
 FOLDS = 3
 
 
-def c2st(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, classifier: Classifier = "logistic", seed: int = 0) -> float:
+def c2st(
+    real: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    kinds: Kinds,
+    classifier: Classifier = "logistic",
+    seed: int = 0,
+) -> float:
     """1 - mean over folds of max(0, 2 AUC - 1), AUC of real against synthetic rows on the held-out third.
 
     In [0, 1], higher better, about 1 where the classifier guesses. Stratified 3-fold, shuffled by ``seed``, in which it is deterministic.
@@ -45,14 +51,20 @@ def c2st(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, classifier: 
     if classifier not in ("logistic", "trees"):
         raise ValueError(f"classifier={classifier!r}; use 'logistic' or 'trees'")
     if min(len(real), len(synthetic)) < FOLDS:
-        raise ValueError(f"{len(real)} real and {len(synthetic)} synthetic rows make no {FOLDS} folds; give at least {FOLDS} of each")
+        raise ValueError(
+            f"{len(real)} real and {len(synthetic)} synthetic rows make no {FOLDS} folds; give at least {FOLDS} of each"
+        )
     if classifier == "logistic":
         x = np.vstack(_logistic_features(real, synthetic, kinds))
         model: Any = make_pipeline(RobustScaler(), LogisticRegression(solver="lbfgs"))
     else:
         tables, native = tree_features(kinds, real, synthetic)
         x = np.vstack(tables)
-        settings: dict[str, Any] = {"categorical_features": native, "random_state": seed, **SETTINGS}
+        settings: dict[str, Any] = {
+            "categorical_features": native,
+            "random_state": seed,
+            **SETTINGS,
+        }
         model = HistGradientBoostingClassifier(**settings)
     y = np.repeat([1, 0], [len(real), len(synthetic)])
     distances = []
@@ -61,14 +73,20 @@ def c2st(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, classifier: 
             warnings.simplefilter("ignore", ConvergenceWarning)  # 100 iterations are the definition
             seen, held_out = filled_where_empty(x[train], x[test])
             model.fit(seen, y[train])
-        distances.append(max(0.0, 2 * roc_auc_score(y[test], model.predict_proba(held_out)[:, 1]) - 1))
+        distances.append(
+            max(0.0, 2 * roc_auc_score(y[test], model.predict_proba(held_out)[:, 1]) - 1)
+        )
     return float(1 - np.mean(distances))
 
 
-def _logistic_features(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> list[np.ndarray]:
+def _logistic_features(
+    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds
+) -> list[np.ndarray]:
     numeric = columns_of(kinds, NUMERIC)
     categorical = one_hot_categorical(kinds, real, synthetic)
-    means = real[numeric].mean().fillna(0.0)  # nothing is left for sdmetrics' imputer but columns without any real value
+    means = (
+        real[numeric].mean().fillna(0.0)
+    )  # nothing is left for sdmetrics' imputer but columns without any real value
     return [
         np.hstack([table[numeric].fillna(means).to_numpy(dtype=np.float64), block])
         for table, block in zip((real, synthetic), categorical, strict=True)

@@ -13,7 +13,13 @@ BLOCK = 1 << 24  # distances held at a time: 128 MiB
 
 
 def dcr(
-    synthetic: pd.DataFrame, train: pd.DataFrame, holdout: pd.DataFrame, kinds: Kinds, *, rows: int | None = None, seed: int = 0
+    synthetic: pd.DataFrame,
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    kinds: Kinds,
+    *,
+    rows: int | None = None,
+    seed: int = 0,
 ) -> float:
     """Share of synthetic rows whose nearest training row is nearer than their nearest holdout row, a tie counting half.
 
@@ -29,15 +35,23 @@ def dcr(
     """
     synthetic, train, holdout = checked(kinds, synthetic=synthetic, train=train, holdout=holdout)
     size = min(len(train), len(holdout), rows or len(train))
-    tables = [subsample(synthetic, rows, seed, 0), subsample(train, size, seed, 1), subsample(holdout, size, seed, 2)]
+    tables = [
+        subsample(synthetic, rows, seed, 0),
+        subsample(train, size, seed, 1),
+        subsample(holdout, size, seed, 2),
+    ]
     numeric = scaled_numeric(kinds, train, *tables)[1:]  # the scale of all training rows
     categorical = [block.astype(np.float32) for block in one_hot_categorical(kinds, *tables)]
     columns = len(columns_of(kinds, CATEGORICAL))
-    to_train, to_holdout = (_nearest(numeric[0], categorical[0], numeric[i], categorical[i], columns) for i in (1, 2))
+    to_train, to_holdout = (
+        _nearest(numeric[0], categorical[0], numeric[i], categorical[i], columns) for i in (1, 2)
+    )
     return float(np.mean((to_train < to_holdout) + (to_train == to_holdout) / 2))
 
 
-def _nearest(numbers: np.ndarray, hot: np.ndarray, of_numbers: np.ndarray, of_hot: np.ndarray, columns: int) -> np.ndarray:
+def _nearest(
+    numbers: np.ndarray, hot: np.ndarray, of_numbers: np.ndarray, of_hot: np.ndarray, columns: int
+) -> np.ndarray:
     """L1 distance of each row to the nearest of the others, in blocks. Agreements of one-hot rows are a product: small exact integers."""
     out = np.empty(len(numbers))
     step = max(1, BLOCK // len(of_numbers))

@@ -10,7 +10,9 @@ from sklearn.preprocessing import MinMaxScaler
 
 from ordo.metrics.inputs import CATEGORICAL, NUMERIC, Kinds, columns_of
 
-DENSE_CELLS = 1 << 22  # above it, counting a whole contingency table costs more than sorting the cells that occur
+DENSE_CELLS = (
+    1 << 22
+)  # above it, counting a whole contingency table costs more than sorting the cells that occur
 
 
 def category_codes(*columns: pd.Series) -> tuple[list[np.ndarray], int]:
@@ -23,13 +25,17 @@ def category_codes(*columns: pd.Series) -> tuple[list[np.ndarray], int]:
     joined = np.concatenate([column.to_numpy(dtype=object) for column in columns])
     codes, values = pd.factorize(joined, use_na_sentinel=False)
     of_first = np.isin(np.arange(len(values)), codes[: len(columns[0])])
-    keys = [(seen, pd.isna(value), str(value)) for seen, value in zip(of_first, values, strict=True)]
+    keys = [
+        (seen, pd.isna(value), str(value)) for seen, value in zip(of_first, values, strict=True)
+    ]
     rank = np.empty(len(values), dtype=np.int64)
     rank[sorted(range(len(values)), key=keys.__getitem__)] = np.arange(len(values))
     return np.split(rank[codes], np.cumsum([len(column) for column in columns])[:-1]), len(values)
 
 
-def joint_counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], sizes: tuple[int, int]) -> list[np.ndarray]:
+def joint_counts(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]], sizes: tuple[int, int]
+) -> list[np.ndarray]:
     """Contingency table of each pair of code columns, flattened, cells in the same places in all."""
     cells = [first * sizes[1] + second for first, second in pairs]
     total = sizes[0] * sizes[1]
@@ -41,10 +47,16 @@ def joint_counts(pairs: Sequence[tuple[np.ndarray, np.ndarray]], sizes: tuple[in
 
 def one_hot(codes: np.ndarray, size: int) -> np.ndarray:
     """(rows,) codes to (rows, size) zeros and ones."""
-    return np.eye(size)[codes] if size <= 64 else (codes[:, None] == np.arange(size)).astype(np.float64)
+    return (
+        np.eye(size)[codes]
+        if size <= 64
+        else (codes[:, None] == np.arange(size)).astype(np.float64)
+    )
 
 
-def scaled_numeric(kinds: Kinds, reference: pd.DataFrame, *others: pd.DataFrame) -> list[np.ndarray]:
+def scaled_numeric(
+    kinds: Kinds, reference: pd.DataFrame, *others: pd.DataFrame
+) -> list[np.ndarray]:
     """Numeric columns min-max scaled on the reference (a constant one only shifted), one matrix a table.
 
     Missing numbers become the reference's mean, and every column missing anywhere gets a 0/1 column for it, after the numeric ones.
@@ -59,7 +71,8 @@ def scaled_numeric(kinds: Kinds, reference: pd.DataFrame, *others: pd.DataFrame)
     filled = [np.where(mask, means, values) for values, mask in zip(raw, missing, strict=True)]
     scaler = MinMaxScaler().fit(filled[0])
     return [
-        np.hstack([scaler.transform(values), mask[:, flagged].astype(np.float64)]) for values, mask in zip(filled, missing, strict=True)
+        np.hstack([scaler.transform(values), mask[:, flagged].astype(np.float64)])
+        for values, mask in zip(filled, missing, strict=True)
     ]
 
 

@@ -21,10 +21,14 @@ def checked(kinds: Kinds, **tables: pd.DataFrame) -> list[pd.DataFrame]:
     infinite values in a numeric column.
     """
     if not kinds:
-        raise ValueError("kinds names no columns; give a mapping from column to 'numeric' or 'categorical'")
+        raise ValueError(
+            "kinds names no columns; give a mapping from column to 'numeric' or 'categorical'"
+        )
     for column, kind in kinds.items():
         if kind not in (NUMERIC, CATEGORICAL):
-            raise ValueError(f"column {column!r}: unknown kind {kind!r}; use 'numeric' or 'categorical'")
+            raise ValueError(
+                f"column {column!r}: unknown kind {kind!r}; use 'numeric' or 'categorical'"
+            )
     return [_checked_table(name, table, kinds) for name, table in tables.items()]
 
 
@@ -48,14 +52,20 @@ def _checked_table(name: str, table: Any, kinds: Kinds) -> pd.DataFrame:
         raise ValueError(f"{name} is a {type(table).__name__}; give a pandas DataFrame")
     absent = [column for column in kinds if column not in table.columns]
     if absent:
-        raise ValueError(f"{name} lacks column {absent[0]!r} ({len(absent)} missing in all); add it, or leave it out of kinds")
+        raise ValueError(
+            f"{name} lacks column {absent[0]!r} ({len(absent)} missing in all); add it, or leave it out of kinds"
+        )
     if len(table) == 0:
-        raise ValueError(f"{name} has no rows; give at least one (first column: {next(iter(kinds))!r})")
+        raise ValueError(
+            f"{name} has no rows; give at least one (first column: {next(iter(kinds))!r})"
+        )
     out: dict[str, Any] = {}
     for column, kind in kinds.items():
         values = table[column]
         if isinstance(values, pd.DataFrame):
-            raise ValueError(f"{name} has column {column!r} {values.shape[1]} times; rename or drop the copies")
+            raise ValueError(
+                f"{name} has column {column!r} {values.shape[1]} times; rename or drop the copies"
+            )
         out[column] = _numbers(name, values) if kind == NUMERIC else _objects(values)
     return pd.DataFrame(out)
 
@@ -63,19 +73,27 @@ def _checked_table(name: str, table: Any, kinds: Kinds) -> pd.DataFrame:
 def _objects(values: pd.Series) -> pd.Series:
     objects = values.astype(object).to_numpy(dtype=object, copy=True)
     objects[values.isna().to_numpy()] = None
-    return pd.Series(objects, dtype=object)  # a bare array of text would become a str column, whose missing values are NaN again
+    return pd.Series(
+        objects, dtype=object
+    )  # a bare array of text would become a str column, whose missing values are NaN again
 
 
 def _numbers(name: str, values: pd.Series) -> np.ndarray:
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_complex_dtype(values):
         for value in values.astype(object)[values.notna()]:
-            if not isinstance(value, Real | np.bool_):  # numbers written as text too: is " 7" a number or a category?
+            if not isinstance(
+                value, Real | np.bool_
+            ):  # numbers written as text too: is " 7" a number or a category?
                 raise ValueError(
                     f"{name}, numeric column {values.name!r}: {value!r} is not a number; convert it with pandas.to_numeric, "
                     "or call the column 'categorical'"
                 )
-    numbers = values.astype(object).where(values.notna(), np.nan) if values.dtype == object else values
+    numbers = (
+        values.astype(object).where(values.notna(), np.nan) if values.dtype == object else values
+    )
     out = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(out).any():
-        raise ValueError(f"{name}, numeric column {values.name!r}: infinite values; replace them by NaN (missing) or by a finite bound")
+        raise ValueError(
+            f"{name}, numeric column {values.name!r}: infinite values; replace them by NaN (missing) or by a finite bound"
+        )
     return out

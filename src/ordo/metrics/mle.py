@@ -12,7 +12,9 @@ from ordo.metrics.inputs import NUMERIC, Kinds, checked
 from ordo.metrics.trees import SETTINGS, filled_where_empty, tree_features
 
 
-def mle(synthetic_train: pd.DataFrame, real_test: pd.DataFrame, kinds: Kinds, target: str, seed: int = 0) -> float:
+def mle(
+    synthetic_train: pd.DataFrame, real_test: pd.DataFrame, kinds: Kinds, target: str, seed: int = 0
+) -> float:
     """Test score, on real rows, of gradient-boosted trees trained on synthetic ones; ``synthetic_train`` may be the real train table too.
 
     Categorical target: AUROC in [0, 1], higher better; with more than two classes the mean over the classes of the test rows of one
@@ -35,17 +37,25 @@ def mle(synthetic_train: pd.DataFrame, real_test: pd.DataFrame, kinds: Kinds, ta
         raise ValueError(f"target {target!r} is the only column; add columns to predict it from")
     train, test = train[train[target].notna()], test[test[target].notna()]
     if len(train) == 0 or len(test) == 0:
-        raise ValueError(f"target {target!r} is missing in every {'training' if len(train) == 0 else 'test'} row; choose another column")
+        raise ValueError(
+            f"target {target!r} is missing in every {'training' if len(train) == 0 else 'test'} row; choose another column"
+        )
     (x, x_test), native = tree_features(features, train, test)
     x, x_test = filled_where_empty(x, x_test)
     settings = {"categorical_features": native, "random_state": seed, **SETTINGS}
     if kinds[target] == NUMERIC:
         regressor = HistGradientBoostingRegressor(**settings).fit(x, train[target])
-        return float(np.sqrt(np.mean((regressor.predict(x_test) - test[target].to_numpy(dtype=np.float64)) ** 2)))
+        return float(
+            np.sqrt(
+                np.mean((regressor.predict(x_test) - test[target].to_numpy(dtype=np.float64)) ** 2)
+            )
+        )
     (y, y_test), _ = category_codes(train[target], test[target])
     classes = np.unique(y_test)
     if len(classes) < 2:
-        raise ValueError(f"target {target!r} has one class only in the test rows, so no AUROC; use a longer test table")
+        raise ValueError(
+            f"target {target!r} has one class only in the test rows, so no AUROC; use a longer test table"
+        )
     known = np.unique(y)
     if len(known) < 2:
         return 0.5  # nothing to learn: every row scores the same

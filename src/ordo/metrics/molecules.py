@@ -21,13 +21,21 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
     try:
         from rdkit import Chem, rdBase  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImportError("validity of molecules needs RDKit: pip install -e '.[molecules]'") from error
+        raise ImportError(
+            "validity of molecules needs RDKit: pip install -e '.[molecules]'"
+        ) from error
     out: list[str | None] = []
     with rdBase.BlockLogs():  # it tells standard error what is wrong with every string
         for string in smiles:
-            plain = string.isascii() and " " not in string  # what follows a space is a name to RDKit
+            plain = (
+                string.isascii() and " " not in string
+            )  # what follows a space is a name to RDKit
             molecule = Chem.MolFromSmiles(string) if plain else None
-            out.append(Chem.MolToSmiles(molecule) if molecule is not None and molecule.GetNumAtoms() else None)
+            out.append(
+                Chem.MolToSmiles(molecule)
+                if molecule is not None and molecule.GetNumAtoms()
+                else None
+            )
     return out
 
 
@@ -53,4 +61,7 @@ def molecule_quality(samples: Sequence[str], train: Collection[str]) -> dict[str
 def string_quality(samples: Sequence[str], train: Collection[str]) -> dict[str, float]:
     """What needs no toolkit, of strings as they are, molecules or not: shares of different ones, and of those that are not in ``train``."""
     unique = set(samples)
-    return {"distinct_strings": len(unique) / len(samples), "strings_not_in_train": len(unique.difference(train)) / len(unique)}
+    return {
+        "distinct_strings": len(unique) / len(samples),
+        "strings_not_in_train": len(unique.difference(train)) / len(unique),
+    }

@@ -15,8 +15,15 @@ def ngram_divergence(samples: Tensor, real: Tensor, n: int = 3, by_position: boo
     pooled over places. Few samples look different by chance: compare with as many real sequences. Raises ValueError for shapes that do not
     fit.
     """
-    if samples.ndim != 2 or real.ndim != 2 or samples.shape[1] != real.shape[1] or not 1 <= n <= samples.shape[1]:
-        raise ValueError(f"need two sets of sequences of one length of at least n={n}, got {tuple(samples.shape)} and {tuple(real.shape)}")
+    if (
+        samples.ndim != 2
+        or real.ndim != 2
+        or samples.shape[1] != real.shape[1]
+        or not 1 <= n <= samples.shape[1]
+    ):
+        raise ValueError(
+            f"need two sets of sequences of one length of at least n={n}, got {tuple(samples.shape)} and {tuple(real.shape)}"
+        )
     a, b = (rows.cpu().unfold(1, n, 1).numpy() for rows in (samples, real))  # (rows, places, n)
     if by_position:
         return float(np.mean([_divergence(a[:, i], b[:, i]) for i in range(a.shape[1])]))
@@ -26,10 +33,15 @@ def ngram_divergence(samples: Tensor, real: Tensor, n: int = 3, by_position: boo
 def _divergence(a: np.ndarray, b: np.ndarray) -> float:
     both = np.concatenate([a, b])
     base = int(both.max()) + 1
-    if base ** both.shape[1] < 2**62:  # as one number each: sorting rows is some twenty times slower
+    if (
+        base ** both.shape[1] < 2**62
+    ):  # as one number each: sorting rows is some twenty times slower
         both = both @ base ** np.arange(both.shape[1], dtype=np.int64)
     _, code = np.unique(both, axis=0, return_inverse=True)
-    p, q = np.bincount(code[: len(a)], minlength=code.max() + 1), np.bincount(code[len(a) :], minlength=code.max() + 1)
+    p, q = (
+        np.bincount(code[: len(a)], minlength=code.max() + 1),
+        np.bincount(code[len(a) :], minlength=code.max() + 1),
+    )
     return float(jensenshannon(p, q) ** 2)
 
 

@@ -46,7 +46,9 @@ def kendall_tau(order_a: Order, order_b: Order) -> float:
     a, b = _rank(order_a, "order_a"), _rank(order_b, "order_b")
     length = a.numel()
     if length != b.numel() or length < 2:
-        raise ValueError(f"need two orders of one length of at least 2, got lengths {length} and {b.numel()}")
+        raise ValueError(
+            f"need two orders of one length of at least 2, got lengths {length} and {b.numel()}"
+        )
     same = (a[:, None] < a) == (b[:, None] < b)  # the diagonal agrees with itself
     return float(2 * (same.sum() - length) / (length * (length - 1)) - 1)
 
@@ -54,7 +56,9 @@ def kendall_tau(order_a: Order, order_b: Order) -> float:
 def _rank(order: Order, name: str) -> Tensor:
     """Place of every position, (length,) int64."""
     positions = torch.as_tensor(order).cpu()
-    if positions.ndim != 1 or not torch.equal(positions.sort().values, torch.arange(positions.numel())):
+    if positions.ndim != 1 or not torch.equal(
+        positions.sort().values, torch.arange(positions.numel())
+    ):
         raise ValueError(f"{name} must be a permutation of 0..length-1, got {positions.tolist()}")
     return positions.argsort()
 

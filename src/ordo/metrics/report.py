@@ -44,13 +44,20 @@ def table_report(
     if len(synthetic_draws) == 0:
         raise ValueError("no synthetic tables; give at least one draw")
     if target is not None and test is None:
-        raise ValueError(f"target {target!r} needs test rows to predict; pass test, or leave target out")
+        raise ValueError(
+            f"target {target!r} needs test rows to predict; pass test, or leave target out"
+        )
     if target is not None and target in kinds:
-        kinds = {**{name: kind for name, kind in kinds.items() if name != target}, target: kinds[target]}
+        kinds = {
+            **{name: kind for name, kind in kinds.items() if name != target},
+            target: kinds[target],
+        }
     values: dict[str, list[float]] = {}
     measures: dict[str, Callable[[pd.DataFrame], Any]] = {
         # First: it asks most of the draw, and fails before anything slow.
-        "near": lambda draw: alpha_beta(train, draw, kinds, rows=rows, seed=seed, drop_last=drop_last),
+        "near": lambda draw: alpha_beta(
+            train, draw, kinds, rows=rows, seed=seed, drop_last=drop_last
+        ),
         "shape": lambda draw: shape(train, draw, kinds),
         "trend": lambda draw: trend(train, draw, kinds),
         "trend_real_edges": lambda draw: trend(train, draw, kinds, edges="real"),
@@ -67,7 +74,10 @@ def table_report(
         score = measures[name](draw)
         parts = {name: score}
         if name == "near":
-            parts = {part: getattr(score, part) for part in ("alpha_precision", "beta_recall", "authenticity")}
+            parts = {
+                part: getattr(score, part)
+                for part in ("alpha_precision", "beta_recall", "authenticity")
+            }
         for part, value in parts.items():
             values.setdefault(part, []).append(value)
     if test is not None and target is not None:

@@ -32,14 +32,19 @@ def shape_by_column(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -
     Source: sdmetrics KSComplement and TVComplement.
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
-    return {column: (_ks if kind == NUMERIC else _tv)(real[column].dropna(), synthetic[column].dropna()) for column, kind in kinds.items()}
+    return {
+        column: (_ks if kind == NUMERIC else _tv)(real[column].dropna(), synthetic[column].dropna())
+        for column, kind in kinds.items()
+    }
 
 
 def _ks(real: pd.Series, synthetic: pd.Series) -> float:
     if len(real) == 0 or len(synthetic) == 0:
         return float("nan")
     # the statistic alone is wanted: "asymp" spares the exact p-value
-    return float(1 - ks_2samp(real.round(DECIMALS), synthetic.round(DECIMALS), method="asymp").statistic)  # pyright: ignore
+    return float(
+        1 - ks_2samp(real.round(DECIMALS), synthetic.round(DECIMALS), method="asymp").statistic
+    )  # pyright: ignore
 
 
 def _tv(real: pd.Series, synthetic: pd.Series) -> float:

@@ -70,7 +70,9 @@ def trend_by_pair(
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     if len(kinds) < 2:
-        raise ValueError(f"trend compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns")
+        raise ValueError(
+            f"trend compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns"
+        )
     codes = _all_codes(real, synthetic, kinds, edges)
     scores: dict[tuple[str, str], float] = {}
     for a, b in combinations(kinds, 2):
@@ -81,7 +83,9 @@ def trend_by_pair(
     return scores
 
 
-def pair_associations(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, *, edges: Edges = "real") -> tuple[np.ndarray, np.ndarray]:
+def pair_associations(
+    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, *, edges: Edges = "real"
+) -> tuple[np.ndarray, np.ndarray]:
     """How strongly every two columns depend on each other in the real table and in the synthetic one: (columns, columns) float64 each.
 
     Pearson's rho of a numeric pair, in [-1, 1]; Cramer's V of the others, in [0, 1], by the categories and bins of ``trend_by_pair``, with
@@ -93,8 +97,14 @@ def pair_associations(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds,
     out = np.ones((2, len(kinds), len(kinds)))
     for (i, a), (j, b) in combinations(enumerate(kinds), 2):
         numeric = kinds[a] == kinds[b] == NUMERIC
-        out[0, i, j] = out[0, j, i] = _correlation(real, a, b) if numeric else _cramer(codes[a].real, codes[b].real)
-        out[1, i, j] = out[1, j, i] = _correlation(synthetic, a, b) if numeric else _cramer(codes[a].synthetic, codes[b].synthetic)
+        out[0, i, j] = out[0, j, i] = (
+            _correlation(real, a, b) if numeric else _cramer(codes[a].real, codes[b].real)
+        )
+        out[1, i, j] = out[1, j, i] = (
+            _correlation(synthetic, a, b)
+            if numeric
+            else _cramer(codes[a].synthetic, codes[b].synthetic)
+        )
     return out[0], out[1]
 
 
@@ -105,10 +115,15 @@ class _Codes:
     size: int
 
 
-def _all_codes(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, edges: Edges) -> dict[str, _Codes]:
+def _all_codes(
+    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, edges: Edges
+) -> dict[str, _Codes]:
     if edges not in ("own", "real"):
         raise ValueError(f"edges={edges!r}; use 'own' or 'real'")
-    return {column: _codes(real[column], synthetic[column], kind, edges) for column, kind in kinds.items()}
+    return {
+        column: _codes(real[column], synthetic[column], kind, edges)
+        for column, kind in kinds.items()
+    }
 
 
 def _codes(real: pd.Series, synthetic: pd.Series, kind: str, edges: Edges) -> _Codes:
@@ -120,7 +135,9 @@ def _codes(real: pd.Series, synthetic: pd.Series, kind: str, edges: Edges) -> _C
     if edges == "real":
         of_real[[0, -1]] = -np.inf, np.inf
         of_synthetic = of_real
-    return _Codes(np.digitize(first, of_real), np.digitize(second, of_synthetic), BINS + 2)  # NaN sorts above the last edge
+    return _Codes(
+        np.digitize(first, of_real), np.digitize(second, of_synthetic), BINS + 2
+    )  # NaN sorts above the last edge
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
@@ -138,7 +155,9 @@ def _correlation(table: pd.DataFrame, a: str, b: str) -> float:
     return float(np.clip(x / np.linalg.norm(x) @ (y / np.linalg.norm(y)), -1, 1))
 
 
-def _correlation_similarity(real: pd.DataFrame, synthetic: pd.DataFrame, a: str, b: str, threshold: float) -> float:
+def _correlation_similarity(
+    real: pd.DataFrame, synthetic: pd.DataFrame, a: str, b: str, threshold: float
+) -> float:
     rho = _correlation(real, a, b)
     if threshold > 0 and not abs(rho) > threshold:
         return float("nan")
@@ -155,10 +174,14 @@ def _contingency_similarity(a: _Codes, b: _Codes, threshold: float) -> float:
 def _cramer(a: np.ndarray, b: np.ndarray) -> float:
     """From the cells that occur: two columns of nearly unique values have a table that no memory holds."""
     cells, count = np.unique(a * (b.max() + 1) + b, return_counts=True)
-    (_, row), (_, column) = (np.unique(part, return_inverse=True) for part in np.divmod(cells, b.max() + 1))
+    (_, row), (_, column) = (
+        np.unique(part, return_inverse=True) for part in np.divmod(cells, b.max() + 1)
+    )
     in_row, in_column = np.bincount(row, count), np.bincount(column, count)
     freedom = min(len(in_row), len(in_column)) - 1
     if freedom == 0:
         return float("nan")
-    excess = (count.astype(np.float64) ** 2 / (in_row[row] * in_column[column])).sum() - 1  # chi^2 / rows
+    excess = (
+        count.astype(np.float64) ** 2 / (in_row[row] * in_column[column])
+    ).sum() - 1  # chi^2 / rows
     return math.sqrt(max(excess, 0.0) / freedom)

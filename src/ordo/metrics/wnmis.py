@@ -27,11 +27,17 @@ def wnmis(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     if len(kinds) < 2:
-        raise ValueError(f"wnmis compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns")
+        raise ValueError(
+            f"wnmis compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns"
+        )
     edges = {column: _edges(real[column]) for column, kind in kinds.items() if kind == NUMERIC}
     nmi_r, nmi_s = _nmi_of_pairs(real, kinds, edges), _nmi_of_pairs(synthetic, kinds, edges)
     weight = nmi_r + nmi_s
-    return float(1 - (weight * np.abs(nmi_r - nmi_s)).sum() / weight.sum()) if weight.sum() > 0 else 1.0
+    return (
+        float(1 - (weight * np.abs(nmi_r - nmi_s)).sum() / weight.sum())
+        if weight.sum() > 0
+        else 1.0
+    )
 
 
 def _edges(values: pd.Series) -> np.ndarray:
@@ -39,7 +45,12 @@ def _edges(values: pd.Series) -> np.ndarray:
 
 
 def _nmi_of_pairs(table: pd.DataFrame, kinds: Kinds, edges: dict[str, np.ndarray]) -> np.ndarray:
-    codes = {column: _cut(table[column], edges[column]) if column in edges else category_codes(table[column])[0][0] for column in kinds}
+    codes = {
+        column: _cut(table[column], edges[column])
+        if column in edges
+        else category_codes(table[column])[0][0]
+        for column in kinds
+    }
     sizes = {column: int(each.max()) + 1 for column, each in codes.items()}
     entropies = {column: _entropy(np.bincount(each)) for column, each in codes.items()}
     return np.array([

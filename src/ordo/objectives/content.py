@@ -25,7 +25,9 @@ def check_content(denoiser: Any, schedule: Any, what: str, sets: bool = False) -
             f"or order_posterior); {type(schedule).__name__} does not: train it with objective time, order or dense"
         )
     if denoiser.order_causal and sets:
-        raise ValueError(f"{what} needs a bidirectional denoiser: it sums over revealed sets, and an order-causal one sees an order")
+        raise ValueError(
+            f"{what} needs a bidirectional denoiser: it sums over revealed sets, and an order-causal one sees an order"
+        )
     if denoiser.order_causal and schedule.log_u() is not None:
         raise ValueError(
             f"the rates of {type(schedule).__name__} need the distributions of all masked tokens at every step, which an order-causal "
@@ -57,7 +59,9 @@ def reverse_step(
     log_r, log_u = schedule.log_r(tokens, present), schedule.log_u()
     wanted = masked if wanted is None else wanted
     if log_u is None:
-        return set_cost(denoiser, tokens, target, wanted, lengths, most), torch.where(masked, log_r, 0.0)
+        return set_cost(denoiser, tokens, target, wanted, lengths, most), torch.where(
+            masked, log_r, 0.0
+        )
     seen = {} if present is None else {"present": present}
     if static_shapes(tokens.device):
         log_mu = log_softmax(denoiser(tokens, **seen))
@@ -68,7 +72,9 @@ def reverse_step(
     tilted = log_softmax(denoiser(tokens, where=masked, **seen)) + log_u
     mean_u = tilted.logsumexp(-1)
     cost = mean_u - tilted.gather(-1, target[masked][:, None])[:, 0]
-    return torch.where(wanted, scatter(cost, masked), 0.0), torch.where(masked, log_r + scatter(mean_u, masked), 0.0)
+    return torch.where(wanted, scatter(cost, masked), 0.0), torch.where(
+        masked, log_r + scatter(mean_u, masked), 0.0
+    )
 
 
 def log_softmax(logits: Tensor) -> Tensor:
@@ -76,7 +82,9 @@ def log_softmax(logits: Tensor) -> Tensor:
     return logits.double().log_softmax(-1)
 
 
-def step_terms(law: PlackettLuce, cost: Tensor, log_rate: Tensor, masked: Tensor, bound: str) -> tuple[Tensor, Tensor]:
+def step_terms(
+    law: PlackettLuce, cost: Tensor, log_rate: Tensor, masked: Tensor, bound: str
+) -> tuple[Tensor, Tensor]:
     """Of the step from each row's revealed set: p_l (cost_l + gap_l) by position, whose sum is the step's part of the bound, and the
     velocity sum_l p_l gap_l >= 0 (n,), what it costs that the reverse law is not the forward law. cost, log_rate, masked (n, length).
 
@@ -88,11 +96,15 @@ def step_terms(law: PlackettLuce, cost: Tensor, log_rate: Tensor, masked: Tensor
     log_p = torch.where(masked, log_p, 0.0)
     p = torch.where(masked, log_p.exp(), 0.0)
     none = ~masked.any(-1, keepdim=True)
-    log_total = (log_rate.masked_fill(~masked, -torch.inf).masked_fill(none, 0.0)).logsumexp(-1, keepdim=True)
+    log_total = (log_rate.masked_fill(~masked, -torch.inf).masked_fill(none, 0.0)).logsumexp(
+        -1, keepdim=True
+    )
     gap = log_p - log_rate + log_total
     if bound == "rate":
         log_w = law.log_w.expand(masked.shape)
-        log_ratio = log_total - log_w.masked_fill(~masked, -torch.inf).masked_fill(none, 0.0).logsumexp(-1, keepdim=True)
+        log_ratio = log_total - log_w.masked_fill(~masked, -torch.inf).masked_fill(
+            none, 0.0
+        ).logsumexp(-1, keepdim=True)
         gap = gap + torch.expm1(log_ratio) - log_ratio
     return p * torch.where(masked, cost + gap, 0.0), (p * torch.where(masked, gap, 0.0)).sum(-1)
 
@@ -118,7 +130,9 @@ def order_terms(
     log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths, first)
     laws = PlackettLuce(law.log_w.repeat_interleave(length - first, 0))
     log_r, masked = log_r.flatten(0, 1), masked.flatten(0, 1)
-    velocity = step_terms(laws, torch.zeros_like(log_r), log_r, masked, bound)[1].view(n, length - first)
+    velocity = step_terms(laws, torch.zeros_like(log_r), log_r, masked, bound)[1].view(
+        n, length - first
+    )
     return cost, only_decoded(pad(velocity, (first, 0)), known, lengths)
 
 

@@ -70,7 +70,14 @@ class ContentDense(Dense):
         if is_learned(schedule) and self.baseline == "rloo":
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
         batch, length = tokens.shape
-        return self.estimate(denoiser, schedule, tokens, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+        return self.estimate(
+            denoiser,
+            schedule,
+            tokens,
+            random.uniform(self.draws, batch, length, tokens.device),
+            known,
+            lengths,
+        )
 
     def estimate(  # type: ignore[override]
         self,
@@ -88,7 +95,9 @@ class ContentDense(Dense):
         many = None if lengths is None else lengths.repeat(self.draws)
         draw = law.draw(u.flatten(0, 1), known, many)
         x = tokens.repeat(self.draws, 1)
-        cost, velocity = order_terms(denoiser, schedule, law, x, draw.order, self.bound, known, many)
+        cost, velocity = order_terms(
+            denoiser, schedule, law, x, draw.order, self.bound, known, many
+        )
         # What a step's velocity is, the choices before it say: the last of them is one rank earlier.
         moved = cost + torch.cat([velocity[:, 1:], torch.zeros_like(velocity[:, :1])], 1)
         out = self._output(cost + velocity, moved, draw, tokens, lengths, is_learned(schedule))

@@ -35,9 +35,18 @@ class ContentOrderSpace(nn.Module):
     time, no cut.
     """
 
-    def __init__(self, draws: Size = 2, bound: Literal["jump", "rate"] = "jump", score: ScoreFunction | None = None):
+    def __init__(
+        self,
+        draws: Size = 2,
+        bound: Literal["jump", "rate"] = "jump",
+        score: ScoreFunction | None = None,
+    ):
         super().__init__()
-        self.draws, self.bound, self.score = draws, bound, ScoreFunction() if score is None else score
+        self.draws, self.bound, self.score = (
+            draws,
+            bound,
+            ScoreFunction() if score is None else score,
+        )
 
     def forward(
         self,
@@ -77,10 +86,22 @@ class ContentOrderSpace(nn.Module):
         """
         batch, length = tokens.shape
         law = schedule.law(tokens, present_positions(lengths, length))
-        most = self.draws * (length * (batch + 1) // 2 + batch)  # as in OrderSpace: numbers revealed are evenly spread
+        most = self.draws * (
+            length * (batch + 1) // 2 + batch
+        )  # as in OrderSpace: numbers revealed are evenly spread
         race_too = is_learned(schedule) and self.score.control == "relax"
         terms, velocity, score, k, run = prefix_terms(
-            denoiser, schedule, law, tokens, spread.repeat(self.draws), u.flatten(0, 1), self.bound, known, lengths, most, race_too
+            denoiser,
+            schedule,
+            law,
+            tokens,
+            spread.repeat(self.draws),
+            u.flatten(0, 1),
+            self.bound,
+            known,
+            lengths,
+            most,
+            race_too,
         )
         terms = terms.view(self.draws, batch, length)
         f = terms.sum(-1)
@@ -89,7 +110,9 @@ class ContentOrderSpace(nn.Module):
         surrogate = f
         if is_learned(schedule):
             fixed = not_decoded(known, lengths, length)
-            surrogate = f + self.score.of_orders(f, log_q, spread, tokens, None if fixed is None else ~fixed, run)
+            surrogate = f + self.score.of_orders(
+                f, log_q, spread, tokens, None if fixed is None else ~fixed, run
+            )
         return ObjectiveOutput(
             loss=surrogate.mean() / length,
             nelbo=f.detach().mean(0),
@@ -128,7 +151,13 @@ def prefix_terms(
     revealed = draw.order.argsort(-1) < k[:, None]
     masked = ~(revealed if fixed is None else revealed | fixed)
     x = tokens.repeat(draws, 1)
-    cost, log_rate = reverse_step(denoiser, schedule, x.masked_fill(masked, denoiser.mask_id), x, masked, lengths, most=most)
+    cost, log_rate = reverse_step(
+        denoiser, schedule, x.masked_fill(masked, denoiser.mask_id), x, masked, lengths, most=most
+    )
     terms, velocity = step_terms(law, cost, log_rate, masked, bound)
-    run = race(law, u, draw.order, n_known, k, torch.ones_like(masked) if fixed is None else ~fixed) if race_too else None
+    run = (
+        race(law, u, draw.order, n_known, k, torch.ones_like(masked) if fixed is None else ~fixed)
+        if race_too
+        else None
+    )
     return unknown[:, None] * terms, unknown * velocity, draw.score, k, run

@@ -16,7 +16,9 @@ from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
 from ordo.settings import Part, Size, checked
 
-SHARPEST = math.log(math.log(1e-3) / math.log1p(-1e-6))  # log w of a position that even at t = 1 - 1e-6 is masked with probability 1e-3
+SHARPEST = math.log(
+    math.log(1e-3) / math.log1p(-1e-6)
+)  # log w of a position that even at t = 1 - 1e-6 is masked with probability 1e-3
 
 
 @checked
@@ -94,25 +96,38 @@ class ContentTimeSpace(nn.Module):
             )
         analytic = self.reconstruction == "analytic"
         t = self.t_min + (1.0 - self.t_min) * spread if analytic else spread.clamp(min=self.t_min)
-        weight = (1.0 - self.t_min) / t if analytic else 1.0 / t  # of all drawn times together, in both cases, the integral over [t_min, 1]
+        weight = (
+            (1.0 - self.t_min) / t if analytic else 1.0 / t
+        )  # of all drawn times together, in both cases, the integral over [t_min, 1]
         cut = torch.zeros_like(spread, dtype=torch.bool) if analytic else spread < self.t_min
         log_masked = log_w.exp() * t.log()[:, None]  # (batch, length)
         masked = (u < log_masked.detach().exp()) & decoded
         x, hidden = tokens.repeat(self.draws, 1), masked.flatten(0, 1)
         many = None if lengths is None else lengths.repeat(self.draws)
         cost, log_rate = (
-            y.view(masked.shape) for y in reverse_step(denoiser, schedule, x.masked_fill(hidden, denoiser.mask_id), x, hidden, many)
+            y.view(masked.shape)
+            for y in reverse_step(
+                denoiser, schedule, x.masked_fill(hidden, denoiser.mask_id), x, hidden, many
+            )
         )
         w, rate = log_w.exp(), log_rate.exp()
         velocity = torch.where(masked, w * (log_w - log_rate) + rate - w, 0.0)
-        inner = torch.where(cut[:, None], torch.where(masked, cost, 0.0), torch.where(masked, w * cost, 0.0) + velocity)
+        inner = torch.where(
+            cut[:, None],
+            torch.where(masked, cost, 0.0),
+            torch.where(masked, w * cost, 0.0) + velocity,
+        )
         terms = weight[:, None] * inner
         f = terms.sum(-1)
         surrogate = f
         if is_learned(schedule):
             # log(1 - t^w), which rounds to log 0 where w is tiny and t all but 1
-            log_clean = torch.log(-torch.expm1(log_masked.clamp(max=-torch.finfo(torch.float64).tiny)))
-            surrogate = f + self.score.of_masks(f, masked, log_masked, log_clean, spread, tokens, decoded)
+            log_clean = torch.log(
+                -torch.expm1(log_masked.clamp(max=-torch.finfo(torch.float64).tiny))
+            )
+            surrogate = f + self.score.of_masks(
+                f, masked, log_masked, log_clean, spread, tokens, decoded
+            )
         if analytic:
             terms = terms + self._analytic(schedule, log_w, tokens, decoded, denoiser.vocab_size)
             surrogate = surrogate + (terms.sum(-1) - f)
@@ -124,13 +139,25 @@ class ContentTimeSpace(nn.Module):
             rows=self.draws * batch,
             diagnostics={
                 "weight_max": weight.max(),
-                "velocity": (weight[:, None] * torch.where(cut[:, None], 0.0, velocity)).detach().sum(-1).mean(),
+                "velocity": (weight[:, None] * torch.where(cut[:, None], 0.0, velocity))
+                .detach()
+                .sum(-1)
+                .mean(),
             },
         )
 
-    def _analytic(self, schedule: ContentSchedule, log_w: Tensor, tokens: Tensor, decoded: Tensor, vocab_size: int) -> Tensor:
+    def _analytic(
+        self,
+        schedule: ContentSchedule,
+        log_w: Tensor,
+        tokens: Tensor,
+        decoded: Tensor,
+        vocab_size: int,
+    ) -> Tensor:
         """P(masked at t_min) times the cost of decoding a position alone, (batch, length)."""
         log_t, log_u = math.log(self.t_min), schedule.log_u()
         # u = 1: 1 / vocab_size
-        log_p = (log_w.new_zeros(vocab_size) if log_u is None else log_u.exp() * log_t).log_softmax(-1)
+        log_p = (log_w.new_zeros(vocab_size) if log_u is None else log_u.exp() * log_t).log_softmax(
+            -1
+        )
         return torch.where(decoded, (log_w.exp() * log_t).exp() * -log_p[tokens], 0.0)

@@ -62,7 +62,13 @@ class Dense(nn.Module):
         super().__init__()
         if unigram and vocab_size is None:
             raise ValueError("unigram=True counts tokens: give vocab_size")
-        self.draws, self.baseline, self.control, self.decay, self.unigram = draws, baseline, control, decay, unigram
+        self.draws, self.baseline, self.control, self.decay, self.unigram = (
+            draws,
+            baseline,
+            control,
+            decay,
+            unigram,
+        )
         k = int(control) + int(unigram)
         for name, shape in (
             ("mean_to_go", (length,)), ("mean_control", (length, k)), ("cross", (length, k)), ("second", (length, k, k)),
@@ -93,7 +99,14 @@ class Dense(nn.Module):
         if is_learned(schedule) and self.baseline == "rloo":
             check_draws(self.draws, 2, "the leave-one-out gradient of a learned schedule")
         batch, length = tokens.shape
-        return self.estimate(denoiser, schedule, tokens, random.uniform(self.draws, batch, length, tokens.device), known, lengths)
+        return self.estimate(
+            denoiser,
+            schedule,
+            tokens,
+            random.uniform(self.draws, batch, length, tokens.device),
+            known,
+            lengths,
+        )
 
     def estimate(
         self,
@@ -108,11 +121,19 @@ class Dense(nn.Module):
         known = None if known is None else known.repeat(self.draws, 1)
         many = None if lengths is None else lengths.repeat(self.draws)
         draw = schedule.law().draw(u.flatten(0, 1), known, many)
-        cost = only_decoded(order_cost(denoiser, tokens.repeat(self.draws, 1), draw.order), known, many)
+        cost = only_decoded(
+            order_cost(denoiser, tokens.repeat(self.draws, 1), draw.order), known, many
+        )
         return self._output(cost, cost, draw, tokens, lengths, is_learned(schedule))
 
     def _output(
-        self, terms: Tensor, moved: Tensor, draw: OrderDraw, tokens: Tensor, lengths: Tensor | None, learned: bool
+        self,
+        terms: Tensor,
+        moved: Tensor,
+        draw: OrderDraw,
+        tokens: Tensor,
+        lengths: Tensor | None,
+        learned: bool,
     ) -> ObjectiveOutput:
         """terms (draws * batch, length) by rank: the NELBO's; moved: the same, each at the rank of the last choice that moves it."""
         batch, length = tokens.shape
@@ -121,8 +142,15 @@ class Dense(nn.Module):
         if learned:
             rare = None
             if self.unigram:
-                rare = self._surprise(tokens, lengths).repeat(self.draws, 1).gather(1, draw.order).view(self.draws, batch, length)
-            advantage = self.advantage(moved.detach().view(self.draws, batch, length), draw.causal, rare)
+                rare = (
+                    self._surprise(tokens, lengths)
+                    .repeat(self.draws, 1)
+                    .gather(1, draw.order)
+                    .view(self.draws, batch, length)
+                )
+            advantage = self.advantage(
+                moved.detach().view(self.draws, batch, length), draw.causal, rare
+            )
             surrogate = surrogate + (advantage.flatten(0, 1) * draw.score).sum(-1)
             diagnostics["advantage_rms"] = advantage.square().mean().sqrt()
         by_position = torch.zeros_like(terms).scatter(1, draw.order, terms.detach())
@@ -155,18 +183,28 @@ class Dense(nn.Module):
         else:
             own, other = to_go - self.mean_to_go, z - self.mean_control
         ridge = 1e-9 * self.second.diagonal(dim1=-2, dim2=-1) + 1e-12
-        beta = torch.linalg.solve_ex(self.second + torch.diag_embed(ridge), self.cross)[0]  # _ex: no look at the result
+        beta = torch.linalg.solve_ex(self.second + torch.diag_embed(ridge), self.cross)[
+            0
+        ]  # _ex: no look at the result
         advantage = own - (other * beta).sum(-1)
         if self.baseline == "ema":
-            advantage = advantage * (self.seen > 0)  # no mean yet at the first step: no step of the schedule either
+            advantage = advantage * (
+                self.seen > 0
+            )  # no mean yet at the first step: no step of the schedule either
         if self.training:
             self._update(to_go, z, own, other)
         return advantage
 
     def _update(self, to_go: Tensor, z: Tensor, own: Tensor, other: Tensor) -> None:
-        rate = (1 - self.decay) / (1 - self.decay ** (self.seen + 1))  # bias-corrected running means
+        rate = (1 - self.decay) / (
+            1 - self.decay ** (self.seen + 1)
+        )  # bias-corrected running means
         # Before the first step there is no mean to take deviations from: moments start at the second.
-        moment_rate = rate if self.baseline == "rloo" else (self.seen > 0) * (1 - self.decay) / (1 - self.decay ** self.seen.clamp(min=1))
+        moment_rate = (
+            rate
+            if self.baseline == "rloo"
+            else (self.seen > 0) * (1 - self.decay) / (1 - self.decay ** self.seen.clamp(min=1))
+        )
         moments = (to_go, z, own[..., None] * other, other[..., None] * other[..., None, :])
         to_go, z, cross, second = mean_over_ranks(*(x.mean((0, 1)) for x in moments))
         self.mean_to_go += rate * (to_go - self.mean_to_go)
@@ -177,7 +215,11 @@ class Dense(nn.Module):
 
     def _surprise(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """``surprise`` of the tokens (batch, length), 0 beyond lengths (batch,); counts them in training mode."""
-        there = torch.ones_like(tokens, dtype=torch.bool) if lengths is None else ~absent(lengths, tokens.shape[1])
+        there = (
+            torch.ones_like(tokens, dtype=torch.bool)
+            if lengths is None
+            else ~absent(lengths, tokens.shape[1])
+        )
         if self.training:
             count_tokens(self.counts, tokens, there)
         return surprise(self.counts, tokens, there)

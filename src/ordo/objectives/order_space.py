@@ -74,7 +74,9 @@ class OrderSpace(nn.Module):
         law: Any = schedule.law()
         n_known, unknown, n_revealed = prefix_sizes(spread, known, lengths, length)
         known, fixed = there(known, lengths), not_decoded(known, lengths, length)
-        known, fixed = (None if mask is None else mask.repeat(self.draws, 1) for mask in (known, fixed))
+        known, fixed = (
+            None if mask is None else mask.repeat(self.draws, 1) for mask in (known, fixed)
+        )
         lengths = None if lengths is None else lengths.repeat(self.draws)
         draw = law.draw(u.flatten(0, 1), known, lengths)
         rank = draw.order.argsort(-1)
@@ -90,8 +92,12 @@ class OrderSpace(nn.Module):
         else:
             # Numbers revealed are evenly spread, so that in any batch at most this many positions are masked.
             most = self.draws * (length * (batch + 1) // 2 + batch)
-            cost = set_cost(denoiser, x.masked_fill(~settled, denoiser.mask_id), x, where, lengths, most)
-        terms = (unknown.repeat(self.draws)[:, None] * p_next * cost).view(self.draws, batch, length)
+            cost = set_cost(
+                denoiser, x.masked_fill(~settled, denoiser.mask_id), x, where, lengths, most
+            )
+        terms = (unknown.repeat(self.draws)[:, None] * p_next * cost).view(
+            self.draws, batch, length
+        )
         f = terms.sum(-1)
         surrogate = f
         if is_learned(schedule):
@@ -101,7 +107,9 @@ class OrderSpace(nn.Module):
             run = None
             if self.score.control == "relax":
                 there_too = torch.ones_like(revealed) if fixed is None else ~fixed
-                run = race(law, u.flatten(0, 1), draw.order, n_known.repeat(self.draws), k, there_too)
+                run = race(
+                    law, u.flatten(0, 1), draw.order, n_known.repeat(self.draws), k, there_too
+                )
             surrogate = f + self.score.of_orders(f, log_q, spread, tokens, decoded, run)
         return ObjectiveOutput(
             loss=surrogate.mean() / length,

@@ -52,7 +52,12 @@ class Objective(Protocol):
 
 
 def set_cost(
-    denoiser: Any, tokens: Tensor, target: Tensor, where: Tensor, lengths: Tensor | None = None, most: int | None = None
+    denoiser: Any,
+    tokens: Tensor,
+    target: Tensor,
+    where: Tensor,
+    lengths: Tensor | None = None,
+    most: int | None = None,
 ) -> Tensor:
     """-log mu of target (n, length) at the positions where (n, length), given partly masked tokens (n, length): float64, 0 elsewhere.
 
@@ -69,7 +74,9 @@ def set_cost(
     n = where.numel()
     most = n if most is None else min(most, n)
     place = torch.where(where.flatten(), where.flatten().cumsum(0) - 1, most)
-    at = torch.full((most + 1,), n, device=tokens.device).scatter(0, place, torch.arange(n, device=tokens.device))[:most]
+    at = torch.full((most + 1,), n, device=tokens.device).scatter(
+        0, place, torch.arange(n, device=tokens.device)
+    )[:most]
     inside = at.clamp(max=n - 1)  # n stands for places that are left over
     cost = denoiser(tokens, at=inside, target=target.flatten()[inside], **seen).double()
     return cost.new_zeros(n + 1).scatter(0, at, cost)[:n].view_as(where)
@@ -80,7 +87,9 @@ def static_shapes(device: torch.device) -> bool:
     return device.type != "cpu" or torch.compiler.is_compiling()
 
 
-def order_cost(denoiser: Any, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
+def order_cost(
+    denoiser: Any, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None
+) -> Tensor:
     """-log mu(x_{pi(i)} | x_{pi(<i)}) by rank, (n, length) float64, of an order-causal denoiser; n_revealed (n,): given only so many of
     the order.
     """
@@ -88,7 +97,11 @@ def order_cost(denoiser: Any, tokens: Tensor, order: Tensor, n_revealed: Tensor 
         return denoiser(tokens, order, n_revealed, score=True).double()
     target = tokens.gather(1, order)
     logits = denoiser(tokens, order, n_revealed)
-    return F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view_as(target).double()
+    return (
+        F.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+        .view_as(target)
+        .double()
+    )
 
 
 def is_learned(schedule: nn.Module) -> bool:
@@ -121,7 +134,9 @@ def mean_over_ranks(*tensors: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def count_tokens(counts: Tensor, tokens: Tensor, there: Tensor) -> None:
     """Adds tokens (batch, length) of all ranks to counts (length, vocab), those where there (batch, length) bool."""
-    (seen,) = mean_over_ranks(torch.zeros_like(counts).scatter_add_(1, tokens.T, there.T.to(counts.dtype)))
+    (seen,) = mean_over_ranks(
+        torch.zeros_like(counts).scatter_add_(1, tokens.T, there.T.to(counts.dtype))
+    )
     counts += seen * n_ranks()
 
 
@@ -132,7 +147,9 @@ def surprise(counts: Tensor, tokens: Tensor, there: Tensor) -> Tensor:
     return -p.log().gather(1, tokens.T).T * there
 
 
-def prefix_sizes(spread: Tensor, known: Tensor | None, lengths: Tensor | None, length: int) -> tuple[Tensor, Tensor, Tensor]:
+def prefix_sizes(
+    spread: Tensor, known: Tensor | None, lengths: Tensor | None, length: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """How many positions of a row are given, how many are decoded, and how many are revealed in all, (rows,) int64 each; spread (rows,) in
     [0, 1) says how far decoding has come. known (rows, length) bool, lengths (rows,).
     """
@@ -140,7 +157,11 @@ def prefix_sizes(spread: Tensor, known: Tensor | None, lengths: Tensor | None, l
     none = torch.zeros_like(spread, dtype=torch.int64)
     n_known = none if known is None else known.sum(1)
     unknown = length - (none if fixed is None else fixed.sum(1))
-    return n_known, unknown, n_known + torch.minimum((spread * unknown).long(), (unknown - 1).clamp(min=0))
+    return (
+        n_known,
+        unknown,
+        n_known + torch.minimum((spread * unknown).long(), (unknown - 1).clamp(min=0)),
+    )
 
 
 def check_draws(draws: int, least: int, what: str) -> None:

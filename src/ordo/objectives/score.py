@@ -20,7 +20,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ordo.objectives.output import check_draws, count_tokens, leave_one_out, mean_over_ranks, surprise
+from ordo.objectives.output import (
+    check_draws,
+    count_tokens,
+    leave_one_out,
+    mean_over_ranks,
+    surprise,
+)
 from ordo.order import OrderLaw, PlackettLuce
 from ordo.randomness import StepRandom
 from ordo.settings import BelowOne, Size, checked
@@ -42,14 +48,18 @@ class Race:
     decoded: Tensor
 
 
-def race(law: OrderLaw, u: Tensor, order: Tensor, n_known: Tensor, k: Tensor, decoded: Tensor) -> Race:
+def race(
+    law: OrderLaw, u: Tensor, order: Tensor, n_known: Tensor, k: Tensor, decoded: Tensor
+) -> Race:
     """Of orders (rows, length) from uniforms u (rows, length), ranks n_known .. k - 1 (rows,) chosen; decoded (rows, length) bool.
 
     PL-RELAX's conditional keys (Gadetsky et al., 1911.10036), by the race: the choice at rank i comes a gap E_i / W_i after the one before,
     W_i the sum of w over what is left; what is not chosen comes E_l / w_l after the last choice. Raises ValueError for another law.
     """
     if not isinstance(law, PlackettLuce):
-        raise ValueError("score.control=relax needs a Plackett-Luce order law: a power schedule, or one that depends on the tokens")
+        raise ValueError(
+            "score.control=relax needs a Plackett-Luce order law: a power schedule, or one that depends on the tokens"
+        )
     log_w = law.log_w.expand(u.shape)
     free = (-u.log()).log() - log_w
     rank = torch.arange(u.shape[1], device=u.device)
@@ -65,7 +75,9 @@ def race(law: OrderLaw, u: Tensor, order: Tensor, n_known: Tensor, k: Tensor, de
     last = gap.sum(-1, keepdim=True)
     given = torch.where(chosen, gap.cumsum(-1), last + (t - last.detach()) * (w.detach() / w))
     given = torch.where(there, given, 1.0).clamp(min=torch.finfo(torch.float64).tiny).log()
-    return Race(free, torch.zeros_like(free).scatter(1, order, given), (k - n_known).clamp(min=0), decoded)
+    return Race(
+        free, torch.zeros_like(free).scatter(1, order, given), (k - n_known).clamp(min=0), decoded
+    )
 
 
 def soft_revealed(log_t: Tensor, chosen: Tensor, decoded: Tensor) -> Tensor:
@@ -73,7 +85,9 @@ def soft_revealed(log_t: Tensor, chosen: Tensor, decoded: Tensor) -> Tensor:
     function of log arrival times (rows, length). O(rows * length^2).
     """
     earlier = torch.sigmoid(log_t[:, :, None] - log_t[:, None, :]) * decoded[:, None, :]
-    return torch.sigmoid(chosen[:, None] - earlier.sum(-1)) * decoded  # a position counts itself as half
+    return (
+        torch.sigmoid(chosen[:, None] - earlier.sum(-1)) * decoded
+    )  # a position counts itself as half
 
 
 @checked
@@ -121,25 +135,45 @@ class ScoreFunction(nn.Module):
         if unigram and vocab_size is None:
             raise ValueError("score.unigram=true counts tokens: give score.vocab_size")
         if unigram and baseline != "learned" and control != "relax":
-            raise ValueError("score.unigram=true is a feature of score.baseline=learned and score.control=relax; set one of them")
-        self.baseline, self.antithetic, self.control, self.decay, self.unigram = baseline, antithetic, control, decay, unigram
-        n = 1 + (baseline == "learned") * (3 + 2 * unigram) + (control == "relax") * ((length or 0) + unigram)
+            raise ValueError(
+                "score.unigram=true is a feature of score.baseline=learned and score.control=relax; set one of them"
+            )
+        self.baseline, self.antithetic, self.control, self.decay, self.unigram = (
+            baseline,
+            antithetic,
+            control,
+            decay,
+            unigram,
+        )
+        n = (
+            1
+            + (baseline == "learned") * (3 + 2 * unigram)
+            + (control == "relax") * ((length or 0) + unigram)
+        )
         if baseline != "rloo" or control == "relax":
             self.register_buffer("second", torch.zeros(n, n, dtype=torch.float64))
             self.register_buffer("cross", torch.zeros(n, dtype=torch.float64))
         if unigram:
-            self.register_buffer("counts", torch.zeros(length or 0, vocab_size or 0, dtype=torch.float64))
+            self.register_buffer(
+                "counts", torch.zeros(length or 0, vocab_size or 0, dtype=torch.float64)
+            )
 
     def check(self, draws: int, learned: bool, masks: bool) -> None:
         """masks: of independent masks, not of orders. Raises ValueError where draws per sequence are too few or do not pair, or where a
         choice is for the other of the two.
         """
         if masks and self.control == "relax":
-            raise ValueError("score.control=relax is for orders (objective order, content_order); set score.control=none")
+            raise ValueError(
+                "score.control=relax is for orders (objective order, content_order); set score.control=none"
+            )
         if not masks and self.antithetic == "disarm":
-            raise ValueError("score.antithetic=disarm is for independent masks (objective time, content_time); set mirror")
+            raise ValueError(
+                "score.antithetic=disarm is for independent masks (objective time, content_time); set mirror"
+            )
         if self.antithetic != "none" and draws % 2:
-            raise ValueError(f"score.antithetic={self.antithetic} pairs the draws: set objective.draws even, not {draws}")
+            raise ValueError(
+                f"score.antithetic={self.antithetic} pairs the draws: set objective.draws even, not {draws}"
+            )
         if learned and self.baseline == "rloo":
             check_draws(draws, 2, "the leave-one-out gradient of a learned schedule")
             if self.antithetic == "mirror" and draws < 4:
@@ -148,7 +182,9 @@ class ScoreFunction(nn.Module):
                     "set objective.draws=4, or score.baseline=ema or learned"
                 )
 
-    def uniforms(self, random: StepRandom, draws: int, n: int, length: int, device: torch.device | str) -> Tensor:
+    def uniforms(
+        self, random: StepRandom, draws: int, n: int, length: int, device: torch.device | str
+    ) -> Tensor:
         """(draws, n, length) float64 in (0, 1): independent, or in mirrored pairs i and i + draws / 2."""
         if self.antithetic == "none":
             return random.uniform(draws, n, length, device)
@@ -156,7 +192,13 @@ class ScoreFunction(nn.Module):
         return torch.cat([u, 1.0 - u])
 
     def of_orders(
-        self, f: Tensor, log_q: Tensor, spread: Tensor, tokens: Tensor, decoded: Tensor | None, run: Race | None = None
+        self,
+        f: Tensor,
+        log_q: Tensor,
+        spread: Tensor,
+        tokens: Tensor,
+        decoded: Tensor | None,
+        run: Race | None = None,
     ) -> Tensor:
         """To be added to f (draws, batch), whose mean is then a surrogate with the law's whole gradient: (draws, batch).
 
@@ -172,7 +214,9 @@ class ScoreFunction(nn.Module):
         soft = None
         if self.control == "relax":
             assert run is not None, "control=relax needs the race"
-            soft = [self._soft_features(x, run, rare).view(*f.shape, -1) for x in (run.free, run.given)]
+            soft = [
+                self._soft_features(x, run, rare).view(*f.shape, -1) for x in (run.free, run.given)
+            ]
             features.append(soft[1].detach())
         begun = self.second[0, 0] > 0
         beta, residual = self._regress(f.detach(), torch.cat(features, -1))
@@ -184,16 +228,30 @@ class ScoreFunction(nn.Module):
         return out
 
     def of_masks(
-        self, f: Tensor, masked: Tensor, log_masked: Tensor, log_clean: Tensor, spread: Tensor, tokens: Tensor, decoded: Tensor | None
+        self,
+        f: Tensor,
+        masked: Tensor,
+        log_masked: Tensor,
+        log_clean: Tensor,
+        spread: Tensor,
+        tokens: Tensor,
+        decoded: Tensor | None,
     ) -> Tensor:
         """As ``of_orders`` for independent masks (draws, batch, length) bool; log-probabilities (batch, length) of masked and of clean."""
         if self.antithetic != "disarm":
             clean = log_clean if decoded is None else torch.where(decoded, log_clean, 0.0)
-            return self.of_orders(f, torch.where(masked, log_masked, clean).sum(-1), spread, tokens, decoded)
+            return self.of_orders(
+                f, torch.where(masked, log_masked, clean).sum(-1), spread, tokens, decoded
+            )
         half = len(f) // 2
         differ = masked[:half].double() - masked[half:].double()
         log_odds = log_masked - log_clean
-        weight = 0.5 * (f[:half] - f[half:]).detach()[..., None] * differ * torch.sigmoid(log_odds.detach().abs())
+        weight = (
+            0.5
+            * (f[:half] - f[half:]).detach()[..., None]
+            * differ
+            * torch.sigmoid(log_odds.detach().abs())
+        )
         pair = torch.where(differ != 0, weight * log_odds, 0.0).sum(-1)
         return torch.cat([pair, pair])
 
@@ -206,7 +264,9 @@ class ScoreFunction(nn.Module):
         others = (pairs.sum(0) - pairs) / (len(pairs) - 1)
         return f - torch.cat([others, others])
 
-    def _fixed_features(self, spread: Tensor, decoded: Tensor | None, rare: Tensor | None) -> Tensor:
+    def _fixed_features(
+        self, spread: Tensor, decoded: Tensor | None, rare: Tensor | None
+    ) -> Tensor:
         """(batch, 3 or 5): nothing that a choice moves."""
         share = torch.ones_like(spread) if decoded is None else decoded.double().mean(-1)
         features = [share, share * spread, share * spread.square()]
@@ -220,7 +280,9 @@ class ScoreFunction(nn.Module):
         if rare is None:
             return soft
         left = torch.where(run.decoded, 1.0 - soft, 0.0)
-        mean = (left * rare.repeat(len(left) // len(rare), 1)).sum(-1) / left.sum(-1).clamp(min=1e-9)
+        mean = (left * rare.repeat(len(left) // len(rare), 1)).sum(-1) / left.sum(-1).clamp(
+            min=1e-9
+        )
         return torch.cat([soft, (run.decoded.sum(-1) * mean)[:, None]], -1)
 
     @torch.no_grad()
@@ -230,11 +292,15 @@ class ScoreFunction(nn.Module):
         """
         ridge = RIDGE * self.second.diagonal() + 1e-12
         ridge = torch.cat([torch.full_like(ridge[:1], 1e-12), ridge[1:]])
-        beta = torch.linalg.solve_ex(self.second + torch.diag(ridge), self.cross)[0]  # _ex: no look at the result
+        beta = torch.linalg.solve_ex(self.second + torch.diag(ridge), self.cross)[
+            0
+        ]  # _ex: no look at the result
         residual = f - features @ beta
         if self.training:
             flat = features.flatten(0, 1)
-            second, cross = mean_over_ranks(flat.T @ flat / len(flat), flat.T @ f.flatten() / len(flat))
+            second, cross = mean_over_ranks(
+                flat.T @ flat / len(flat), flat.T @ f.flatten() / len(flat)
+            )
             self.second += (1 - self.decay) * (second - self.second)
             self.cross += (1 - self.decay) * (cross - self.cross)
         return beta, residual

@@ -31,7 +31,11 @@ class TimeSpace(nn.Module):
 
     def __init__(self, draws: Size = 2, t_min: BelowOne = 1e-3, score: ScoreFunction | None = None):
         super().__init__()
-        self.draws, self.t_min, self.score = draws, t_min, ScoreFunction() if score is None else score
+        self.draws, self.t_min, self.score = (
+            draws,
+            t_min,
+            ScoreFunction() if score is None else score,
+        )
 
     def forward(
         self,
@@ -76,7 +80,9 @@ class TimeSpace(nn.Module):
             fixed = not_decoded(known, lengths, tokens.shape[1])
             log_masked, log_clean = schedule.log_mask_prob(t)
             decoded = None if fixed is None else ~fixed
-            surrogate = f + self.score.of_masks(f, masked, log_masked, log_clean, spread, tokens, decoded)
+            surrogate = f + self.score.of_masks(
+                f, masked, log_masked, log_clean, spread, tokens, decoded
+            )
         return ObjectiveOutput(
             loss=surrogate.mean() / tokens.shape[1],
             nelbo=f.detach().mean(0),
@@ -99,21 +105,37 @@ class TimeSpace(nn.Module):
         (draws, batch, length) each; the times (batch,). Arguments as ``estimate``.
         """
         fixed = not_decoded(known, lengths, tokens.shape[1])
-        t = spread.clamp(min=self.t_min) if self.t_min else spread.clamp(min=torch.finfo(torch.float64).tiny)
-        rate = torch.where((spread < self.t_min)[:, None], 1.0 / max(self.t_min, 1e-300), schedule.rate(t))
+        t = (
+            spread.clamp(min=self.t_min)
+            if self.t_min
+            else spread.clamp(min=torch.finfo(torch.float64).tiny)
+        )
+        rate = torch.where(
+            (spread < self.t_min)[:, None], 1.0 / max(self.t_min, 1e-300), schedule.rate(t)
+        )
         masked = u < 1.0 - schedule.alpha(t).detach()
         if fixed is not None:
             masked = masked & ~fixed
         x = tokens.repeat(len(u), 1)
         z = x.masked_fill(masked.flatten(0, 1), denoiser.mask_id)
-        cost = set_cost(denoiser, z, x, masked.flatten(0, 1), None if lengths is None else lengths.repeat(len(u))).view(masked.shape)
+        cost = set_cost(
+            denoiser,
+            z,
+            x,
+            masked.flatten(0, 1),
+            None if lengths is None else lengths.repeat(len(u)),
+        ).view(masked.shape)
         return torch.where(masked, rate, 0.0), cost, masked, t
 
     @classmethod
-    def check(cls, denoiser: BidirectionalTransformer, schedule: Schedule, device: torch.device) -> None:
+    def check(
+        cls, denoiser: BidirectionalTransformer, schedule: Schedule, device: torch.device
+    ) -> None:
         """Raises ValueError, LawTooSharp as ``forward`` says."""
         if denoiser.order_causal:
-            raise ValueError("objective time needs a bidirectional denoiser; use objective order or dense with an order-causal one")
+            raise ValueError(
+                "objective time needs a bidirectional denoiser; use objective order or dense with an order-causal one"
+            )
         if isinstance(schedule, ContentSchedule):
             schedule.law()  # says what to use
         if is_learned(schedule):

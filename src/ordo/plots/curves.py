@@ -26,10 +26,14 @@ def loss_by_revealed(curves: Mapping[str, Pair], unit: str = "nats") -> Figure:
     for i, (name, pair) in enumerate(curves.items()):
         mean, error = array(pair[0]), array(pair[1])
         if mean.ndim != 1 or mean.shape != error.shape:
-            raise ValueError(f"{name}: mean and standard error must have shape (length,), got {mean.shape} and {error.shape}")
+            raise ValueError(
+                f"{name}: mean and standard error must have shape (length,), got {mean.shape} and {error.shape}"
+            )
         revealed = np.arange(len(mean))
         colour = add_line(axes, i, revealed, mean, name)
-        axes.fill_between(revealed, mean - 2 * error, mean + 2 * error, color=colour, alpha=0.2, linewidth=0)
+        axes.fill_between(
+            revealed, mean - 2 * error, mean + 2 * error, color=colour, alpha=0.2, linewidth=0
+        )
     axes.set_xlabel("tokens revealed")
     axes.set_ylabel(f"loss of the next token\n({unit}, ± 2 s.e.)")
     axes.xaxis.set_major_locator(whole_numbers())
@@ -44,7 +48,9 @@ def training_curves(series: Mapping[str, Pair], xlabel: str, ylabel: str) -> Fig
     for i, (name, pair) in enumerate(series.items()):
         x, y = array(pair[0]), array(pair[1])
         if x.ndim != 1 or x.shape != y.shape:
-            raise ValueError(f"{name}: x and y must both have shape (n,), got {x.shape} and {y.shape}")
+            raise ValueError(
+                f"{name}: x and y must both have shape (n,), got {x.shape} and {y.shape}"
+            )
         add_line(axes, i, x, y, name)
     if all((array(x) % 1 == 0).all() for x, _ in series.values()):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -66,7 +72,9 @@ def against_calls(panels: Mapping[str, Mapping[str, Pair]]) -> Figure:
         for name, pair in series.items():
             x, y = array(pair[0]), array(pair[1])
             if x.ndim != 1 or x.shape != y.shape:
-                raise ValueError(f"{name}: calls and values must both have shape (n,), got {x.shape} and {y.shape}")
+                raise ValueError(
+                    f"{name}: calls and values must both have shape (n,), got {x.shape} and {y.shape}"
+                )
             add_line(axes, names.index(name), x, y, name)
         axes.set_xscale("log", base=2)
         values = np.concatenate([array(y) for _, y in series.values()]) if series else np.ones(1)

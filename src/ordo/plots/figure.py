@@ -58,7 +58,11 @@ def shorten(label: str, most: int = MAX_LABEL_CHARACTERS) -> str:
 
 def wrapped(label: str, most: int) -> str:
     """The label of an axis in lines of at most ``most`` characters, at most three; what is in $ is mathematics and stays whole."""
-    return label if "$" in label else "\n".join(textwrap.wrap(label, most, max_lines=3, placeholder=" …"))
+    return (
+        label
+        if "$" in label
+        else "\n".join(textwrap.wrap(label, most, max_lines=3, placeholder=" …"))
+    )
 
 
 def whole_numbers() -> MaxNLocator:
@@ -74,10 +78,16 @@ def position_ticks(axis: Axis, length: int, labels: Sequence[str] | None, most: 
     shown = range(0, length, math.ceil(length / most))
     axis.set_major_locator(FixedLocator(list(shown)))
     size = 9 if len(shown) <= 16 else 7
-    axis.set_ticklabels([shorten(labels[i]) for i in shown], fontsize=size, rotation=90 if isinstance(axis, XAxis) else 0)
+    axis.set_ticklabels(
+        [shorten(labels[i]) for i in shown],
+        fontsize=size,
+        rotation=90 if isinstance(axis, XAxis) else 0,
+    )
 
 
-def spread_apart(values: Sequence[float] | np.ndarray, gap: float, low: float, high: float) -> np.ndarray:
+def spread_apart(
+    values: Sequence[float] | np.ndarray, gap: float, low: float, high: float
+) -> np.ndarray:
     """Places in [low, high], at least ``gap`` apart and as near to the values as that allows, in their order; a smaller gap where they
     are too many.
     """
@@ -87,7 +97,10 @@ def spread_apart(values: Sequence[float] | np.ndarray, gap: float, low: float, h
     steps = gap * np.arange(len(wanted))
     out = np.empty_like(wanted)
     # Least squares under y_i+1 >= y_i + gap is isotonic regression of the values minus i gaps.
-    out[order] = isotonic_regression(wanted[order] - steps, y_min=low, y_max=high - gap * (len(wanted) - 1)) + steps
+    out[order] = (
+        isotonic_regression(wanted[order] - steps, y_min=low, y_max=high - gap * (len(wanted) - 1))
+        + steps
+    )
     return out
 
 
@@ -95,7 +108,15 @@ def add_line(axes: Axes, i: int, x: np.ndarray, y: np.ndarray, name: str) -> str
     """Draws curve number i with a colour and a line style of its own; returns the colour."""
     colour = COLOURS[i % len(COLOURS)]
     style = LINE_STYLES[i % len(LINE_STYLES)]
-    axes.plot(x, y, color=colour, linestyle=style, marker="o" if len(x) <= 25 else None, markersize=3, label=name)
+    axes.plot(
+        x,
+        y,
+        color=colour,
+        linestyle=style,
+        marker="o" if len(x) <= 25 else None,
+        markersize=3,
+        label=name,
+    )
     return colour
 
 
@@ -109,11 +130,15 @@ def legend_above(figure: Figure, lines: Sequence[Line2D], most: int = 4) -> None
     names = [shorten(str(line.get_label()), min(MAX_NAME_CHARACTERS, room - 6)) for line in lines]
     for columns in range(min(most, len(names)), 0, -1):
         rows = math.ceil(len(names) / columns)
-        longest = [max(map(len, names[i : i + rows])) for i in range(0, len(names), rows)]  # a legend fills its columns one by one
+        longest = [
+            max(map(len, names[i : i + rows])) for i in range(0, len(names), rows)
+        ]  # a legend fills its columns one by one
         if sum(longest) + 6 * len(longest) <= room:  # 6: the line sample and the gap
             break
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, rows - 2))
-    figure.legend(lines, names, loc="outside upper center", ncols=columns, frameon=False, fontsize=9)
+    figure.legend(
+        lines, names, loc="outside upper center", ncols=columns, frameon=False, fontsize=9
+    )
 
 
 def hatch_background(axes: Axes, label: str) -> Patch:

@@ -9,11 +9,21 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ordo.plots.figure import array, check_labels, hatch_background, new_figure, position_ticks, whole_numbers
+from ordo.plots.figure import (
+    array,
+    check_labels,
+    hatch_background,
+    new_figure,
+    position_ticks,
+    whole_numbers,
+)
 
 
 def loss_heatmap(
-    mean: ArrayLike | Tensor, labels: Sequence[str] | None = None, unit: str = "nats", edges: ArrayLike | Tensor | None = None
+    mean: ArrayLike | Tensor,
+    labels: Sequence[str] | None = None,
+    unit: str = "nats",
+    edges: ArrayLike | Tensor | None = None,
 ) -> Figure:
     """Mean loss of a token by its position and the number of tokens revealed before it, as an image.
 
@@ -34,7 +44,14 @@ def loss_heatmap(
     seen = np.ma.masked_invalid(table)
     top = float(seen.max()) if seen.count() else 0.0
     rows = np.arange(length + 1) - 0.5
-    mesh = axes.pcolormesh(at - 0.5, rows, seen, cmap="cividis", vmin=min(0.0, float(seen.min()) if seen.count() else 0.0), rasterized=True)
+    mesh = axes.pcolormesh(
+        at - 0.5,
+        rows,
+        seen,
+        cmap="cividis",
+        vmin=min(0.0, float(seen.min()) if seen.count() else 0.0),
+        rasterized=True,
+    )
     mesh.set_clim(vmax=top if top > mesh.get_clim()[0] else mesh.get_clim()[0] + 1)
     figure.colorbar(mesh, ax=axes, label=f"mean loss of the token ({unit})")
     axes.set_ylim(length - 0.5, -0.5)
@@ -43,5 +60,7 @@ def loss_heatmap(
     axes.xaxis.set_major_locator(whole_numbers())
     position_ticks(axes.yaxis, length, labels)
     if seen.count() < seen.size:
-        figure.legend(handles=[hatch_background(axes, "never seen")], loc="outside upper left", frameon=False)
+        figure.legend(
+            handles=[hatch_background(axes, "never seen")], loc="outside upper left", frameon=False
+        )
     return figure

@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from ordo.plots.figure import COLOURS, array, check_labels, new_figure, position_ticks, whole_numbers
+from ordo.plots.figure import (
+    COLOURS,
+    array,
+    check_labels,
+    new_figure,
+    position_ticks,
+    whole_numbers,
+)
 
 
 def rank_probability(orders: ArrayLike | Tensor) -> np.ndarray:
@@ -33,7 +40,9 @@ def precedence(orders: ArrayLike | Tensor) -> np.ndarray:
     """
     table = _checked(orders)
     n, length = table.shape
-    rank = np.ascontiguousarray(np.argsort(table, axis=1).astype(np.min_scalar_type(length)).T)  # narrow, and a position's ranks together
+    rank = np.ascontiguousarray(
+        np.argsort(table, axis=1).astype(np.min_scalar_type(length)).T
+    )  # narrow, and a position's ranks together
     return np.stack([np.count_nonzero(row < rank, axis=1) for row in rank]) / n
 
 
@@ -48,7 +57,9 @@ def _checked(orders: ArrayLike | Tensor) -> np.ndarray:
     return table.astype(np.int64)
 
 
-def order_heatmap(rank_probability: ArrayLike | Tensor, labels: Sequence[str] | None = None) -> Figure:
+def order_heatmap(
+    rank_probability: ArrayLike | Tensor, labels: Sequence[str] | None = None
+) -> Figure:
     """P(rank | position) as an image, with every position's expected rank as a dot.
 
     rank_probability: (length, length), [position, rank from 0], rows sum to 1. labels: a name for every position.
@@ -60,8 +71,15 @@ def order_heatmap(rank_probability: ArrayLike | Tensor, labels: Sequence[str] | 
     check_labels(labels, length)
     figure = new_figure(6.4, min(7.0, max(4.0, 1.5 + 0.17 * length)))
     axes = figure.add_subplot()
-    extent = (0.5, length + 0.5, length - 0.5, -0.5)  # ranks from 1, positions from 0, first position on top
-    most = max(p.max(), min(1.0, 4 / length))  # or the noise of sampled orders would fill the colours where all ranks are equally probable
+    extent = (
+        0.5,
+        length + 0.5,
+        length - 0.5,
+        -0.5,
+    )  # ranks from 1, positions from 0, first position on top
+    most = max(
+        p.max(), min(1.0, 4 / length)
+    )  # or the noise of sampled orders would fill the colours where all ranks are equally probable
     image = axes.imshow(p, cmap="cividis", vmin=0.0, vmax=most, extent=extent, aspect="auto")
     figure.colorbar(image, ax=axes, label="probability")
     expected = p @ np.arange(1, length + 1)
@@ -91,7 +109,9 @@ def order_over_training(
     """
     x, rank = array(steps), array(expected_rank)
     if x.ndim != 1 or rank.ndim != 2 or len(x) != len(rank) or rank.size == 0:
-        raise ValueError(f"steps must have shape (n,) and expected_rank (n, length), got {x.shape} and {rank.shape}")
+        raise ValueError(
+            f"steps must have shape (n,) and expected_rank (n, length), got {x.shape} and {rank.shape}"
+        )
     if (np.diff(x) <= 0).any():
         raise ValueError("steps must increase")
     h = None if entropy is None else array(entropy)
@@ -103,12 +123,22 @@ def order_over_training(
     height = min(5.5, max(3.4, 1.2 + 0.13 * length))
     figure = new_figure(6.4, height if h is None else height + 1.4)
     heights = [height] if h is None else [height, 1.4]
-    panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    middle = (x[1:] + x[:-1]) / 2  # a column reaches half-way to its neighbours: steps need not be evenly spaced
-    first, last = (x[0] - (x[1] - x[0]) / 2, x[-1] + (x[-1] - x[-2]) / 2) if n > 1 else (x[0] - 0.5, x[0] + 0.5)
+    panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[
+        :, 0
+    ]
+    middle = (
+        x[1:] + x[:-1]
+    ) / 2  # a column reaches half-way to its neighbours: steps need not be evenly spaced
+    first, last = (
+        (x[0] - (x[1] - x[0]) / 2, x[-1] + (x[-1] - x[-2]) / 2)
+        if n > 1
+        else (x[0] - 0.5, x[0] + 0.5)
+    )
     edges = np.concatenate([[first], middle, [last]])
     rows = np.arange(length + 1) - 0.5
-    mesh = panels[0].pcolormesh(edges, rows, rank.T, cmap="viridis", vmin=1, vmax=max(length, 2), rasterized=True)
+    mesh = panels[0].pcolormesh(
+        edges, rows, rank.T, cmap="viridis", vmin=1, vmax=max(length, 2), rasterized=True
+    )
     panels[0].invert_yaxis()
     panels[0].set_ylabel("position")
     position_ticks(panels[0].yaxis, length, labels)

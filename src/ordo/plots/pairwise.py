@@ -17,7 +17,11 @@ BEFORE_AFTER = LinearSegmentedColormap.from_list("before_after", ["#E69F00", "#F
 WRITTEN_OUT = 12  # positions up to which the cells have their numbers
 
 
-def precedence_matrix(p: ArrayLike | Tensor, labels: Sequence[str] | None = None, edges: Sequence[tuple[int, int]] | None = None) -> Figure:
+def precedence_matrix(
+    p: ArrayLike | Tensor,
+    labels: Sequence[str] | None = None,
+    edges: Sequence[tuple[int, int]] | None = None,
+) -> Figure:
     """P(i is decoded before j) as an image, i down and j across, white at 1/2, with known edges marked.
 
     p: (length, length), p[i, j] = P(i before j), so that p[i, j] + p[j, i] = 1; the diagonal is not looked at. See
@@ -31,7 +35,10 @@ def precedence_matrix(p: ArrayLike | Tensor, labels: Sequence[str] | None = None
         raise ValueError(f"p must have shape (length, length), got {table.shape}")
     length = len(table)
     apart = ~np.eye(length, dtype=bool)
-    if not (np.abs(table + table.T - 1)[apart] < 0.01).all() or ((table < 0) | (table > 1))[apart].any():
+    if (
+        not (np.abs(table + table.T - 1)[apart] < 0.01).all()
+        or ((table < 0) | (table > 1))[apart].any()
+    ):
         raise ValueError("p must hold probabilities with p[i, j] + p[j, i] = 1")
     check_labels(labels, length)
     pairs = [(int(i), int(j)) for i, j in edges] if edges is not None else []
@@ -49,12 +56,22 @@ def precedence_matrix(p: ArrayLike | Tensor, labels: Sequence[str] | None = None
     if length <= WRITTEN_OUT:
         for i, j in zip(*np.nonzero(apart), strict=True):
             colour = "white" if table[i, j] > 0.8 else "black"
-            axes.text(j, i + 0.25, f"{table[i, j]:.2f}", ha="center", va="center", fontsize=7, color=colour)
+            axes.text(
+                j,
+                i + 0.25,
+                f"{table[i, j]:.2f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=colour,
+            )
     if pairs:
         parents, children = np.array(pairs).T
         kept = table[parents, children] > 0.5
         cell = 72 * (side - 1.8) / length  # points, about
-        size = min(9.0, max(1.5, (0.28 if length <= WRITTEN_OUT else 0.45) * cell))  # smaller beside a number
+        size = min(
+            9.0, max(1.5, (0.28 if length <= WRITTEN_OUT else 0.45) * cell)
+        )  # smaller beside a number
         lift = 0.22 if length <= WRITTEN_OUT else 0.0  # above the number
         for some, marker, inside, outside, say in (
             (kept, "o", "white", "black", "kept in most orders"),

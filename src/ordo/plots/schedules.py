@@ -18,7 +18,9 @@ MAX_LEGEND = 10
 MAX_TICKS = 30  # of the colour bar
 
 
-def schedule_curves(t: ArrayLike | Tensor, alpha: ArrayLike | Tensor, labels: Sequence[str] | None = None) -> Figure:
+def schedule_curves(
+    t: ArrayLike | Tensor, alpha: ArrayLike | Tensor, labels: Sequence[str] | None = None
+) -> Figure:
     """alpha_l(t) of every position, coloured by position (2511.19152, Figures 2b and 5).
 
     t: (n,) in [0, 1]. alpha: (n, length). labels: a name for every position; up to 10 go into a legend, more to a
@@ -26,13 +28,21 @@ def schedule_curves(t: ArrayLike | Tensor, alpha: ArrayLike | Tensor, labels: Se
     """
     x, y = array(t), array(alpha)
     if x.ndim != 1 or y.ndim != 2 or len(x) != len(y) or y.size == 0:
-        raise ValueError(f"t must have shape (n,) and alpha (n, length), got {x.shape} and {y.shape}")
+        raise ValueError(
+            f"t must have shape (n,) and alpha (n, length), got {x.shape} and {y.shape}"
+        )
     length = y.shape[1]
     check_labels(labels, length)
-    legend = [shorten(name) for name in labels] if labels is not None and length <= MAX_LEGEND else None
-    figure = new_figure(6.4, 4.0 if labels is None or legend else min(5.0, max(4.0, 0.8 + 0.15 * length)))
+    legend = (
+        [shorten(name) for name in labels] if labels is not None and length <= MAX_LEGEND else None
+    )
+    figure = new_figure(
+        6.4, 4.0 if labels is None or legend else min(5.0, max(4.0, 0.8 + 0.15 * length))
+    )
     axes = figure.add_subplot()
-    palette = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.92, 256)))  # its last yellow does not show on white
+    palette = ListedColormap(
+        colormaps["viridis"](np.linspace(0.0, 0.92, 256))
+    )  # its last yellow does not show on white
     scale = Normalize(0, max(length - 1, 1))
     for i in range(length):
         axes.plot(

@@ -17,7 +17,11 @@ from ordo.samplers.information import factorisation_kl
 WIDTH = 4.2  # inches that the sequence takes in the picture, about
 
 
-def step_sizes(profile: ArrayLike | Tensor, sizes: Mapping[str, Sequence[int]] | Sequence[Sequence[int]], unit: str = "nats") -> Figure:
+def step_sizes(
+    profile: ArrayLike | Tensor,
+    sizes: Mapping[str, Sequence[int]] | Sequence[Sequence[int]],
+    unit: str = "nats",
+) -> Figure:
     """The loss of the next token against the number revealed, and under it the steps of several ways to decode, with what each loses.
 
     profile: (length,), f(n) in ``unit``. sizes: for every row the tokens revealed in each step, summing to length, such as
@@ -28,7 +32,11 @@ def step_sizes(profile: ArrayLike | Tensor, sizes: Mapping[str, Sequence[int]] |
     f = array(profile)
     if f.ndim != 1 or f.size == 0:
         raise ValueError(f"profile must have shape (length,), got {f.shape}")
-    rows = list(sizes.items()) if isinstance(sizes, Mapping) else [(f"{len(row)} call{'s' * (len(row) != 1)}", row) for row in sizes]
+    rows = (
+        list(sizes.items())
+        if isinstance(sizes, Mapping)
+        else [(f"{len(row)} call{'s' * (len(row) != 1)}", row) for row in sizes]
+    )
     if not rows:
         raise ValueError("no step sizes; give at least one row")
     lost = [factorisation_kl(torch.from_numpy(f), list(row)) for _, row in rows]
@@ -37,18 +45,34 @@ def step_sizes(profile: ArrayLike | Tensor, sizes: Mapping[str, Sequence[int]] |
     below = 0.26 * len(rows) + 0.1
     figure = new_figure(6.4, 3.0 + below)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, below])
-    top.plot(np.arange(length), f, color=COLOURS[0], marker="o" if length <= 25 else None, markersize=3)
+    top.plot(
+        np.arange(length), f, color=COLOURS[0], marker="o" if length <= 25 else None, markersize=3
+    )
     top.set_ylabel(f"loss of the next token ({unit})")
     top.set_ylim(min(0.0, float(np.nanmin(f))) if np.isfinite(f).any() else 0.0)
     top.grid(alpha=0.3)
     top.spines[["top", "right"]].set_visible(False)
     for i, (_, row) in enumerate(rows):
         start = np.cumsum([0, *row[:-1]])
-        shades = [COLOURS[4] if k % 2 == 0 else COLOURS[0] for k in range(len(row))]  # light and dark in turn, in grey too
-        bottom.broken_barh([(s - 0.5, n) for s, n in zip(start, row, strict=True)], (i - 0.38, 0.76), facecolors=shades)
+        shades = [
+            COLOURS[4] if k % 2 == 0 else COLOURS[0] for k in range(len(row))
+        ]  # light and dark in turn, in grey too
+        bottom.broken_barh(
+            [(s - 0.5, n) for s, n in zip(start, row, strict=True)],
+            (i - 0.38, 0.76),
+            facecolors=shades,
+        )
         for k, (s, n) in enumerate(zip(start, row, strict=True)):
             if n / length * WIDTH > 0.07 * len(str(n)) + 0.06:
-                bottom.text(s + n / 2 - 0.5, i, str(n), ha="center", va="center", fontsize=7, color="black" if k % 2 == 0 else "white")
+                bottom.text(
+                    s + n / 2 - 0.5,
+                    i,
+                    str(n),
+                    ha="center",
+                    va="center",
+                    fontsize=7,
+                    color="black" if k % 2 == 0 else "white",
+                )
         bottom.annotate(
             f"KL {lost[i]:.3g}", (1, i), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center",
             fontsize=8, annotation_clip=False,
@@ -58,7 +82,9 @@ def step_sizes(profile: ArrayLike | Tensor, sizes: Mapping[str, Sequence[int]] |
     bottom.yaxis.set_major_locator(FixedLocator(list(range(len(rows)))))
     bottom.set_yticklabels([shorten(name) for name, _ in rows], fontsize=8)
     bottom.tick_params(axis="y", length=0)
-    bottom.set_title(f"steps, with their tokens; KL to decoding one by one ({unit})", fontsize=8, loc="left")
+    bottom.set_title(
+        f"steps, with their tokens; KL to decoding one by one ({unit})", fontsize=8, loc="left"
+    )
     bottom.set_xlabel("tokens revealed")
     bottom.xaxis.set_major_locator(whole_numbers())
     bottom.spines[["top", "right", "left"]].set_visible(False)

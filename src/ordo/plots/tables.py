@@ -16,7 +16,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ordo.metrics.inputs import CATEGORICAL, NUMERIC, checked
-from ordo.plots.figure import COLOURS, array, check_labels, hatch_background, new_figure, position_ticks, shorten
+from ordo.plots.figure import (
+    COLOURS,
+    array,
+    check_labels,
+    hatch_background,
+    new_figure,
+    position_ticks,
+    shorten,
+)
 
 MOST_COLUMNS = 30
 MOST_BARS = 8  # beside "other" and "missing"
@@ -25,7 +33,9 @@ BINS = 30
 REAL, SYNTHETIC = "0.7", COLOURS[0]
 
 
-def marginals(real: pd.DataFrame, synthetic: pd.DataFrame, names: Sequence[str], kinds: Mapping[str, str]) -> Figure:
+def marginals(
+    real: pd.DataFrame, synthetic: pd.DataFrame, names: Sequence[str], kinds: Mapping[str, str]
+) -> Figure:
     """Every column's distribution in both tables, a small panel each: share of the rows.
 
     names: the columns to draw, at most 30, which the picture then says. kinds: column -> "numeric" or "categorical". Categories and
@@ -60,9 +70,14 @@ def marginals(real: pd.DataFrame, synthetic: pd.DataFrame, names: Sequence[str],
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
-    handles = [Patch(color=REAL, label=f"real, {len(real):,} rows"), Patch(color=SYNTHETIC, label=f"synthetic, {len(synthetic):,} rows")]
+    handles = [
+        Patch(color=REAL, label=f"real, {len(real):,} rows"),
+        Patch(color=SYNTHETIC, label=f"synthetic, {len(synthetic):,} rows"),
+    ]
     more = f"the first {len(shown)} of {len(names)} columns" if len(shown) < len(names) else None
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=9, title=more)
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=9, title=more
+    )
     return figure
 
 
@@ -77,14 +92,23 @@ def _bars(axes: Axes, real: pd.Series, synthetic: pd.Series, by_value: bool) -> 
         top = sorted(top)
     short = by_value and len({f"{value:g}" for value in top}) == len(top)
     labels = [shorten(f"{value:g}" if short else str(value), 14) for value in top]
-    shares = [[count.get(value, 0) / len(column) for value in top] for count, column in zip(counts, (real, synthetic), strict=True)]
-    rest = [1 - sum(share) - column.isna().mean() for share, column in zip(shares, (real, synthetic), strict=True)]
+    shares = [
+        [count.get(value, 0) / len(column) for value in top]
+        for count, column in zip(counts, (real, synthetic), strict=True)
+    ]
+    rest = [
+        1 - sum(share) - column.isna().mean()
+        for share, column in zip(shares, (real, synthetic), strict=True)
+    ]
     if len(top) < len(every):
         labels.append(f"other ({len(every) - len(top):,})")
         shares = [[*share, left] for share, left in zip(shares, rest, strict=True)]
     if real.isna().any() or synthetic.isna().any():
         labels.append("missing")
-        shares = [[*share, column.isna().mean()] for share, column in zip(shares, (real, synthetic), strict=True)]
+        shares = [
+            [*share, column.isna().mean()]
+            for share, column in zip(shares, (real, synthetic), strict=True)
+        ]
     at = np.arange(len(labels))
     axes.barh(at - 0.2, shares[0], 0.4, color=REAL)
     axes.barh(at + 0.2, shares[1], 0.4, color=SYNTHETIC)
@@ -101,8 +125,15 @@ def _histogram(axes: Axes, real: np.ndarray, synthetic: np.ndarray) -> None:
     low, high = both.min(), both.max()
     inner_low, inner_high = np.quantile(there[0] if len(there[0]) else both, [0.005, 0.995])
     open_ends = high - low > 3 * (inner_high - inner_low) > 0
-    edges = np.linspace(inner_low, inner_high, BINS + 1) if open_ends else np.linspace(low, high, BINS + 1)
-    shares = [np.histogram(values.clip(edges[0], edges[-1]), edges)[0] / max(len(values), 1) for values in there]
+    edges = (
+        np.linspace(inner_low, inner_high, BINS + 1)
+        if open_ends
+        else np.linspace(low, high, BINS + 1)
+    )
+    shares = [
+        np.histogram(values.clip(edges[0], edges[-1]), edges)[0] / max(len(values), 1)
+        for values in there
+    ]
     axes.stairs(shares[0], edges, fill=True, color=REAL)
     axes.stairs(shares[1], edges, color=SYNTHETIC, linewidth=1.3)
     axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -132,13 +163,21 @@ def pair_difference(difference: ArrayLike | Tensor, names: Sequence[str]) -> Fig
     figure.set_layout_engine("compressed")
     axes = figure.add_subplot()
     shown = np.where(apart, table, np.nan)
-    top = max(0.1, float(values.max())) if values.size else 0.1  # sampling noise alone should not look like the worst there is
+    top = (
+        max(0.1, float(values.max())) if values.size else 0.1
+    )  # sampling noise alone should not look like the worst there is
     image = axes.imshow(np.ma.masked_invalid(shown), cmap="cividis_r", vmin=0.0, vmax=top)
     figure.colorbar(image, ax=axes, label="|association, real − synthetic|")
     if values.size:
-        axes.set_title(f"mean over pairs {values.mean():.3f}, largest {values.max():.3f}", fontsize=9, loc="left")
+        axes.set_title(
+            f"mean over pairs {values.mean():.3f}, largest {values.max():.3f}",
+            fontsize=9,
+            loc="left",
+        )
     position_ticks(axes.xaxis, columns, names)
     position_ticks(axes.yaxis, columns, names)
-    handle = hatch_background(axes, "the column itself" + (", or undefined" if np.isnan(table[apart]).any() else ""))
+    handle = hatch_background(
+        axes, "the column itself" + (", or undefined" if np.isnan(table[apart]).any() else "")
+    )
     figure.legend(handles=[handle], loc="outside upper left", frameon=False, fontsize=8)
     return figure

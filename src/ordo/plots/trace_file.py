@@ -17,7 +17,15 @@ TRACES = {".npz": 0, ".html": 8, ".gif": 1}  # suffix: sequences shown, of which
 ARRAYS = ("tokens", "rank", "step", "log_prob", "remasked", "calls")
 
 
-def save_trace(path: Path, trace: Trace, symbols: list[list[str]], *, sampler: str, seed: int, layout: Mapping[str, Any]) -> None:
+def save_trace(
+    path: Path,
+    trace: Trace,
+    symbols: list[list[str]],
+    *,
+    sampler: str,
+    seed: int,
+    layout: Mapping[str, Any],
+) -> None:
     """Writes the file whole or not at all.
 
     symbols: the string of every token of the sequences shown. layout: arguments of ``trace_page``.
@@ -31,5 +39,13 @@ def save_trace(path: Path, trace: Trace, symbols: list[list[str]], *, sampler: s
         return
     n = len(trace.tokens)
     note = f"the first {len(symbols)} of {n}" if len(symbols) < n else None
-    page = trace_page(trace, symbols, title=f"Generation trace: {path.stem}", sampler=sampler, seed=seed, note=note, **layout)
+    page = trace_page(
+        trace,
+        symbols,
+        title=f"Generation trace: {path.stem}",
+        sampler=sampler,
+        seed=seed,
+        note=note,
+        **layout,
+    )
     write_whole(path, lambda partial: partial.write_text(page, encoding="utf-8"))

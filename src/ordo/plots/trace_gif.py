@@ -13,12 +13,31 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ordo.files import write_whole
-from ordo.plots.trace_rows import LEAST_OPACITY, Event, Layout, Revised, Row, opacity, row_of, step_colours, visible
+from ordo.plots.trace_rows import (
+    LEAST_OPACITY,
+    Event,
+    Layout,
+    Revised,
+    Row,
+    opacity,
+    row_of,
+    step_colours,
+    visible,
+)
 from ordo.samplers import Trace
 
-PAPER, INK, QUIET, LINE, ACCENT = (255, 255, 255), (27, 29, 33), (98, 103, 111), (201, 205, 211), (194, 65, 12)
+PAPER, INK, QUIET, LINE, ACCENT = (
+    (255, 255, 255),
+    (27, 29, 33),
+    (98, 103, 111),
+    (201, 205, 211),
+    (194, 65, 12),
+)
 MARGIN, WIDE = 16, 600  # pixels; where it is narrower the legend has two lines
-SCALE, DEGREES = 24, 8  # colours of steps, and degrees of each by probability: a GIF has 256 colours in all
+SCALE, DEGREES = (
+    24,
+    8,
+)  # colours of steps, and degrees of each by probability: a GIF has 256 colours in all
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
@@ -29,8 +48,15 @@ def blend(colour: np.ndarray, part: float) -> Colour:
     return r, g, b
 
 
-FILLS = [[blend(c, LEAST_OPACITY + (1 - LEAST_OPACITY) * i / (DEGREES - 1)) for i in range(DEGREES)] for c in step_colours(SCALE)]
-COLOURS = [fill for fills in FILLS for fill in fills] + [PAPER, INK, QUIET, LINE, ACCENT] + [(v, v, v) for v in range(0, 256, 17)]
+FILLS = [
+    [blend(c, LEAST_OPACITY + (1 - LEAST_OPACITY) * i / (DEGREES - 1)) for i in range(DEGREES)]
+    for c in step_colours(SCALE)
+]
+COLOURS = (
+    [fill for fills in FILLS for fill in fills]
+    + [PAPER, INK, QUIET, LINE, ACCENT]
+    + [(v, v, v) for v in range(0, 256, 17)]
+)
 
 
 def save_trace_gif(
@@ -58,24 +84,36 @@ def save_trace_gif(
     Raises ValueError for arguments that do not fit the trace or one another.
     """
     if width < 400 or most_frames < 2:
-        raise ValueError(f"width must be at least 400 and most_frames 2, got {width} and {most_frames}")
+        raise ValueError(
+            f"width must be at least 400 and most_frames 2, got {width} and {most_frames}"
+        )
     one = row_of(trace, row, symbols, revised)
     scene = make_scene(one, symbols, Layout(layout, names, columns, box), title, width)
-    steps = np.unique(np.linspace(0, one.steps, min(most_frames, one.steps + 1)).round().astype(int)).tolist()
+    steps = np.unique(
+        np.linspace(0, one.steps, min(most_frames, one.steps + 1)).round().astype(int)
+    ).tolist()
     duration = int(1000 * min(0.5, max(0.05, seconds / len(steps))))
-    palette = Image.new("P", (1, 1))  # one for all frames: else colours would change from frame to frame
+    palette = Image.new(
+        "P", (1, 1)
+    )  # one for all frames: else colours would change from frame to frame
     palette.putpalette([part for colour in COLOURS for part in colour])
-    first, *rest = [scene.frame(step).quantize(palette=palette, dither=Image.Dither.NONE) for step in steps]
+    first, *rest = [
+        scene.frame(step).quantize(palette=palette, dither=Image.Dither.NONE) for step in steps
+    ]
     film = io.BytesIO()
     durations = [duration] * len(rest) + [3000]
-    first.save(film, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False)
+    first.save(
+        film, "GIF", save_all=True, append_images=rest, duration=durations, loop=0, optimize=False
+    )
     write_whole(Path(path), lambda partial: partial.write_bytes(film.getvalue()))
 
 
 @cache
 def font(size: int, name: str = "DejaVuSansMono") -> ImageFont.FreeTypeFont:
     """One of the fonts that matplotlib brings along."""
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")), size)
+    return ImageFont.truetype(
+        str(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")), size
+    )
 
 
 def cut(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
@@ -101,7 +139,9 @@ class Scene:
 
     def scale(self, step: int) -> int:
         """A step's place among the SCALE colours."""
-        return round((SCALE - 1) * step / (self.row.steps - 1)) if self.row.steps > 1 else SCALE // 2
+        return (
+            round((SCALE - 1) * step / (self.row.steps - 1)) if self.row.steps > 1 else SCALE // 2
+        )
 
     def colour(self, step: int) -> Colour:
         return FILLS[self.scale(step)][-1]
@@ -113,7 +153,9 @@ class Scene:
 
     def frame(self, step: int) -> Image.Image:
         """After so many steps."""
-        image = Image.new("RGB", (self.width, self.top + (118 if self.width >= WIDE else 140)), PAPER)
+        image = Image.new(
+            "RGB", (self.width, self.top + (118 if self.width >= WIDE else 140)), PAPER
+        )
         pen = ImageDraw.Draw(image)
         state = self.row.after(step)
         decoded = f"step {step} of {self.row.steps}: {sum(e is not None for e in state)} of {self.row.given.count(None)} decoded"
@@ -128,11 +170,15 @@ class Scene:
         self._legend(pen, small)
         return image
 
-    def _token(self, pen: ImageDraw.ImageDraw, p: int, event: Event | None, box: Box, new: bool) -> None:
+    def _token(
+        self, pen: ImageDraw.ImageDraw, p: int, event: Event | None, box: Box, new: bool
+    ) -> None:
         given = self.row.given[p]
         symbol = given if given is not None else event.symbol if event is not None else None
         spaces = self.layout.kind != "table"
-        text = "·" if symbol is None else cut(visible(symbol, spaces), self.face, box[2] - box[0] - 1)
+        text = (
+            "·" if symbol is None else cut(visible(symbol, spaces), self.face, box[2] - box[0] - 1)
+        )
         ink = INK if given is not None else QUIET
         if event is not None:
             fill = self.fill(event)
@@ -153,15 +199,26 @@ class Scene:
         if names is not None:
             small = font(12, "DejaVuSans")
             for name, box in zip(names, self.boxes, strict=True):
-                pen.text((box[0], box[1] - 17), cut(visible(name, spaces=False), small, box[2] - box[0]), QUIET, small)
+                pen.text(
+                    (box[0], box[1] - 17),
+                    cut(visible(name, spaces=False), small, box[2] - box[0]),
+                    QUIET,
+                    small,
+                )
         if columns is not None:
             lines, side = len(self.boxes) // columns, self.boxes[0][2] - self.boxes[0][0] + 5
             left, top = self.boxes[0][0] - 2, self.boxes[0][1] - 2
             for many, across in ((columns, True), (lines, False)):
                 for i in range(many + 1):
-                    heavy = i in (0, many) or (self.layout.box is not None and i % self.layout.box == 0)
+                    heavy = i in (0, many) or (
+                        self.layout.box is not None and i % self.layout.box == 0
+                    )
                     at = (left if across else top) + i * side
-                    ends = (at, top, at, top + lines * side) if across else (left, at, left + columns * side, at)
+                    ends = (
+                        (at, top, at, top + lines * side)
+                        if across
+                        else (left, at, left + columns * side, at)
+                    )
                     pen.line(ends, INK if heavy else LINE, 3 if heavy else 1)
 
     def _strip(self, pen: ImageDraw.ImageDraw, state: list[Event | None]) -> None:
@@ -177,7 +234,9 @@ class Scene:
             x, right = int(edges[p]), max(int(edges[p]), int(edges[p + 1]) - (1 if n > 150 else 2))
             if event is None:
                 given = self.row.given[p] is not None
-                pen.rectangle((x, foot if given else foot + 7, right, foot + 15 if given else foot + 8), LINE)
+                pen.rectangle(
+                    (x, foot if given else foot + 7, right, foot + 15 if given else foot + 8), LINE
+                )
                 continue
             colour = self.colour(event.step)
             y = top + round(52 * rank[id(event)] / most)
@@ -187,7 +246,11 @@ class Scene:
     def _legend(self, pen: ImageDraw.ImageDraw, small: ImageFont.FreeTypeFont) -> None:
         y, x = self.top + 100, float(MARGIN)
         scales = (
-            ("step 1", [self.colour(round(i / 15 * (self.row.steps - 1))) for i in range(16)], f"{self.row.steps}"),
+            (
+                "step 1",
+                [self.colour(round(i / 15 * (self.row.steps - 1))) for i in range(16)],
+                f"{self.row.steps}",
+            ),
             ("probability 0", [FILLS[SCALE // 3][i // 2] for i in range(2 * DEGREES)], "1"),
         )
         for before, scale, after in scales:
@@ -198,11 +261,19 @@ class Scene:
             x += 70
             pen.text((x, y), after, QUIET, small, anchor="lm")
             x += small.getlength(after) + 22
-        marks = (("new", "this step"), *([("given", "given")] if any(g is not None for g in self.row.given) else []))
+        marks = (
+            ("new", "this step"),
+            *([("given", "given")] if any(g is not None for g in self.row.given) else []),
+        )
         if self.width < WIDE:
             x, y = float(MARGIN), y + 22
         for kind, text in marks:
-            pen.rectangle((int(x), y - 7, int(x) + 12, y + 7), PAPER, ACCENT if kind == "new" else QUIET, 2 if kind == "new" else 1)
+            pen.rectangle(
+                (int(x), y - 7, int(x) + 12, y + 7),
+                PAPER,
+                ACCENT if kind == "new" else QUIET,
+                2 if kind == "new" else 1,
+            )
             pen.text((x + 19, y), text, QUIET, small, anchor="lm")
             x += 19 + small.getlength(text) + 18
 

@@ -43,7 +43,18 @@ def trace_page(
 
     Raises ValueError for arguments that do not fit the trace or one another.
     """
-    return _render("trace.html.j2", trace, symbols, title, sampler, seed, note, labels, Layout(layout, names, columns, box), revised)
+    return _render(
+        "trace.html.j2",
+        trace,
+        symbols,
+        title,
+        sampler,
+        seed,
+        note,
+        labels,
+        Layout(layout, names, columns, box),
+        revised,
+    )
 
 
 def trace_fragment(
@@ -65,7 +76,16 @@ def trace_fragment(
     It has no ids, and its styles reach nothing outside of it.
     """
     return _render(
-        "trace_fragment.html.j2", trace, symbols, title, sampler, seed, note, labels, Layout(layout, names, columns, box), revised
+        "trace_fragment.html.j2",
+        trace,
+        symbols,
+        title,
+        sampler,
+        seed,
+        note,
+        labels,
+        Layout(layout, names, columns, box),
+        revised,
     )
 
 
@@ -89,7 +109,12 @@ def _render(
     if labels is not None and len(labels) != len(rows):
         raise ValueError(f"labels must name {len(rows)} rows, got {len(labels)}")
     colours = np.round(255 * step_colours(STOPS)).astype(int).tolist()
-    environment = Environment(loader=PackageLoader("ordo.plots"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("ordo.plots"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
     return environment.get_template(template).render(
         title=title,
         sampler=sampler,
@@ -102,7 +127,9 @@ def _render(
         least=LEAST_OPACITY,
         any_given=any(symbol is not None for row in rows for symbol in row.given),
         any_revised=any(event.symbol is None for row in rows for event in row.events),
-        data=htmlsafe_json_dumps(page_data(rows, layout, colours), separators=(",", ":"), allow_nan=False),
+        data=htmlsafe_json_dumps(
+            page_data(rows, layout, colours), separators=(",", ":"), allow_nan=False
+        ),
     )
 
 
@@ -121,7 +148,9 @@ def page_data(rows: list[Row], layout: Layout, colours: list[list[int]]) -> dict
     described = [
         {
             "given": [number(symbol) for symbol in row.given],
-            "sizes": np.bincount([event.step for event in row.events], minlength=row.steps).tolist() if row.steps else [],
+            "sizes": np.bincount([event.step for event in row.events], minlength=row.steps).tolist()
+            if row.steps
+            else [],
             "position": [event.position for event in row.events],
             "symbol": [number(event.symbol) for event in row.events],
             "log_prob": [nats(event.log_prob) for event in row.events],
@@ -140,6 +169,10 @@ def page_data(rows: list[Row], layout: Layout, colours: list[list[int]]) -> dict
         "colours": colours,
         "least": LEAST_OPACITY,
         "symbols": list(numbers),
-        "shown": {i: text for (symbol, i), text in zip(numbers.items(), shown.values(), strict=True) if text != symbol},
+        "shown": {
+            i: text
+            for (symbol, i), text in zip(numbers.items(), shown.values(), strict=True)
+            if text != symbol
+        },
         "rows": described,
     }

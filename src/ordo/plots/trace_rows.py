@@ -33,8 +33,12 @@ class Layout:
             raise ValueError(f"layout={self.kind!r}: choose {', '.join(LAYOUTS)}")
         if (self.kind == "table") != (self.names is not None):
             raise ValueError("names, one for each column, go with layout='table'")
-        if (self.kind == "board") != (self.columns is not None) or (self.columns is not None and self.columns < 1):
-            raise ValueError(f"columns, the cells of a line, go with layout='board', got {self.columns}")
+        if (self.kind == "board") != (self.columns is not None) or (
+            self.columns is not None and self.columns < 1
+        ):
+            raise ValueError(
+                f"columns, the cells of a line, go with layout='board', got {self.columns}"
+            )
         if self.box is not None and (self.columns is None or self.box < 1):
             raise ValueError("box, the cells of a box's side, goes with layout='board'")
 
@@ -107,13 +111,27 @@ def row_of(trace: Trace, i: int, symbols: Sequence[str], revised: Revised | None
         mine = trace.history.of_row(i)
         if not mine.step.numel():
             raise ValueError(f"the history has nothing of row {i}: keep more rows")
-        columns = (mine.step.tolist(), mine.position.tolist(), mine.token.tolist(), mine.log_prob.tolist())
+        columns = (
+            mine.step.tolist(),
+            mine.position.tolist(),
+            mine.token.tolist(),
+            mine.log_prob.tolist(),
+        )
         events = _events(list(zip(*columns, strict=True)), symbols, revised)
     given = [symbol if s < 0 else None for symbol, s in zip(symbols, step, strict=False)]
-    return Row(given, events, remasked[:present], max(step) + 1, int(trace.calls[i]), float(trace.total_log_prob[i]))
+    return Row(
+        given,
+        events,
+        remasked[:present],
+        max(step) + 1,
+        int(trace.calls[i]),
+        float(trace.total_log_prob[i]),
+    )
 
 
-def _events(history: list[tuple[int, int, int, float]], symbols: Sequence[str], revised: Revised | None) -> list[Event]:
+def _events(
+    history: list[tuple[int, int, int, float]], symbols: Sequence[str], revised: Revised | None
+) -> list[Event]:
     last: dict[int, int] = {}  # position -> its latest event's place in the history
     thrown: set[int] = set()
     kept: set[int] = set()  # reveals that stand in the end
@@ -133,7 +151,9 @@ def _events(history: list[tuple[int, int, int, float]], symbols: Sequence[str], 
         symbol = None
         if token >= 0:
             if k not in kept and revised is None:
-                raise ValueError("tokens were masked again: say what they were, revised(position, token)")
+                raise ValueError(
+                    "tokens were masked again: say what they were, revised(position, token)"
+                )
             symbol = symbols[position] if k in kept or revised is None else revised(position, token)
         events.append(Event(step, position, symbol, log_prob))
     return events

@@ -5,4 +5,16 @@ from ordo.report.page import Picture, Section, render
 from ordo.report.record import Record, read_record
 from ordo.report.run_page import run_page, save_page
 
-__all__ = ["LABELS", "UNITS", "Picture", "Record", "Section", "cell", "read_record", "render", "run_page", "save_page", "unit_of"]
+__all__ = [
+    "LABELS",
+    "UNITS",
+    "Picture",
+    "Record",
+    "Section",
+    "cell",
+    "read_record",
+    "render",
+    "run_page",
+    "save_page",
+    "unit_of",
+]

@@ -19,8 +19,15 @@ MEANINGS = {
     "of mean ranks where a law has no closed form; where it depends on the tokens, the position of the largest rate is always next.",
     "importance": "Upper bound on -log p of the mixture over the law's orders, from several orders a sequence: tighter than the NELBO.",
 }
-NATS = {"column": "row", "SMILES symbol": "molecule"}  # tokens that differ too much for a mean of them, and what they make up
-UNITS = {"nats_above_entropy": "nats above the entropy", "nats": "nats per sequence", "bits_per_token": "bits per token"}
+NATS = {
+    "column": "row",
+    "SMILES symbol": "molecule",
+}  # tokens that differ too much for a mean of them, and what they make up
+UNITS = {
+    "nats_above_entropy": "nats above the entropy",
+    "nats": "nats per sequence",
+    "bits_per_token": "bits per token",
+}
 DECIMALS = {"nats_above_entropy": 3, "nats": 3, "bits_per_token": 4}
 
 

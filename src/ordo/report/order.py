@@ -18,7 +18,9 @@ ORDER_CELLS = 500_000  # of sampled orders, (orders, length)
 
 
 @torch.no_grad()
-def law_arrays(schedule: Schedule | AveragedSchedule | SchedulePart, seed: int = 0) -> dict[str, np.ndarray]:
+def law_arrays(
+    schedule: Schedule | AveragedSchedule | SchedulePart, seed: int = 0
+) -> dict[str, np.ndarray]:
     """Arrays from which a schedule and its order law are drawn; float64 unless said otherwise.
 
     t (101,) and alpha (101, length); orders (at most 2000, length) int16 or int32, sampled; mode (length,) int64, see ``OrderLaw``;
@@ -27,7 +29,9 @@ def law_arrays(schedule: Schedule | AveragedSchedule | SchedulePart, seed: int =
     """
     device = schedule.device
     law, t = schedule.law(), torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
-    orders = law.sample(max(64, min(2000, ORDER_CELLS // law.length)), seeded_generator(device, seed, 0, -8))
+    orders = law.sample(
+        max(64, min(2000, ORDER_CELLS // law.length)), seeded_generator(device, seed, 0, -8)
+    )
     out = {
         "t": t,
         "alpha": schedule.alpha(t),
@@ -40,11 +44,18 @@ def law_arrays(schedule: Schedule | AveragedSchedule | SchedulePart, seed: int =
     arrays = {name: value.cpu().numpy() for name, value in out.items()}
     if law.length <= MOST_PAIRS:
         closed = hasattr(law, "precedence")
-        arrays["precedence"] = law.precedence().cpu().numpy() if closed else precedence(arrays["orders"])  # type: ignore[attr-defined]
+        arrays["precedence"] = (
+            law.precedence().cpu().numpy() if closed else precedence(arrays["orders"])
+        )  # type: ignore[attr-defined]
     return arrays
 
 
-def in_words(expected_rank: np.ndarray, entropy: float, labels: Sequence[str] | None = None, columns: bool = False) -> str:
+def in_words(
+    expected_rank: np.ndarray,
+    entropy: float,
+    labels: Sequence[str] | None = None,
+    columns: bool = False,
+) -> str:
     """One sentence on a law: how far it is from uniformly random orders, and which way it goes.
 
     expected_rank (length,) from 1. entropy: nats, or NaN. labels: names of the positions, if they have any. columns: whether they are a
@@ -65,7 +76,9 @@ def in_words(expected_rank: np.ndarray, entropy: float, labels: Sequence[str] | 
         names = labels or [str(i) for i in range(length)]
         what = "columns" if columns else "positions"
         some = min(3, length // 2)
-        first, last = (", ".join(str(names[i]) for i in part) for part in (by_rank[:some], by_rank[-some:]))
+        first, last = (
+            ", ".join(str(names[i]) for i in part) for part in (by_rank[:some], by_rank[-some:])
+        )
         way = f"{what} {first} first, {last} last"
     if share != share:
         return f"The order of decoding leans {way}."

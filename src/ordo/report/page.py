@@ -54,7 +54,9 @@ class Picture:
         raw, small = io.BytesIO(), io.BytesIO()
         self.figure.savefig(raw, format="png", dpi=DPI)
         with Image.open(raw) as image:
-            few = image.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+            few = image.convert("RGB").quantize(
+                256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+            )
             few.save(small, "PNG", optimize=True, dpi=(DPI, DPI))
         return small.getvalue()
 
@@ -108,14 +110,23 @@ class Section:
 def _shown(block: Block) -> dict[str, object]:
     """The block as the template takes it."""
     if isinstance(block, Picture):
-        return {"kind": "Picture", "caption": block.caption, "wide": block.wide, "data": base64.b64encode(block.png).decode("ascii")}
+        return {
+            "kind": "Picture",
+            "caption": block.caption,
+            "wide": block.wide,
+            "data": base64.b64encode(block.png).decode("ascii"),
+        }
     return {"kind": type(block).__name__, **vars(block)}
 
 
 def render(title: str, subtitle: str, summary: Sequence[str], sections: Sequence[Section]) -> str:
     """The page. summary: sentences at the top. Sections without blocks are left out."""
     template = files("ordo.report").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    shown = [{"title": s.title, "anchor": s.anchor, "blocks": [_shown(b) for b in s.blocks]} for s in sections if s.blocks]
+    shown = [
+        {"title": s.title, "anchor": s.anchor, "blocks": [_shown(b) for b in s.blocks]}
+        for s in sections
+        if s.blocks
+    ]
     return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template).render(
         title=title, subtitle=subtitle, summary=list(summary), sections=shown
     )  # fmt: skip

@@ -15,7 +15,9 @@ def comparable(a: Record, b: Record) -> bool:
     """Whether both were scored on the same sequences of the same kind of token."""
     if a.report.get("unit") != b.report.get("unit"):
         return False
-    if a.report.get("scored") is None or b.report.get("scored") is None:  # reports from before there was a checksum
+    if (
+        a.report.get("scored") is None or b.report.get("scored") is None
+    ):  # reports from before there was a checksum
         return described(a) == described(b)
     return a.report["scored"] == b.report["scored"]
 
@@ -23,12 +25,18 @@ def comparable(a: Record, b: Record) -> bool:
 def described(record: Record) -> tuple[str, str, str]:
     """Name and checksum of the data, and the split, as far as they are known."""
     data = record.provenance.get("data") or {}
-    return str(data.get("name", "?")), str(data.get("md5", "")), str(record.report.get("split", "?"))
+    return (
+        str(data.get("name", "?")),
+        str(data.get("md5", "")),
+        str(record.report.get("split", "?")),
+    )
 
 
 def unit_among(record: Record, others: Iterable[Record]) -> str:
     """The unit that a record is shown in, the same for all that are comparable with it: a key of ``UNITS``."""
-    return unit_of([record.report, *(other.report for other in others if comparable(record, other))])
+    return unit_of(
+        [record.report, *(other.report for other in others if comparable(record, other))]
+    )
 
 
 def unit_words(record: Record, others: Iterable[Record]) -> str:
@@ -47,8 +55,13 @@ def not_comparable(runs: Mapping[str, Record]) -> str | None:
         data, _, split = described(record)
         return f"{name} on {split} of {data!r}, in {unit_words(record, runs.values())}"
 
-    shown = "; ".join(told(name, record) for name, record in strange[:4]) + ("; ..." if len(strange) > 4 else "")
-    other_data = any(described(base)[:2] != described(r)[:2] or base.report["unit"] != r.report["unit"] for _, r in strange)
+    shown = "; ".join(told(name, record) for name, record in strange[:4]) + (
+        "; ..." if len(strange) > 4 else ""
+    )
+    other_data = any(
+        described(base)[:2] != described(r)[:2] or base.report["unit"] != r.report["unit"]
+        for _, r in strange
+    )
     why = "their data are others" if other_data else "they were scored on other sequences"
     return f"not comparable with {told(first, base)}, because {why}: {shown}"
 
@@ -59,8 +72,12 @@ def same_sequences(a: Record, b: Record, key: str) -> bool:
     if scored is None or scored != b.report.get("scored"):
         return False
     rows = [r.values.get("exact_rows") for r in (a, b)]
-    alike = key.endswith("nelbo") or (rows[0] is not None and rows[1] is not None and np.array_equal(rows[0], rows[1]))
-    return alike and key in a.values and key in b.values and a.values[key].shape == b.values[key].shape
+    alike = key.endswith("nelbo") or (
+        rows[0] is not None and rows[1] is not None and np.array_equal(rows[0], rows[1])
+    )
+    return (
+        alike and key in a.values and key in b.values and a.values[key].shape == b.values[key].shape
+    )
 
 
 def paired(a: Record, b: Record, key: str) -> tuple[float, float] | None:

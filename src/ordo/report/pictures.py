@@ -41,7 +41,10 @@ def order_pictures(record: Record) -> list[Picture]:
             Picture(
                 "order_over_training",
                 plots.order_over_training(
-                    record.order["step"], record.order["expected_rank"], None if np.isnan(entropy).any() else entropy, labels
+                    record.order["step"],
+                    record.order["expected_rank"],
+                    None if np.isnan(entropy).any() else entropy,
+                    labels,
                 ),
                 "How the order formed: mean rank of every position at each training step. Below, the entropy of the order law: the "
                 "dashed line is that of uniformly random orders, 0 that of a single order.",
@@ -62,9 +65,17 @@ def order_pictures(record: Record) -> list[Picture]:
 def likelihood_pictures(record: Record) -> list[Picture]:
     """Loss by number revealed, by position, of many orders; and the best step sizes."""
     report, values, out = record.report, record.values, []
-    curves = {name: (c["nats"], c["standard_error"]) for name, c in report["loss_by_revealed"].items()}
-    equal = len(report["loss_by_revealed"]["own"]["nats"]) == report["length"]  # all sequences have as many tokens to decode
-    area = "The area below a curve is the NELBO under that law. " if equal else "Every point is a mean over the sequences that get so far. "
+    curves = {
+        name: (c["nats"], c["standard_error"]) for name, c in report["loss_by_revealed"].items()
+    }
+    equal = (
+        len(report["loss_by_revealed"]["own"]["nats"]) == report["length"]
+    )  # all sequences have as many tokens to decode
+    area = (
+        "The area below a curve is the NELBO under that law. "
+        if equal
+        else "Every point is a mean over the sequences that get so far. "
+    )
     out.append(
         Picture(
             "loss_by_revealed",
@@ -74,11 +85,17 @@ def likelihood_pictures(record: Record) -> list[Picture]:
         )
     )
     if "order_nll_own" in values:
-        uniform, own, many = values["order_nll_uniform"], values["order_nll_own"], report["order_nll"]
+        uniform, own, many = (
+            values["order_nll_uniform"],
+            values["order_nll_own"],
+            report["order_nll"],
+        )
         out.append(
             Picture(
                 "order_nll",
-                plots.order_nll_violin({"uniform": uniform, "own law": own}, many["marks"], "nats per sequence"),
+                plots.order_nll_violin(
+                    {"uniform": uniform, "own law": own}, many["marks"], "nats per sequence"
+                ),
                 f"Mean -log p of the same {many['sequences']} sequences in {len(uniform)} uniformly random orders, and in {len(own)} of "
                 "the model's own law. The taller a violin, the more the order matters; the further apart the two, the more the law is "
                 "worth.",
@@ -91,17 +108,26 @@ def likelihood_pictures(record: Record) -> list[Picture]:
             out.append(
                 Picture(
                     f"loss_heatmap_{law}",
-                    plots.loss_heatmap(values[key], record.labels, "nats", values[f"{law}_position_revealed_edges"]),
+                    plots.loss_heatmap(
+                        values[key], record.labels, "nats", values[f"{law}_position_revealed_edges"]
+                    ),
                     f"Loss of every position by the number of tokens that stand already, in {words}. Hatched, if anything: never seen.",
                 )
             )
-    profile = torch.tensor([x for x in report["loss_by_revealed"]["uniform"]["nats"] if x is not None], dtype=torch.float64)
+    profile = torch.tensor(
+        [x for x in report["loss_by_revealed"]["uniform"]["nats"] if x is not None],
+        dtype=torch.float64,
+    )
     length = len(profile)
     if equal and 4 <= length <= 1024 and bool(torch.isfinite(profile).all()):
-        calls = sorted({max(2, length // 16), max(2, length // 8), max(2, length // 4), max(2, length // 2)})
+        calls = sorted(
+            {max(2, length // 16), max(2, length // 8), max(2, length // 4), max(2, length // 2)}
+        )
         sizes = {k: best_sizes(profile, k) for k in calls}
         kl = {k: factorisation_kl(profile, s) for k, s in sizes.items()}
-        if min(kl.values()) < 0:  # the loss grows as tokens are revealed, or is too noisy: no prediction
+        if (
+            min(kl.values()) < 0
+        ):  # the loss grows as tokens are revealed, or is too noisy: no prediction
             return out
         out.append(
             Picture(
@@ -122,7 +148,10 @@ def training_pictures(record: Record) -> list[Picture]:
         "validation, own law": curve(record.metrics, "val/bits_per_token"),
     }
     length = record.report["length"]
-    for name, key in (("validation, uniform orders", "val/nelbo_uniform"), ("validation, exact, one order", "val/mode")):
+    for name, key in (
+        ("validation, uniform orders", "val/nelbo_uniform"),
+        ("validation, exact, one order", "val/mode"),
+    ):
         steps, nats = curve(record.metrics, key)
         series[name] = steps, nats / (length * math.log(2))
     series = {name: pair for name, pair in series.items() if len(pair[0])}
@@ -140,7 +169,9 @@ def training_pictures(record: Record) -> list[Picture]:
         out.append(
             Picture(
                 "gradient_signal",
-                plots.gradient_signal(signal["step"], signal["variance"], signal["signal_to_noise"]),
+                plots.gradient_signal(
+                    signal["step"], signal["variance"], signal["signal_to_noise"]
+                ),
                 "Variance of the schedule's gradient, and its signal-to-noise ratio: about 1 where there is noise alone, 2 where "
                 "there is as much signal.",
             )

@@ -61,7 +61,11 @@ class Record:
 
 def labels_of(labels: list[str] | None, positions: list[int] | None) -> list[str] | None:
     """Names of some positions, their numbers where they have none; None: of all, if they have any."""
-    return labels if positions is None else [str(i) if labels is None else labels[i] for i in positions]
+    return (
+        labels
+        if positions is None
+        else [str(i) if labels is None else labels[i] for i in positions]
+    )
 
 
 class _Estimate(TypedDict):
@@ -122,15 +126,29 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (ValueError, EOFError, MemoryError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        EOFError,
+        MemoryError,
+        KeyError,
+        AttributeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise FileError(f"{path} holds no arrays of numbers ({type(error).__name__})") from error
 
 
 def read_metrics(run: Path) -> pd.DataFrame:
     """csv/metrics.csv of a run, and before it those that earlier parts of a resumed run left (metrics_1.csv, ...), by step."""
     folder = run / "csv"
-    earlier = sorted(folder.glob("metrics_[0-9]*.csv"), key=lambda path: int(path.stem.rpartition("_")[2]))
-    there = [path for path in (*earlier, folder / "metrics.csv") if path.is_file() and path.stat().st_size]
+    earlier = sorted(
+        folder.glob("metrics_[0-9]*.csv"), key=lambda path: int(path.stem.rpartition("_")[2])
+    )
+    there = [
+        path
+        for path in (*earlier, folder / "metrics.csv")
+        if path.is_file() and path.stat().st_size
+    ]
     parts = [_rows(path) for path in there]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 

@@ -12,7 +12,19 @@ import yaml
 from ordo.files import write_whole
 from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name
 from ordo.report.order import in_words
-from ordo.report.page import Block, Folded, Grid, Lines, Link, Markup, Picture, Section, Terms, Text, render
+from ordo.report.page import (
+    Block,
+    Folded,
+    Grid,
+    Lines,
+    Link,
+    Markup,
+    Picture,
+    Section,
+    Terms,
+    Text,
+    render,
+)
 from ordo.report.paired import gain, unit_among
 from ordo.report.pictures import likelihood_pictures, order_pictures, training_pictures
 from ordo.report.record import Record
@@ -63,12 +75,25 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
     name = unit_name(unit, report["unit"])
     if "expected_rank" in record.values:
         entropy = float(record.values.get("order_entropy", float("nan")))
-        out.append(in_words(record.values["expected_rank"], entropy, record.order_labels, report["unit"] == "column"))
+        out.append(
+            in_words(
+                record.values["expected_rank"],
+                entropy,
+                record.order_labels,
+                report["unit"] == "column",
+            )
+        )
     if "precedence_kept" in report:
         kept = f"{report['precedence_kept']:.0%} of the {len(record.order_edges or ())} pairs of positions"
-        out.append(f"Of an order of the law, {kept} stand as the task suggests, which of random orders half do.")
-    beside = "".join(f"; {label}: {cell(other.report, 'own_nelbo', unit)}" for label, other in others.items())
-    out.append(f"{LABELS['own_nelbo']}: {cell(report, 'own_nelbo', unit)} {name}{beside} (mean ± standard error; lower is better).")
+        out.append(
+            f"Of an order of the law, {kept} stand as the task suggests, which of random orders half do."
+        )
+    beside = "".join(
+        f"; {label}: {cell(other.report, 'own_nelbo', unit)}" for label, other in others.items()
+    )
+    out.append(
+        f"{LABELS['own_nelbo']}: {cell(report, 'own_nelbo', unit)} {name}{beside} (mean ± standard error; lower is better)."
+    )
     return out
 
 
@@ -89,8 +114,18 @@ def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) ->
         "sharper order law lowers the NELBO under the own law without making the model better."
     )
     if baseline is not None:
-        note += f" Gain: by how much {own_label} is better, sequence by sequence; above 0 is better."
-    return Grid([unit_name(unit, record.report["unit"]), *shown, *(["gain"] if baseline is not None else [])], rows, note)
+        note += (
+            f" Gain: by how much {own_label} is better, sequence by sequence; above 0 is better."
+        )
+    return Grid(
+        [
+            unit_name(unit, record.report["unit"]),
+            *shown,
+            *(["gain"] if baseline is not None else []),
+        ],
+        rows,
+        note,
+    )
 
 
 def quality(report: Mapping[str, Any]) -> list[Block]:
@@ -100,65 +135,119 @@ def quality(report: Mapping[str, Any]) -> list[Block]:
         for key, value in values.items():
             if key.partition("_of_real")[1]:
                 continue
-            real = next((values[other] for other in values if other.startswith(f"{key}_of_real")), None)
-            words = EXPLAINED.get(key, f"Divergence of {key[0]}-grams from real ones, nats: 0 is best." if "gram_divergence" in key else "")
-            rows.append([key.replace("_", " "), f"{value:.4f}", "" if real is None else f"{real:.4f}", words])
+            real = next(
+                (values[other] for other in values if other.startswith(f"{key}_of_real")), None
+            )
+            words = EXPLAINED.get(
+                key,
+                f"Divergence of {key[0]}-grams from real ones, nats: 0 is best."
+                if "gram_divergence" in key
+                else "",
+            )
+            rows.append(
+                [
+                    key.replace("_", " "),
+                    f"{value:.4f}",
+                    "" if real is None else f"{real:.4f}",
+                    words,
+                ]
+            )
     note = f"Over {report.get('sampled')} samples. Real sequences beside other real ones show how good the figure can get."
-    return [Grid(["metric", "samples", "real sequences", "what it says"], rows, note)] if rows else []
+    return (
+        [Grid(["metric", "samples", "real sequences", "what it says"], rows, note)] if rows else []
+    )
 
 
 def in_line(value: Any) -> str:
     """A value of the data's description: numbers with separators, parts by name."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {in_line(part)}" for name, part in value.items())
-    return "drawn afresh" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    return (
+        "drawn afresh" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    )
 
 
 def about(record: Record) -> list[Block]:
     """Times, data, versions, configuration: what it takes to run it again."""
     report, provenance = record.report, record.provenance
     seconds = {"training": report.get("fit_seconds")} | report.get("seconds", {})
-    facts = [[f"time: {name}", duration(value)] for name, value in seconds.items() if value is not None and value >= 0.05]
+    facts = [
+        [f"time: {name}", duration(value)]
+        for name, value in seconds.items()
+        if value is not None and value >= 0.05
+    ]
     for key, words in (("parameters", "parameters"), ("steps", "optimiser steps")):
         if report.get(key) is not None:
             facts.append([words, f"{report[key]:,}"])
     data = provenance.get("data", {})
     kept = ("name", "source", "md5", "length", "vocab_size", "sequences", "tokenizer", "seed")
-    facts += [[f"data: {key.replace('_', ' ')}", in_line(data[key])] for key in kept if data.get(key) is not None]
+    facts += [
+        [f"data: {key.replace('_', ' ')}", in_line(data[key])]
+        for key in kept
+        if data.get(key) is not None
+    ]
     if provenance:
         facts.append(["command", " ".join(["python", *provenance["command"]])])
         evaluated = report.get("provenance", provenance)["command"]
         if evaluated != provenance["command"]:
             facts.append(["command of this report", " ".join(["python", *evaluated])])
-        facts += [["code", str(provenance["git_commit"])], ["device", f"{provenance['device']} (× {provenance.get('devices', 1)})"]]
+        facts += [
+            ["code", str(provenance["git_commit"])],
+            ["device", f"{provenance['device']} (× {provenance.get('devices', 1)})"],
+        ]
         packages = {"python": provenance["python"], **provenance["packages"]}
-        facts.append(["versions", ", ".join(f"{name} {version}" for name, version in packages.items() if version)])
+        facts.append(
+            [
+                "versions",
+                ", ".join(f"{name} {version}" for name, version in packages.items() if version),
+            ]
+        )
     blocks: list[Block] = [Grid(["", ""], facts)]
     if data:
         blocks.append(Folded("Everything known of the data", json.dumps(data, indent=1)))
     if record.config:
-        blocks.append(Folded("The whole configuration", yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True)))
+        blocks.append(
+            Folded(
+                "The whole configuration",
+                yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True),
+            )
+        )
     return blocks
 
 
 def sections(
-    record: Record, others: Mapping[str, Record], own_label: str, more: Sequence[Picture], trace: str | None, links: Sequence[Link]
+    record: Record,
+    others: Mapping[str, Record],
+    own_label: str,
+    more: Sequence[Picture],
+    trace: str | None,
+    links: Sequence[Link],
 ) -> list[Section]:
     report = record.report
     samples, rows = report.get("samples") or [], report.get("sample_rows") or []
     shown_now, drawn = len(samples) + len(rows), report.get("sampled", 0)
-    note = f"The first {shown_now} of {drawn}; all are in {report['samples_file']}." if drawn > shown_now else ""
+    note = (
+        f"The first {shown_now} of {drawn}; all are in {report['samples_file']}."
+        if drawn > shown_now
+        else ""
+    )
     shown: list[Block] = [*quality(report), *more]
     if trace is not None:
         shown.append(Markup(trace))
     if samples:
-        shown += [Text("The first sequences that were drawn; the rows above are of them."), Lines(samples, note)]
+        shown += [
+            Text("The first sequences that were drawn; the rows above are of them."),
+            Lines(samples, note),
+        ]
     if rows:
         shown.append(Grid(report["sample_columns"], rows, note))
     first, *losses = likelihood_pictures(record)
     meanings = {LABELS[key]: words for key, words in MEANINGS.items()}
     return [
-        Section("How likely the data are", [likelihoods(record, others, own_label), Terms(meanings), *links, first]),
+        Section(
+            "How likely the data are",
+            [likelihoods(record, others, own_label), Terms(meanings), *links, first],
+        ),
         Section("In which order tokens are decoded", list(order_pictures(record))),
         Section("Samples", shown),
         Section("Where the loss is", list(losses)),
@@ -189,11 +278,18 @@ def run_page(
     subtitle = f"Masked diffusion model with a learned or fixed order of decoding, on the {split} split of the data “{data}”."
     parts = sections(record, others or {}, own_label, more, trace, links)
     pictures = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
-    return render(f"{title or record.name}: report", subtitle, summary(record, others or {}), parts), pictures
+    return render(
+        f"{title or record.name}: report", subtitle, summary(record, others or {}), parts
+    ), pictures
 
 
-def save_page(page: str, pictures: Sequence[Picture], folder: Path, name: str = "report.html") -> None:
+def save_page(
+    page: str, pictures: Sequence[Picture], folder: Path, name: str = "report.html"
+) -> None:
     """The page, ``report.html`` unless named otherwise, and its pictures once more as PNGs in ``pictures/``."""
     for picture in pictures:
-        write_whole(folder / "pictures" / f"{picture.name}.png", lambda path, png=picture.png: path.write_bytes(png))
+        write_whole(
+            folder / "pictures" / f"{picture.name}.png",
+            lambda path, png=picture.png: path.write_bytes(png),
+        )
     write_whole(folder / name, lambda path: path.write_text(page, encoding="utf-8"))

@@ -29,7 +29,9 @@ def check_best(config: DictConfig, trainer: L.Trainer, start: dict[str, Any]) ->
         return
     keeper = keeper_of_best(trainer)
     if keeper is None:
-        raise ConfigError("report.weights=best needs callbacks.best, a ModelCheckpoint that monitors a metric of validation")
+        raise ConfigError(
+            "report.weights=best needs callbacks.best, a ModelCheckpoint that monitors a metric of validation"
+        )
     every = trainer.val_check_interval
     steps = trainer.max_steps * trainer.accumulate_grad_batches
     none = None
@@ -41,7 +43,9 @@ def check_best(config: DictConfig, trainer: L.Trainer, start: dict[str, Any]) ->
         none = f"{config.steps} steps end before the first validation: set validate_every={config.steps} or less"
     state = start.get("callbacks", {}).get(keeper.state_key, {})
     if none and not state.get("best_model_path"):
-        raise ConfigError(f"report.weights=best needs a validation. {none}, or set report.weights=last")
+        raise ConfigError(
+            f"report.weights=best needs a validation. {none}, or set report.weights=last"
+        )
 
 
 def load_best(module: OrderDiffusion, trainer: L.Trainer, folder: Path) -> None:
@@ -49,5 +53,7 @@ def load_best(module: OrderDiffusion, trainer: L.Trainer, folder: Path) -> None:
     keeper = keeper_of_best(trainer)
     if keeper is None or not keeper.best_model_path:
         mend = f"resume={folder} report.weights=last makes the report of the last ones"
-        raise CheckpointError(f"no validation came, so there are no best weights to report on; {mend}")
+        raise CheckpointError(
+            f"no validation came, so there are no best weights to report on; {mend}"
+        )
     load_weights(module, read(keeper.best_model_path)["state_dict"], keeper.best_model_path)

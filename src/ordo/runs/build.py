@@ -17,7 +17,16 @@ from ordo.settings import Unknown
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
-__all__ = ["ConfigError", "best_precision", "build", "build_data", "build_module", "first_line", "plain", "prepared"]
+__all__ = [
+    "ConfigError",
+    "best_precision",
+    "build",
+    "build_data",
+    "build_module",
+    "first_line",
+    "plain",
+    "prepared",
+]
 
 
 def plain(value: Any) -> Any:
@@ -59,7 +68,10 @@ def build_data(config: DictConfig) -> SequenceData:
     """The data module, prepared; fills ``shape`` of the configuration, to which the other parts refer, with what it says of its tokens."""
     data = prepared(build(config.data, "data"))
     with open_dict(config):
-        config.shape = {name: getattr(data, name) for name in ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")}
+        config.shape = {
+            name: getattr(data, name)
+            for name in ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")
+        }
     return data
 
 
@@ -79,18 +91,24 @@ def build_module(config: DictConfig) -> OrderDiffusion:
     objective = build(config.objective, "objective")
     settings = build(config.optimizer, "optimizer")
     if not isinstance(settings, OptimizerSettings):
-        raise ConfigError("configuration part 'optimizer' must make an ordo.training.OptimizerSettings")
+        raise ConfigError(
+            "configuration part 'optimizer' must make an ordo.training.OptimizerSettings"
+        )
     check_lengths(denoiser, schedule)
     values = plain(config)
     values.pop("hydra", None)
     values["denoiser"] = self_contained(denoiser, values["denoiser"])
     try:
-        module = OrderDiffusion(denoiser, schedule, objective, settings, config.seed, config.validation_draws, values)
+        module = OrderDiffusion(
+            denoiser, schedule, objective, settings, config.seed, config.validation_draws, values
+        )
     except ValueError as error:
         raise ConfigError(str(error)) from error
     check_objective(module)
     if config.compile and hasattr(objective, "estimate"):
-        objective.estimate = torch.compile(objective.estimate, dynamic=False)  # the denoiser's forward is part of its graph
+        objective.estimate = torch.compile(
+            objective.estimate, dynamic=False
+        )  # the denoiser's forward is part of its graph
     elif config.compile:
         denoiser.compile()
     return module
@@ -105,7 +123,9 @@ def check_objective(module: OrderDiffusion) -> None:
         try:
             module.objective(module.denoiser, module.schedule, tokens, StepRandom())
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"objective, denoiser and schedule do not fit: {first_line(error)}") from error
+            raise ConfigError(
+                f"objective, denoiser and schedule do not fit: {first_line(error)}"
+            ) from error
         finally:
             module.train()
 

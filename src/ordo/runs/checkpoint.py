@@ -20,7 +20,10 @@ from ordo.runs import checksum
 from ordo.training.interrupt import postponed
 from ordo.training.module import OrderDiffusion
 
-LAST = ("last.ckpt", ".last.old")  # the latter where a kill hit the moment at which one folder takes another's place
+LAST = (
+    "last.ckpt",
+    ".last.old",
+)  # the latter where a kill hit the moment at which one folder takes another's place
 PARTS_FILE = "meta.pt"  # Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state
 IN_PARTS = "{} is in parts, from which only trainer=fsdp can go on; with trainer.strategy.sharded_checkpoints=false it then makes one file"
 HOW = ("resume", "overwrite", "quiet", "label")  # settings that say nothing about what a run is
@@ -40,7 +43,9 @@ class WholeFiles(TorchCheckpointIO):
     Lightning writes to the system's temporary folder and moves, which across disks is a copy that a kill cuts short.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
         with postponed():
             write_whole(Path(path), lambda partial: checksum.save(checkpoint, partial), sync=True)
 
@@ -52,8 +57,18 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         yield
     except (DataError, ConfigError, CheckpointError, FileError):
         raise  # they say what is wrong
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError, MemoryError) as error:
-        raise CheckpointError(f"{path}: {what} cannot be read ({type(error).__name__}: {first_line(error)})") from error
+    except (
+        AttributeError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
+        raise CheckpointError(
+            f"{path}: {what} cannot be read ({type(error).__name__}: {first_line(error)})"
+        ) from error
 
 
 def find(path: str | Path) -> Path:
@@ -62,11 +77,17 @@ def find(path: str | Path) -> Path:
     Raises NoCheckpoint naming what was looked for.
     """
     if not str(path):  # which Path would take for the working folder
-        raise NoCheckpoint("the name of the checkpoint is empty; name a .ckpt file or the folder of a run")
+        raise NoCheckpoint(
+            "the name of the checkpoint is empty; name a .ckpt file or the folder of a run"
+        )
     path = Path(path)
     if (path / PARTS_FILE).is_file():
         return path
-    candidates = [part / name for name in LAST for part in (path / "checkpoints", path)] if path.is_dir() else [path]
+    candidates = (
+        [part / name for name in LAST for part in (path / "checkpoints", path)]
+        if path.is_dir()
+        else [path]
+    )
     for candidate in candidates:
         if candidate.is_file() or (candidate / PARTS_FILE).is_file():
             return candidate
@@ -93,7 +114,9 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read: it is truncated or damaged ({reason}); use another checkpoint") from error
+        raise CheckpointError(
+            f"{path} cannot be read: it is truncated or damaged ({reason}); use another checkpoint"
+        ) from error
     check_shape(checkpoint, path)
     return checkpoint
 
@@ -107,9 +130,13 @@ def check_shape(checkpoint: Any, path: Path) -> None:
         raise CheckpointError(f"{path} is damaged: its 'ordo.config' is no mapping")
     for name in ("state_dict", "current_model_state"):
         state = checkpoint.get(name, {})
-        whole = isinstance(state, dict) and all(isinstance(key, str) and _is_array(value) for key, value in state.items())
+        whole = isinstance(state, dict) and all(
+            isinstance(key, str) and _is_array(value) for key, value in state.items()
+        )
         if not whole:
-            raise CheckpointError(f"{path} is damaged: its '{name}' is no mapping of names to tensors")
+            raise CheckpointError(
+                f"{path} is damaged: its '{name}' is no mapping of names to tensors"
+            )
     if type(step := checkpoint.get("global_step")) is not int or not 0 <= step < 2**63:
         raise CheckpointError(f"{path} is damaged: its 'global_step' is no whole number from 0")
     callbacks, run = checkpoint.get("callbacks") or {}, checkpoint.get("run", {})
@@ -123,7 +150,9 @@ def check_shape(checkpoint: Any, path: Path) -> None:
     whole = whole and all(_is_cell(*pair) for row in rows for pair in row.items())
     whole &= isinstance(held, dict) and all(_is_cell(*pair, text=False) for pair in held.items())
     if not whole or type(run.get("validated", 0)) is not int:
-        raise CheckpointError(f"{path} is damaged: its 'run' has no whole record of what was logged")
+        raise CheckpointError(
+            f"{path} is damaged: its 'run' has no whole record of what was logged"
+        )
 
 
 def _is_array(value: Any) -> bool:
@@ -142,7 +171,12 @@ def step_of(path: str | Path) -> int | None:
     try:
         path = find(path)
         mapped = {} if path.is_dir() else {"mmap": True}
-        checkpoint = torch.load(path / PARTS_FILE if path.is_dir() else path, map_location="cpu", weights_only=True, **mapped)
+        checkpoint = torch.load(
+            path / PARTS_FILE if path.is_dir() else path,
+            map_location="cpu",
+            weights_only=True,
+            **mapped,
+        )
         return int(checkpoint["global_step"])
     except Exception:
         return None
@@ -154,7 +188,9 @@ def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: s
     for name in sorted(own.keys() | state.keys()):
         if name not in state or name not in own:
             problem = "missing from the checkpoint" if name not in state else "unknown to the model"
-            raise CheckpointError(f"{path}: tensor {name} is {problem}; use the configuration the checkpoint was trained with")
+            raise CheckpointError(
+                f"{path}: tensor {name} is {problem}; use the configuration the checkpoint was trained with"
+            )
         if state[name].shape != own[name].shape:
             raise CheckpointError(
                 f"{path}: tensor {name} has shape {tuple(state[name].shape)}, the model wants {tuple(own[name].shape)}; "
@@ -196,12 +232,18 @@ def started_before(folder: Path, config: DictConfig) -> bool:
     settings: Any = OmegaConf.to_container(config, resolve=True)
     settings.pop("hydra", None)
     if old | dict.fromkeys(HOW) != settings | dict.fromkeys(HOW):
-        raise CheckpointError(f"{folder} holds a run of other settings; choose another output folder, or delete that one")
+        raise CheckpointError(
+            f"{folder} holds a run of other settings; choose another output folder, or delete that one"
+        )
     return there
 
 
 def check_resume(
-    path: str | Path, module: OrderDiffusion, data: SequenceData | None = None, world_size: int = 1, sharded: bool = False
+    path: str | Path,
+    module: OrderDiffusion,
+    data: SequenceData | None = None,
+    world_size: int = 1,
+    sharded: bool = False,
 ) -> Path:
     """The file to resume from, after checking that it fits the model, the data and the batches of the run about to begin.
 
@@ -209,14 +251,20 @@ def check_resume(
     """
     checkpoint = read(path)
     if data is not None:
-        check_data(path, module, data)  # first: it knows better than the tensors' shapes what is wrong
+        check_data(
+            path, module, data
+        )  # first: it knows better than the tensors' shapes what is wrong
     if "state_dict" in checkpoint:
-        load_weights(module, checkpoint.get("current_model_state", checkpoint["state_dict"]), find(path))
+        load_weights(
+            module, checkpoint.get("current_model_state", checkpoint["state_dict"]), find(path)
+        )
     elif not sharded:  # else it is for torch.distributed.checkpoint to say what does not fit
         raise CheckpointError(IN_PARTS.format(find(path)))
     if data is not None:
         identity = checkpoint["ordo"].get("batches")
         if identity is not None:
             with reading(find(path), "what it says of its batches"):
-                data.train_sampler(0, world_size).load_state_dict({"step": 0, "taken": 0, "identity": identity})
+                data.train_sampler(0, world_size).load_state_dict(
+                    {"step": 0, "taken": 0, "identity": identity}
+                )
     return find(path)

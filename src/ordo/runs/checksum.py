@@ -43,7 +43,9 @@ def save(content: Any, path: Path) -> None:
             torch.save(content, counted)  # type: ignore[arg-type]
         except RuntimeError as error:  # torch's own words on a disk that is full
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
-            raise OSError(f"{path} cannot be written: {str(reason).partition(chr(10))[0]}") from error
+            raise OSError(
+                f"{path} cannot be written: {str(reason).partition(chr(10))[0]}"
+            ) from error
         file.seek(-2, 2)
         if file.read() != b"\0\0":
             raise OSError(f"{path} was not written as a zip archive without a comment")

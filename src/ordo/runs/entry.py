@@ -31,9 +31,7 @@ from ordo.settings import Count, Positive, Seed, SettingError, Threads, Whole, a
 from ordo.training.interrupt import number_of, raising
 
 FAILED, WRONG, BY_SIGNAL = 1, 2, 128
-EXIT_CODES = (
-    "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM."
-)
+EXIT_CODES = "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM."
 WRONG_SETTING = (ConfigError, SettingError, OmegaConfBaseException, HydraException)
 FULL = "HYDRA_FULL_ERROR"  # "1": errors with their traceback
 _state: dict[str, Any] = {"config": None, "hydra": False, "full": None, "began": False}
@@ -60,7 +58,9 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
     full, hydra = os.environ.get(FULL), hydra and config is not None
     _state.update(config=config, hydra=hydra, full=full, began=not hydra)
     if hydra:
-        os.environ[FULL] = "1"  # Hydra would print its errors, of several lines, and exit; so it raises them
+        os.environ[FULL] = (
+            "1"  # Hydra would print its errors, of several lines, and exit; so it raises them
+        )
         warnings.filterwarnings("error", "provider=hydra.searchpath")  # a folder that is not there
     try:
         with raising(), cleanup:
@@ -70,7 +70,11 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
             print(str(interrupt) or "interrupted", file=sys.stderr)
         sys.exit(BY_SIGNAL + number_of(interrupt))
     except (*USER_ERRORS, HydraException, ValueError, UserWarning) as error:
-        if isinstance(error, ValueError | UserWarning) and _state["began"] and not isinstance(error, USER_ERRORS):
+        if (
+            isinstance(error, ValueError | UserWarning)
+            and _state["began"]
+            and not isinstance(error, USER_ERRORS)
+        ):
             raise  # a bug
         stop(error)
     except TypeError:  # Hydra takes a list of choices, and looks into each as text
@@ -80,7 +84,9 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
         stop(ConfigError(wrong))
     finally:
         restore(full)
-        _state.update(config=None, hydra=False)  # a job that is called as a function, later in this process, is none of Hydra's
+        _state.update(
+            config=None, hydra=False
+        )  # a job that is called as a function, later in this process, is none of Hydra's
 
 
 def no_choice(arguments: Iterable[str], config: Path) -> str | None:
@@ -166,7 +172,11 @@ def explain(error: BaseException, config: Path | None) -> str:
     if isinstance(error, HydraException) and deleted:
         return unknown_key(deleted[1], [], config)
     node = getattr(cause, "parent_node", None)
-    if isinstance(error, HydraException) and isinstance(node, DictConfig) and "Could not override" in str(error):
+    if (
+        isinstance(error, HydraException)
+        and isinstance(node, DictConfig)
+        and "Could not override" in str(error)
+    ):
         return unknown_key(str(getattr(cause, "full_key", "")), map(str, node), config)
     if isinstance(error, HydraException) and cause is not None and str(cause):
         return f"{first_line(error)}: {first_line(cause)}"
@@ -176,8 +186,17 @@ def explain(error: BaseException, config: Path | None) -> str:
 def groups(config: Path) -> dict[str, list[Path]]:
     """The choices of an entry point: group -> files, of those that its YAML names."""
     entries = DictConfig(OmegaConf.load(config)).get("defaults", [])
-    names = [str(name).removeprefix("/") for entry in entries if isinstance(entry, DictConfig) for name in entry]
-    return {name: sorted((config.parent / name).glob("*.yaml")) for name in names if (config.parent / name).is_dir()}
+    names = [
+        str(name).removeprefix("/")
+        for entry in entries
+        if isinstance(entry, DictConfig)
+        for name in entry
+    ]
+    return {
+        name: sorted((config.parent / name).glob("*.yaml"))
+        for name in names
+        if (config.parent / name).is_dir()
+    }
 
 
 def unknown_key(key: str, siblings: Iterable[str], config: Path | None) -> str:
@@ -189,12 +208,20 @@ def unknown_key(key: str, siblings: Iterable[str], config: Path | None) -> str:
     for path in choices.get(parent, []):
         for name in OmegaConf.load(path):
             having.setdefault(str(name), []).append(f"{parent}={path.stem}")
-    names = [name for name in (*siblings, *having, *(() if parent else choices)) if name not in ("hydra", "defaults", "_target_", "shape")]
+    names = [
+        name
+        for name in (*siblings, *having, *(() if parent else choices))
+        if name not in ("hydra", "defaults", "_target_", "shape")
+    ]
     there = dict.fromkeys(names)
     if last in having:
         return f"{key} is a setting of other choices: {', '.join(having[last])}; choose one of them, or one of {parent}'s own settings"
     meant = closest(last, there)
-    of = f" (of {', '.join(having[meant])})" if meant in having and meant not in set(siblings) else ""
+    of = (
+        f" (of {', '.join(having[meant])})"
+        if meant in having and meant not in set(siblings)
+        else ""
+    )
     if meant is not None:
         better = f"{parent}.{meant}" if parent else meant
         given = next((text for text in sys.argv[1:] if text.lstrip("+~").startswith(key)), key)
@@ -207,7 +234,11 @@ def check_added(overrides: Iterable[str], config: Path) -> None:
     known = {str(key) for key in OmegaConf.load(config)} | set(groups(config))
     for override in overrides:
         key = override.partition("=")[0].partition(".")[0]
-        if key.startswith("+") and key.strip("+") not in known and (meant := closest(key.strip("+"), known)):
+        if (
+            key.startswith("+")
+            and key.strip("+") not in known
+            and (meant := closest(key.strip("+"), known))
+        ):
             raise ConfigError(
                 f"{override} adds a setting that nothing reads; did you mean {override.strip('+').replace(key.strip('+'), meant, 1)}?"
             )
@@ -232,7 +263,10 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": EXIT_CODES} | options)
+        super().__init__(
+            **{"formatter_class": argparse.RawDescriptionHelpFormatter, "epilog": EXIT_CODES}
+            | options
+        )
 
     def add_argument(self, *names: Any, **options: Any) -> Any:
         if options.get("type") in RANGES:
@@ -242,7 +276,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         hint = ""
         if unknown := re.search(r"unrecognized arguments: (\S+)", message):
-            meant = closest(unknown[1].partition("=")[0], [name for action in self._actions for name in action.option_strings])
+            meant = closest(
+                unknown[1].partition("=")[0],
+                [name for action in self._actions for name in action.option_strings],
+            )
             hint = f"; did you mean {meant}?" if meant else f"; see {self.prog} --help"
         elif wrong := re.search(r"invalid choice: '?([^' ]+)'? \(choose from (.*)\)", message):
             meant = closest(wrong[1], re.findall(r"[\w.]+", wrong[2]))

@@ -85,7 +85,9 @@ def many_size(order_causal: bool, length: int, orders: int | None = None) -> tup
 
 
 def split_of(data: SequenceData, settings: DictConfig) -> Rows:
-    return data.val_set if settings.split == "val" else data.test_set  # all of them, also where ranks share the loader
+    return (
+        data.val_set if settings.split == "val" else data.test_set
+    )  # all of them, also where ranks share the loader
 
 
 def evenly(rows: Rows, n: int | None) -> Batch:
@@ -94,7 +96,9 @@ def evenly(rows: Rows, n: int | None) -> Batch:
     return rows.batch(torch.linspace(0, len(rows) - 1, n, dtype=torch.float64).round().long())
 
 
-def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> LikelihoodReport:
+def evaluate(
+    module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True
+) -> LikelihoodReport:
     """The likelihood report of a module on ``settings.split`` of its data."""
     batch = evenly(split_of(data, settings), settings.sequences)
     module.eval()
@@ -114,7 +118,9 @@ def evaluate(module: OrderDiffusion, data: SequenceData, settings: DictConfig, p
     )
 
 
-def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True) -> Evaluation:
+def examine(
+    module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True
+) -> Evaluation:
     """Likelihoods, the same sequences in many orders, samples and their metrics. Raises ConfigError."""
     seconds: dict[str, float] = {}
 
@@ -124,7 +130,13 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
         seconds[name] = time.perf_counter() - begun
         return result
 
-    scored = hashlib.md5(b"".join(x.numpy().tobytes() for x in evenly(split_of(data, settings), settings.sequences) if x is not None))
+    scored = hashlib.md5(
+        b"".join(
+            x.numpy().tobytes()
+            for x in evenly(split_of(data, settings), settings.sequences)
+            if x is not None
+        )
+    )
     report = timed("likelihoods", lambda: evaluate(module, data, settings, progress))
     rows, device = split_of(data, settings), module.device
     orders, sequences = many_size(module.denoiser.order_causal, data.length, settings.get("orders"))
@@ -135,22 +147,52 @@ def examine(module: OrderDiffusion, data: SequenceData, settings: DictConfig, pr
         given |= {"batch_size": settings.batch_size, "progress": track if progress else None}
         tokens = batch.tokens.to(device)
         law: Any = shown(module.schedule, rows).law()
-        many = timed("scoring many orders", lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given))
+        many = timed(
+            "scoring many orders",
+            lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given),
+        )
     trace, table, quality = None, None, {}
     if settings.get("samples"):
         trace = timed("sampling", lambda: draw(module, rows, settings))
-        table = data.codec.decode(trace.tokens, seed=settings.seed) if isinstance(data, TableData) else None
-        metrics = {name: build(node, f"metrics.{name}") for name, node in (settings.get("metrics") or {}).items() if node is not None}
-        quality = timed("metrics", lambda: {name: measured(name, metric, trace, rows, data) for name, metric in metrics.items()})
-    return Evaluation(settings.split, scored.hexdigest(), report, many, len(batch.tokens), trace, table, quality, seconds)
+        table = (
+            data.codec.decode(trace.tokens, seed=settings.seed)
+            if isinstance(data, TableData)
+            else None
+        )
+        metrics = {
+            name: build(node, f"metrics.{name}")
+            for name, node in (settings.get("metrics") or {}).items()
+            if node is not None
+        }
+        quality = timed(
+            "metrics",
+            lambda: {
+                name: measured(name, metric, trace, rows, data) for name, metric in metrics.items()
+            },
+        )
+    return Evaluation(
+        settings.split,
+        scored.hexdigest(),
+        report,
+        many,
+        len(batch.tokens),
+        trace,
+        table,
+        quality,
+        seconds,
+    )
 
 
-def measured(name: str, metric: Callable[..., Any], trace: Trace, rows: Rows, data: SequenceData) -> dict[str, float]:
+def measured(
+    name: str, metric: Callable[..., Any], trace: Trace, rows: Rows, data: SequenceData
+) -> dict[str, float]:
     """What a metric says of the samples; nothing, and a line on standard error, where it fails: likelihoods are there by then."""
     try:
         return dict(metric(trace, rows, data))
     except Exception as error:
-        print(f"metrics.{name} failed: {type(error).__name__}: {first_line(error)}", file=sys.stderr)
+        print(
+            f"metrics.{name} failed: {type(error).__name__}: {first_line(error)}", file=sys.stderr
+        )
         return {}
 
 
@@ -164,7 +206,9 @@ def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
         )  # fmt: skip
 
 
-def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData, folder: Path, **extra: Any) -> None:
+def save_evaluation(
+    done: Evaluation, module: OrderDiffusion, data: SequenceData, folder: Path, **extra: Any
+) -> None:
     """``report.json``, ``report_values.npz`` (per sequence, and all that pictures are drawn from) and the samples, a table's as CSV.
 
     extra: more entries of report.json.
@@ -172,7 +216,9 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
     folder.mkdir(parents=True, exist_ok=True)
     schedule, decoded = shown_part(module.schedule, data.val_set)
     positions = list(range(data.length)) if decoded is None else decoded.tolist()
-    arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(schedule)
+    arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(
+        schedule
+    )
     out: dict[str, Any] = done.report.as_dict() | {
         "split": done.split,
         "scored": done.scored,
@@ -182,10 +228,17 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
     }
     if data.precedence and "precedence" in arrays:
         place = {position: i for i, position in enumerate(positions)}
-        kept = [arrays["precedence"][place[i], place[j]] for i, j in data.precedence if i in place and j in place]
+        kept = [
+            arrays["precedence"][place[i], place[j]]
+            for i, j in data.precedence
+            if i in place and j in place
+        ]
         out |= {"precedence_kept": float(np.mean(kept))} if kept else {}
     if done.orders is not None:
-        arrays |= {"order_nll_uniform": done.orders.uniform.numpy(), "order_nll_own": done.orders.own.numpy()}
+        arrays |= {
+            "order_nll_uniform": done.orders.uniform.numpy(),
+            "order_nll_own": done.orders.own.numpy(),
+        }
         out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
     if done.trace is not None:
         table, some = done.table, slice(SHOWN_SAMPLES)
@@ -193,7 +246,11 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
             table = in_own_types(table, data.codec, text=True)
         out |= {"sampled": len(done.trace.tokens), "sample_quality": done.quality}
         if table is not None:
-            out |= {"samples_file": "drawn.csv", "sample_columns": list(table.columns), "sample_rows": cells_of(table[some])}
+            out |= {
+                "samples_file": "drawn.csv",
+                "sample_columns": list(table.columns),
+                "sample_rows": cells_of(table[some]),
+            }
             write_table(folder / "drawn.csv", table)
         else:
             texts = data.decode(done.trace.tokens)
@@ -208,7 +265,10 @@ def save_evaluation(done: Evaluation, module: OrderDiffusion, data: SequenceData
 def sample_texts(done: Evaluation, data: SequenceData, n: int) -> list[str]:
     """The first n samples, one string each; none where none were drawn."""
     if done.table is not None:
-        return [", ".join(f"{name}={value}" for name, value in row.items()) for row in done.table.head(n).to_dict("records")]
+        return [
+            ", ".join(f"{name}={value}" for name, value in row.items())
+            for row in done.table.head(n).to_dict("records")
+        ]
     return [] if done.trace is None else data.decode(done.trace.tokens[:n])
 
 
@@ -220,13 +280,20 @@ def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
     real, kinds = data.frames["train"], data.codec.kinds
     names = list(kinds)
     pictures = [
-        Picture("marginals", plots.marginals(real, drawn, names, kinds), "Every column: sampled rows beside the training rows.", wide=True),
+        Picture(
+            "marginals",
+            plots.marginals(real, drawn, names, kinds),
+            "Every column: sampled rows beside the training rows.",
+            wide=True,
+        ),
     ]
     if len(names) > 1:
         pictures.append(
             Picture(
                 "pair_difference",
-                plots.pair_difference(np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names),
+                plots.pair_difference(
+                    np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names
+                ),
                 "Pairs of columns: how far their dependence in samples is from that in training rows. The darker, the further apart.",
             )
         )
@@ -236,8 +303,14 @@ def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
 def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, seed: int) -> str:
     """The first sequences as they were decoded, to be shown within a page."""
     task = data.task if isinstance(data, TaskData) else None
-    decoding = Decoding({type(data).__qualname__: data.state_dict()}, task, getattr(data, "tokenizer_name", None))
-    symbols = decoding.symbols(trace.tokens[:SHOWN_TRACES]) if table is None else cells_of(table[:SHOWN_TRACES])
+    decoding = Decoding(
+        {type(data).__qualname__: data.state_dict()}, task, getattr(data, "tokenizer_name", None)
+    )
+    symbols = (
+        decoding.symbols(trace.tokens[:SHOWN_TRACES])
+        if table is None
+        else cells_of(table[:SHOWN_TRACES])
+    )
     shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
     shared |= {"sampler": "orders of the model's own law", "seed": seed}
     return plots.trace_fragment(trace, symbols, title="Decoding, step by step", **shared)
@@ -256,13 +329,24 @@ def save_report_page(
 ) -> None:
     """``report.html`` of what ``save_evaluation`` has written; run: the folder of the training run, if another one."""
     record = read_record(folder, run)
-    trace = None if done.trace is None else trace_html(done.trace, done.table, data, record.report["settings"]["seed"])
-    named: dict[str, Any] = {"others": others, "own_label": own_label, "links": links, "title": title}
+    trace = (
+        None
+        if done.trace is None
+        else trace_html(done.trace, done.table, data, record.report["settings"]["seed"])
+    )
+    named: dict[str, Any] = {
+        "others": others,
+        "own_label": own_label,
+        "links": links,
+        "title": title,
+    }
     page, pictures = run_page(record, more=sample_pictures(done, data), trace=trace, **named)
     save_page(page, pictures, folder)
 
 
-def report_table(reports: Mapping[str, LikelihoodReport], title: str, paired: bool = False) -> Group:
+def report_table(
+    reports: Mapping[str, LikelihoodReport], title: str, paired: bool = False
+) -> Group:
     """A row per likelihood, a column per model: mean +- standard error.
 
     paired: there are two, a baseline and a model, scored on the same sequences: one more column says how much better the model is.
@@ -279,7 +363,9 @@ def report_table(reports: Mapping[str, LikelihoodReport], title: str, paired: bo
         cells = [cell(report, key, unit) for report in shown.values()]
         if paired:
             baseline, model = (report.values[key].numpy() for report in reports.values())
-            cells.append(in_unit(list(shown.values())[1], key, mean_difference(model, baseline), unit))
+            cells.append(
+                in_unit(list(shown.values())[1], key, mean_difference(model, baseline), unit)
+            )
         table.add_row(label, *cells)
     return Group(title, table)  # a title of the table itself would be wrapped to the table's width
 
@@ -289,5 +375,7 @@ def result_line(reports: Mapping[str, LikelihoodReport], title: str, where: str 
     shown = {name: report.as_dict() for name, report in reports.items()}
     unit = unit_of(list(shown.values()))
     words = unit_name(unit, next(iter(reports.values())).unit)
-    parts = ", ".join(f"{name} {cell(report, 'own_nelbo', unit)} {words}" for name, report in shown.items())
+    parts = ", ".join(
+        f"{name} {cell(report, 'own_nelbo', unit)} {words}" for name, report in shown.items()
+    )
     return f"{title}, NELBO under the own law: {parts} ({where})"

@@ -24,7 +24,14 @@ SIGNS = ("config.yaml", "provenance.json", "report.json", "diverged.json")
 SIGNS += tuple(f"checkpoints/{name}" for name in ("last.ckpt", "best.ckpt", ".last.old"))
 # All that a run leaves, see docs/files.md, and of ENDS the numbered copies that ``keep_old`` makes.
 FOLDERS = ("checkpoints", "csv", "pictures", "compared_with", "tensorboard", "wandb")
-FILES = ("config.yaml", "provenance.json", "report.html", "report.json", "report_values.npz", "compare.html")
+FILES = (
+    "config.yaml",
+    "provenance.json",
+    "report.html",
+    "report.json",
+    "report_values.npz",
+    "compare.html",
+)
 FILES += ("diverged.json", "order_over_training.npz", "gradient_signal.npz", "samples.txt")
 FILES += ("drawn.txt", "drawn.csv")
 ENDS = ("report.json", "report.html", "compare.html", "diverged.json")  # how a run ended
@@ -64,11 +71,15 @@ def check_free(folder: Path, config: DictConfig) -> None:
     resume, overwrite = start_of(config, folder), bool(config.get("overwrite"))
     if resume == "auto":
         if overwrite:
-            raise ConfigError("resume=auto goes on with a run, overwrite=true deletes it: give one of them")
+            raise ConfigError(
+                "resume=auto goes on with a run, overwrite=true deletes it: give one of them"
+            )
         return  # whether the settings are those of the run is seen once the data are there
     within = resume is not None and find(resume).absolute().is_relative_to(folder.absolute())
     if within and overwrite:
-        raise ConfigError(f"overwrite=true would delete the checkpoint that resume={resume} names: give one of them")
+        raise ConfigError(
+            f"overwrite=true would delete the checkpoint that resume={resume} names: give one of them"
+        )
     sign = used_by(folder)
     if sign is None or within or overwrite:
         return

@@ -11,7 +11,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 # These say where and how a run is made, not what it is; the seed has its own place in a label.
-LEFT_OUT = ("experiment", "name", "label", "output", "resume", "overwrite", "quiet", "threads", "seed", "logger")
+LEFT_OUT = (
+    "experiment",
+    "name",
+    "label",
+    "output",
+    "resume",
+    "overwrite",
+    "quiet",
+    "threads",
+    "seed",
+    "logger",
+)
 LABEL_CHARACTERS = 100  # W&B takes 128
 
 
@@ -23,7 +34,9 @@ def label(config: DictConfig, overrides: Sequence[str]) -> str:
         if key.lstrip("+~").split(".")[0] in LEFT_OUT or key.lstrip("+~").startswith("hydra"):
             continue
         value = override.get_value_element_as_str()
-        parts.append(f"{key}={value.rstrip('/').rpartition('/')[2]}" if not override.is_delete() else key)
+        parts.append(
+            f"{key}={value.rstrip('/').rpartition('/')[2]}" if not override.is_delete() else key
+        )
     ends = str(config.name), f"seed={config.seed}"
     most = LABEL_CHARACTERS - sum(map(len, ends)) - 2
     settings = " ".join(sorted(parts))  # in whichever order they were given

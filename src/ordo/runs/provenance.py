@@ -15,15 +15,28 @@ from omegaconf import DictConfig, OmegaConf
 
 from ordo.files import write_json, write_whole
 
-PACKAGES = ("ordo", "torch", "lightning", "torchdata", "hydra-core", "numpy", "transformers", "datasets")
+PACKAGES = (
+    "ordo",
+    "torch",
+    "lightning",
+    "torchdata",
+    "hydra-core",
+    "numpy",
+    "transformers",
+    "datasets",
+)
 
 
 def git_commit() -> str | None:
     """The commit of the code that runs, with "+changes" if the tree differs from it; None outside git."""
     here = Path(__file__).parent
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
     return commit + ("+changes" if dirty else "")
@@ -54,7 +67,13 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
     }
 
 
-def save_run_record(folder: Path, config: DictConfig, data: dict[str, Any], device: torch.device | str, devices: int = 1) -> None:
+def save_run_record(
+    folder: Path,
+    config: DictConfig,
+    data: dict[str, Any],
+    device: torch.device | str,
+    devices: int = 1,
+) -> None:
     """``config.yaml`` (resolved) and ``provenance.json`` in the run folder. Raises OSError if it cannot be written."""
     plain = OmegaConf.to_container(config, resolve=True)
     plain.pop("hydra", None)  # type: ignore[union-attr]

@@ -50,7 +50,10 @@ def take_over(checkpoint: Path, run: dict[str, Any], folder: Path) -> Path:
             write_whole(folder / SAMPLES, lambda path: path.write_text(kept, encoding="utf-8"))
     if not same(samples.parent, folder):  # of the last validation; the next one draws them anew
         for picture in (samples.parent / "pictures").glob("*.png"):
-            write_whole(folder / "pictures" / picture.name, lambda path, old=picture: shutil.copyfile(old, path))
+            write_whole(
+                folder / "pictures" / picture.name,
+                lambda path, old=picture: shutil.copyfile(old, path),
+            )
     target = own / LAST
     if not same(checkpoint, target):
         if checkpoint.is_dir():
@@ -151,12 +154,20 @@ class Resume(L.Callback):
             tell(f"up to step {step} no averages of weights were kept; "
                  "the averages of callbacks=ema begin here")  # fmt: skip
         for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, ModelCheckpoint) and callback.state_key in checkpoint["callbacks"]:
+            if (
+                isinstance(callback, ModelCheckpoint)
+                and callback.state_key in checkpoint["callbacks"]
+            ):
                 state = checkpoint["callbacks"][callback.state_key]
                 self._move(callback, state, step)
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, EarlyStopping) and callback.state_key in checkpoint["callbacks"]:
-                checkpoint["callbacks"][callback.state_key]["patience"] = callback.patience  # today's counts
+            if (
+                isinstance(callback, EarlyStopping)
+                and callback.state_key in checkpoint["callbacks"]
+            ):
+                checkpoint["callbacks"][callback.state_key]["patience"] = (
+                    callback.patience
+                )  # today's counts
         restore_rows(trainer, run.get("rows"))
         if isinstance(trainer.fit_loop, FitLoop):
             trainer.fit_loop.outstanding = bool(run.get("outstanding"))
@@ -174,7 +185,11 @@ class Resume(L.Callback):
         paths = {name: moved(state.get(name, ""), new) for name in names}
         before = state["best_k_models"]
         kept = {moved(p, new): score for p, score in before.items()}
-        kept = {path: score for path, score in kept.items() if path and is_of(path, score, callback.state_key)}
+        kept = {
+            path: score
+            for path, score in kept.items()
+            if path and is_of(path, score, callback.state_key)
+        }
         lost = len(kept) < len(before)
         state.update(paths, dirpath=callback.dirpath, best_k_models=kept)
         if not lost:

@@ -32,7 +32,16 @@ from ordo.report.comparison import comparison_page
 from ordo.report.page import Link
 from ordo.runs.best import check_best, load_best
 from ordo.runs.build import ConfigError, best_precision, build, build_data, build_module, first_line
-from ordo.runs.checkpoint import CheckpointError, WholeFiles, check_resume, find, load_weights, read, started_before, step_of
+from ordo.runs.checkpoint import (
+    CheckpointError,
+    WholeFiles,
+    check_resume,
+    find,
+    load_weights,
+    read,
+    started_before,
+    step_of,
+)
 from ordo.runs.checks import check_metrics, check_settings, rehearse
 from ordo.runs.errors import USER_ERRORS
 from ordo.runs.evaluation import Evaluation, examine, save_evaluation, save_report_page
@@ -70,7 +79,12 @@ class Result:
 
 def quiet() -> None:
     """Lightning's advertisements and known harmless warnings are no news to a user."""
-    for name in ("pytorch.utilities.rank_zero", "fabric.utilities.seed", "pytorch.accelerators.cuda", "fabric.utilities.distributed"):
+    for name in (
+        "pytorch.utilities.rank_zero",
+        "fabric.utilities.seed",
+        "pytorch.accelerators.cuda",
+        "fabric.utilities.distributed",
+    ):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     for pattern in (
         ".*does not have many workers.*",
@@ -91,10 +105,14 @@ def quiet() -> None:
 
 def check_writable(folder: Path) -> None:
     """Raises OSError with the mend before any long work, and leaves no trace."""
-    there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/"))
+    there = next(
+        (path for path in (folder, *folder.absolute().parents) if path.exists()), Path("/")
+    )
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         reason = "may not be written to" if there.is_dir() else "is not a folder"
-        raise OSError(f"cannot write to the output folder {folder}: {there} {reason}; set output=FOLDER to another one")
+        raise OSError(
+            f"cannot write to the output folder {folder}: {there} {reason}; set output=FOLDER to another one"
+        )
 
 
 def set_threads(threads: int | None) -> None:
@@ -105,19 +123,35 @@ def set_threads(threads: int | None) -> None:
 
 def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
     """The Lightning trainer with its callbacks and loggers. Raises ConfigError."""
-    callbacks = [build(c, f"callbacks.{name}") for name, c in (config.callbacks or {}).items() if c is not None]
-    loggers = [build(c, f"logger.{name}") for name, c in (config.logger or {}).items() if c is not None]
+    callbacks = [
+        build(c, f"callbacks.{name}")
+        for name, c in (config.callbacks or {}).items()
+        if c is not None
+    ]
+    loggers = [
+        build(c, f"logger.{name}") for name, c in (config.logger or {}).items() if c is not None
+    ]
     for logger in loggers:
         if isinstance(logger, WandbLogger):
-            logger._wandb_init.pop("anonymous", None)  # None is passed on, and W&B warns that the setting has no effect any more
+            logger._wandb_init.pop(
+                "anonymous", None
+            )  # None is passed on, and W&B warns that the setting has no effect any more
     options: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
     if isinstance(options.get("strategy"), dict):
         options["strategy"] = build(config.trainer.strategy, "trainer.strategy")
     if isinstance(options.get("strategy"), ShardedStrategy):
         if any(isinstance(c, WeightAveraging) for c in callbacks):
-            raise ConfigError("callbacks=ema keeps a whole copy of the weights on every rank, which trainer=fsdp is there to avoid")
-        if options["strategy"].sharded_checkpoints and config.report is not None and config.report.get("weights") == "best":
-            raise ConfigError("report.weights=best needs checkpoints in one file: set trainer.strategy.sharded_checkpoints=false")
+            raise ConfigError(
+                "callbacks=ema keeps a whole copy of the weights on every rank, which trainer=fsdp is there to avoid"
+            )
+        if (
+            options["strategy"].sharded_checkpoints
+            and config.report is not None
+            and config.report.get("weights") == "best"
+        ):
+            raise ConfigError(
+                "report.weights=best needs checkpoints in one file: set trainer.strategy.sharded_checkpoints=false"
+            )
     if options.get("accelerator") == "auto":  # Lightning would choose MPS, which has no float64
         options["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     if options.get("precision") == "auto":
@@ -151,7 +185,9 @@ def check_run(config: DictConfig) -> None:
         try:
             check_run(comparison(config))
         except SettingError as error:
-            raise SettingError(f"compare.changes.{error.setting}", error.value, error.allowed) from None
+            raise SettingError(
+                f"compare.changes.{error.setting}", error.value, error.allowed
+            ) from None
 
 
 def never_learned(config: DictConfig, module: OrderDiffusion) -> list[str]:
@@ -166,16 +202,24 @@ def never_learned(config: DictConfig, module: OrderDiffusion) -> list[str]:
 def stopped_at(step: int, folder: Path) -> str:
     """What is said when training was stopped, with the step of the checkpoint that has been kept."""
     kept = step_of(folder) if (folder / "checkpoints").exists() else None
-    last = "before any checkpoint was written" if kept is None else f"last checkpoint of step {kept} in {folder}"
+    last = (
+        "before any checkpoint was written"
+        if kept is None
+        else f"last checkpoint of step {kept} in {folder}"
+    )
     return f"stopped at step {step}, {last}"
 
 
-def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
+def fit(
+    config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()
+) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
     """Builds everything, checks a ``resume`` path, trains."""
     data = build_data(config)
     rehearse(data, config.report)
     if config.compare is not None and "data" not in config.compare.changes:
-        build_module(comparison(config))  # what does not fit is told now, not after the first training
+        build_module(
+            comparison(config)
+        )  # what does not fit is told now, not after the first training
     module = build_module(config)
     trainer = build_trainer(config, folder)
     sharded = isinstance(trainer.strategy, ShardedStrategy)
@@ -190,15 +234,23 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         wanted = folder if started_before(folder, config) else None
     if wanted is not None:
         resume = check_resume(wanted, module, data, trainer.world_size, sharded)
-        start = {key: value for key, value in read(resume).items() if key in ("global_step", "callbacks", RUN, "current_model_state")}
+        start = {
+            key: value
+            for key, value in read(resume).items()
+            if key in ("global_step", "callbacks", RUN, "current_model_state")
+        }
         if sharded and "current_model_state" in start:
-            raise ConfigError(f"trainer=fsdp cannot go on from {resume}, which has averaged weights (callbacks=ema)")
+            raise ConfigError(
+                f"trainer=fsdp cannot go on from {resume}, which has averaged weights (callbacks=ema)"
+            )
     check_best(config, trainer, start)
     found = resume
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
         resume = make_ready(config, folder, trainer, resume, start)
-        save_run_record(folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size)
+        save_run_record(
+            folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size
+        )
         for line in getattr(data, "notes", ()):
             note(line)
         if config.trainer.get("enable_progress_bar", True):
@@ -208,13 +260,19 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
     if going_on is not None:
         trainer.callbacks.insert(0, going_on)  # type: ignore[attr-defined]
         if config.trainer.get("enable_progress_bar", True):
-            cut_off = ", with the validation that was cut off" if start.get(RUN, {}).get("outstanding") else ""
+            cut_off = (
+                ", with the validation that was cut off"
+                if start.get(RUN, {}).get("outstanding")
+                else ""
+            )
             note(f"going on from step {start['global_step']} of {config.steps}{cut_off}")
     begun, interrupts = time.perf_counter(), signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit as stop:  # how Lightning passes on a KeyboardInterrupt
-        asked = isinstance(stop.__context__, KeyboardInterrupt) and not isinstance(stop, SIGTERMException)
+        asked = isinstance(stop.__context__, KeyboardInterrupt) and not isinstance(
+            stop, SIGTERMException
+        )
         if not asked and not isinstance(stop, SIGTERMException):
             raise
         number = number_of(stop.__context__) if asked else signal.SIGTERM
@@ -224,7 +282,9 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
             module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
         if going_on is not None and not going_on.began and not isinstance(error, USER_ERRORS):
             what = f"{type(error).__name__}: {first_line(error)}"
-            raise CheckpointError(f"{found}: training cannot go on from the states that it holds ({what})") from error
+            raise CheckpointError(
+                f"{found}: training cannot go on from the states that it holds ({what})"
+            ) from error
         raise
     finally:
         if in_main_thread():
@@ -238,7 +298,9 @@ def fit(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()) 
         module = build_module(config)
         if trainer.is_global_zero:
             load_weights(module, state, folder)
-    elif start.get("global_step") == trainer.global_step and any(isinstance(c, WeightAveraging) for c in trainer.callbacks):  # type: ignore[attr-defined]
+    elif start.get("global_step") == trainer.global_step and any(
+        isinstance(c, WeightAveraging) for c in trainer.callbacks
+    ):  # type: ignore[attr-defined]
         # Nothing was left to train, so the callback has not put averaged weights (EMA) in place.
         assert resume is not None
         load_weights(module, read(resume)["state_dict"], resume)
@@ -275,10 +337,22 @@ def _train(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback]) ->
     if config.report is not None and config.report.get("weights") == "best":
         load_best(module, trainer, folder)
     if config.report is not None and trainer.is_global_zero:
-        done = examine(module, data, config.report, progress=bool(config.trainer.get("enable_progress_bar", True)))
+        done = examine(
+            module,
+            data,
+            config.report,
+            progress=bool(config.trainer.get("enable_progress_bar", True)),
+        )
         size = sum(p.numel() for p in module.parameters())
-        collapsed = next((c.collapsed for c in trainer.callbacks if isinstance(c, CollapseAlarm)), None)  # type: ignore[attr-defined]
-        extra = {"fit_seconds": seconds, "parameters": size, "steps": trainer.global_step, "collapsed": collapsed}
+        collapsed = next(
+            (c.collapsed for c in trainer.callbacks if isinstance(c, CollapseAlarm)), None
+        )  # type: ignore[attr-defined]
+        extra = {
+            "fit_seconds": seconds,
+            "parameters": size,
+            "steps": trainer.global_step,
+            "collapsed": collapsed,
+        }
         save_evaluation(done, module, data, folder, **extra)
         if config.report.get("page", True):
             save_report_page(done, data, folder)
@@ -291,15 +365,23 @@ def comparison(config: DictConfig) -> DictConfig:
     with open_dict(other):
         for key, change in config.compare.changes.items():
             # A part that names its own _target_ replaces; settings merge.
-            merges = isinstance(change, DictConfig) and "_target_" not in change and isinstance(other.get(key), DictConfig)
+            merges = (
+                isinstance(change, DictConfig)
+                and "_target_" not in change
+                and isinstance(other.get(key), DictConfig)
+            )
             other[key] = OmegaConf.merge(other[key], change) if merges else change
         other.compare = None
         other.output = str(Path(config.output) / PARTNER)
         other.resume = config.resume
-        if config.resume and config.resume != "auto":  # the partner of the run that goes on, if that had come so far
+        if (
+            config.resume and config.resume != "auto"
+        ):  # the partner of the run that goes on, if that had come so far
             partner = run_of(find(config.resume)) / PARTNER
             other.resume = str(partner) if step_of(partner) is not None else None
-        other.overwrite = other.resume is None  # what a run left there has been cleared, or never had a checkpoint
+        other.overwrite = (
+            other.resume is None
+        )  # what a run left there has been cleared, or never had a checkpoint
     return other
 
 
@@ -317,6 +399,24 @@ def report_both(config: DictConfig, result: Result, own: str, other: Result) -> 
     links = [Link("Both models side by side: curves, schedules, orders, samples", "compare.html")]
     links.append(Link(f"The report on {label} alone", "compared_with/report.html"))
     others = {label: records[label]}
-    save_report_page(result.evaluation, result.data, folder, others=others, own_label=own, links=links, title=f"{config.name}, {own}")
-    back = [Link(f"The report on {own}", "../report.html"), Link("Both side by side", "../compare.html")]
-    save_report_page(other.evaluation, other.data, partner, own_label=label, links=back, title=f"{config.name}, {label}")
+    save_report_page(
+        result.evaluation,
+        result.data,
+        folder,
+        others=others,
+        own_label=own,
+        links=links,
+        title=f"{config.name}, {own}",
+    )
+    back = [
+        Link(f"The report on {own}", "../report.html"),
+        Link("Both side by side", "../compare.html"),
+    ]
+    save_report_page(
+        other.evaluation,
+        other.data,
+        partner,
+        own_label=label,
+        links=back,
+        title=f"{config.name}, {label}",
+    )

@@ -31,14 +31,20 @@ def check_trust(trust: Any) -> tuple[str, ...]:
     """Packages of the user's own, as the command line gives them. Raises ConfigError."""
     packages = (trust,) if isinstance(trust, str) else tuple(trust or ())
     for package in packages:
-        if not (isinstance(package, str) and all(part.isidentifier() for part in package.split("."))):
+        if not (
+            isinstance(package, str) and all(part.isidentifier() for part in package.split("."))
+        ):
             raise ConfigError(f"trust={show(package)}: name a package, as in trust=[my_package]")
         if package.partition(".")[0] == "ordo":
-            raise ConfigError(f"trust={package}: what a file may name of ordo is fixed; trust is for packages of your own")
+            raise ConfigError(
+                f"trust={package}: what a file may name of ordo is fixed; trust is for packages of your own"
+            )
     return packages
 
 
-def described(config: Mapping[str, Any], path: str | Path, trust: Collection[str]) -> dict[str, dict[str, Any]]:
+def described(
+    config: Mapping[str, Any], path: str | Path, trust: Collection[str]
+) -> dict[str, dict[str, Any]]:
     """Denoiser and schedule of a configuration from a file, checked. Raises CheckpointError."""
     try:
         return {name: from_file(config.get(name), name, name, trust) for name in PARTS}
@@ -67,14 +73,24 @@ def load(path: str | Path, trust: Collection[str] = ()) -> tuple[OrderDiffusion,
         )
     parts = described(config, find(path), check_trust(trust))
     try:
-        with reading(find(path), "the model that its configuration describes"), torch.random.fork_rng(devices=[]):
-            denoiser, schedule = make(parts["denoiser"], "denoiser"), make(parts["schedule"], "schedule")
+        with (
+            reading(find(path), "the model that its configuration describes"),
+            torch.random.fork_rng(devices=[]),
+        ):
+            denoiser, schedule = (
+                make(parts["denoiser"], "denoiser"),
+                make(parts["schedule"], "schedule"),
+            )
             check_lengths(denoiser, schedule)
             module = OrderDiffusion(denoiser, schedule, config=config)
     except ConfigError as error:
         raise CheckpointError(f"{find(path)}: {error}") from error
     # What the objective has counted is for going on with the training, and no part of the model.
-    state = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith("objective.")}
+    state = {
+        name: value
+        for name, value in checkpoint["state_dict"].items()
+        if not name.startswith("objective.")
+    }
     load_weights(module, state, find(path))
     return module.eval().requires_grad_(False), config
 
@@ -82,7 +98,9 @@ def load(path: str | Path, trust: Collection[str] = ()) -> tuple[OrderDiffusion,
 def kind_of(described: Any, trust: Collection[str]) -> Any:
     """The class of data that a configuration from a file names. Raises UntrustedError."""
     target = described.get(TARGET) if isinstance(described, Mapping) else None
-    return named(from_file({} if target is None else {TARGET: target}, "data", "data", trust)[TARGET])
+    return named(
+        from_file({} if target is None else {TARGET: target}, "data", "data", trust)[TARGET]
+    )
 
 
 def load_data(
@@ -111,15 +129,28 @@ def load_data(
     try:
         kind = kind_of(described, packages)
         # A mapping is no place: data.types is one, or names a file that has one.
-        listed = [place for place in getattr(kind, "places", ()) if not isinstance(described.get(place), Mapping)]
+        listed = [
+            place
+            for place in getattr(kind, "places", ())
+            if not isinstance(described.get(place), Mapping)
+        ]
         stored = {name: described[name] for name in listed if name in described}
-        node = from_file({key: value for key, value in described.items() if key not in stored}, "data", "data", packages)
+        node = from_file(
+            {key: value for key, value in described.items() if key not in stored},
+            "data",
+            "data",
+            packages,
+        )
     except UntrustedError as error:
         raise CheckpointError(f"{path}: {error}") from error
     settings, given = inspect.signature(kind).parameters, dict(places or {})
     for name in given:
         if name not in listed:
-            has = f"have {', '.join(f'data.{place}' for place in listed)}" if listed else "are made, not read from a file"
+            has = (
+                f"have {', '.join(f'data.{place}' for place in listed)}"
+                if listed
+                else "are made, not read from a file"
+            )
             raise ConfigError(f"data.{name}={show(given[name])}: the data of {path} {has}")
     given = stored | given if as_trained else given
     if is_hub_name(stored.get("tokenizer")):
@@ -127,7 +158,9 @@ def load_data(
     missing = [
         f"data.{name}={show(value)}"
         for name, value in stored.items()
-        if not (name in given or value is None or (name in settings and value == settings[name].default))
+        if not (
+            name in given or value is None or (name in settings and value == settings[name].default)
+        )
     ]
     if missing:
         raise ConfigError(
@@ -138,5 +171,7 @@ def load_data(
     with reading(path, "what it says of its data"):
         vocabulary = (read(path).get(TextData.__qualname__) or {}).get("vocabulary")
         if vocabulary is not None and node.get("source") == "file":
-            node["alphabet"] = "".join(vocabulary)  # ids keep their meaning where another text is scored
+            node["alphabet"] = "".join(
+                vocabulary
+            )  # ids keep their meaning where another text is scored
     return prepared(make(node | given, "data"))

@@ -35,8 +35,14 @@ class SweepFolder(Callback):
 def check_launcher(arguments: Sequence[str]) -> None:
     """Exits (2) with the mend if the command line asks for a launcher that is not installed; Hydra would only say that it finds no YAML."""
     for argument in arguments:
-        if re.fullmatch(r"hydra/launcher=(slurm|submitit_\w+)", argument) and find_spec("submitit") is None:
-            print(f"error: {argument} needs the submitit launcher: pip install -c constraints.txt -e '.[slurm]'", file=sys.stderr)
+        if (
+            re.fullmatch(r"hydra/launcher=(slurm|submitit_\w+)", argument)
+            and find_spec("submitit") is None
+        ):
+            print(
+                f"error: {argument} needs the submitit launcher: pip install -c constraints.txt -e '.[slurm]'",
+                file=sys.stderr,
+            )
             sys.exit(WRONG)
 
 
@@ -46,10 +52,18 @@ def job_folder() -> Path:
     folder = Path(hydra.runtime.output_dir)  # absolute
     if folder.is_relative_to(Path.cwd()):
         folder = folder.relative_to(Path.cwd())
-    record = folder / "multirun.yaml"  # absent where jobs differ in what names the folder, such as the experiment
-    given = OverridesParser.create().parse_overrides(read_yaml(record)["hydra"]["overrides"]["task"] if record.is_file() else [])
+    record = (
+        folder / "multirun.yaml"
+    )  # absent where jobs differ in what names the folder, such as the experiment
+    given = OverridesParser.create().parse_overrides(
+        read_yaml(record)["hydra"]["overrides"]["task"] if record.is_file() else []
+    )
     swept = {override.get_key_element() for override in given if override.is_sweep_override()}
-    overrides = {override.partition("=")[0]: override for override in hydra.overrides.task if not override.startswith("output=")}
+    overrides = {
+        override.partition("=")[0]: override
+        for override in hydra.overrides.task
+        if not override.startswith("output=")
+    }
     own = ",".join(override for key, override in overrides.items() if key in swept or not given)
     readable = re.sub(r"[^\w=.,+~-]+", "-", own)[:NAME_CHARACTERS]
     return folder / (f"{hydra.job.num}_{readable}" if readable else str(hydra.job.num))

@@ -85,7 +85,9 @@ class InSteps:
             total = sum(self.shape)
             return [sum(self.shape[: k + 1]) / total for k in range(len(self.shape))]
         assert self.calls is not None
-        curve = (lambda x: x) if self.shape == "uniform" else (lambda x: 1 - math.cos(math.pi * x / 2))
+        curve = (
+            (lambda x: x) if self.shape == "uniform" else (lambda x: 1 - math.cos(math.pi * x / 2))
+        )
         return [curve(k / self.calls) for k in range(1, self.calls)] + [1.0]
 
     def sizes(self, length: int) -> list[int]:
@@ -95,11 +97,16 @@ class InSteps:
 
     def choose(self, view: View) -> Tensor:
         state = view.state
-        shares = view.once("shares", lambda: torch.tensor(self.shares(), dtype=torch.float64, device=view.eligible.device))
+        shares = view.once(
+            "shares",
+            lambda: torch.tensor(self.shares(), dtype=torch.float64, device=view.eligible.device),
+        )
         targets = (shares * state.block_size[:, None] - 1e-9).ceil().long()
         done = state.block_size - view.eligible.sum(1)
         # The next larger number, not that of this step: a step that would decode nothing is no step.
-        target = torch.where(targets > done[:, None], targets, state.block_size[:, None]).min(1).values
+        target = (
+            torch.where(targets > done[:, None], targets, state.block_size[:, None]).min(1).values
+        )
         return view.first((target - done).clamp(min=0))
 
 
@@ -202,7 +209,11 @@ class NonInfluence:
     ahead, deterministic, single, draws_first = False, False, False, True
 
     def choose(self, view: View) -> Tensor:
-        trying = view.eligible if self.at_most is None else view.first(torch.full_like(view.state.n_revealed, self.at_most))
+        trying = (
+            view.eligible
+            if self.at_most is None
+            else view.first(torch.full_like(view.state.n_revealed, self.at_most))
+        )
         place = view.by_key().argsort(1)  # by key, the eligible first
         before = view.known_log_prob()
         assert view.drawn is not None
@@ -248,12 +259,21 @@ class OnGrid:
             before = max(1, round((self.calls - held) * self.hold[0]))
             after = self.calls - held - before
             if after < 1:
-                raise ValueError(f"hold={self.hold} leaves no step of {self.calls} after the plateau")
-            rise, fall = torch.linspace(0, self.hold[0], before + 1), torch.linspace(self.hold[0], 1, after + 1)
+                raise ValueError(
+                    f"hold={self.hold} leaves no step of {self.calls} after the plateau"
+                )
+            rise, fall = (
+                torch.linspace(0, self.hold[0], before + 1),
+                torch.linspace(self.hold[0], 1, after + 1),
+            )
             part = torch.cat([rise, torch.full((held,), self.hold[0]), fall[1:]]).double()
         if self.spacing == "linear":
             return 1 - part
-        times = torch.cos(torch.pi * part / 2) if self.spacing == "cosine" else equal_mass(schedule, part)
+        times = (
+            torch.cos(torch.pi * part / 2)
+            if self.spacing == "cosine"
+            else equal_mass(schedule, part)
+        )
         times[0], times[-1] = 1.0, 0.0
         return times
 
@@ -282,7 +302,9 @@ def equal_mass(schedule: Schedule, part: Tensor) -> Tensor:
     low, high = torch.zeros_like(part), torch.ones_like(part)
     for _ in range(60):
         middle = (low + high) / 2
-        more = schedule.alpha(middle.to(device)).detach().mean(1).cpu() > part  # too many revealed: a later time
+        more = (
+            schedule.alpha(middle.to(device)).detach().mean(1).cpu() > part
+        )  # too many revealed: a later time
         low, high = torch.where(more, middle, low), torch.where(more, high, middle)
     return (low + high) / 2
 

@@ -8,7 +8,9 @@ from torch import Tensor
 from ordo.randomness import RowRandom, row_seeds
 
 
-def drawn_lengths(lengths: Tensor | None, known: Tensor | None, length: int | None, n: int, most: int, seed: int) -> Tensor | None:
+def drawn_lengths(
+    lengths: Tensor | None, known: Tensor | None, length: int | None, n: int, most: int, seed: int
+) -> Tensor | None:
     """Tokens of every sequence (n,), never fewer than are given; None: all.
 
     lengths: of documents (m,) that the model was trained on, one of which is drawn as a function of the seed and the sequence's number;
@@ -18,7 +20,9 @@ def drawn_lengths(lengths: Tensor | None, known: Tensor | None, length: int | No
     """
     if lengths is None:
         if length is not None:
-            raise ValueError(f"length={length}: sequences of this model are whole; length is for models of documents")
+            raise ValueError(
+                f"length={length}: sequences of this model are whole; length is for models of documents"
+            )
         return None
     if length is not None and not 1 <= length <= most:
         raise ValueError(f"length={length}: must be in 1..{most}, the model's length")

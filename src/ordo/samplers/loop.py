@@ -50,7 +50,12 @@ class Sampler:
     @property
     def order_known(self) -> bool:
         """Whether an order's probability is known: one position at a time by the schedule's law, or a deterministic order."""
-        return self.deterministic or (isinstance(self.where, ByLaw) and self.how_many.single and self.revise is None and self.block is None)
+        return self.deterministic or (
+            isinstance(self.where, ByLaw)
+            and self.how_many.single
+            and self.revise is None
+            and self.block is None
+        )
 
     @property
     def exact(self) -> bool:
@@ -70,9 +75,15 @@ class Sampler:
         if self.revise is not None:
             return "tokens are masked again, and many ways lead to one sequence"
         if self.where.score_on == "drawn":
-            return "positions are chosen by tokens that were drawn, also by those that are thrown away"
+            return (
+                "positions are chosen by tokens that were drawn, also by those that are thrown away"
+            )
         if not self.where.deterministic or not self.how_many.deterministic:
-            more = "; use nelbo, importance_bound or, up to 14 positions, subset_likelihood with the order law" if self.order_known else ""
+            more = (
+                "; use nelbo, importance_bound or, up to 14 positions, subset_likelihood with the order law"
+                if self.order_known
+                else ""
+            )
             if isinstance(self.where, ByRates):
                 more = "; use content_nelbo, content_importance_bound or, up to 14 positions, content_subset_likelihood"
             return f"positions are drawn at random, and the sum over all draws is not known{more}"
@@ -109,7 +120,9 @@ def sample(
     """
     device = denoiser.device
     length = denoiser.length
-    if (given is None) != (known is None) or (given is not None and known is not None and given.shape != known.shape):
+    if (given is None) != (known is None) or (
+        given is not None and known is not None and given.shape != known.shape
+    ):
         raise ValueError("given and known come together, in one shape")
     fixed = given if given is not None else forced
     if n is None and fixed is None:
@@ -121,7 +134,11 @@ def sample(
     for name, x in (("given", given), ("forced", forced)):
         if x is not None and x.shape != (n, length):
             raise ValueError(f"{name} must be ({n}, {length}), got {tuple(x.shape)}")
-    if given is not None and known is not None and ((given < 0) | (given >= denoiser.vocab_size))[known].any():
+    if (
+        given is not None
+        and known is not None
+        and ((given < 0) | (given >= denoiser.vocab_size))[known].any()
+    ):
         raise ValueError(f"given holds tokens outside of 0..{denoiser.vocab_size - 1}")
     if sampler.revise is not None:
         sampler.revise.check(sampler.how_many, denoiser.order_causal)
@@ -165,7 +182,9 @@ def sample(
             state = state.take(~over)
         if not len(state.row):
             break
-        _step(state, sampler, schedule, law, session, denoiser.mask_id, step, forced, shared, recorder)
+        _step(
+            state, sampler, schedule, law, session, denoiser.mask_id, step, forced, shared, recorder
+        )
         step += 1
         if on_step is not None:
             on_step(1 - int(state.masked.sum()) / max(1, to_decode))
@@ -188,7 +207,9 @@ def check_schedule(sampler: Sampler, schedule: Schedule | ContentSchedule) -> No
                 "needs no law, such as ByScore, and not by ByLaw or OnGrid"
             )
     elif isinstance(sampler.where, ByRates):
-        raise ValueError(f"ByRates decodes by a schedule that depends on the tokens, which {name} does not: use ByLaw")
+        raise ValueError(
+            f"ByRates decodes by a schedule that depends on the tokens, which {name} does not: use ByLaw"
+        )
 
 
 def _step(
@@ -205,7 +226,9 @@ def _step(
 ) -> None:
     """One step of all rows of the state, in place. shared: what rules compute once."""
     where, how_many, revise = sampler.where, sampler.how_many, sampler.revise
-    eligible = state.masked if sampler.block is None else _leftmost_block(state.masked, sampler.block)
+    eligible = (
+        state.masked if sampler.block is None else _leftmost_block(state.masked, sampler.block)
+    )
     if sampler.block is not None or step == 0:
         state.block_size = torch.where(state.block_size < 0, eligible.sum(1), state.block_size)
 
@@ -213,7 +236,11 @@ def _step(
     if revise is not None:
         revise.before(view)
     chosen = asked = eligible
-    rates_of_tokens = isinstance(where, ByRates) and isinstance(schedule, ContentSchedule) and schedule.log_u() is not None
+    rates_of_tokens = (
+        isinstance(where, ByRates)
+        and isinstance(schedule, ContentSchedule)
+        and schedule.log_u() is not None
+    )
     ahead = where.ahead and how_many.ahead and not rates_of_tokens
     if ahead:  # the call is spent on the chosen positions alone
         view.key = where.key(view)
@@ -226,7 +253,11 @@ def _step(
         log_prob = log_prob if looks_at is None else log_prob[asked[positions]]
         first = where.score_on == "drawn" or how_many.draws_first
         # A position that is drawn for once has one uniform for all steps; where draws may be thrown away each step needs its own.
-        u = view.uniform(TOKEN) if first or revise is not None else view.kept("tokens", lambda: view.fixed_uniform(TOKEN))
+        u = (
+            view.uniform(TOKEN)
+            if first or revise is not None
+            else view.kept("tokens", lambda: view.fixed_uniform(TOKEN))
+        )
         if not ahead:
             view.log_prob = log_prob
             if rates_of_tokens:
@@ -273,7 +304,8 @@ def _trace(done: list[State], known: Tensor) -> Trace:
     """known (n, length): given positions, which come first in every order."""
     row = torch.cat([state.row for state in done]).argsort()
     parts: dict[str, Any] = {
-        name: torch.cat([getattr(state, name) for state in done])[row] for name in ("tokens", "step", "log_prob", "remasked", "calls")
+        name: torch.cat([getattr(state, name) for state in done])[row]
+        for name in ("tokens", "step", "log_prob", "remasked", "calls")
     }
     order = torch.cat([state.order for state in done])[row]
     rank = order.argsort(1) - known.sum(1, keepdim=True)
@@ -306,6 +338,8 @@ def sample_batches(
         some = [None if x is None else x[start : start + size] for x in (given, known, lengths)]
         fixed = {"given": some[0], "known": some[1], "lengths": some[2]}
         told = {"history": max(0, kept - start), "on_step": on_step}
-        part = sample(denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start, **fixed, **told)
+        part = sample(
+            denoiser, sampler, size, schedule=schedule, seed=seed, first_row=start, **fixed, **told
+        )
         parts.append(part.cpu())
     return join(parts)

@@ -104,7 +104,9 @@ class PathPlanning:
         if not getattr(how_many, "everything", False):
             raise ValueError("path planning chooses what stays revealed: use it with how_many all")
         if order_causal and self.planner is None and self.eta > 0:
-            raise ValueError("an order-causal denoiser says nothing of revealed positions: path planning needs a planner, or eta=0")
+            raise ValueError(
+                "an order-causal denoiser says nothing of revealed positions: path planning needs a planner, or eta=0"
+            )
 
     def steps(self, how_many: HowMany) -> int:
         return self.calls
@@ -128,7 +130,11 @@ class PathPlanning:
             score[old] = also.double().gather(-1, state.tokens[old][:, None])[:, 0]
         score = torch.where(old, self.eta * score, score)
         stays = (shares[k] * candidates.sum(1) - 1e-9).ceil().long()
-        place = score.masked_fill(~candidates, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
+        place = (
+            score.masked_fill(~candidates, -torch.inf)
+            .argsort(dim=1, descending=True, stable=True)
+            .argsort(1)
+        )
         return candidates & (place >= stays[:, None]), False
 
     def before(self, view: View) -> None:
@@ -146,7 +152,9 @@ class ForwardBackward:
 
     def check(self, how_many: HowMany, order_causal: bool) -> None:
         if not isinstance(how_many, OnGrid) or how_many.hold is not None:
-            raise ValueError("the forward-backward corrector works on a time grid without a plateau: use it with how_many on_grid")
+            raise ValueError(
+                "the forward-backward corrector works on a time grid without a plateau: use it with how_many on_grid"
+            )
 
     def steps(self, how_many: HowMany) -> int:
         return how_many.calls  # type: ignore[attr-defined]
@@ -163,5 +171,9 @@ class ForwardBackward:
         again = bool((rounds < self.rounds).any())  # all rows are at the same round
         memory["rounds"] = rounds + 1 if again else torch.zeros_like(rounds)
         alpha_t, alpha_s = view.how_many.alphas(view)
-        mask = free(view) & (view.uniform(AGAIN) >= alpha_t / alpha_s.clamp(min=1e-300)) if again else torch.zeros_like(view.chosen)
+        mask = (
+            free(view) & (view.uniform(AGAIN) >= alpha_t / alpha_s.clamp(min=1e-300))
+            if again
+            else torch.zeros_like(view.chosen)
+        )
         return mask, again

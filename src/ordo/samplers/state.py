@@ -16,7 +16,9 @@ from ordo.schedules import ContentSchedule, Schedule
 
 T = TypeVar("T")
 
-TOKEN, ORDER, UNMASK, REMASK, NOISE, AGAIN = range(6)  # uses of random numbers: one stream of uniforms each
+TOKEN, ORDER, UNMASK, REMASK, NOISE, AGAIN = range(
+    6
+)  # uses of random numbers: one stream of uniforms each
 
 
 @dataclass
@@ -48,9 +50,14 @@ class State:
     def take(self, keep: Tensor) -> State:
         """The rows where keep (n,) is true."""
         parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "memory"}
-        return State(**{k: v[keep] for k, v in parts.items()}, memory={k: v[keep] for k, v in self.memory.items()})
+        return State(
+            **{k: v[keep] for k, v in parts.items()},
+            memory={k: v[keep] for k, v in self.memory.items()},
+        )
 
-    def reveal(self, chosen: Tensor, tokens: Tensor, log_prob: Tensor, key: Tensor, step: int) -> None:
+    def reveal(
+        self, chosen: Tensor, tokens: Tensor, log_prob: Tensor, key: Tensor, step: int
+    ) -> None:
         """Writes tokens and log_prob (chosen.sum(),) at chosen (n, length); those of one step follow one another by descending key."""
         self.tokens.masked_scatter_(chosen, tokens)
         self.log_prob.masked_scatter_(chosen, log_prob)
@@ -70,7 +77,9 @@ class State:
         self.n_revealed = stays.sum(1)
 
 
-def extended(order: Tensor, n_revealed: Tensor, chosen: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+def extended(
+    order: Tensor, n_revealed: Tensor, chosen: Tensor, key: Tensor
+) -> tuple[Tensor, Tensor]:
     """The order (n, length) and number revealed (n,) once chosen (n, length) follow by descending key; new tensors.
 
     The order stays a permutation: a denoiser of one's own may sort it, or read all of it.
@@ -79,7 +88,9 @@ def extended(order: Tensor, n_revealed: Tensor, chosen: Tensor, key: Tensor) -> 
     if (count == 1).all():  # the common case, without a sort: two positions change places
         position, at = chosen.to(torch.int8).argmax(1, keepdim=True), n_revealed[:, None]
         was_at = (order == position).to(torch.int8).argmax(1, keepdim=True)
-        return order.scatter(1, was_at, order.gather(1, at)).scatter(1, at, position), n_revealed + 1
+        return order.scatter(1, was_at, order.gather(1, at)).scatter(
+            1, at, position
+        ), n_revealed + 1
     length = order.shape[1]
     rank = torch.arange(length, device=order.device)
     before = rank < n_revealed[:, None]
@@ -110,11 +121,20 @@ class View:
         mask_id: int,
     ):
         self.mask_id = mask_id
-        self.state, self.eligible, self.step, self.schedule, self.law, self.how_many = state, eligible, step, schedule, law, how_many
+        self.state, self.eligible, self.step, self.schedule, self.law, self.how_many = (
+            state,
+            eligible,
+            step,
+            schedule,
+            law,
+            how_many,
+        )
         self.random = RowRandom(state.seeds)
         self._session, self._shared = session, shared
         self.log_prob: Tensor | None = None
-        self.drawn: tuple[Tensor, Tensor] | None = None  # tokens and their log-probabilities under the token rule
+        self.drawn: tuple[Tensor, Tensor] | None = (
+            None  # tokens and their log-probabilities under the token rule
+        )
         self.chosen = torch.zeros_like(eligible)
         self.key: Tensor | None = None
         self._ranked: Tensor | None = None
@@ -144,7 +164,9 @@ class View:
             memory[key] = compute()
         return memory[key]
 
-    def ask(self, where: Tensor, as_if: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
+    def ask(
+        self, where: Tensor, as_if: Tensor | None = None, tokens: Tensor | None = None
+    ) -> Tensor:
         """One call: log mu (where.sum(), vocab) at where (n, length). Counts for the rows asked about.
 
         as_if (n, length) bool, with tokens (n, length): as if they had been revealed too, by descending key, with these tokens.
@@ -159,11 +181,15 @@ class View:
         state.calls += rows
         if rows.all():
             return self._session(state.row, shown, order, n_revealed, where)
-        return self._session(state.row[rows], shown[rows], order[rows], n_revealed[rows], where[rows])
+        return self._session(
+            state.row[rows], shown[rows], order[rows], n_revealed[rows], where[rows]
+        )
 
     def spread(self, values: Tensor, fill: float = -torch.inf) -> Tensor:
         """Values (eligible.sum(),) at their places in (n, length) float64."""
-        out = torch.full(self.eligible.shape, fill, dtype=torch.float64, device=self.eligible.device)
+        out = torch.full(
+            self.eligible.shape, fill, dtype=torch.float64, device=self.eligible.device
+        )
         out[self.eligible] = values.double()
         return out
 
@@ -189,7 +215,9 @@ class View:
 
     def _eligible_key(self) -> Tensor:
         assert self.key is not None
-        return self.key.clamp(min=-1e300).masked_fill(~self.eligible, -torch.inf)  # the log of a score may be -inf too
+        return self.key.clamp(min=-1e300).masked_fill(
+            ~self.eligible, -torch.inf
+        )  # the log of a score may be -inf too
 
     def best(self) -> Tensor:
         """The first eligible position by key, where there is one: (n, length) bool."""
@@ -199,10 +227,15 @@ class View:
     def first(self, count: Tensor) -> Tensor:
         """The first count (n,) of the eligible positions by key, at most all: (n, length) bool."""
         at = torch.arange(self.length, device=count.device)
-        return torch.zeros_like(self.eligible).scatter(1, self.by_key(), at < count[:, None]) & self.eligible
+        return (
+            torch.zeros_like(self.eligible).scatter(1, self.by_key(), at < count[:, None])
+            & self.eligible
+        )
 
 
-def new_state(tokens: Tensor, masked: Tensor, order: Tensor, n_revealed: Tensor, seeds: Tensor) -> State:
+def new_state(
+    tokens: Tensor, masked: Tensor, order: Tensor, n_revealed: Tensor, seeds: Tensor
+) -> State:
     """Before the first step. All (n, length) or (n,), written to from now on."""
     n, length = tokens.shape
     device = tokens.device

@@ -61,7 +61,9 @@ class Trace:
         return self.rank.argsort(dim=1, stable=True)
 
     def cpu(self) -> Trace:
-        history = self.history and History(*(getattr(self.history, f.name).cpu() for f in fields(History)))
+        history = self.history and History(
+            *(getattr(self.history, f.name).cpu() for f in fields(History))
+        )
         return Trace(*(getattr(self, f.name).cpu() for f in fields(self)[:-1]), history=history)
 
 
@@ -73,8 +75,15 @@ def join(parts: list[Trace]) -> Trace:
             columns = {f.name: getattr(part.history, f.name) for f in fields(History)}
             histories.append(History(**(columns | {"row": part.history.row + before})))
         before += len(part.tokens)
-    history = None if not histories else History(*(torch.cat([getattr(h, f.name) for h in histories]) for f in fields(History)))
-    return Trace(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Trace)[:-1]), history=history)
+    history = (
+        None
+        if not histories
+        else History(*(torch.cat([getattr(h, f.name) for h in histories]) for f in fields(History)))
+    )
+    return Trace(
+        *(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Trace)[:-1]),
+        history=history,
+    )
 
 
 class Recorder:
@@ -87,17 +96,35 @@ class Recorder:
     def revealed(self, state: State, before: Tensor, step: int) -> None:
         """Called after a reveal. before (n,): positions revealed ahead of it."""
         at = torch.arange(state.order.shape[1], device=state.order.device)
-        new = (at >= before[:, None]) & (at < state.n_revealed[:, None]) & (state.row < self.rows)[:, None]
+        new = (
+            (at >= before[:, None])
+            & (at < state.n_revealed[:, None])
+            & (state.row < self.rows)[:, None]
+        )
         row, turn = new.nonzero(as_tuple=True)
         position = state.order[row, turn]
-        self._add(state.row[row], step, position, state.tokens[row, position], state.log_prob[row, position])
+        self._add(
+            state.row[row],
+            step,
+            position,
+            state.tokens[row, position],
+            state.log_prob[row, position],
+        )
 
     def masked_again(self, state: State, positions: Tensor, step: int) -> None:
         """positions (n, length) bool."""
         row, position = (positions & (state.row < self.rows)[:, None]).nonzero(as_tuple=True)
-        self._add(state.row[row], step, position, torch.full_like(row, -1), torch.zeros_like(row, dtype=torch.float64))
+        self._add(
+            state.row[row],
+            step,
+            position,
+            torch.full_like(row, -1),
+            torch.zeros_like(row, dtype=torch.float64),
+        )
 
-    def _add(self, row: Tensor, step: int, position: Tensor, token: Tensor, log_prob: Tensor) -> None:
+    def _add(
+        self, row: Tensor, step: int, position: Tensor, token: Tensor, log_prob: Tensor
+    ) -> None:
         self.parts.append((row, torch.full_like(row, step), position, token, log_prob))
 
     def history(self, device: torch.device) -> History:

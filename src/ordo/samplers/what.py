@@ -42,8 +42,13 @@ class TokenRule:
             out = out.masked_fill(out < worst, -torch.inf)
         if self.top_p < 1:
             ranked, index = out.log_softmax(-1).sort(dim=-1, descending=True, stable=True)
-            before = ranked.exp().cumsum(-1) - ranked.exp()  # of the tokens ahead: the most probable one always stays
-            out = out.masked_fill(torch.zeros_like(out, dtype=torch.bool).scatter(-1, index, before >= self.top_p), -torch.inf)
+            before = (
+                ranked.exp().cumsum(-1) - ranked.exp()
+            )  # of the tokens ahead: the most probable one always stays
+            out = out.masked_fill(
+                torch.zeros_like(out, dtype=torch.bool).scatter(-1, index, before >= self.top_p),
+                -torch.inf,
+            )
         return out.log_softmax(-1)
 
     def draw(self, log_prob: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,9 @@ class ByRates:
         """log rho + Gumbel noise of this step: the rates change from step to step, so no draw may be kept."""
         schedule = view.schedule
         assert isinstance(schedule, ContentSchedule)
-        there = ~view.state.known | (view.state.tokens != view.mask_id)  # what is absent holds the mask id, though known
+        there = ~view.state.known | (
+            view.state.tokens != view.mask_id
+        )  # what is absent holds the mask id, though known
         log_rate = schedule.log_r(view.state.tokens, there)
         log_u = schedule.log_u()
         if log_u is not None:
@@ -104,7 +106,9 @@ class ByOrder:
     Markov chains. dilated (DUS, 2506.19037): positions a stride apart, the stride halved from step to step.
     """
 
-    order: Literal["left_to_right", "right_to_left", "bisection", "dilated"] | Sequence[Whole] = "left_to_right"
+    order: Literal["left_to_right", "right_to_left", "bisection", "dilated"] | Sequence[Whole] = (
+        "left_to_right"
+    )
     ahead, deterministic, score_on = True, True, "distribution"
 
     def groups(self, length: int) -> list[list[int]]:
@@ -118,11 +122,15 @@ class ByOrder:
         if self.order == "dilated":
             return dilated(length)
         if sorted(self.order) != list(range(length)):
-            raise ValueError(f"order must be a permutation of 0..{length - 1}, got {list(self.order)}")
+            raise ValueError(
+                f"order must be a permutation of 0..{length - 1}, got {list(self.order)}"
+            )
         return [[int(i)] for i in self.order]
 
     def key(self, view: View) -> Tensor:
-        return view.once("order", lambda: self._key(view.length, view.eligible.device)).expand(view.eligible.shape)
+        return view.once("order", lambda: self._key(view.length, view.eligible.device)).expand(
+            view.eligible.shape
+        )
 
     def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
         return self._key(u.shape[1], u.device).expand(u.shape)
@@ -137,7 +145,12 @@ def bisection(length: int) -> list[list[int]]:
     groups, gaps = [], [(0, length)]
     while gaps:
         groups.append([(a + b - 1) // 2 for a, b in gaps])
-        gaps = [gap for a, b in gaps for gap in ((a, (a + b - 1) // 2), ((a + b - 1) // 2 + 1, b)) if gap[1] > gap[0]]
+        gaps = [
+            gap
+            for a, b in gaps
+            for gap in ((a, (a + b - 1) // 2), ((a + b - 1) // 2 + 1, b))
+            if gap[1] > gap[0]
+        ]
     return groups
 
 
@@ -218,10 +231,14 @@ class Stable(ByScore):
 
     def key(self, view: View) -> Tensor:
         memory, vocab = view.state.memory, view.known_log_prob().shape[-1]
-        now = torch.zeros(*view.eligible.shape, vocab, dtype=torch.float64, device=view.eligible.device)
+        now = torch.zeros(
+            *view.eligible.shape, vocab, dtype=torch.float64, device=view.eligible.device
+        )
         now[view.eligible] = view.known_log_prob()
         if "before" not in memory:
-            memory["steady"] = torch.zeros(view.eligible.shape, dtype=torch.int64, device=now.device)
+            memory["steady"] = torch.zeros(
+                view.eligible.shape, dtype=torch.int64, device=now.device
+            )
             memory["seen"] = torch.zeros_like(view.eligible)
         else:
             moved = torch.where(now > -torch.inf, now.exp() * (now - memory["before"]), 0.0).sum(-1)
@@ -229,5 +246,9 @@ class Stable(ByScore):
             memory["steady"] = torch.where(steady, memory["steady"] + 1, 0)
         memory["before"], memory["seen"] = now, view.eligible.clone()
         score = super().key(view)
-        memory["settled"] = view.eligible & (memory["steady"] >= self.history) & (view.confidence() >= self.confidence)
+        memory["settled"] = (
+            view.eligible
+            & (memory["steady"] >= self.history)
+            & (view.confidence() >= self.confidence)
+        )
         return torch.where(memory["settled"], score + 1e6, score)

@@ -13,7 +13,10 @@ from ordo.order import OrderDraw, OrderLaw, arranged_draw
 from ordo.schedules.part import SchedulePart
 from ordo.settings import Size, checked
 
-INSIDE = (1e-300, 1 - 2**-53)  # of (0, 1) as far as float64 can tell: keeps quotients and logarithms finite
+INSIDE = (
+    1e-300,
+    1 - 2**-53,
+)  # of (0, 1) as far as float64 can tell: keeps quotients and logarithms finite
 
 
 @checked
@@ -29,7 +32,9 @@ class Schedule(nn.Module):
     def __init__(self, length: Size):
         super().__init__()
         self.length = length
-        self.register_buffer("_where", torch.zeros(()), persistent=False)  # knows the device, also where nothing is learned
+        self.register_buffer(
+            "_where", torch.zeros(()), persistent=False
+        )  # knows the device, also where nothing is learned
 
     @property
     def device(self) -> torch.device:
@@ -90,7 +95,9 @@ class ArrivalTimes:
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n orders (n, length) int64: times by the inverse of 1 - alpha_l, sorted downwards (2511.19152, Algorithm 1)."""
-        u = torch.rand(n, self.length, dtype=torch.float64, generator=generator, device=self.schedule.device)
+        u = torch.rand(
+            n, self.length, dtype=torch.float64, generator=generator, device=self.schedule.device
+        )
         return (-self.schedule.inverse(u).detach()).argsort(-1)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
@@ -107,11 +114,17 @@ class ArrivalTimes:
             )
         return self.schedule.inverse(u).detach()
 
-    def draw(self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None) -> OrderDraw:
+    def draw(
+        self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
+    ) -> OrderDraw:
         """Uniforms (n, length) in (0, 1) to orders, see ``PlackettLuce.draw``."""
-        tau = self.schedule.inverse(u).detach().clamp(*INSIDE)  # times that round to 0 or 1 would have an infinite score
+        tau = (
+            self.schedule.inverse(u).detach().clamp(*INSIDE)
+        )  # times that round to 0 or 1 would have an infinite score
         log_density = (-self.schedule.alpha_prime(tau)).log()
-        return arranged_draw((-tau).argsort(-1), lambda order: log_density.gather(1, order), False, known, lengths)
+        return arranged_draw(
+            (-tau).argsort(-1), lambda order: log_density.gather(1, order), False, known, lengths
+        )
 
     def part(self, positions: Tensor) -> ArrivalTimes:
         """The law of positions (k,), ascending, among themselves."""

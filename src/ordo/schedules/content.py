@@ -29,7 +29,9 @@ class ContentSchedule(nn.Module):
     def __init__(self, length: Size):
         super().__init__()
         self.length = length
-        self.register_buffer("_where", torch.zeros(()), persistent=False)  # knows the device, also where nothing is learned
+        self.register_buffer(
+            "_where", torch.zeros(()), persistent=False
+        )  # knows the device, also where nothing is learned
 
     def log_w(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
         """log w of clean tokens."""
@@ -39,16 +41,27 @@ class ContentSchedule(nn.Module):
         """log r of partly masked tokens, meaningful where masked."""
         raise TypeError(f"{type(self).__name__} must define log_r(tokens, present)")
 
-    def log_r_along(self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None, first: int = 0) -> Tensor:
+    def log_r_along(
+        self,
+        tokens: Tensor,
+        order: Tensor,
+        mask_id: int,
+        present: Tensor | None = None,
+        first: int = 0,
+    ) -> Tensor:
         """log r after each prefix, of ``first`` positions or more, of orders (n, length) of clean tokens: (n, length - first, length)
         float64, [:, i] after first + i are revealed.
 
         A row a prefix goes through ``log_r``; a subclass that knows better overrides it.
         """
         n, length = order.shape
-        hidden = order.argsort(-1)[:, None] >= torch.arange(first, length, device=order.device)[:, None]
+        hidden = (
+            order.argsort(-1)[:, None] >= torch.arange(first, length, device=order.device)[:, None]
+        )
         rows = torch.where(hidden, mask_id, tokens[:, None]).flatten(0, 1)
-        return self.log_r(rows, None if present is None else present.repeat_interleave(length - first, 0)).view(n, -1, length)
+        return self.log_r(
+            rows, None if present is None else present.repeat_interleave(length - first, 0)
+        ).view(n, -1, length)
 
     def log_u(self) -> Tensor | None:
         """log u (vocab,) float64; None: u = 1, which spares the logits of all other tokens."""
@@ -72,7 +85,13 @@ class PerVocabulary(ContentSchedule):
     common factor of all u changes nothing. Equal u are the uniform law.
     """
 
-    def __init__(self, length: Size, vocab_size: Size, init_std: NonNegative = 0.0, bound: Positive | None = None):
+    def __init__(
+        self,
+        length: Size,
+        vocab_size: Size,
+        init_std: NonNegative = 0.0,
+        bound: Positive | None = None,
+    ):
         super().__init__(length)
         self.table = nn.Parameter(init_std * torch.randn(vocab_size))
         self.bounds = LogBound(bound)
@@ -123,16 +142,27 @@ class PerContext(ContentSchedule):
     def log_r(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
         return self._bounded(self.reverse_network, tokens, present)
 
-    def log_r_along(self, tokens: Tensor, order: Tensor, mask_id: int, present: Tensor | None = None, first: int = 0) -> Tensor:
+    def log_r_along(
+        self,
+        tokens: Tensor,
+        order: Tensor,
+        mask_id: int,
+        present: Tensor | None = None,
+        first: int = 0,
+    ) -> Tensor:
         along = getattr(self.reverse_network, "along", None)
         if along is None:
             return super().log_r_along(tokens, order, mask_id, present, first)
-        return self._log_weights(along(tokens, order, first), None if present is None else present[:, None])
+        return self._log_weights(
+            along(tokens, order, first), None if present is None else present[:, None]
+        )
 
     def _bounded(self, network: nn.Module, tokens: Tensor, present: Tensor | None) -> Tensor:
         raw = network(tokens, present)
         if raw.shape != tokens.shape:
-            raise ValueError(f"a schedule network gave shape {tuple(raw.shape)} for tokens {tuple(tokens.shape)}")
+            raise ValueError(
+                f"a schedule network gave shape {tuple(raw.shape)} for tokens {tuple(tokens.shape)}"
+            )
         return self._log_weights(raw, present)
 
     def _log_weights(self, raw: Tensor, present: Tensor | None) -> Tensor:
@@ -141,7 +171,9 @@ class PerContext(ContentSchedule):
         if self.base is not None:
             offset = self.base().double()
             if offset.shape != (self.length,):
-                raise ValueError(f"the base gave shape {tuple(offset.shape)} for length {self.length}")
+                raise ValueError(
+                    f"the base gave shape {tuple(offset.shape)} for length {self.length}"
+                )
             log_w = log_w + (offset - offset.mean())[: raw.shape[-1]]
         return with_floor(log_w, self.floor, present)
 

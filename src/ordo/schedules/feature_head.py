@@ -30,7 +30,9 @@ class FeatureHead(nn.Module):
     def __init__(self, width: Size | None, hidden: Size = 64, init_std: NonNegative = 0.05):
         super().__init__()
         if width is None:
-            raise ValueError("FeatureHead needs the width of the denoiser's features, which this denoiser's configuration does not name")
+            raise ValueError(
+                "FeatureHead needs the width of the denoiser's features, which this denoiser's configuration does not name"
+            )
         self.width = width
         self.hidden = nn.Linear(width, hidden)
         self.weight = nn.Parameter(init_std * (hidden / 4) ** -0.5 * torch.randn(hidden))
@@ -48,7 +50,9 @@ class FeatureHead(nn.Module):
 
     def forward(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
         if not self._denoiser:
-            raise ValueError("a FeatureHead reads the features of a denoiser: call its attach(denoiser) first")
+            raise ValueError(
+                "a FeatureHead reads the features of a denoiser: call its attach(denoiser) first"
+            )
         denoiser = self._denoiser[0]
         noisy = denoiser.training and not self.training
         if noisy:
@@ -58,7 +62,9 @@ class FeatureHead(nn.Module):
         if noisy:
             denoiser.train()
         if features.shape[-1] != self.width:
-            raise ValueError(f"a FeatureHead has width {self.width}, the denoiser's features have {features.shape[-1]}")
+            raise ValueError(
+                f"a FeatureHead has width {self.width}, the denoiser's features have {features.shape[-1]}"
+            )
         # Not a matrix product: autocast would round it to bfloat16, and a sharp law with it.
         return (gelu(self.hidden(features)) * self.weight).sum(-1) + self.bias
 

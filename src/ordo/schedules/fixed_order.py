@@ -24,10 +24,16 @@ class GivenOrder(Schedule):
 
     order: Tensor
 
-    def __init__(self, length: Size, order: Literal["left_to_right", "right_to_left"] | Sequence[Whole] = "left_to_right"):
+    def __init__(
+        self,
+        length: Size,
+        order: Literal["left_to_right", "right_to_left"] | Sequence[Whole] = "left_to_right",
+    ):
         super().__init__(length)
         named = {"left_to_right": range(length), "right_to_left": range(length - 1, -1, -1)}
-        positions = torch.tensor(list(named[order] if isinstance(order, str) else order), dtype=torch.int64)
+        positions = torch.tensor(
+            list(named[order] if isinstance(order, str) else order), dtype=torch.int64
+        )
         if positions.numel() != length:
             raise ValueError(f"order names {positions.numel()} positions, the length is {length}")
         self.register_buffer("order", FixedOrder(positions).order)

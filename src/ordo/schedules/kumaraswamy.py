@@ -14,7 +14,11 @@ from ordo.settings import Positive, Size, checked
 def log1mexp(x: Tensor) -> Tensor:
     """log(1 - e^x), x <= 0, accurate at both ends (Maechler 2012)."""
     near = x > -math.log(2)
-    return torch.where(near, torch.log(-torch.expm1(torch.where(near, x, -1.0))), torch.log1p(-torch.exp(torch.where(near, -1.0, x))))
+    return torch.where(
+        near,
+        torch.log(-torch.expm1(torch.where(near, x, -1.0))),
+        torch.log1p(-torch.exp(torch.where(near, -1.0, x))),
+    )
 
 
 @checked
@@ -31,7 +35,14 @@ class Kumaraswamy(Schedule):
     Its order law has no closed form (``ArrivalTimes``): it trains with the time-space and the dense objective.
     """
 
-    def __init__(self, length: Size, log_a: nn.Module, log_b: nn.Module, bound: Positive = 4.0, bound_b: Positive = 1.0):
+    def __init__(
+        self,
+        length: Size,
+        log_a: nn.Module,
+        log_b: nn.Module,
+        bound: Positive = 4.0,
+        bound_b: Positive = 1.0,
+    ):
         super().__init__(length)
         self.log_a, self.log_b, self.bound, self.bound_b = log_a, log_b, bound, bound_b
 

@@ -21,7 +21,9 @@ class FreeTable(nn.Module):
 
     def __init__(self, length: Size, init_std: NonNegative = 0.0, init_slope: float = 0.0):
         super().__init__()
-        self.table = nn.Parameter(init_std * torch.randn(length) - init_slope * torch.arange(length))
+        self.table = nn.Parameter(
+            init_std * torch.randn(length) - init_slope * torch.arange(length)
+        )
 
     def forward(self) -> Tensor:
         return self.table
@@ -39,11 +41,26 @@ class PositionNetwork(nn.Module):
 
     features: Tensor
 
-    def __init__(self, length: Size, cosines: Some = 8, decay: NonNegative = 2.0, init_std: NonNegative = 0.05):
+    def __init__(
+        self,
+        length: Size,
+        cosines: Some = 8,
+        decay: NonNegative = 2.0,
+        init_std: NonNegative = 0.05,
+    ):
         super().__init__()
-        u = torch.linspace(-1.0, 1.0, length, dtype=torch.float64) if length > 1 else torch.zeros(1, dtype=torch.float64)
-        waves = [math.sqrt(2) * torch.cos(math.pi * k * (u + 1) / 2) / k**decay for k in range(1, cosines + 1)]
-        self.register_buffer("features", torch.stack([math.sqrt(3) * u, *waves], dim=1).float(), persistent=False)
+        u = (
+            torch.linspace(-1.0, 1.0, length, dtype=torch.float64)
+            if length > 1
+            else torch.zeros(1, dtype=torch.float64)
+        )
+        waves = [
+            math.sqrt(2) * torch.cos(math.pi * k * (u + 1) / 2) / k**decay
+            for k in range(1, cosines + 1)
+        ]
+        self.register_buffer(
+            "features", torch.stack([math.sqrt(3) * u, *waves], dim=1).float(), persistent=False
+        )
         self.coefficients = nn.Parameter(init_std * torch.randn(1 + cosines))
 
     def forward(self) -> Tensor:

@@ -37,7 +37,9 @@ class SchedulePart:
         """Values (n, k) at their positions of (n, length), 0.5 elsewhere; those of shape (n,) are for all positions anyway."""
         if values.ndim == 1:
             return values
-        whole = torch.full((len(values), self.schedule.length), 0.5, dtype=values.dtype, device=values.device)
+        whole = torch.full(
+            (len(values), self.schedule.length), 0.5, dtype=values.dtype, device=values.device
+        )
         whole[:, self.positions] = values
         return whole
 

@@ -22,7 +22,9 @@ class PooledNetwork(nn.Module):
     Args: vocab_size, length; width of the features.
     """
 
-    def __init__(self, vocab_size: Size, length: Size, width: Size = 64, init_std: NonNegative = 0.05):
+    def __init__(
+        self, vocab_size: Size, length: Size, width: Size = 64, init_std: NonNegative = 0.05
+    ):
         super().__init__()
         self.mask_id, self.scale = vocab_size, length**-0.5
         self.token = nn.Embedding(vocab_size, width)
@@ -34,7 +36,9 @@ class PooledNetwork(nn.Module):
         self.state = nn.Linear(2 * width, width)
         init_weights(self, 1)
         for table in (self.token, self.position):
-            nn.init.normal_(table.weight)  # products of both are what tells tokens at positions apart
+            nn.init.normal_(
+                table.weight
+            )  # products of both are what tells tokens at positions apart
         self.query = nn.Parameter(init_std * width**-0.5 * torch.randn(length, width))
         self.bias = nn.Parameter(torch.zeros(length))
 

@@ -23,7 +23,9 @@ class Power(Schedule):
             mean of w is then 1. 0: no floor.
     """
 
-    def __init__(self, length: Size, network: nn.Module, bound: Positive | None = None, floor: BelowOne = 0.0):
+    def __init__(
+        self, length: Size, network: nn.Module, bound: Positive | None = None, floor: BelowOne = 0.0
+    ):
         super().__init__(length)
         self.network, self.bound, self.floor = network, bound, floor
 
@@ -31,9 +33,13 @@ class Power(Schedule):
         """(length,) float64 with mean 0 (before bound and floor): NELBO(c w) = NELBO(w), so the scale is fixed."""
         raw = self.network().double()
         if raw.shape != (self.length,):
-            raise ValueError(f"the schedule network gave shape {tuple(raw.shape)} for length {self.length}")
+            raise ValueError(
+                f"the schedule network gave shape {tuple(raw.shape)} for length {self.length}"
+            )
         raw = raw - raw.mean()
-        return with_floor(raw if self.bound is None else self.bound * torch.tanh(raw / self.bound), self.floor)
+        return with_floor(
+            raw if self.bound is None else self.bound * torch.tanh(raw / self.bound), self.floor
+        )
 
     def law(self) -> PlackettLuce:
         return PlackettLuce(self.log_w())

@@ -73,7 +73,9 @@ class NormSig(nn.Module):
         if present is None:
             mean = share.mean(-1, keepdim=True)
         else:
-            mean = torch.where(present, share, 0.0).sum(-1, keepdim=True) / present.sum(-1, keepdim=True).clamp(min=1)
+            mean = torch.where(present, share, 0.0).sum(-1, keepdim=True) / present.sum(
+                -1, keepdim=True
+            ).clamp(min=1)
         w = self.c1 + self.c2 * (share - mean)
         # A position that is not there is not in the mean and could leave the interval.
         return (w if present is None else torch.where(present, w, self.c1)).log()

@@ -19,7 +19,15 @@ from ordo.report.record import labels_of
 from ordo.samplers import own_sampler, sample
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 from ordo.settings import Count, Size, Text, checked
-from ordo.training.pictures import log_picture, log_samples, loss_picture, order_picture, rank_text, schedule_picture, shown_part
+from ordo.training.pictures import (
+    log_picture,
+    log_samples,
+    loss_picture,
+    order_picture,
+    rank_text,
+    schedule_picture,
+    shown_part,
+)
 
 
 @checked
@@ -45,7 +53,11 @@ class OrderHistory(L.Callback):
         return {"steps": self.steps, "ranks": self.ranks, "entropies": self.entropies}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.steps, self.ranks, self.entropies = state_dict["steps"], state_dict["ranks"], state_dict["entropies"]
+        self.steps, self.ranks, self.entropies = (
+            state_dict["steps"],
+            state_dict["ranks"],
+            state_dict["entropies"],
+        )
 
     @torch.no_grad()
     def _record(self, trainer: L.Trainer, module: Any) -> None:
@@ -54,7 +66,9 @@ class OrderHistory(L.Callback):
             return
         law: Any = _shown(trainer, module)[0].law()
         rank = law.expected_rank().tolist()
-        if self.ranks and len(self.ranks[-1]) != len(rank):  # of a run from before given positions were left out
+        if self.ranks and len(self.ranks[-1]) != len(
+            rank
+        ):  # of a run from before given positions were left out
             self.steps, self.ranks, self.entropies = [], [], []
         self.steps.append(step)
         self.ranks.append(rank)
@@ -70,7 +84,13 @@ class OrderHistory(L.Callback):
             self._record(trainer, pl_module)
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if batch_idx == 0:
             self._batch = Batch.of(batch)
@@ -89,7 +109,13 @@ class OrderHistory(L.Callback):
         if batch is not None and not pl_module.sharded:
             figures["loss_by_revealed"] = loss_picture(pl_module, batch)
         for name, figure in figures.items():
-            log_picture(trainer.loggers, name, figure, trainer.global_step, self.folder / "pictures" / f"{name}.png")
+            log_picture(
+                trainer.loggers,
+                name,
+                figure,
+                trainer.global_step,
+                self.folder / "pictures" / f"{name}.png",
+            )
 
     def _over_training(self, labels: list[str] | None) -> Figure:
         ranks, entropies = np.array(self.ranks), np.array(self.entropies)
@@ -104,16 +130,22 @@ class OrderHistory(L.Callback):
         arrays = {"step": np.array(self.steps), "expected_rank": ranks, "entropy": entropies}
         write_whole(self.folder / "order_over_training.npz", lambda path: np.savez(path, **arrays))  # type: ignore[arg-type]
         schedule, labels = _shown(trainer, pl_module)
-        plots.save(self._over_training(labels), self.folder / "pictures" / "order_over_training.png")
+        plots.save(
+            self._over_training(labels), self.folder / "pictures" / "order_over_training.png"
+        )
         picture = order_picture(schedule, _order_generator(pl_module), labels)
         plots.save(picture, self.folder / "pictures" / "order.png")
 
 
-def _shown(trainer: L.Trainer, module: Any) -> tuple[Schedule | AveragedSchedule | SchedulePart, list[str] | None]:
+def _shown(
+    trainer: L.Trainer, module: Any
+) -> tuple[Schedule | AveragedSchedule | SchedulePart, list[str] | None]:
     """Of which one law is shown, see ``pictures.shown_part``, and names of its positions, where they have any."""
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     part, positions = shown_part(module.schedule, getattr(data, "val_set", None))
-    return part, labels_of(getattr(data, "labels", None), None if positions is None else positions.tolist())
+    return part, labels_of(
+        getattr(data, "labels", None), None if positions is None else positions.tolist()
+    )
 
 
 def _order_generator(module: Any) -> torch.Generator:
@@ -138,11 +170,20 @@ class SampleWriter(L.Callback):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         given = data.val_set.given(self.n, pl_module.device)
         drawn = sample(
-            pl_module.denoiser, own_sampler(pl_module.schedule), self.n, schedule=pl_module.schedule, seed=seed, first_row=first, **given
+            pl_module.denoiser,
+            own_sampler(pl_module.schedule),
+            self.n,
+            schedule=pl_module.schedule,
+            seed=seed,
+            first_row=first,
+            **given,
         )
         texts = data.decode(drawn.tokens.cpu())
         ranks = [rank_text(rank) for rank in drawn.rank]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "a", encoding="utf-8") as file:
-            file.writelines(f"step {trainer.global_step}\t{text!r}\trank {rank}\n" for text, rank in zip(texts, ranks, strict=True))
+            file.writelines(
+                f"step {trainer.global_step}\t{text!r}\trank {rank}\n"
+                for text, rank in zip(texts, ranks, strict=True)
+            )
         log_samples(trainer.loggers, "samples", texts, ranks, trainer.global_step)

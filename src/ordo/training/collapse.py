@@ -54,7 +54,10 @@ class CollapseAlarm(L.Callback):
         return None if self.share is None else self.too_early or self.worse
 
     def state_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("share", "soft", "best", "too_early", "worse", "warned", "began_sharp")}
+        return {
+            name: getattr(self, name)
+            for name in ("share", "soft", "best", "too_early", "worse", "warned", "began_sharp")
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name, value in state_dict.items():
@@ -67,7 +70,9 @@ class CollapseAlarm(L.Callback):
         if not is_learned(schedule):
             return None
         rows = trainer.datamodule.val_set  # type: ignore[attr-defined]
-        batch = rows.batch(torch.linspace(0, len(rows) - 1, DRAWS, dtype=torch.float64).round().long())
+        batch = rows.batch(
+            torch.linspace(0, len(rows) - 1, DRAWS, dtype=torch.float64).round().long()
+        )
         tokens, known, lengths = (None if x is None else x.to(device) for x in batch)
         training = schedule.training
         schedule.eval()
@@ -88,26 +93,50 @@ class CollapseAlarm(L.Callback):
     @staticmethod
     def _bounds(module: Any) -> str:
         """The settings of this schedule that hold a law back."""
-        there = [f"schedule.{name}" for name in ("bound", "bounds", "floor") if hasattr(module.schedule, name)]
+        there = [
+            f"schedule.{name}"
+            for name in ("bound", "bounds", "floor")
+            if hasattr(module.schedule, name)
+        ]
         return f" ({', '.join(there)})" if there else ""
 
     def _warn(self, trainer: L.Trainer, module: Any, why: str) -> None:
         if not self.warned and trainer.is_global_zero:
-            note(f"warning: the order law has collapsed: at step {trainer.global_step} {why}; {MEND}{self._bounds(module)}")
+            note(
+                f"warning: the order law has collapsed: at step {trainer.global_step} {why}; {MEND}{self._bounds(module)}"
+            )
         self.warned = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.global_step == 0 and self.early and self._look(trainer, pl_module) is not None and self.share is not None:
+        if (
+            trainer.global_step == 0
+            and self.early
+            and self._look(trainer, pl_module) is not None
+            and self.share is not None
+        ):
             self.began_sharp = self.share < self.sharp
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         step = trainer.global_step
-        if self.too_early or self.began_sharp or step % self.every or step >= self.early * trainer.max_steps:
+        if (
+            self.too_early
+            or self.began_sharp
+            or step % self.every
+            or step >= self.early * trainer.max_steps
+        ):
             return
-        if self._look(trainer, pl_module) is not None and self.share is not None and self.share < self.sharp:
+        if (
+            self._look(trainer, pl_module) is not None
+            and self.share is not None
+            and self.share < self.sharp
+        ):
             self.too_early = True
             left = f"{100 * self.share:.1f}% of the entropy of random orders is left"
-            self._warn(trainer, pl_module, f"of {trainer.max_steps} only {left}, before the denoiser can know which orders are good")
+            self._warn(
+                trainer,
+                pl_module,
+                f"of {trainer.max_steps} only {left}, before the denoiser can know which orders are good",
+            )
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # The end of the epoch, not of validation: averaged weights (EMA) are still in place, and it can be logged.
@@ -121,7 +150,10 @@ class CollapseAlarm(L.Callback):
         metrics = trainer.callback_metrics
         if trainer.sanity_checking or self.share is None or "val/nelbo" not in metrics:
             return
-        own, uniform = float(metrics["val/nelbo"]), float(metrics.get("val/nelbo_uniform", math.inf))
+        own, uniform = (
+            float(metrics["val/nelbo"]),
+            float(metrics.get("val/nelbo_uniform", math.inf)),
+        )
         if self.share >= self.sharp:
             self.soft, self.best, self.worse = min(self.soft, own, uniform), math.inf, False
             return
@@ -129,4 +161,6 @@ class CollapseAlarm(L.Callback):
         self.worse = self.best > MARGIN * self.soft
         if self.worse:
             why = f"only {100 * self.share:.1f}% of the entropy of random orders is left, and val/nelbo is {own:.4g}"
-            self._warn(trainer, pl_module, f"{why}, when {self.soft:.4g} had been reached with a soft law")
+            self._warn(
+                trainer, pl_module, f"{why}, when {self.soft:.4g} had been reached with a soft law"
+            )

@@ -35,12 +35,23 @@ class RunningMoments:
         x = vector.detach().double()
         if not self.state:
             zero = torch.zeros((), dtype=torch.float64, device=x.device)
-            self.state = {"mean": torch.zeros_like(x), "square": zero, "weight": zero, "weight_squares": zero}
+            self.state = {
+                "mean": torch.zeros_like(x),
+                "square": zero,
+                "weight": zero,
+                "weight_squares": zero,
+            }
         fine = torch.isfinite(x).all()
         new = 1 - self.keep
-        sums = {"mean": (x, new), "square": (x.square().sum(), new), "weight": (torch.ones_like(x[0]), new)}
+        sums = {
+            "mean": (x, new),
+            "square": (x.square().sum(), new),
+            "weight": (torch.ones_like(x[0]), new),
+        }
         for name, (value, weight) in sums.items():
-            self.state[name] = torch.where(fine, self.keep * self.state[name] + weight * value, self.state[name])
+            self.state[name] = torch.where(
+                fine, self.keep * self.state[name] + weight * value, self.state[name]
+            )
         squares = self.state["weight_squares"]
         self.state["weight_squares"] = torch.where(fine, self.keep**2 * squares + new**2, squares)
 
@@ -49,7 +60,9 @@ class RunningMoments:
         where the true mean is 0. NaN before the second vector.
         """
         state = self.state
-        share = state["weight_squares"] / state["weight"] ** 2  # 1 / (effective number of vectors): the variance of the mean
+        share = (
+            state["weight_squares"] / state["weight"] ** 2
+        )  # 1 / (effective number of vectors): the variance of the mean
         mean_square = (state["mean"] / state["weight"]).square().sum()
         biased = (state["square"] / state["weight"] - mean_square).clamp(min=0.0)
         variance = torch.where(share < 1, biased / (1 - share), torch.nan)
@@ -67,7 +80,9 @@ class GradientSignal(L.Callback):
     window: steps over which is averaged, see ``RunningMoments``. pictures: whether to draw.
     """
 
-    def __init__(self, folder: Text, every: Count = 25, window: AtLeastOne = 100, pictures: bool = True):
+    def __init__(
+        self, folder: Text, every: Count = 25, window: AtLeastOne = 100, pictures: bool = True
+    ):
         self.folder, self.every, self.pictures = Path(folder), every, pictures
         self.moments = RunningMoments(window)
         self.steps: list[int] = []
@@ -76,7 +91,12 @@ class GradientSignal(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         moments = {name: value.cpu() for name, value in self.moments.state.items()}
-        return {"moments": moments, "steps": self.steps, "variance": self.variance, "signal_to_noise": self.signal_to_noise}
+        return {
+            "moments": moments,
+            "steps": self.steps,
+            "variance": self.variance,
+            "signal_to_noise": self.signal_to_noise,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.moments.state = dict(state_dict["moments"])
@@ -84,11 +104,15 @@ class GradientSignal(L.Callback):
         self.signal_to_noise = state_dict["signal_to_noise"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.moments.state = {name: value.to(pl_module.device) for name, value in self.moments.state.items()}
+        self.moments.state = {
+            name: value.to(pl_module.device) for name, value in self.moments.state.items()
+        }
 
     def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: Any, optimizer: Any) -> None:
         # Lightning calls this once an optimiser step, with gradients summed, averaged over ranks and unscaled.
-        gradients = [p.grad.flatten() for p in pl_module.schedule.parameters() if p.grad is not None]
+        gradients = [
+            p.grad.flatten() for p in pl_module.schedule.parameters() if p.grad is not None
+        ]
         if gradients:
             self.moments.add(torch.cat(gradients))
 
@@ -104,8 +128,16 @@ class GradientSignal(L.Callback):
         pl_module.log("train/schedule_gradient_snr", ratio)
 
     def _draw(self, trainer: L.Trainer, loggers: list[Any]) -> None:
-        figure = plots.gradient_signal(np.array(self.steps), np.array(self.variance), np.array(self.signal_to_noise))
-        log_picture(loggers, "gradient_signal", figure, trainer.global_step, self.folder / "pictures" / "gradient_signal.png")
+        figure = plots.gradient_signal(
+            np.array(self.steps), np.array(self.variance), np.array(self.signal_to_noise)
+        )
+        log_picture(
+            loggers,
+            "gradient_signal",
+            figure,
+            trainer.global_step,
+            self.folder / "pictures" / "gradient_signal.png",
+        )
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.pictures and self.steps and trainer.is_global_zero and not trainer.sanity_checking:
@@ -115,7 +147,11 @@ class GradientSignal(L.Callback):
         if not trainer.is_global_zero or not self.steps:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        lists = {"step": self.steps, "variance": self.variance, "signal_to_noise": self.signal_to_noise}
+        lists = {
+            "step": self.steps,
+            "variance": self.variance,
+            "signal_to_noise": self.signal_to_noise,
+        }
         arrays: dict[str, Any] = {name: np.array(values) for name, values in lists.items()}
         write_whole(self.folder / "gradient_signal.npz", lambda path: np.savez(path, **arrays))
         if self.pictures:

@@ -27,7 +27,9 @@ def _remove(path: Path) -> None:
 def will_validate(trainer: L.Trainer) -> bool:
     """Whether a validation follows the training step that has just ended."""
     loop = trainer.fit_loop
-    return loop._data_fetcher is not None and loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+    return loop._data_fetcher is not None and loop.epoch_loop._should_check_val_fx(
+        loop._data_fetcher
+    )
 
 
 def patience_of(trainer: L.Trainer) -> dict[str, int]:
@@ -79,7 +81,9 @@ class LastCheckpoint(Checkpoint):
         self.validated = 0  # the step of the last validation that came to its end
         self._step = 0  # the last one seen
         self._saved: int | None = None  # the step of the last checkpoint written
-        self._outstanding = self._between = False  # while a checkpoint is written, see on_save_checkpoint
+        self._outstanding = self._between = (
+            False  # while a checkpoint is written, see on_save_checkpoint
+        )
         self._held: dict[str, Any] = {}  # what is to be logged once more, after a resume
         self._signals = StopSignals()
 
@@ -127,7 +131,9 @@ class LastCheckpoint(Checkpoint):
             asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
         return asked
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
+    ) -> None:
         for name, value in self._held.items():
             pl_module.log(name, value)
         self._held = {}
@@ -144,7 +150,9 @@ class LastCheckpoint(Checkpoint):
         if asked:
             self._signals.act(trainer.world_size > 1)
 
-    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
+    ) -> None:
         if trainer.world_size == 1 and self._signals.asked and self._saved == trainer.global_step:
             self._signals.act()  # the checkpoint from before this validation is there
 

@@ -17,10 +17,19 @@ from ordo.objectives import Objective
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
 from ordo.schedules import ContentSchedule, Schedule, attach_features
-from ordo.training.optimisation import OptimizerSettings, apply_settings, build_optimizer, check_law, clip_gradients, with_entropy_bonus
+from ordo.training.optimisation import (
+    OptimizerSettings,
+    apply_settings,
+    build_optimizer,
+    check_law,
+    clip_gradients,
+    with_entropy_bonus,
+)
 from ordo.training.sharding import shard
 
-VALIDATION = 1 << 40  # a step no training run reaches: validation draws never coincide with training draws
+VALIDATION = (
+    1 << 40
+)  # a step no training run reaches: validation draws never coincide with training draws
 
 
 class TrainingDiverged(RuntimeError):
@@ -57,7 +66,9 @@ class OrderDiffusion(L.LightningModule):
         self.seed, self.validation_draws = seed, validation_draws
         self.config = config or {}
         self._bad: Tensor | None = None
-        self.sharded = False  # the denoiser, among ranks: then it is called by all of them or by none
+        self.sharded = (
+            False  # the denoiser, among ranks: then it is called by all of them or by none
+        )
         if optimizer is not None:
             check_law(schedule, optimizer)
         attach_features(schedule, denoiser)
@@ -70,7 +81,11 @@ class OrderDiffusion(L.LightningModule):
     def on_train_start(self) -> None:
         if self.trainer.global_step > 0:
             scheduler: Any = self.lr_schedulers()
-            apply_settings(scheduler.optimizer, scheduler, build_optimizer(self.denoiser, self.schedule, self.settings))
+            apply_settings(
+                scheduler.optimizer,
+                scheduler,
+                build_optimizer(self.denoiser, self.schedule, self.settings),
+            )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = Batch.of(batch)
@@ -80,19 +95,34 @@ class OrderDiffusion(L.LightningModule):
             self.seed,
             trainer.global_step,
             # Ranks share out the rows of each micro-batch: so numbered, a row has the same number whatever their number.
-            trainer.global_rank * trainer.accumulate_grad_batches + batch_idx % trainer.accumulate_grad_batches,
+            trainer.global_rank * trainer.accumulate_grad_batches
+            + batch_idx % trainer.accumulate_grad_batches,
             trainer.accumulate_grad_batches * trainer.world_size,
         )
         # Dropout draws from the global generator, which no checkpoint holds.
-        torch.manual_seed(seeded_generator("cpu", self.seed, trainer.global_step, random.shard + 1, -6).initial_seed())
+        torch.manual_seed(
+            seeded_generator(
+                "cpu", self.seed, trainer.global_step, random.shard + 1, -6
+            ).initial_seed()
+        )
         # An objective of your own may do without known and lengths, on data where nothing is given or padded.
         out = self.objective(self.denoiser, self.schedule, tokens, random, **batch.given)
-        loss = with_entropy_bonus(out.loss, self.schedule, self.settings, self.seed, trainer.global_step, batch)
+        loss = with_entropy_bonus(
+            out.loss, self.schedule, self.settings, self.seed, trainer.global_step, batch
+        )
         self._watch(loss)
         bits = self._bits(out.nelbo, batch)
-        self.log("train/bits_per_token", bits, prog_bar=True, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)
+        self.log(
+            "train/bits_per_token",
+            bits,
+            prog_bar=True,
+            batch_size=tokens.shape[0],
+            sync_dist=trainer.world_size > 1,
+        )
         for name, value in out.diagnostics.items():
-            self.log(f"train/{name}", value, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1)
+            self.log(
+                f"train/{name}", value, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1
+            )
         return loss
 
     def _watch(self, loss: Tensor) -> None:
@@ -115,22 +145,35 @@ class OrderDiffusion(L.LightningModule):
 
     def diverged(self, what: str) -> TrainingDiverged:
         """The error to raise, which names the step and the last good checkpoint."""
-        folders = [Path(folder) for c in self.trainer.checkpoint_callbacks if (folder := getattr(c, "dirpath", None))]
+        folders = [
+            Path(folder)
+            for c in self.trainer.checkpoint_callbacks
+            if (folder := getattr(c, "dirpath", None))
+        ]
         kept = next((folder for folder in folders if (folder / "last.ckpt").is_file()), None)
-        where = f"the last good checkpoint is in {kept} (resume={kept})" if kept else "no checkpoint had been written yet"
+        where = (
+            f"the last good checkpoint is in {kept} (resume={kept})"
+            if kept
+            else "no checkpoint had been written yet"
+        )
         return TrainingDiverged(
             f"{what} became NaN or infinite at or before step {self.trainer.global_step}; training stopped, {where}. "
             "Lower optimizer.lr or optimizer.schedule_lr (and base_lr), bound log w (schedule.bound), or raise objective.t_min."
         )
 
-    def configure_gradient_clipping(self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None) -> None:
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
         clip_gradients(self.denoiser, self.schedule, self.settings)
 
     def configure_optimizers(self) -> Any:
         # With float16 a fused step takes gradients that are still scaled, and they would be clipped so.
         fused = self.trainer.precision != "16-mixed"
         optimizer, scheduler = build_optimizer(self.denoiser, self.schedule, self.settings, fused)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
 
     @staticmethod
     def _bits(nats: Tensor, batch: Batch) -> Tensor:
@@ -139,17 +182,36 @@ class OrderDiffusion(L.LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         batch = Batch.of(batch)
-        tokens, uniform_orders = batch.tokens, uniform_law(batch.tokens.shape[1], batch.tokens.device)
-        random = StepRandom(self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size)
+        tokens, uniform_orders = (
+            batch.tokens,
+            uniform_law(batch.tokens.shape[1], batch.tokens.device),
+        )
+        random = StepRandom(
+            self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size
+        )
         law = own_law(self.schedule)
         own = own_nelbo(self.denoiser, law, tokens, self.validation_draws, random, **batch.given)
-        uniform = nelbo(self.denoiser, uniform_orders, tokens, self.validation_draws, random, **batch.given)
-        values = {"nelbo": own.mean(), "nelbo_uniform": uniform.mean(), "bits_per_token": self._bits(own, batch)}
+        uniform = nelbo(
+            self.denoiser, uniform_orders, tokens, self.validation_draws, random, **batch.given
+        )
+        values = {
+            "nelbo": own.mean(),
+            "nelbo_uniform": uniform.mean(),
+            "bits_per_token": self._bits(own, batch),
+        }
         if self.denoiser.order_causal and not isinstance(law, ContentSchedule):
-            values["mode"] = -order_log_prob(self.denoiser, tokens, law.mode(), **batch.given).mean()
+            values["mode"] = -order_log_prob(
+                self.denoiser, tokens, law.mode(), **batch.given
+            ).mean()
         for name, value in values.items():
             show = name == "bits_per_token"
-            self.log(f"val/{name}", value.float(), prog_bar=show, batch_size=tokens.shape[0], sync_dist=True)
+            self.log(
+                f"val/{name}",
+                value.float(),
+                prog_bar=show,
+                batch_size=tokens.shape[0],
+                sync_dist=True,
+            )
 
     def on_validation_start(self) -> None:
         self.check_finite()

@@ -52,13 +52,17 @@ class OptimizerSettings:
 
     def __post_init__(self) -> None:
         if self.entropy_bonus and self.entropy_steps < 1:
-            raise ValueError("optimizer.entropy_bonus needs optimizer.entropy_steps > 0, over which it is annealed to 0")
+            raise ValueError(
+                "optimizer.entropy_bonus needs optimizer.entropy_steps > 0, over which it is annealed to 0"
+            )
 
     def denoiser_factor(self, step: int) -> float:
         """Learning rate of the denoiser at a step, relative to lr."""
         progress = min(step / self.total_steps, 1.0)
         cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        return min(1.0, (step + 1) / max(self.warmup_steps, 1)) * (self.final_lr + (1 - self.final_lr) * cosine)
+        return min(1.0, (step + 1) / max(self.warmup_steps, 1)) * (
+            self.final_lr + (1 - self.final_lr) * cosine
+        )
 
     def schedule_factor(self, step: int) -> float:
         """Learning rate of the schedule at a step, relative to schedule_lr; 0 during the delay."""
@@ -70,15 +74,23 @@ class OptimizerSettings:
 
     def entropy_weight(self, step: int) -> float:
         """Weight of the entropy bonus at a step."""
-        return self.entropy_bonus * max(0.0, 1 - step / self.entropy_steps) if self.entropy_bonus else 0.0
+        return (
+            self.entropy_bonus * max(0.0, 1 - step / self.entropy_steps)
+            if self.entropy_bonus
+            else 0.0
+        )
 
 
 def check_law(schedule: Schedule | ContentSchedule, settings: OptimizerSettings) -> None:
     """Raises ValueError for settings that could do nothing, or cannot do what they say, with such a law."""
-    in_closed_form = isinstance(schedule, ContentSchedule) or hasattr(schedule.law(), "step_log_prob")
+    in_closed_form = isinstance(schedule, ContentSchedule) or hasattr(
+        schedule.law(), "step_log_prob"
+    )
     if settings.entropy_bonus and not in_closed_form:
         name = type(schedule).__name__
-        raise ValueError(f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set it to 0")
+        raise ValueError(
+            f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set it to 0"
+        )
     if settings.base_lr is not None and not split_base(schedule)[1]:
         raise ValueError(
             "optimizer.base_lr is the rate of schedule.base, a law of positions that is learned, and there is none; set it to null"
@@ -88,29 +100,52 @@ def check_law(schedule: Schedule | ContentSchedule, settings: OptimizerSettings)
 def split_base(schedule: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """What a schedule learns, and apart from it what its base does (``schedule.base``; empty without one)."""
     base = getattr(schedule, "base", None)
-    of_base = [p for p in base.parameters() if p.requires_grad] if isinstance(base, nn.Module) else []
+    of_base = (
+        [p for p in base.parameters() if p.requires_grad] if isinstance(base, nn.Module) else []
+    )
     known = {id(p) for p in of_base}
     return [p for p in schedule.parameters() if p.requires_grad and id(p) not in known], of_base
 
 
-def build_optimizer(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings, fused: bool = True):
+def build_optimizer(
+    denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings, fused: bool = True
+):
     """(AdamW, LambdaLR stepped once an optimiser step).
 
     Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns; its base if it has one.
     """
     matrices, others = [], []
-    embeddings = {id(p) for m in denoiser.modules() if isinstance(m, nn.Embedding) for p in m.parameters()}
+    embeddings = {
+        id(p) for m in denoiser.modules() if isinstance(m, nn.Embedding) for p in m.parameters()
+    }
     for parameter in denoiser.parameters():
-        (others if parameter.ndim < 2 or id(parameter) in embeddings else matrices).append(parameter)
+        (others if parameter.ndim < 2 or id(parameter) in embeddings else matrices).append(
+            parameter
+        )
     groups = [
-        {"params": matrices, "lr": settings.lr, "weight_decay": settings.weight_decay, "betas": tuple(settings.betas)},
+        {
+            "params": matrices,
+            "lr": settings.lr,
+            "weight_decay": settings.weight_decay,
+            "betas": tuple(settings.betas),
+        },
         {"params": others, "lr": settings.lr, "weight_decay": 0.0, "betas": tuple(settings.betas)},
     ]
     factors = [settings.denoiser_factor, settings.denoiser_factor]
     networks, base = split_base(schedule)
-    for learned, rate in ((networks, settings.schedule_lr), (base, settings.base_lr or settings.schedule_lr)):
+    for learned, rate in (
+        (networks, settings.schedule_lr),
+        (base, settings.base_lr or settings.schedule_lr),
+    ):
         if learned:
-            groups.append({"params": learned, "lr": rate, "weight_decay": 0.0, "betas": tuple(settings.schedule_betas)})
+            groups.append(
+                {
+                    "params": learned,
+                    "lr": rate,
+                    "weight_decay": 0.0,
+                    "betas": tuple(settings.schedule_betas),
+                }
+            )
             factors.append(settings.schedule_factor)
     optimizer = torch.optim.AdamW(groups, fused=fused)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
@@ -146,19 +181,27 @@ def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: Optimizer
     numbers of positions that of networks of tokens.
     """
     networks, base = split_base(schedule)
-    for parameters, limit in ((denoiser.parameters(), settings.clip), (networks, settings.schedule_clip), (base, settings.schedule_clip)):
+    for parameters, limit in (
+        (denoiser.parameters(), settings.clip),
+        (networks, settings.schedule_clip),
+        (base, settings.schedule_clip),
+    ):
         moved = [p for p in parameters if p.grad is not None]
         if limit is not None and moved:
             nn.utils.clip_grad_norm_(moved, limit)
 
 
-def apply_settings(optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR, fresh: tuple) -> None:
+def apply_settings(
+    optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR, fresh: tuple
+) -> None:
     """Takes over rates, decay and betas of ``fresh`` (of ``build_optimizer``); moments and step counts stay.
 
     A restored optimiser has those of the checkpoint, so that a lower rate given on resuming would do nothing.
     """
     new, new_scheduler = fresh
     scheduler.base_lrs = new_scheduler.base_lrs
-    for group, wanted, factor in zip(optimizer.param_groups, new.param_groups, new_scheduler.lr_lambdas, strict=True):
+    for group, wanted, factor in zip(
+        optimizer.param_groups, new.param_groups, new_scheduler.lr_lambdas, strict=True
+    ):
         group |= {name: wanted[name] for name in ("initial_lr", "weight_decay", "betas")}
         group["lr"] = wanted["initial_lr"] * factor(scheduler.last_epoch)

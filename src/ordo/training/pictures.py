@@ -24,9 +24,14 @@ from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule, Schedule
 # Validation sequences behind a picture of losses, as tokens, least and most: a moment's work beside the validation itself.
 TOKENS = 16384
 ROWS = (8, 64)
-SET_ROWS = (32, 256)  # of a bidirectional denoiser, which scores one number of revealed tokens a row
+SET_ROWS = (
+    32,
+    256,
+)  # of a bidirectional denoiser, which scores one number of revealed tokens a row
 BINS = 16
-AVERAGED = 256  # sequences over which a law that depends on the tokens is averaged where one law is shown
+AVERAGED = (
+    256  # sequences over which a law that depends on the tokens is averaged where one law is shown
+)
 CURVES = 128  # positions drawn as curves; of more, evenly spaced ones
 
 
@@ -43,14 +48,23 @@ def log_picture(loggers: Sequence[Any], name: str, figure: Figure, step: int, fi
                 add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
 
-def log_samples(loggers: Sequence[Any], name: str, texts: Sequence[str], ranks: Sequence[str], step: int) -> None:
+def log_samples(
+    loggers: Sequence[Any], name: str, texts: Sequence[str], ranks: Sequence[str], step: int
+) -> None:
     """Texts and the ranks of their tokens, to every logger that takes text: a table in W&B, code blocks in TensorBoard."""
     for logger in loggers:
         add_text = getattr(getattr(logger, "experiment", None), "add_text", None)
         if hasattr(logger, "log_text"):  # W&B
-            logger.log_text(name, columns=["text", "rank"], data=[list(pair) for pair in zip(texts, ranks, strict=True)], step=step)
+            logger.log_text(
+                name,
+                columns=["text", "rank"],
+                data=[list(pair) for pair in zip(texts, ranks, strict=True)],
+                step=step,
+            )
         elif add_text is not None:  # TensorBoard
-            blocks = [f"    {text!r}\n    rank {rank}" for text, rank in zip(texts, ranks, strict=True)]
+            blocks = [
+                f"    {text!r}\n    rank {rank}" for text, rank in zip(texts, ranks, strict=True)
+            ]
             add_text(name, "\n\n---\n\n".join(blocks), step)
 
 
@@ -63,12 +77,22 @@ def shown(schedule: Schedule | ContentSchedule, rows: Rows) -> Schedule | Averag
     """The schedule itself, or of one that depends on the tokens its average over evenly spaced rows."""
     if not isinstance(schedule, ContentSchedule):
         return schedule
-    batch = rows.batch(torch.linspace(0, len(rows) - 1, min(AVERAGED, len(rows)), dtype=torch.float64).round().long())
+    batch = rows.batch(
+        torch.linspace(0, len(rows) - 1, min(AVERAGED, len(rows)), dtype=torch.float64)
+        .round()
+        .long()
+    )
     device = schedule._where.device
-    return AveragedSchedule(schedule, batch.tokens.to(device), None if batch.lengths is None else batch.lengths.to(device))
+    return AveragedSchedule(
+        schedule,
+        batch.tokens.to(device),
+        None if batch.lengths is None else batch.lengths.to(device),
+    )
 
 
-def shown_part(schedule: Schedule | ContentSchedule, rows: Any) -> tuple[Schedule | AveragedSchedule | SchedulePart, Tensor | None]:
+def shown_part(
+    schedule: Schedule | ContentSchedule, rows: Any
+) -> tuple[Schedule | AveragedSchedule | SchedulePart, Tensor | None]:
     """What is shown of a schedule: the positions that are decoded, and which these are, where all rows are given the others; else all of
     it, see ``shown``, and None. Data of one's own need no ``Rows`` where there is nothing to average.
     """
@@ -81,7 +105,12 @@ def shown_part(schedule: Schedule | ContentSchedule, rows: Any) -> tuple[Schedul
 
 @torch.no_grad()
 def sampled_loss_by_revealed(
-    denoiser: Any, law: OrderLaw | ContentSchedule, batch: Batch, rows: int, generator: torch.Generator, bins: int
+    denoiser: Any,
+    law: OrderLaw | ContentSchedule,
+    batch: Batch,
+    rows: int,
+    generator: torch.Generator,
+    bins: int,
 ) -> tuple[Tensor, Tensor]:
     """Loss of the next token under the law's orders against the number revealed before it, of a bidirectional denoiser, in one call of
     ``rows`` rows: every row has one number, and they are spread evenly.
@@ -91,19 +120,28 @@ def sampled_loss_by_revealed(
     n, length = batch.tokens.shape
     device = batch.tokens.device
     pick = torch.arange(rows, device=device) % n
-    tokens, known, lengths = (None if x is None else x[pick] for x in (batch.tokens, there(batch.known, batch.lengths), batch.lengths))
+    tokens, known, lengths = (
+        None if x is None else x[pick]
+        for x in (batch.tokens, there(batch.known, batch.lengths), batch.lengths)
+    )
     assert tokens is not None
     fixed = not_decoded(known, lengths, length)
     order = arrange(law_of(law, tokens, lengths).sample(rows, generator), known, lengths)
-    spread = torch.randperm(rows, generator=generator, device=device)  # which row has which number is chance
+    spread = torch.randperm(
+        rows, generator=generator, device=device
+    )  # which row has which number is chance
     n_known, _, revealed = prefix_sizes((spread + 0.5) / rows, known, lengths, length)
     rank = order.argsort(1)
     next_token, settled = rank == revealed[:, None], rank < revealed[:, None]
     settled = settled if fixed is None else settled | fixed
-    cost = set_cost(denoiser, tokens.masked_fill(~settled, denoiser.mask_id), tokens, next_token, lengths).sum(1)
+    cost = set_cost(
+        denoiser, tokens.masked_fill(~settled, denoiser.mask_id), tokens, next_token, lengths
+    ).sum(1)
     k = revealed - n_known
     groups = k.argsort(stable=True).tensor_split(min(bins, rows))
-    return torch.stack([k[g].double().mean() for g in groups]).cpu(), torch.stack([cost[g].mean() for g in groups]).cpu()
+    return torch.stack([k[g].double().mean() for g in groups]).cpu(), torch.stack(
+        [cost[g].mean() for g in groups]
+    ).cpu()
 
 
 def loss_picture(module: Any, batch: Batch) -> Figure:
@@ -118,7 +156,13 @@ def loss_picture(module: Any, batch: Batch) -> Figure:
         curves = {}
         for name, law in laws.items():
             of_rows = law_of(law, batch.tokens, batch.lengths)
-            loss, _ = loss_by_rank(denoiser, of_rows, batch.tokens, seeded_generator(device, module.seed, 0, -8), **batch.given)
+            loss, _ = loss_by_rank(
+                denoiser,
+                of_rows,
+                batch.tokens,
+                seeded_generator(device, module.seed, 0, -8),
+                **batch.given,
+            )
             curve = mean_and_error(loss)
             reached = sum(value == value for value in curve["nats"])
             curves[name] = (curve["nats"][:reached], curve["standard_error"][:reached])
@@ -126,12 +170,18 @@ def loss_picture(module: Any, batch: Batch) -> Figure:
     points = {}
     for name, law in laws.items():
         generator = seeded_generator(device, module.seed, 0, -8)
-        points[name] = sampled_loss_by_revealed(denoiser, law, batch, rows, generator, min(BINS, rows // 4))
+        points[name] = sampled_loss_by_revealed(
+            denoiser, law, batch, rows, generator, min(BINS, rows // 4)
+        )
     return plots.training_curves(points, "tokens revealed", "loss of the next token (nats)")
 
 
 @torch.no_grad()
-def schedule_picture(schedule: Schedule | AveragedSchedule | SchedulePart, device: torch.device, labels: Sequence[str] | None) -> Figure:
+def schedule_picture(
+    schedule: Schedule | AveragedSchedule | SchedulePart,
+    device: torch.device,
+    labels: Sequence[str] | None,
+) -> Figure:
     """alpha_l(t) of every position, or of evenly spaced ones where there are many."""
     t = torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
     alpha = schedule.alpha(t).cpu()
@@ -139,11 +189,17 @@ def schedule_picture(schedule: Schedule | AveragedSchedule | SchedulePart, devic
     shown = list(range(0, length, -(-length // CURVES)))
     if len(shown) < length and labels is None:
         labels = [str(i) for i in range(length)]
-    return plots.schedule_curves(t.cpu(), alpha[:, shown], None if labels is None else [labels[i] for i in shown])
+    return plots.schedule_curves(
+        t.cpu(), alpha[:, shown], None if labels is None else [labels[i] for i in shown]
+    )
 
 
 @torch.no_grad()
-def order_picture(schedule: Schedule | AveragedSchedule | SchedulePart, generator: torch.Generator, labels: Sequence[str] | None) -> Figure:
+def order_picture(
+    schedule: Schedule | AveragedSchedule | SchedulePart,
+    generator: torch.Generator,
+    labels: Sequence[str] | None,
+) -> Figure:
     """P(rank | position) of the schedule's order law, from 2000 draws."""
     orders = schedule.law().sample(2000, generator)
     return plots.order_heatmap(plots.rank_probability(orders.cpu().numpy()), labels)

@@ -13,7 +13,13 @@ from ordo.objectives import ObjectiveOutput
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule, Schedule, attach_features
 from ordo.training.module import TrainingDiverged
-from ordo.training.optimisation import OptimizerSettings, build_optimizer, check_law, clip_gradients, with_entropy_bonus
+from ordo.training.optimisation import (
+    OptimizerSettings,
+    build_optimizer,
+    check_law,
+    clip_gradients,
+    with_entropy_bonus,
+)
 
 
 def train_steps(
@@ -56,4 +62,6 @@ def train_steps(
             if step == settings.total_steps:
                 return
         if step == before:
-            raise ValueError(f"no batches after step {step}: give a list, a data loader or an endless iterator")
+            raise ValueError(
+                f"no batches after step {step}: give a list, a data loader or an endless iterator"
+            )

@@ -15,7 +15,11 @@ from ordo.progress import EVERY, clock
 from ordo.settings import NonNegative, checked
 
 # What is shown, as decimals and the metric's short name.
-SHOWN = {"train/bits_per_token": ("bits", 3), "val/bits_per_token": ("val", 3), "train/order_entropy": ("H(order)", 1)}
+SHOWN = {
+    "train/bits_per_token": ("bits", 3),
+    "val/bits_per_token": ("val", 3),
+    "train/order_entropy": ("H(order)", 1),
+}
 
 
 @checked
@@ -63,8 +67,12 @@ class StepProgress(ProgressBar):
             TextColumn("{task.fields[numbers]}"),
         )
         shown = self._console.is_terminal
-        self._bar = Progress(*columns, console=self._console, refresh_per_second=4, disable=not shown, transient=True)
-        self._task = self._bar.add_task(self.step(trainer), total=trainer.max_steps, completed=trainer.global_step, numbers="")
+        self._bar = Progress(
+            *columns, console=self._console, refresh_per_second=4, disable=not shown, transient=True
+        )
+        self._task = self._bar.add_task(
+            self.step(trainer), total=trainer.max_steps, completed=trainer.global_step, numbers=""
+        )
         self._bar.start()
         self._begun = self._line = time.monotonic()
         self._first = trainer.global_step
@@ -72,7 +80,12 @@ class StepProgress(ProgressBar):
     def _update(self, trainer: L.Trainer) -> None:
         if self._bar is not None:
             numbers = self.numbers(trainer.callback_metrics)
-            self._bar.update(self._task, description=self.step(trainer), completed=trainer.global_step, numbers=numbers)
+            self._bar.update(
+                self._task,
+                description=self.step(trainer),
+                completed=trainer.global_step,
+                numbers=numbers,
+            )
             self._last = time.monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
@@ -84,8 +97,16 @@ class StepProgress(ProgressBar):
     def _print(self, trainer: L.Trainer) -> None:
         self._line = time.monotonic()
         done, to_do = trainer.global_step - self._first, trainer.max_steps - trainer.global_step
-        left = f"{clock((self._line - self._begun) / done * to_do)} left  " if done > 0 and to_do > 0 else ""
-        self._console.print(f"{self.step(trainer)}  {left}{self.numbers(trainer.callback_metrics)}", soft_wrap=True, highlight=False)
+        left = (
+            f"{clock((self._line - self._begun) / done * to_do)} left  "
+            if done > 0 and to_do > 0
+            else ""
+        )
+        self._console.print(
+            f"{self.step(trainer)}  {left}{self.numbers(trainer.callback_metrics)}",
+            soft_wrap=True,
+            highlight=False,
+        )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._update(trainer)
@@ -100,5 +121,7 @@ class StepProgress(ProgressBar):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop()
 
-    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
         self._stop()

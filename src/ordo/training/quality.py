@@ -8,7 +8,16 @@ import torch
 
 from ordo.data import SequenceData, SmilesData, SudokuData, TableData, TaskData
 from ordo.data.module import Rows
-from ordo.metrics import canonical, has_rdkit, molecule_quality, ngram_divergence, shape, string_quality, trend, unigram_entropy
+from ordo.metrics import (
+    canonical,
+    has_rdkit,
+    molecule_quality,
+    ngram_divergence,
+    shape,
+    string_quality,
+    trend,
+    unigram_entropy,
+)
 from ordo.samplers import Trace
 
 FEWEST = 100  # samples below which shares and divergences say nothing
@@ -31,9 +40,13 @@ class SampleQuality:
             return {}
         if isinstance(data, TableData):
             kinds, train = data.codec.kinds, data.frames["train"]
-            drawn, held_out = (data.codec.decode(rows, seed=0) for rows in (tokens, real.tokens[:n].long()))
+            drawn, held_out = (
+                data.codec.decode(rows, seed=0) for rows in (tokens, real.tokens[:n].long())
+            )
             out = {}
-            for name, measure in (("shape", shape), ("trend", trend))[: len(kinds)]:  # Trend is of pairs of columns
+            for name, measure in (("shape", shape), ("trend", trend))[
+                : len(kinds)
+            ]:  # Trend is of pairs of columns
                 out[name] = measure(train, drawn, kinds)
                 out[f"{name}_of_real_rows"] = measure(train, held_out, kinds)
             return out
@@ -44,7 +57,11 @@ class SampleQuality:
             log_prob = data.task.log_prob(tokens)
             possible = log_prob > -torch.inf
             out = {"possible": possible.double().mean().item()}
-            return out | ({"log_prob_of_possible": log_prob[possible].mean().item()} if bool(possible.any()) else {})
+            return out | (
+                {"log_prob_of_possible": log_prob[possible].mean().item()}
+                if bool(possible.any())
+                else {}
+            )
         if isinstance(data, SudokuData):
             right = tokens == real.tokens[torch.arange(n) % len(real)]
             return {"solved": right.all(1).double().mean().item()}
@@ -57,8 +74,13 @@ class SampleQuality:
         out = {}
         for size in range(1, min(4, data.length) + 1):
             out[f"{size}gram_divergence"] = ngram_divergence(tokens[:half], whole[:half], size)
-            out[f"{size}gram_divergence_of_real"] = ngram_divergence(whole[half : 2 * half], whole[:half], size)
-        return out | {"unigram_entropy": unigram_entropy(tokens[:half]), "unigram_entropy_of_real": unigram_entropy(whole[:half])}
+            out[f"{size}gram_divergence_of_real"] = ngram_divergence(
+                whole[half : 2 * half], whole[:half], size
+            )
+        return out | {
+            "unigram_entropy": unigram_entropy(tokens[:half]),
+            "unigram_entropy_of_real": unigram_entropy(whole[:half]),
+        }
 
 
 class MoleculeQuality:
@@ -74,6 +96,14 @@ class MoleculeQuality:
         strings, train = data.decode(samples.tokens), data.smiles["train"]
         out = string_quality(strings, set(train))
         if not has_rdkit():
-            print("validity, uniqueness and novelty of molecules need RDKit: pip install -e '.[molecules]'", file=sys.stderr)
+            print(
+                "validity, uniqueness and novelty of molecules need RDKit: pip install -e '.[molecules]'",
+                file=sys.stderr,
+            )
             return out
-        return molecule_quality(strings, {molecule for molecule in canonical(train) if molecule is not None}) | out
+        return (
+            molecule_quality(
+                strings, {molecule for molecule in canonical(train) if molecule is not None}
+            )
+            | out
+        )

@@ -40,7 +40,9 @@ def held(trainer: L.Trainer) -> Row:
     loop = trainer.fit_loop.epoch_loop
     if loop.batch_progress.is_last_batch:
         return {}
-    kept = {key: value for key, value in loop._results.items() if key.startswith("on_train_batch_end.")}
+    kept = {
+        key: value for key, value in loop._results.items() if key.startswith("on_train_batch_end.")
+    }
     return {value.meta.name: value.value.item() for value in kept.values()}
 
 

@@ -26,15 +26,23 @@ class ShardedStrategy(ModelParallelStrategy):
     """
 
     def __init__(self, sharded_checkpoints: bool = False, backend: Text | None = None):
-        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=sharded_checkpoints, process_group_backend=backend)
+        super().__init__(
+            tensor_parallel_size=1,
+            save_distributed_checkpoint=sharded_checkpoints,
+            process_group_backend=backend,
+        )
         self.sharded_checkpoints = sharded_checkpoints
 
     def setup_environment(self) -> None:
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None) -> None:
-        if not self.sharded_checkpoints and Path(filepath).is_dir():  # of a run before that wrote parts; Lightning removes it on all ranks
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None
+    ) -> None:
+        if (
+            not self.sharded_checkpoints and Path(filepath).is_dir()
+        ):  # of a run before that wrote parts; Lightning removes it on all ranks
             self.barrier()
             if self.is_global_zero:
                 shutil.rmtree(filepath)
@@ -61,4 +69,6 @@ def _average(parameter: Tensor) -> None:
 
 def gathered(module: nn.Module) -> dict[str, Any]:
     """The whole state on rank 0, nothing on the others. All ranks must call it."""
-    return get_model_state_dict(module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return get_model_state_dict(
+        module, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
+    )

@@ -44,7 +44,9 @@ def draw(name: str, n: int, off: float, generator: np.random.Generator) -> pd.Da
     """n rows; ``off`` is 0 for the real law."""
     z, u = generator.normal(size=(2, n))
     if name == "missing":
-        work = np.array(["private", "public", "own", "none"])[generator.choice(4, n, p=[0.6, 0.2, 0.15 - off / 10, 0.05 + off / 10])]
+        work = np.array(["private", "public", "own", "none"])[
+            generator.choice(4, n, p=[0.6, 0.2, 0.15 - off / 10, 0.05 + off / 10])
+        ]
         table = pd.DataFrame({
             "age": np.round(40 + (10 + 3 * off) * z, 1),
             "gain": np.where(generator.random(n) < 0.8 - off / 5, 0.0, np.round(np.exp(7 + u), 2)),
@@ -55,7 +57,12 @@ def draw(name: str, n: int, off: float, generator: np.random.Generator) -> pd.Da
             "place": np.array([f"p{i:02d}" for i in range(12)])[np.minimum(11, generator.geometric(0.3 - off / 10, n) - 1)],
             "label": np.where(z + (work == "private") + generator.normal(size=n) > 1, "high", "low"),
         })  # fmt: skip
-        for column, rate in {"age": 0.06, "hours": 0.1 + off / 10, "work": 0.08, "place": 0.03}.items():
+        for column, rate in {
+            "age": 0.06,
+            "hours": 0.1 + off / 10,
+            "work": 0.08,
+            "place": 0.03,
+        }.items():
             table.loc[generator.random(n) < rate, column] = np.nan
         return table
     if name == "complete":
@@ -84,7 +91,11 @@ def load(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def make_tables() -> None:
     generator = np.random.default_rng(20)
-    for name, (n, m) in {"missing": (300, 300), "complete": (400, 400), "unseen": (200, 260)}.items():
+    for name, (n, m) in {
+        "missing": (300, 300),
+        "complete": (400, 400),
+        "unseen": (200, 260),
+    }.items():
         draw(name, n, 0.0, generator).to_csv(HERE / f"{name}_real.csv", index=False)
         draw(name, m, 0.25, generator).to_csv(HERE / f"{name}_synthetic.csv", index=False)
 
@@ -97,7 +108,12 @@ def of_sdmetrics(name: str) -> dict:
 
     real, synthetic = load(name)
     kinds = KINDS[name]
-    metadata = {"columns": {column: {"sdtype": "numerical" if kind == "numeric" else kind} for column, kind in kinds.items()}}
+    metadata = {
+        "columns": {
+            column: {"sdtype": "numerical" if kind == "numeric" else kind}
+            for column, kind in kinds.items()
+        }
+    }
     report = QualityReport()
     report.generate(real, synthetic, metadata, verbose=False)
     shapes = report.get_details("Column Shapes")
@@ -109,7 +125,9 @@ def of_sdmetrics(name: str) -> dict:
     for a, b in scored:
         numeric = [column for column in (a, b) if kinds[column] == "numeric"]
         if len(numeric) == 1:
-            mixed[f"{a}|{b}"] = ContingencySimilarity.compute(real[[a, b]], synthetic[[a, b]], continuous_column_names=numeric)
+            mixed[f"{a}|{b}"] = ContingencySimilarity.compute(
+                real[[a, b]], synthetic[[a, b]], continuous_column_names=numeric
+            )
     out = {
         "shape": scores["Column Shapes"],
         "shape_by_column": shapes.set_index("Column")["Score"].to_dict(),
@@ -123,7 +141,9 @@ def of_sdmetrics(name: str) -> dict:
         out["logistic"] = {}
         for seed in (0, 1):
             np.random.seed(seed)  # noqa: NPY002 - its folds are drawn from the global state
-            out["logistic"][seed] = LogisticDetection.compute(real_data=real.copy(), synthetic_data=synthetic.copy(), metadata=metadata)
+            out["logistic"][seed] = LogisticDetection.compute(
+                real_data=real.copy(), synthetic_data=synthetic.copy(), metadata=metadata
+            )
     return out
 
 
@@ -138,11 +158,17 @@ def of_synthcity(name: str) -> dict:
     numeric = [column for column, kind in KINDS[name].items() if kind == "numeric"]
     categorical = [column for column, kind in KINDS[name].items() if kind == "categorical"]
     encoder = OneHotEncoder().fit(real[categorical].to_numpy().astype(str))
-    flagged = [column for column in numeric if real[column].isna().any() or synthetic[column].isna().any()]
+    flagged = [
+        column for column in numeric if real[column].isna().any() or synthetic[column].isna().any()
+    ]
     loaders = []
     for table in (real, synthetic):
         numbers = table[numeric].fillna(real[numeric].mean()).to_numpy()
-        parts = [numbers, table[flagged].isna().to_numpy(), encoder.transform(table[categorical].to_numpy().astype(str)).toarray()]
+        parts = [
+            numbers,
+            table[flagged].isna().to_numpy(),
+            encoder.transform(table[categorical].to_numpy().astype(str)).toarray(),
+        ]
         loaders.append(GenericDataLoader(pd.DataFrame(np.hstack(parts).astype(float))))
     with tempfile.TemporaryDirectory() as folder:
         values = AlphaPrecision(workspace=Path(folder), use_cache=False).evaluate(*loaders)
@@ -154,7 +180,16 @@ def main(step: str) -> None:
         return make_tables()
     path = HERE / "values.json"
     values = json.loads(path.read_text()) if path.exists() else {}
-    packages = ("sdmetrics", "synthcity", "opacus", "torch", "numpy", "pandas", "scipy", "scikit-learn")
+    packages = (
+        "sdmetrics",
+        "synthcity",
+        "opacus",
+        "torch",
+        "numpy",
+        "pandas",
+        "scipy",
+        "scikit-learn",
+    )
     versions = {"python": platform.python_version()}
     for package in packages:
         try:

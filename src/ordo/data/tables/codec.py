@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
-from ordo.data.tables.columns import CategoricalColumn, Column, NumericColumn, column_from_state, column_state
+from ordo.data.tables.columns import (
+    CategoricalColumn,
+    Column,
+    NumericColumn,
+    column_from_state,
+    column_state,
+)
 from ordo.data.tables.frames import no_value
 
 
@@ -24,7 +30,9 @@ class TableCodec:
     columns: tuple[Column, ...]
 
     @classmethod
-    def fit(cls, frame: pd.DataFrame, bins: int, dtypes: Mapping[str, str | None] | None = None) -> TableCodec:
+    def fit(
+        cls, frame: pd.DataFrame, bins: int, dtypes: Mapping[str, str | None] | None = None
+    ) -> TableCodec:
         """frame: float64 columns are numeric, with at most ``bins`` tokens each and one for a missing value; others are categorical.
 
         dtypes: of columns in the table that the frame was read from, in which ``ordo.data.tables.table_file`` writes them.
@@ -39,7 +47,11 @@ class TableCodec:
             if values.isna().all():
                 raise no_value(name)
             numeric, dtype = pd.api.types.is_float_dtype(values), (dtypes or {}).get(name)
-            columns.append(NumericColumn.fit(name, values, bins, dtype) if numeric else CategoricalColumn.fit(name, values, dtype))
+            columns.append(
+                NumericColumn.fit(name, values, bins, dtype)
+                if numeric
+                else CategoricalColumn.fit(name, values, dtype)
+            )
         return cls(tuple(columns))
 
     @property
@@ -64,8 +76,12 @@ class TableCodec:
         """(rows, columns) int64. Raises DataError for a missing column or a value that cannot be encoded."""
         absent = [name for name in self.names if name not in frame.columns]
         if absent:
-            raise DataError(f"the table lacks the column {absent[0]!r} that the codec was fitted with")
-        return torch.from_numpy(np.stack([column.encode(frame[column.name]) for column in self.columns], 1))
+            raise DataError(
+                f"the table lacks the column {absent[0]!r} that the codec was fitted with"
+            )
+        return torch.from_numpy(
+            np.stack([column.encode(frame[column.name]) for column in self.columns], 1)
+        )
 
     def decode(self, tokens: Tensor, seed: int = 0) -> pd.DataFrame:
         """Rows (n, columns) of tokens as a table; numbers are redrawn within their bins, as a function of ``seed``.
@@ -77,19 +93,31 @@ class TableCodec:
             raise DataError(f"tokens must be (rows, {len(self.columns)}), got {tuple(array.shape)}")
         too_large = (array < 0) | (array >= np.array(self.vocab_sizes))
         if too_large.any():
-            raise DataError(f"column {self.names[too_large.any(0).argmax()]!r} has tokens outside its vocabulary")
+            raise DataError(
+                f"column {self.names[too_large.any(0).argmax()]!r} has tokens outside its vocabulary"
+            )
         random = np.random.default_rng([seed, 0x7AB1E])
-        return pd.DataFrame({column.name: column.decode(array[:, i], random) for i, column in enumerate(self.columns)})
+        return pd.DataFrame(
+            {
+                column.name: column.decode(array[:, i], random)
+                for i, column in enumerate(self.columns)
+            }
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors."""
-        return {"version": self.VERSION, "columns": [column_state(column) for column in self.columns]}
+        return {
+            "version": self.VERSION,
+            "columns": [column_state(column) for column in self.columns],
+        }
 
     @classmethod
     def from_state_dict(cls, state: Mapping[str, Any]) -> TableCodec:
         """Raises DataError for another version."""
         if state["version"] != cls.VERSION:
-            raise DataError(f"the codec has version {state['version']}, this library reads {cls.VERSION}; use the version that wrote it")
+            raise DataError(
+                f"the codec has version {state['version']}, this library reads {cls.VERSION}; use the version that wrote it"
+            )
         return cls(tuple(column_from_state(column) for column in state["columns"]))
 
     def same_as(self, other: TableCodec) -> bool:
@@ -98,6 +126,12 @@ class TableCodec:
         def key(column: Column) -> tuple[Any, ...]:
             if isinstance(column, CategoricalColumn):
                 return column.kind, column.name, column.categories, column.missing
-            return column.kind, column.name, column.values.tobytes(), column.starts.tobytes(), column.missing
+            return (
+                column.kind,
+                column.name,
+                column.values.tobytes(),
+                column.starts.tobytes(),
+                column.missing,
+            )
 
         return [key(column) for column in self.columns] == [key(column) for column in other.columns]

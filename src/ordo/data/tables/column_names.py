@@ -45,12 +45,19 @@ class _Texts(WithoutAliases, yaml.loader.BaseLoader):
     """YAML of which every key and value is the text that stands there; a key must not stand twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        pairs = [(self.construct_object(key, True), self.construct_object(value, True)) for key, value in node.value]
+        pairs = [
+            (self.construct_object(key, True), self.construct_object(value, True))
+            for key, value in node.value
+        ]
         for i, (key, _) in enumerate(pairs):
             if any(key == other for other, _ in pairs[:i]):
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} stands there twice", node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key!r} stands there twice", node.start_mark
+                )
         if any(not isinstance(key, str) for key, _ in pairs):
-            raise yaml.constructor.ConstructorError(None, None, "a key is a list or a mapping", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is a list or a mapping", node.start_mark
+            )
         return dict(pairs)
 
 
@@ -70,16 +77,24 @@ def mapping_file(path: str | Path, key: str) -> dict[str, str]:
     try:
         found = yaml.load(path.read_text(encoding="utf-8-sig"), _Texts)  # texts alone, no objects
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{key}={path} is no YAML file ({' '.join(str(error).split())[:200]})") from None
+        raise DataError(
+            f"{key}={path} is no YAML file ({' '.join(str(error).split())[:200]})"
+        ) from None
     if found in (None, ""):
         found = {}
-    flat = isinstance(found, dict) and all(isinstance(v, str) for pair in found.items() for v in pair)
+    flat = isinstance(found, dict) and all(
+        isinstance(v, str) for pair in found.items() for v in pair
+    )
     if not flat:
-        raise DataError(f"{key}={path} must have a line COLUMN: VALUE for every column, and nothing else")
+        raise DataError(
+            f"{key}={path} must have a line COLUMN: VALUE for every column, and nothing else"
+        )
     return found
 
 
-def by_column(given: Mapping[Any, Any] | str | Path | None, columns: Sequence[str], key: str, where: str) -> dict[str, Any]:
+def by_column(
+    given: Mapping[Any, Any] | str | Path | None, columns: Sequence[str], key: str, where: str
+) -> dict[str, Any]:
     """Column -> value, of a mapping from names or numbers (from 1), or of a YAML file.
 
     key: the setting, such as data.types; where: what has the columns, for messages.
@@ -92,7 +107,9 @@ def by_column(given: Mapping[Any, Any] | str | Path | None, columns: Sequence[st
     for name, value in pairs.items():
         column = one_column(name, columns, key, where)
         if column in out:
-            raise DataError(f"{key} names the column {column!r} twice, by its name and by its number")
+            raise DataError(
+                f"{key} names the column {column!r} twice, by its name and by its number"
+            )
         out[column] = value
     return out
 
@@ -106,7 +123,11 @@ def one_column(name: Any, columns: Sequence[str], key: str, where: str) -> str:
         )
     number = int(name) if isinstance(name, int) or re.fullmatch("[0-9]{1,9}", name) else None
     if str(name) in columns:
-        if isinstance(name, int) and columns[name - 1 : name] != [str(name)] and 1 <= name <= len(columns):
+        if (
+            isinstance(name, int)
+            and columns[name - 1 : name] != [str(name)]
+            and 1 <= name <= len(columns)
+        ):
             raise DataError(
                 f"{key}: {name} may be the column of that name or that of that number, {columns[name - 1]!r};"
                 f" use a file, {key}=FILE.yaml, which has names"
@@ -114,6 +135,8 @@ def one_column(name: Any, columns: Sequence[str], key: str, where: str) -> str:
         return str(name)
     if number is not None and 1 <= number <= len(columns):
         return columns[number - 1]
-    some = ", ".join(map(repr, columns[:20])) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")
+    some = ", ".join(map(repr, columns[:20])) + (
+        f" and {len(columns) - 20} more" if len(columns) > 20 else ""
+    )
     what = f"the number {name}" if number is not None else repr(name)
     raise DataError(f"{key} names {what}, which is no column of {where}; it has {some}")

@@ -28,7 +28,12 @@ class CategoricalColumn:
     def fit(cls, name: str, values: pd.Series, dtype: str | None = None) -> CategoricalColumn:
         """values: str, bool or numbers; NaN or None is missing."""
         present = values.dropna().unique().tolist()
-        return cls(name, tuple(sorted(present, key=lambda v: (type(v).__name__, v))), bool(values.isna().any()), dtype)
+        return cls(
+            name,
+            tuple(sorted(present, key=lambda v: (type(v).__name__, v))),
+            bool(values.isna().any()),
+            dtype,
+        )
 
     @property
     def vocab_size(self) -> int:
@@ -89,10 +94,14 @@ class NumericColumn:
             return
         below, above = self.values[self.starts[1:] - 1], self.values[self.starts[1:]]
         middle = below / 2 + above / 2  # their sum may overflow
-        object.__setattr__(self, "_edges", np.where(middle < above, middle, below))  # neighbouring doubles have nothing between them
+        object.__setattr__(
+            self, "_edges", np.where(middle < above, middle, below)
+        )  # neighbouring doubles have nothing between them
 
     @classmethod
-    def fit(cls, name: str, numbers: pd.Series, bins: int, dtype: str | None = None) -> NumericColumn:
+    def fit(
+        cls, name: str, numbers: pd.Series, bins: int, dtype: str | None = None
+    ) -> NumericColumn:
         """numbers: float64 or integer, NaN is missing; at least one present. ``bins``: at most so many tokens, without the missing one."""
         present = numbers.dropna().to_numpy(np.float64)
         distinct, counts = np.unique(present, return_counts=True)
@@ -104,9 +113,13 @@ class NumericColumn:
             if end - start > cls.KEPT:
                 inner = weight[1:-1]
                 middles = (np.arange(cls.KEPT - 2) + 0.5) / (cls.KEPT - 2) * inner.sum()
-                index = np.concatenate([[start], start + 1 + np.searchsorted(inner.cumsum(), middles), [end - 1]])
+                index = np.concatenate(
+                    [[start], start + 1 + np.searchsorted(inner.cumsum(), middles), [end - 1]]
+                )
                 # The extremes as often as they occurred, and the range survives; the others share the rest.
-                weight = np.concatenate([weight[:1], np.full(cls.KEPT - 2, inner.sum() / (cls.KEPT - 2)), weight[-1:]])
+                weight = np.concatenate(
+                    [weight[:1], np.full(cls.KEPT - 2, inner.sum() / (cls.KEPT - 2)), weight[-1:]]
+                )
             keep.append(index)
             weights.append(weight)
         sizes = [len(index) for index in keep]
@@ -139,19 +152,30 @@ class NumericColumn:
         total = np.append(0.0, self.weights.cumsum())
         ends = np.append(self.starts[1:], len(self.values))
         low, high = total[self.starts][bin_], total[ends][bin_]
-        place = np.searchsorted(total, low + random.random(len(tokens)) * (high - low), side="right") - 1
-        numbers = pd.Series(self.values[np.clip(place, self.starts[bin_], ends[bin_] - 1)], name=self.name)
+        place = (
+            np.searchsorted(total, low + random.random(len(tokens)) * (high - low), side="right")
+            - 1
+        )
+        numbers = pd.Series(
+            self.values[np.clip(place, self.starts[bin_], ends[bin_] - 1)], name=self.name
+        )
         numbers = numbers.mask(pd.Series(tokens >= self.bins))
         return numbers.round().astype("Int64") if self.whole else numbers
 
     def ends(self) -> tuple[np.ndarray, np.ndarray]:
         """The least and the largest value of every bin, (bins,) each."""
-        return self.values[self.starts], self.values[np.append(self.starts[1:], len(self.values)) - 1]
+        return self.values[self.starts], self.values[
+            np.append(self.starts[1:], len(self.values)) - 1
+        ]
 
     def _between(self, bin_: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Numbers of bins, uniformly between their ends: whole ones with both ends, others without the lower end."""
         low, high = (end[bin_] for end in self.ends())
-        return low + np.minimum(np.floor(u * (high - low + 1)), high - low) if self.whole else high - u * (high - low)
+        return (
+            low + np.minimum(np.floor(u * (high - low + 1)), high - low)
+            if self.whole
+            else high - u * (high - low)
+        )
 
     def symbol(self, token: int) -> str:
         """What a token stands for, such as ``12 to 17``; nothing where it is a missing value."""
@@ -188,7 +212,9 @@ def quantile_bins(counts: np.ndarray, bins: int) -> np.ndarray:
     if parts.size > bins:  # more spikes and runs than bins: only for a handful of bins
         return np.minimum(np.arange(len(counts)) * bins // len(counts), bins - 1)
     index = run - 1
-    before = counts.cumsum() - counts / 2 - (mass.cumsum() - mass)[index]  # mass of the run up to the middle of the value
+    before = (
+        counts.cumsum() - counts / 2 - (mass.cumsum() - mass)[index]
+    )  # mass of the run up to the middle of the value
     inside = np.minimum((before / mass[index] * parts[index]).astype(np.int64), parts[index] - 1)
     code = (parts.cumsum() - parts)[index] + inside
     return np.cumsum(np.diff(code, prepend=code[0]) > 0)  # a heavy value may have left a bin empty
@@ -204,11 +230,24 @@ def _check_missing(column: Column, values: pd.Series) -> None:
 
 def column_state(column: Column) -> dict[str, Any]:
     """Plain values and tensors, for a checkpoint."""
-    state: dict[str, Any] = {"kind": column.kind, "name": column.name, "missing": column.missing, "dtype": column.dtype}
+    state: dict[str, Any] = {
+        "kind": column.kind,
+        "name": column.name,
+        "missing": column.missing,
+        "dtype": column.dtype,
+    }
     if isinstance(column, CategoricalColumn):
         return state | {"categories": list(column.categories)}
-    names = ("values", "weights", "starts") if column.cuts is None else ("values", "weights", "starts", "cuts")
-    return state | {"whole": column.whole} | {key: torch.from_numpy(getattr(column, key)) for key in names}
+    names = (
+        ("values", "weights", "starts")
+        if column.cuts is None
+        else ("values", "weights", "starts", "cuts")
+    )
+    return (
+        state
+        | {"whole": column.whole}
+        | {key: torch.from_numpy(getattr(column, key)) for key in names}
+    )
 
 
 def column_from_state(state: dict[str, Any]) -> Column:
@@ -227,7 +266,9 @@ def column_from_state(state: dict[str, Any]) -> Column:
     tensors = [state[key] for key in ("values", "weights", "starts", "cuts") if key in state]
     # Not contiguous is a tensor that repeats a few numbers without end.
     for tensor in tensors:
-        _sound(isinstance(tensor, torch.Tensor) and tensor.dim() == 1 and tensor.is_contiguous(), name)
+        _sound(
+            isinstance(tensor, torch.Tensor) and tensor.dim() == 1 and tensor.is_contiguous(), name
+        )
     values, weights, starts, *cuts = (tensor.numpy() for tensor in tensors)
     _sound(state["kind"] == "numeric" and isinstance(state["whole"], bool), name)
     _sound(all(array.dtype == np.float64 for array in (values, weights, *cuts)), name)

@@ -16,7 +16,16 @@ from ordo.data.errors import DataError
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.column_names import by_column
 from ordo.data.tables.columns import CategoricalColumn, Column, NumericColumn
-from ordo.data.tables.csv_file import DELIMITERS, argument, even, head, read_text, shown, split, unescaped
+from ordo.data.tables.csv_file import (
+    DELIMITERS,
+    argument,
+    even,
+    head,
+    read_text,
+    shown,
+    split,
+    unescaped,
+)
 from ordo.data.tables.frames import as_frame, is_code, plain, read_cells, read_table, typed
 
 
@@ -49,17 +58,27 @@ class Conditions:
             if holds_numbers(column) and holds_numbers(own):
                 merged = column.astype("Float64").mask(there, own.astype("Float64"))
                 whole = bool((merged.dropna() == merged.dropna().round()).all())
-                frame[name] = merged.astype("Int64") if whole and str(column.dtype) == "Int64" else merged.astype(float)
+                frame[name] = (
+                    merged.astype("Int64")
+                    if whole and str(column.dtype) == "Int64"
+                    else merged.astype(float)
+                )
             else:
                 frame[name] = column.astype(object).mask(there, own.astype(object))
         for behind, values in self.others:
-            frame.insert(0 if behind is None else list(frame.columns).index(behind) + 1, str(values.name), values)
+            frame.insert(
+                0 if behind is None else list(frame.columns).index(behind) + 1,
+                str(values.name),
+                values,
+            )
         return frame
 
     def still_missing(self, drawn: pd.DataFrame) -> dict[str, int]:
         """How many cells of every column were drawn as missing, of columns that have any."""
         counts = (drawn.isna().to_numpy() & ~self.known.numpy()).sum(0)
-        return {name: int(count) for name, count in zip(drawn.columns, counts, strict=True) if count}
+        return {
+            name: int(count) for name, count in zip(drawn.columns, counts, strict=True) if count
+        }
 
 
 def holds_numbers(values: pd.Series) -> bool:
@@ -80,7 +99,9 @@ def reads_as(value: Any, categories: Collection[Any]) -> list[Any]:
     """The categories that a value may mean: itself; or those that read the same; or, of a number or a flag, those equal to it."""
     if isinstance(value, str) and value in categories:
         return [value]
-    alike = [c for c in categories if type(c) is type(value) and c == value] or [c for c in categories if str(c) == str(value)]
+    alike = [c for c in categories if type(c) is type(value) and c == value] or [
+        c for c in categories if str(c) == str(value)
+    ]
     if alike:
         return alike
     if isinstance(value, bool):
@@ -106,15 +127,26 @@ def category(value: Any, column: CategoricalColumn) -> Any:
     return found[0] if len(found) == 1 else value
 
 
-def given_cells(codec: TableCodec, given: Mapping[Any, Any] | str, missing: Collection[Any], n: int) -> Conditions:
+def given_cells(
+    codec: TableCodec, given: Mapping[Any, Any] | str, missing: Collection[Any], n: int
+) -> Conditions:
     """The same values in all of n rows. given: column, by its name or number, -> value, or a YAML file; see ``by_column``.
 
     A value that means "missing", or null, is a condition as any other, where the column had missing values. Raises DataError.
     """
     if isinstance(given, Mapping):
-        unknown = next((name for name in given if isinstance(name, str) and name not in codec.names and not name.isdigit()), None)
+        unknown = next(
+            (
+                name
+                for name in given
+                if isinstance(name, str) and name not in codec.names and not name.isdigit()
+            ),
+            None,
+        )
         if unknown is not None:
-            raise DataError(f"given.{unknown}: no such column; the model has {', '.join(codec.names)}")
+            raise DataError(
+                f"given.{unknown}: no such column; the model has {', '.join(codec.names)}"
+            )
     cells, values = {}, {}
     start = nothing_given(codec, n)
     for name, value in by_column(given, codec.names, "given", "the model").items():
@@ -138,9 +170,13 @@ def given_cells(codec: TableCodec, given: Mapping[Any, Any] | str, missing: Coll
             token = int(column.encode(pd.Series([meant], name=name, dtype=object))[0])
             value = meant
         else:
-            meant = float(typed(pd.DataFrame({name: [str(value)]}), {name: "numeric"}, missing)[name][0])
+            meant = float(
+                typed(pd.DataFrame({name: [str(value)]}), {name: "numeric"}, missing)[name][0]
+            )
             if not column.values[0] <= meant <= column.values[-1]:
-                raise DataError(f"given.{name}={meant:g} lies outside of what was seen, {column.values[0]:g} to {column.values[-1]:g}")
+                raise DataError(
+                    f"given.{name}={meant:g} lies outside of what was seen, {column.values[0]:g} to {column.values[-1]:g}"
+                )
             token = int(column.encode(pd.Series([meant], name=name))[0])
         start.tokens[:, i], start.known[:, i] = token, True
         numeric = isinstance(column, NumericColumn)
@@ -165,13 +201,19 @@ def read_gaps(
         return read_table(path, key=""), own, []
     text, notes = read_text(path), []
     if delimiter is None:
-        fits = [d for d in DELIMITERS if even(head(text), d) and set(split(head(text), d, str(path))[0][0]) & set(codec.names)]
+        fits = [
+            d
+            for d in DELIMITERS
+            if even(head(text), d) and set(split(head(text), d, str(path))[0][0]) & set(codec.names)
+        ]
         if own not in fits and not (not reading["header"] and even(head(text), own) > 1) and fits:
             if len(fits) > 1:
                 choices = " or ".join(argument("delimiter", each) for each in fits)
                 raise DataError(f"{path} may have several delimiters: say which, {choices}")
             own = fits[0]
-            notes.append(f"{path} is read with delimiter={shown(own)}, which the training table had not")
+            notes.append(
+                f"{path} is read with delimiter={shown(own)}, which the training table had not"
+            )
     rows = read_cells(text, own, str(path), "delimiter")
     header = bool(set(rows[0]) & set(codec.names)) or reading["header"]
     columns = reading.get("columns")
@@ -189,7 +231,9 @@ def close(name: str, lacking: Collection[str]) -> str | None:
     return next(iter(alike or difflib.get_close_matches(name, lacking, 1, 0.8)), None)
 
 
-def file_cells(codec: TableCodec, path: str | Path, reading: Mapping[str, Any], delimiter: str | None = None) -> Conditions:
+def file_cells(
+    codec: TableCodec, path: str | Path, reading: Mapping[str, Any], delimiter: str | None = None
+) -> Conditions:
     """The cells of a file; empty ones, and columns that the file lacks, are to be drawn. reading: how the training table was read.
 
     Raises DataError.
@@ -200,18 +244,26 @@ def file_cells(codec: TableCodec, path: str | Path, reading: Mapping[str, Any], 
     lacking = [name for name in codec.names if name not in there]
     if not there:
         found = ", ".join(map(repr, raw.columns[:20]))
-        raise DataError(f"{path} has no column of the model; it has {found}, the model {', '.join(codec.names)}")
+        raise DataError(
+            f"{path} has no column of the model; it has {found}, the model {', '.join(codec.names)}"
+        )
     dropped = reading.get("columns") or ()
     for name in foreign:
         meant = close(name, lacking)
         if meant is not None and name not in dropped:
-            raise DataError(f"{path} has the column {name!r}, which the model has not, and lacks {meant!r}: rename it, or take it out")
+            raise DataError(
+                f"{path} has the column {name!r}, which the model has not, and lacks {meant!r}: rename it, or take it out"
+            )
     if foreign:
-        notes.append(f"{path}: columns that the model does not know, kept as they are: {', '.join(foreign)}")
+        notes.append(
+            f"{path}: columns that the model does not know, kept as they are: {', '.join(foreign)}"
+        )
     if lacking:
         notes.append(f"{path} lacks columns, which are drawn for every row: {', '.join(lacking)}")
     cells = raw[there]
-    values = typed(cells, {name: codec.kinds[name] for name in there}, reading["missing"], str(path))
+    values = typed(
+        cells, {name: codec.kinds[name] for name in there}, reading["missing"], str(path)
+    )
     start = nothing_given(codec, len(raw))
     for i, column in enumerate(codec.columns):
         if column.name not in there:
@@ -219,7 +271,9 @@ def file_cells(codec: TableCodec, path: str | Path, reading: Mapping[str, Any], 
         present = values[column.name].dropna()
         if isinstance(column, CategoricalColumn):
             present = present.map({value: category(value, column) for value in present.unique()})
-            values[column.name] = values[column.name].astype(object).mask(values[column.name].notna(), present)
+            values[column.name] = (
+                values[column.name].astype(object).mask(values[column.name].notna(), present)
+            )
         elif note := outside(present, column, str(path)):
             notes.append(note)
         at = torch.tensor(present.index.tolist(), dtype=torch.int64)

@@ -44,7 +44,9 @@ def unescaped(delimiter: str, key: str) -> str:
     r"""A delimiter as a shell hands it over, ``\t`` for a tabulator. Raises DataError for what is none."""
     delimiter = {"\\t": "\t"}.get(str(delimiter), str(delimiter))
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
-        raise DataError(f"{key}={delimiter!r}: must be one character, such as ';' or '\\t', and no quote or line end")
+        raise DataError(
+            f"{key}={delimiter!r}: must be one character, such as ';' or '\\t', and no quote or line end"
+        )
     return delimiter
 
 
@@ -65,13 +67,17 @@ def read_text(path: Path) -> str:
         raise unreadable(path, f"it {what}")
     if b"\0" in raw:
         line = raw[: raw.index(b"\0")].count(b"\n") + 1
-        raise unreadable(path, f"it has a null byte in line {line}: it is damaged, or no UTF-8 text")
+        raise unreadable(
+            path, f"it has a null byte in line {line}: it is damaged, or no UTF-8 text"
+        )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         byte = f"byte {raw[error.start]:#04x} in line {line}"
-        raise unreadable(path, f"it is not UTF-8: {byte}; convert it, such as by: iconv -f latin1 -t UTF-8") from None
+        raise unreadable(
+            path, f"it is not UTF-8: {byte}; convert it, such as by: iconv -f latin1 -t UTF-8"
+        ) from None
 
 
 def split(text: str, delimiter: str, name: str) -> tuple[list[list[str]], list[int]]:
@@ -79,14 +85,23 @@ def split(text: str, delimiter: str, name: str) -> tuple[list[list[str]], list[i
 
     Raises DataError for quotes that do not fit.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        skipinitialspace=delimiter != "\t",
+        strict=True,
+    )
     rows, lines = [], []
     try:
         for row in reader:
             rows.append([cell.strip() for cell in row])
             lines.append(reader.line_num)
     except csv.Error as error:
-        reason = "a quote that is opened there, or before, is not closed" if "unexpected end" in str(error) else str(error)
+        reason = (
+            "a quote that is opened there, or before, is not closed"
+            if "unexpected end" in str(error)
+            else str(error)
+        )
         raise unreadable(name, f"line {reader.line_num}: {reason}") from None
     return rows, lines
 
@@ -114,7 +129,10 @@ def _columns_of_numbers(text: str, delimiter: str, decimal_comma: bool = False) 
     """Whether a column, without its first row, holds nothing but numbers."""
     rows = [row for row in split(text, delimiter, "")[0] if row and row != [""]][1:]
     point = (lambda cell: cell.replace(",", ".", 1)) if decimal_comma else (lambda cell: cell)
-    fits: list[list[bool]] = [[_is_number(point(cell)) and (not decimal_comma or "," in cell) for cell in row] for row in rows]
+    fits: list[list[bool]] = [
+        [_is_number(point(cell)) and (not decimal_comma or "," in cell) for cell in row]
+        for row in rows
+    ]
     return bool(fits) and any(all(column) for column in zip(*fits, strict=True))
 
 
@@ -164,13 +182,19 @@ def read_cells(text: str, delimiter: str, name: str, key: str) -> list[list[str]
             rows, lines = rows[1:], lines[1:]
     if not rows or not width or all(cell == "" for row in rows for cell in row):
         raise unreadable(name, "it is empty")
-    kept = [(row, line) for row, line in zip(rows, lines, strict=False) if width <= 1 or (row and row != [""])]
+    kept = [
+        (row, line)
+        for row, line in zip(rows, lines, strict=False)
+        if width <= 1 or (row and row != [""])
+    ]
     check_sizes(kept, text, delimiter, name, key)
     check_delimiter(text, delimiter, len(kept[0][0]), name, key)
     return [row for row, _ in kept]
 
 
-def check_sizes(rows: Sequence[tuple[list[str], int]], text: str, delimiter: str, name: str, key: str) -> None:
+def check_sizes(
+    rows: Sequence[tuple[list[str], int]], text: str, delimiter: str, name: str, key: str
+) -> None:
     """Raises DataError for rows that have not as many cells as the first, naming the line."""
     size = len(rows[0][0])
     wrong: Any = next(((len(row), line) for row, line in rows if len(row) != size), None)
@@ -181,5 +205,7 @@ def check_sizes(rows: Sequence[tuple[list[str], int]], text: str, delimiter: str
     if other is not None:
         mend = f"with {key}={shown(other[0])} every line has {other[1]}: add {argument(key, other[0])}, or mend the line"
     if wrong[0] < size:
-        raise DataError(f"{name}: line {wrong[1]} has fewer values than others, {wrong[0]} of {size}; {mend}")
+        raise DataError(
+            f"{name}: line {wrong[1]} has fewer values than others, {wrong[0]} of {size}; {mend}"
+        )
     raise unreadable(name, f"line {wrong[1]} has {wrong[0]} values, the first line {size}; {mend}")

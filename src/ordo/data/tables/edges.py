@@ -19,7 +19,9 @@ def edges_alone(codec: TableCodec) -> TableCodec:
     tenth of the power of ten in the range. A bin of one value that at least ``SHARED`` rows had keeps it.
     Categories stay.
     """
-    columns: list[Column] = [_edges(c) if isinstance(c, NumericColumn) and c.cuts is None else c for c in codec.columns]
+    columns: list[Column] = [
+        _edges(c) if isinstance(c, NumericColumn) and c.cuts is None else c for c in codec.columns
+    ]
     return TableCodec(tuple(columns))
 
 
@@ -40,7 +42,13 @@ def _edges(column: NumericColumn) -> NumericColumn:
         starts.append(len(values))
         values += ends
     ones = np.ones(len(values))
-    return replace(column, values=np.array(values), weights=ones, starts=np.array(starts, dtype=np.int64), cuts=cuts)
+    return replace(
+        column,
+        values=np.array(values),
+        weights=ones,
+        starts=np.array(starts, dtype=np.int64),
+        cuts=cuts,
+    )
 
 
 def outward(low: float, high: float) -> tuple[float, float]:
@@ -48,7 +56,9 @@ def outward(low: float, high: float) -> tuple[float, float]:
     if not low < high:
         return low, high
     step = 10.0 ** (np.floor(np.log10(high - low)) - 1)
-    return min(low, float(np.floor(low / step) * step)), max(high, float(np.ceil(high / step) * step))
+    return min(low, float(np.floor(low / step) * step)), max(
+        high, float(np.ceil(high / step) * step)
+    )
 
 
 def holds(codec: TableCodec) -> str:
@@ -63,7 +73,9 @@ def holds(codec: TableCodec) -> str:
             f"{sum(len(c.values) for c in own):,} values of {len(own)} numeric columns (most of {most.name!r}, {len(most.values):,})"
         )
     elif numbers:
-        parts.append(f"the bin edges of {len(numbers)} numeric columns, and values that at least {SHARED} rows share")
+        parts.append(
+            f"the bin edges of {len(numbers)} numeric columns, and values that at least {SHARED} rows share"
+        )
     if categories:
         parts.append(f"{categories:,} categories of {len(codec.columns) - len(numbers)} columns")
     return " and ".join(parts)

@@ -24,7 +24,9 @@ MANY = 1000  # a column of more categories is refused: it is an identifier, a da
 EXACT = 2**53  # whole numbers beyond are not exact in float64
 
 
-def read_table(path: str | Path, header: bool = True, delimiter: str = ",", key: str = "data.") -> pd.DataFrame:
+def read_table(
+    path: str | Path, header: bool = True, delimiter: str = ",", key: str = "data."
+) -> pd.DataFrame:
     """A CSV file as strings, as they stand there but for blanks around them, or a Parquet file (by its suffix) as it is.
 
     Without a header columns are called column_1, column_2, ... Empty lines are skipped, but for those in the middle of a single column,
@@ -47,9 +49,13 @@ def read_table(path: str | Path, header: bool = True, delimiter: str = ",", key:
     if said := re.match(r"sep=(.)\r?\n", text):  # a line that spreadsheets write and read
         if said[1] != delimiter:
             said_so = argument(f"{key}delimiter", said[1])
-            raise DataError(f"{path} says that it has {key}delimiter={shown(said[1])}: add {said_so}")
+            raise DataError(
+                f"{path} says that it has {key}delimiter={shown(said[1])}: add {said_so}"
+            )
         text = text[said.end() :]
-    return as_frame(read_cells(text, delimiter, str(path), f"{key}delimiter"), header, str(path), key)
+    return as_frame(
+        read_cells(text, delimiter, str(path), f"{key}delimiter"), header, str(path), key
+    )
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -57,7 +63,9 @@ def read_parquet(path: Path) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again, or use CSV") from error
+        raise DataError(
+            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again, or use CSV"
+        ) from error
     named = [name for name in frame.index.names if name is not None]
     return frame.reset_index() if named and len(named) == frame.index.nlevels else frame
 
@@ -101,9 +109,16 @@ def check_first_row(rows: Sequence[Sequence[str]], name: str, key: str) -> None:
     """Raises DataError if the first row is rather names than data: the only text in a column of numbers."""
     for first, *others in zip(*rows, strict=True):
         present = [cell for cell in others if cell not in MISSING]
-        if first not in MISSING and not is_number(first) and present and all(map(is_number, present)):
+        if (
+            first not in MISSING
+            and not is_number(first)
+            and present
+            and all(map(is_number, present))
+        ):
             mend = f"say {key}header=true" if key else "its names must be the model's"
-            raise DataError(f"{name}: the first row has {first!r} above nothing but numbers: if it is a header, {mend}")
+            raise DataError(
+                f"{name}: the first row has {first!r} above nothing but numbers: if it is a header, {mend}"
+            )
 
 
 def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -113,11 +128,17 @@ def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     frame = frame.rename(columns=str).reset_index(drop=True)
     duplicates = frame.columns[frame.columns.duplicated()].tolist()
     if duplicates:
-        raise DataError(f"{name}: column name {duplicates[0]!r} occurs more than once; rename one of them")
+        raise DataError(
+            f"{name}: column name {duplicates[0]!r} occurs more than once; rename one of them"
+        )
     if "" in frame.columns:
-        raise DataError(f"{name}: column {list(frame.columns).index('') + 1} has no name; name it (an index is best left out of the file)")
+        raise DataError(
+            f"{name}: column {list(frame.columns).index('') + 1} has no name; name it (an index is best left out of the file)"
+        )
     if frame.empty:
-        raise DataError(f"{name} has no rows under its header" if frame.shape[1] else f"{name} is empty")
+        raise DataError(
+            f"{name} has no rows under its header" if frame.shape[1] else f"{name} is empty"
+        )
     return frame
 
 
@@ -147,20 +168,36 @@ def typed(
     kept = [column for column in columns if kinds.get(column) != "drop"]
     if not kept:
         raise DataError(f"{name}: every column is dropped; leave at least one")
-    return pd.DataFrame({column: _typed_column(frame[column], kinds.get(column), missing, columns) for column in kept})
+    return pd.DataFrame(
+        {
+            column: _typed_column(frame[column], kinds.get(column), missing, columns)
+            for column in kept
+        }
+    )
 
 
 def no_value(column: object, columns: Sequence[str] = ()) -> DataError:
-    return DataError(f"column {column!r} has no value at all; drop it: {setting(column, 'drop', columns)}")
+    return DataError(
+        f"column {column!r} has no value at all; drop it: {setting(column, 'drop', columns)}"
+    )
 
 
 def plain(values: pd.Series, missing: Collection[Any], columns: Sequence[str] = ()) -> pd.Series:
     """Cells as str, int, float or bool, None where missing. Raises DataError for other objects."""
     values = values.astype(object).where(values.notna(), None)
-    texts, numbers = {str(m) for m in missing}, {float(m) for m in missing if isinstance(m, int | float)}
+    texts, numbers = (
+        {str(m) for m in missing},
+        {float(m) for m in missing if isinstance(m, int | float)},
+    )
 
     def one(cell: Any) -> Any:
-        cell = cell.item() if isinstance(cell, np.generic) else float(cell) if isinstance(cell, Decimal) else cell
+        cell = (
+            cell.item()
+            if isinstance(cell, np.generic)
+            else float(cell)
+            if isinstance(cell, Decimal)
+            else cell
+        )
         if isinstance(cell, str):
             return None if cell in texts else cell
         if isinstance(cell, bool):
@@ -181,7 +218,9 @@ def is_code(cell: object) -> bool:
     return len(digits) > 1 and digits[0] == "0" and digits.isdigit()
 
 
-def _typed_column(values: pd.Series, kind: str | None, missing: list[Any], columns: Sequence[str]) -> pd.Series:
+def _typed_column(
+    values: pd.Series, kind: str | None, missing: list[Any], columns: Sequence[str]
+) -> pd.Series:
     column = values.name
     values = plain(values, missing, columns)
     present = values.dropna()
@@ -198,9 +237,13 @@ def _typed_column(values: pd.Series, kind: str | None, missing: list[Any], colum
     numeric = numbers.notna()
     distinct = len(set(map(str, present.unique())))
     if flags.any() and not flags.all() and (numeric & ~flags).any() and kind != "numeric":
-        raise DataError(f"column {column!r} holds flags and numbers, in {where(numeric & ~flags)}: True is 1 there; make them all alike")
+        raise DataError(
+            f"column {column!r} holds flags and numbers, in {where(numeric & ~flags)}: True is 1 there; make them all alike"
+        )
     if distinct < present.nunique() and kind != "numeric" and not numeric.all():
-        raise DataError(f"column {column!r} holds numbers and texts that read the same, such as 1 and '1'; make them all alike")
+        raise DataError(
+            f"column {column!r} holds numbers and texts that read the same, such as 1 and '1'; make them all alike"
+        )
     if kind != "categorical" and not numeric.all():
         check_writings(present[~numeric], len(present), column, kind, columns)
     if kind is None and not numeric.all() and numeric.mean() >= 0.5 and distinct > FEW:
@@ -209,11 +252,18 @@ def _typed_column(values: pd.Series, kind: str | None, missing: list[Any], colum
             f"{present[~numeric].iloc[0]!r}; mend it, add it to data.missing, or say {setting(column, 'categorical', columns)}"
         )
     if kind == "numeric" and not numeric.all():
-        raise DataError(f"column {column!r} is to be numeric, but holds {present[~numeric].iloc[0]!r}; add it to data.missing or mend it")
+        raise DataError(
+            f"column {column!r} is to be numeric, but holds {present[~numeric].iloc[0]!r}; add it to data.missing or mend it"
+        )
     if kind != "categorical" and numeric.all():
-        infinite, large = numbers.abs() == np.inf, (numbers.abs() > EXACT) & (numbers == numbers.round())
+        infinite, large = (
+            numbers.abs() == np.inf,
+            (numbers.abs() > EXACT) & (numbers == numbers.round()),
+        )
         if infinite.any():
-            raise DataError(f"column {column!r} is infinite in {where(infinite)}; mend it, or add it to data.missing")
+            raise DataError(
+                f"column {column!r} is infinite in {where(infinite)}; mend it, or add it to data.missing"
+            )
         if large.any():
             raise DataError(
                 f"column {column!r} has whole numbers beyond 2^53, in {where(large)}, which would not be kept exactly: change the unit, or "
@@ -233,7 +283,9 @@ def _typed_column(values: pd.Series, kind: str | None, missing: list[Any], colum
     return values
 
 
-def check_writings(others: pd.Series, present: int, column: object, kind: str | None, columns: Sequence[str]) -> None:
+def check_writings(
+    others: pd.Series, present: int, column: object, kind: str | None, columns: Sequence[str]
+) -> None:
     """Raises DataError where half of a column and more are numbers, some in another writing, or most are dates.
 
     others: cells that are no numbers; present: how many cells there are.
@@ -242,7 +294,9 @@ def check_writings(others: pd.Series, present: int, column: object, kind: str | 
     counts = texts.value_counts()
     odd = first_of(counts.index)
     if odd is not None and kind == "numeric":
-        raise DataError(f"column {column!r} is to be numeric, but holds {odd[0]!r}, a number with {odd[1]}; write such numbers as 1234.5")
+        raise DataError(
+            f"column {column!r} is to be numeric, but holds {odd[0]!r}, a number with {odd[1]}; write such numbers as 1234.5"
+        )
     written = sum(int(n) for text, n in counts.items() if first_of([str(text)]))
     if odd is not None and 2 * (present - len(texts) + written) >= present:
         raise DataError(

@@ -30,14 +30,20 @@ _DAY = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _NAMED = rf"(?:\d{{1,2}}(?:st|nd|rd|th)?[-. ]+{_MONTHS}[-., ]+\d{{2,4}}|{_MONTHS}[-. ]+\d{{1,2}}(?:st|nd|rd|th)?,? +\d{{4}})"
 _TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[ap]m)?"
-_DATE = re.compile(rf"(?:(?:{_DAY}|{_NAMED})(?:[T ,]+{_TIME}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?)?|{_TIME})", re.IGNORECASE)
+_DATE = re.compile(
+    rf"(?:(?:{_DAY}|{_NAMED})(?:[T ,]+{_TIME}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?)?|{_TIME})",
+    re.IGNORECASE,
+)
 
 
 def convention(text: str) -> str | None:
     """How a number is written that is not read as one, in words; None for any other text."""
     found = next((name for name, pattern in _CONVENTIONS.items() if pattern.fullmatch(text)), None)
     if found is None and not text.isascii():
-        plain = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in unicodedata.normalize("NFKC", text))
+        plain = "".join(
+            str(unicodedata.decimal(c)) if c.isdecimal() else c
+            for c in unicodedata.normalize("NFKC", text)
+        )
         if plain != text and _NUMBER.fullmatch(plain):
             return "digits of another script"
     return found

@@ -19,13 +19,21 @@ def listed(parts: Sequence[str]) -> str:
     return ", ".join(parts[:NAMED]) + more
 
 
-def reading_notes(raw: pd.DataFrame, read: pd.DataFrame, kinds: Mapping[str, str], missing: Collection[Any], name: str) -> list[str]:
+def reading_notes(
+    raw: pd.DataFrame,
+    read: pd.DataFrame,
+    kinds: Mapping[str, str],
+    missing: Collection[Any],
+    name: str,
+) -> list[str]:
     """Lines for a person, none where everything is as it looks.
 
     raw: the table as it stood in the file; read: of the same rows, after ``typed``; kinds: what the user said of columns.
     """
     notes = []
-    marks = [f"{column} ({told})" for column in read.columns if (told := marks_of(raw[column], missing))]
+    marks = [
+        f"{column} ({told})" for column in read.columns if (told := marks_of(raw[column], missing))
+    ]
     if marks:
         notes.append(f"{name}: read as missing (data.missing): {listed(marks)}")
     categories = [c for c in read.columns if read[c].dtype == object and c not in kinds]
@@ -36,7 +44,11 @@ def reading_notes(raw: pd.DataFrame, read: pd.DataFrame, kinds: Mapping[str, str
         ("numbers with text behind them, read as categories", with_text),
     ]
     for words, told in reasons:
-        found = [f"{column} ({reason})" for column in categories if (reason := told(distinct(read[column])))]
+        found = [
+            f"{column} ({reason})"
+            for column in categories
+            if (reason := told(distinct(read[column])))
+        ]
         if found:
             notes.append(f"{name}: {words} (data.types says otherwise): {listed(found)}")
     dropped = [str(c) for c in raw.columns if c not in read.columns]
@@ -51,7 +63,9 @@ def distinct(values: pd.Series) -> pd.Series:
 
 def marks_of(values: pd.Series, missing: Collection[Any]) -> str:
     """Such as ``12 cells 'NA'``; nothing for cells that are empty anyway."""
-    if pd.api.types.is_numeric_dtype(values) and not any(isinstance(m, int | float) for m in missing):
+    if pd.api.types.is_numeric_dtype(values) and not any(
+        isinstance(m, int | float) for m in missing
+    ):
         return ""
     there = values[values.notna()]
     gone = there[plain(there, missing).isna()].map(str)
@@ -75,10 +89,18 @@ def mixed(values: pd.Series) -> str | None:
 
 def dates(values: pd.Series) -> str | None:
     found = [v for v in values if isinstance(v, str) and is_date(v)]
-    return f"{len(found)} different, such as {found[0]}" if found and 2 * len(found) >= len(values) else None
+    return (
+        f"{len(found)} different, such as {found[0]}"
+        if found and 2 * len(found) >= len(values)
+        else None
+    )
 
 
 def with_text(values: pd.Series) -> str | None:
     """Such as 12 kg or 5A: a number at the beginning, and no number or date."""
-    found = [v for v in values if isinstance(v, str) and v[:1].isdigit() and not is_number(v) and not is_date(v)]
+    found = [
+        v
+        for v in values
+        if isinstance(v, str) and v[:1].isdigit() and not is_number(v) and not is_date(v)
+    ]
     return f"such as {found[0]}" if 2 * len(found) > len(values) else None

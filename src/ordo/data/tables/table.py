@@ -25,7 +25,9 @@ from ordo.settings import Part, Seed, Several, Size, Some, Text, Whole, checked
 ATTEMPTS = 100  # splits tried for one that has every category in train
 
 
-def split_rows(frame: pd.DataFrame, share: float, seed: int, names: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
+def split_rows(
+    frame: pd.DataFrame, share: float, seed: int, names: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Row numbers (rest, share of them), shuffled. names: of the columns of the file, for messages.
 
     The seed is advanced until every category, and every kind of missing value, occurs in the rest (protocol of TabSyn, 2310.09656, shuffle
@@ -33,7 +35,10 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int, names: Sequence[str
 
     Raises DataError for a table that cannot be split.
     """
-    columns = (frame[name].isna() if pd.api.types.is_float_dtype(frame[name]) else frame[name] for name in frame.columns)
+    columns = (
+        frame[name].isna() if pd.api.types.is_float_dtype(frame[name]) else frame[name]
+        for name in frame.columns
+    )
     codes = [pd.factorize(column, use_na_sentinel=False)[0] for column in columns]
     first = len(frame) - max(1, round(len(frame) * share))
     if first < 1:
@@ -41,7 +46,9 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int, names: Sequence[str
     rest = held = np.empty(0, dtype=np.int64)
     rows = np.arange(len(frame))  # shuffled again and again, as in TabSyn
     for attempt in range(ATTEMPTS):
-        np.random.RandomState((seed + attempt) % 2**32).shuffle(rows)  # the legacy generator: the published splits were drawn with it
+        np.random.RandomState((seed + attempt) % 2**32).shuffle(
+            rows
+        )  # the legacy generator: the published splits were drawn with it
         rest, held = rows[:first].copy(), rows[first:].copy()
         if all(len(np.unique(code[rest])) == code.max() + 1 for code in codes):
             return rest, held
@@ -50,15 +57,22 @@ def split_rows(frame: pd.DataFrame, share: float, seed: int, names: Sequence[str
         new = ~np.isin(code[held], code[rest])
         move[np.flatnonzero(new)[np.unique(code[held][new], return_index=True)[1]]] = True
     if move.all():
-        most = max(zip(frame.columns, codes, strict=True), key=lambda pair: 0 if frame[pair[0]].dtype == float else pair[1].max())
+        most = max(
+            zip(frame.columns, codes, strict=True),
+            key=lambda pair: 0 if frame[pair[0]].dtype == float else pair[1].max(),
+        )
         what = f"column {most[0]!r} has {most[1].max() + 1} of them, such as {frame[most[0]].iloc[0]!r}"
         other = "; or is data.delimiter another?" if frame.shape[1] == 1 else ""
         mend = setting(most[0], "drop", names or frame.columns)
-        raise DataError(f"no row can be held out: each has a category of its own; {what}: if it is an identifier, drop it: {mend}{other}")
+        raise DataError(
+            f"no row can be held out: each has a category of its own; {what}: if it is an identifier, drop it: {mend}{other}"
+        )
     return np.concatenate([rest, held[move]]), held[~move]
 
 
-Name = str | int | float | bool | None  # as Hydra may read the name of a column; ``by_column`` says what is none
+Name = (
+    str | int | float | bool | None
+)  # as Hydra may read the name of a column; ``by_column`` says what is none
 
 
 @checked
@@ -118,20 +132,42 @@ class TableData(SequenceData):
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
         if name is not None and name not in TABLE_SETS:
-            raise DataError(f"unknown table {name!r}; choices: {', '.join(TABLE_SETS)}, or data.path=FILE for a table of your own")
+            raise DataError(
+                f"unknown table {name!r}; choices: {', '.join(TABLE_SETS)}, or data.path=FILE for a table of your own"
+            )
         if frame is not None and (name is not None or path is not None):
             raise DataError("give either a frame, or a name or path")
         if name is None and path is None and frame is None:
-            raise DataError(f"which table? data.path=FILE.csv, or data.name= one of {', '.join(TABLE_SETS)}")
+            raise DataError(
+                f"which table? data.path=FILE.csv, or data.name= one of {', '.join(TABLE_SETS)}"
+            )
         if name is not None and (types or test_path is not None or target is not None):
-            raise DataError(f"data.name={name} has its own types, target and test rows; leave these out, or give data.path alone")
+            raise DataError(
+                f"data.name={name} has its own types, target and test rows; leave these out, or give data.path alone"
+            )
         self.set = TABLE_SETS[name] if name is not None else None
-        self.name, self.path, self.frame, self.bins = name, Path(path) if path is not None else None, frame, bins
+        self.name, self.path, self.frame, self.bins = (
+            name,
+            Path(path) if path is not None else None,
+            frame,
+            bins,
+        )
         self.types = types if isinstance(types, str | Path) else dict(types or {})
         self.header, self.delimiter = header, delimiter
-        self.missing = ((missing,) if isinstance(missing, str) else tuple(missing)) if name is None else MISSING_IN_SETS
-        self.target: Any = self.set.target if self.set is not None else target  # a name, once the table is read
-        self.test_path, self.test_share, self.val_share, self.split_seed = test_path, test_share, val_share, split_seed
+        self.missing = (
+            ((missing,) if isinstance(missing, str) else tuple(missing))
+            if name is None
+            else MISSING_IN_SETS
+        )
+        self.target: Any = (
+            self.set.target if self.set is not None else target
+        )  # a name, once the table is read
+        self.test_path, self.test_share, self.val_share, self.split_seed = (
+            test_path,
+            test_share,
+            val_share,
+            split_seed,
+        )
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
         self.unit, self.entropy, self.precedence = "column", None, None
         self.md5: dict[str, str] = {}
@@ -165,14 +201,23 @@ class TableData(SequenceData):
         train, val = split_rows(whole, self.val_share, self.split_seed, self._columns)
         frames = {"train": whole.iloc[train], "validation": whole.iloc[val], "test": test}
         self.frames = {name: frame.reset_index(drop=True) for name, frame in frames.items()}
-        empty = [name for name in whole.columns if whole[name].isna().all()]  # but for rows of test, perhaps
+        empty = [
+            name for name in whole.columns if whole[name].isna().all()
+        ]  # but for rows of test, perhaps
         if empty:
             raise no_value(empty[0], self._columns)
         codec = TableCodec.fit(whole, self.bins, self._dtypes)
         tokens = {name: codec.encode(frame) for name, frame in self.frames.items()}
         self._train = Rows(tokens["train"])
-        self.val_set, self.test_set = Rows(self._some(tokens["validation"])), Rows(self._some(tokens["test"]))
-        self.length, self.vocab_sizes, self.vocab_size = len(codec.columns), codec.vocab_sizes, max(codec.vocab_sizes)
+        self.val_set, self.test_set = (
+            Rows(self._some(tokens["validation"])),
+            Rows(self._some(tokens["test"])),
+        )
+        self.length, self.vocab_sizes, self.vocab_size = (
+            len(codec.columns),
+            codec.vocab_sizes,
+            max(codec.vocab_sizes),
+        )
         self.ordered, self.codec, self.labels = codec.ordered, codec, list(codec.names)
 
     def _some(self, tokens: Tensor) -> Tensor:
@@ -189,7 +234,10 @@ class TableData(SequenceData):
             self._note_md5(self.path)
             if self.test_path is None:
                 return whole, None
-            kinds = {n: "numeric" if pd.api.types.is_float_dtype(whole[n]) else "categorical" for n in whole.columns}
+            kinds = {
+                n: "numeric" if pd.api.types.is_float_dtype(whole[n]) else "categorical"
+                for n in whole.columns
+            }
             raw = read_table(self.test_path, self.header, self.delimiter)
             absent = [column for column in kinds if column not in raw.columns]
             if absent:
@@ -199,7 +247,11 @@ class TableData(SequenceData):
         frames = []
         for path, file in zip(self.files(), self.set.files, strict=True):
             if not path.is_file():
-                mend = by_hand(file.url, path) if file.url is not None else f"{self.set.by_hand}, in {path.parent}"
+                mend = (
+                    by_hand(file.url, path)
+                    if file.url is not None
+                    else f"{self.set.by_hand}, in {path.parent}"
+                )
                 raise MissingDataError(
                     f"no such file: {path} (working folder {Path.cwd()}); say where it is (data.path), or get it: {mend}"
                 )
@@ -208,7 +260,9 @@ class TableData(SequenceData):
                 check_md5(str(path), self.md5[path.name], file.md5)
             frames.append(self.set.frame(path))
             if file.rows not in (None, len(frames[-1])):
-                raise DataError(f"{path} has {len(frames[-1])} rows, expected {file.rows}; is it the whole file?")
+                raise DataError(
+                    f"{path} has {len(frames[-1])} rows, expected {file.rows}; is it the whole file?"
+                )
         test = self.set.test_file
         self._columns, self._dtypes = list(frames[0].columns), {}
         return (frames[0], None) if test is None else (frames[1 - test], frames[test])
@@ -219,15 +273,24 @@ class TableData(SequenceData):
         kinds = by_column(self.types, self._columns, "data.types", name)
         read = typed(raw, kinds, self.missing, name)
         if self.target is not None:
-            if isinstance(self.target, str) and self.target not in self._columns and not self.target.isdigit():
+            if (
+                isinstance(self.target, str)
+                and self.target not in self._columns
+                and not self.target.isdigit()
+            ):
                 raise DataError(f"data.target={self.target!r} is no column of {name}")
             self.target = one_column(self.target, self._columns, "data.target", name)
             if self.target not in read.columns:
                 raise DataError(f"data.target={self.target!r} is a column that data.types drops")
         self.notes = reading_notes(raw, read, kinds, self.missing, name)
         dtypes = {column: raw[column].dtype for column in read.columns}
-        text = {c: not isinstance(d, pd.CategoricalDtype) and pd.api.types.is_string_dtype(d) for c, d in dtypes.items()}
-        self._dtypes = {column: None if text[column] else str(dtype) for column, dtype in dtypes.items()}
+        text = {
+            c: not isinstance(d, pd.CategoricalDtype) and pd.api.types.is_string_dtype(d)
+            for c, d in dtypes.items()
+        }
+        self._dtypes = {
+            column: None if text[column] else str(dtype) for column, dtype in dtypes.items()
+        }
         return read
 
     def _note_md5(self, path: Path) -> None:
@@ -243,7 +306,10 @@ class TableData(SequenceData):
     def decode(self, tokens: Tensor) -> list[str]:
         """Rows as ``name=value, ...``."""
         frame = self.codec.decode(tokens)
-        return [", ".join(f"{name}={value}" for name, value in row.items()) for row in frame.to_dict("records")]
+        return [
+            ", ".join(f"{name}={value}" for name, value in row.items())
+            for row in frame.to_dict("records")
+        ]
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -252,7 +318,10 @@ class TableData(SequenceData):
             "unit": self.unit,
             "length": self.length,
             "vocab_size": self.vocab_size,
-            "columns": {c.name: {"kind": c.kind, "tokens": c.vocab_size, "missing": c.missing} for c in self.codec.columns},
+            "columns": {
+                c.name: {"kind": c.kind, "tokens": c.vocab_size, "missing": c.missing}
+                for c in self.codec.columns
+            },
             "target": self.target,
             "sequences": {name: len(frame) for name, frame in self.frames.items()},
             "bins": self.bins,
@@ -263,7 +332,12 @@ class TableData(SequenceData):
 
     def state_dict(self) -> dict[str, Any]:
         """Goes into Lightning's checkpoints: the codec, by which samples become tables without the data, and how files are read."""
-        reading = {"missing": list(self.missing), "header": self.header, "delimiter": self.delimiter, "columns": self._columns}
+        reading = {
+            "missing": list(self.missing),
+            "header": self.header,
+            "delimiter": self.delimiter,
+            "columns": self._columns,
+        }
         return {"codec": self.codec.state_dict(), "target": self.target, "reading": reading}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -279,6 +353,10 @@ class TableData(SequenceData):
             )
         if not saved.same_as(self.codec):
             name = next(
-                a.name for a, b in zip(saved.columns, self.codec.columns, strict=True) if not TableCodec((a,)).same_as(TableCodec((b,)))
+                a.name
+                for a, b in zip(saved.columns, self.codec.columns, strict=True)
+                if not TableCodec((a,)).same_as(TableCodec((b,)))
             )
-            raise DataError(f"column {name!r} is coded otherwise in the checkpoint: the table, its split or data.bins is another one")
+            raise DataError(
+                f"column {name!r} is coded otherwise in the checkpoint: the table, its split or data.bins is another one"
+            )

@@ -33,8 +33,14 @@ def in_own_types(frame: pd.DataFrame, codec: TableCodec, text: bool) -> pd.DataF
 def as_type(values: pd.Series, dtype: str) -> pd.Series:
     """The values in a type; as they are where the type has not all of them. Whole numbers with gaps are Int64, flags with gaps boolean."""
     wanted = [dtype]
-    if values.isna().any() and dtype[:3] in ("int", "uin", "boo"):  # numpy's types have no missing value; pandas' ones have
-        wanted = ["boolean" if dtype[:3] == "boo" else dtype.replace("int", "Int").replace("uInt", "UInt")]
+    if values.isna().any() and dtype[:3] in (
+        "int",
+        "uin",
+        "boo",
+    ):  # numpy's types have no missing value; pandas' ones have
+        wanted = [
+            "boolean" if dtype[:3] == "boo" else dtype.replace("int", "Int").replace("uInt", "UInt")
+        ]
     for each in wanted:
         try:
             cast = values.astype(each)  # type: ignore[call-overload]
@@ -64,7 +70,9 @@ def write_table(path: Path, frame: pd.DataFrame, delimiter: str = ",") -> None:
         try:
             write_whole(path, frame.to_parquet)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise DataError(f"{path}: a column has values of several types ({str(error).splitlines()[0]}); write a .csv") from None
+            raise DataError(
+                f"{path}: a column has values of several types ({str(error).splitlines()[0]}); write a .csv"
+            ) from None
         return
 
     def write(partial: Path) -> None:

@@ -12,13 +12,28 @@ from ordo.data.errors import DataError
 from ordo.data.tables.csv_file import read_text
 from ordo.data.tables.frames import read_table, typed
 
-MISSING_IN_SETS = ("", "NA")  # Adult's '?' is a category like any other, as in the papers that use the table
+MISSING_IN_SETS = (
+    "",
+    "NA",
+)  # Adult's '?' is a category like any other, as in the papers that use the table
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 _ADULT = [
     "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race", "sex",
     "capital-gain", "capital-loss", "hours-per-week", "native-country", "income",
 ]  # fmt: skip
-_MAGIC = ["fLength", "fWidth", "fSize", "fConc", "fConc1", "fAsym", "fM3Long", "fM3Trans", "fAlpha", "fDist", "class"]
+_MAGIC = [
+    "fLength",
+    "fWidth",
+    "fSize",
+    "fConc",
+    "fConc1",
+    "fAsym",
+    "fM3Long",
+    "fM3Trans",
+    "fAlpha",
+    "fDist",
+    "class",
+]
 
 
 @dataclass(frozen=True)
@@ -51,25 +66,40 @@ class TableSet:
     def frame(self, path: Path) -> pd.DataFrame:
         """One file with numeric columns as float64 and categories as strings. Raises DataError for another layout."""
         frame = self.read(path)
-        absent = [column for column in (*self.categorical, self.target) if column not in frame.columns]
+        absent = [
+            column for column in (*self.categorical, self.target) if column not in frame.columns
+        ]
         if absent:
-            raise DataError(f"{path} lacks the column {absent[0]!r}; is it the file that UCI ships?")
-        kinds = {column: "categorical" if column in self.categorical else "numeric" for column in frame.columns}
+            raise DataError(
+                f"{path} lacks the column {absent[0]!r}; is it the file that UCI ships?"
+            )
+        kinds = {
+            column: "categorical" if column in self.categorical else "numeric"
+            for column in frame.columns
+        }
         return typed(frame, kinds, MISSING_IN_SETS, str(path))
 
 
 def _named(path: Path, names: list[str]) -> pd.DataFrame:
     frame = read_table(path, header=False)
     if frame.shape[1] != len(names):
-        raise DataError(f"{path} has {frame.shape[1]} columns, expected {len(names)}; is it the file that UCI ships?")
+        raise DataError(
+            f"{path} has {frame.shape[1]} columns, expected {len(names)}; is it the file that UCI ships?"
+        )
     return frame.set_axis(names, axis=1)
 
 
 def _adult(path: Path) -> pd.DataFrame:
     lines = [line.rstrip().rstrip(".") for line in read_text(path).split("\n")]
-    rows = [[cell.strip() for cell in line.split(",")] for line in lines if line and not line.startswith("|")]
+    rows = [
+        [cell.strip() for cell in line.split(",")]
+        for line in lines
+        if line and not line.startswith("|")
+    ]
     if not rows or any(len(row) != len(_ADULT) for row in rows):
-        raise DataError(f"{path}: every line must have {len(_ADULT)} values; is it the file that UCI ships?")
+        raise DataError(
+            f"{path}: every line must have {len(_ADULT)} values; is it the file that UCI ships?"
+        )
     return pd.DataFrame(rows, columns=_ADULT)
 
 
@@ -80,7 +110,9 @@ def _beijing(path: Path) -> pd.DataFrame:
 
 def _default(path: Path) -> pd.DataFrame:
     frame = read_table(path).drop(columns="ID", errors="ignore")
-    return frame.rename(columns={"default.payment.next.month": "Default", "default payment next month": "Default"})
+    return frame.rename(
+        columns={"default.payment.next.month": "Default", "default payment next month": "Default"}
+    )
 
 
 def _news(path: Path) -> pd.DataFrame:
@@ -108,25 +140,65 @@ TABLE_SETS = {
             RawFile("adult.test", "35238206dfdf7f1fe215bbb874adecdc", f"{_UCI}/adult/adult.test"),
         ),
         _adult,
-        ("workclass", "education", "marital-status", "occupation", "relationship", "race", "sex", "native-country", "income"),
+        (
+            "workclass",
+            "education",
+            "marital-status",
+            "occupation",
+            "relationship",
+            "race",
+            "sex",
+            "native-country",
+            "income",
+        ),
         "income",
         test_file=1,
     ),
     "default": TableSet(
         (RawFile("UCI_Credit_Card.csv", None, None, rows=30_000),),
         _default,
-        ("SEX", "EDUCATION", "MARRIAGE", "PAY_0", "PAY_2", "PAY_3", "PAY_4", "PAY_5", "PAY_6", "Default"),
+        (
+            "SEX",
+            "EDUCATION",
+            "MARRIAGE",
+            "PAY_0",
+            "PAY_2",
+            "PAY_3",
+            "PAY_4",
+            "PAY_5",
+            "PAY_6",
+            "Default",
+        ),
         "Default",
         by_hand="UCI ships this table as an .xls ('default of credit card clients', its second line is the header); save it as CSV",
     ),
     "shoppers": TableSet(
-        (RawFile("online_shoppers_intention.csv", "cc6ec1db03b4f10f8de52c56ff48b085", f"{_UCI}/00468/online_shoppers_intention.csv"),),
+        (
+            RawFile(
+                "online_shoppers_intention.csv",
+                "cc6ec1db03b4f10f8de52c56ff48b085",
+                f"{_UCI}/00468/online_shoppers_intention.csv",
+            ),
+        ),
         read_table,
-        ("Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend", "Revenue"),
+        (
+            "Month",
+            "OperatingSystems",
+            "Browser",
+            "Region",
+            "TrafficType",
+            "VisitorType",
+            "Weekend",
+            "Revenue",
+        ),
         "Revenue",
     ),
     "magic": TableSet(
-        (RawFile("magic04.data", "bb3888bd588c4b15b24351218f74491e", f"{_UCI}/magic/magic04.data"),),
+        (
+            RawFile(
+                "magic04.data", "bb3888bd588c4b15b24351218f74491e", f"{_UCI}/magic/magic04.data"
+            ),
+        ),
         lambda path: _named(path, _MAGIC),
         ("class",),
         "class",

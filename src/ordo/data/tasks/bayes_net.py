@@ -69,7 +69,10 @@ class BayesNet(Law):
         # Seeds numpy, whose Dirichlet draws stay finite for small concentrations, as ratios of underflowing gammas do not.
         random = np.random.default_rng(data_generator(self.design_seed).initial_seed())
         numbers = [min(i, int(random.integers(1, self.max_parents + 1))) for i in range(n)]
-        parents = tuple(tuple(sorted(random.choice(i, k, replace=False).tolist())) for i, k in enumerate(numbers))
+        parents = tuple(
+            tuple(sorted(random.choice(i, k, replace=False).tolist()))
+            for i, k in enumerate(numbers)
+        )
         strides, rows = torch.zeros((n, n), dtype=torch.int64), [v**k for k in numbers]
         for node, mine in enumerate(parents):
             for place, parent in enumerate(mine):
@@ -77,7 +80,13 @@ class BayesNet(Law):
         table = random.dirichlet([self.concentration] * v, sum(rows))
         first = np.cumsum([0, *rows[:-1]])
         columns = random.permutation(n)
-        return _Design(parents, strides, torch.from_numpy(first), torch.from_numpy(table), torch.from_numpy(columns))
+        return _Design(
+            parents,
+            strides,
+            torch.from_numpy(first),
+            torch.from_numpy(table),
+            torch.from_numpy(columns),
+        )
 
     @property
     def parents(self) -> tuple[tuple[int, ...], ...]:
@@ -94,7 +103,10 @@ class BayesNet(Law):
         """Of every node, P(value | parents) as float64 with an axis of n_values for each of its ``parents``, then one for the value."""
         sizes = [self.n_values ** len(mine) for mine in self.parents]
         tables = self._design.table.split(sizes)
-        return [t.view([self.n_values] * (len(mine) + 1)) for t, mine in zip(tables, self.parents, strict=True)]
+        return [
+            t.view([self.n_values] * (len(mine) + 1))
+            for t, mine in zip(tables, self.parents, strict=True)
+        ]
 
     @property
     def length(self) -> int:
@@ -113,7 +125,9 @@ class BayesNet(Law):
     def _entropy(self) -> float:
         d = self._design
         powers = self.n_values ** torch.arange(self.n_nodes - 1, -1, -1)
-        reached = torch.zeros(len(d.table), dtype=torch.float64)  # probability of every row's parent values
+        reached = torch.zeros(
+            len(d.table), dtype=torch.float64
+        )  # probability of every row's parent values
         for numbers in torch.arange(self.n_values**self.n_nodes).split(CHUNK):
             values = numbers[:, None] // powers % self.n_values
             rows = self._rows(values)
@@ -125,7 +139,11 @@ class BayesNet(Law):
     def precedence(self) -> list[tuple[int, int]]:
         """(column of a parent, column of its child), for every edge."""
         column = self.columns.tolist()
-        return [(column[parent], column[child]) for child, mine in enumerate(self.parents) for parent in mine]
+        return [
+            (column[parent], column[child])
+            for child, mine in enumerate(self.parents)
+            for parent in mine
+        ]
 
     def _rows(self, values: Tensor) -> Tensor:
         """Rows of the table that nodes with values (n, n_nodes) look up: (n, n_nodes)."""
@@ -134,7 +152,9 @@ class BayesNet(Law):
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         d = self._design
         up_to = d.table.cumsum(1)
-        up_to = up_to / up_to[:, -1:]  # a last value of probability 0 is never drawn, whatever the sum rounds to
+        up_to = (
+            up_to / up_to[:, -1:]
+        )  # a last value of probability 0 is never drawn, whatever the sum rounds to
         uniform = torch.rand((n, self.n_nodes, 1), generator=generator, dtype=torch.float64)
         values = torch.zeros((n, self.n_nodes), dtype=torch.int64)
         for node in range(self.n_nodes):

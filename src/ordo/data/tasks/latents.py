@@ -33,12 +33,17 @@ class LatentsAndObservations(Law):
     arity = 2  # no annotation: a constant of the class, not a field
 
     def __post_init__(self) -> None:
-        require(self.n_latents >= self.arity, f"need n_latents >= {self.arity}, got {self.n_latents}")
+        require(
+            self.n_latents >= self.arity, f"need n_latents >= {self.arity}, got {self.n_latents}"
+        )
 
     @cached_property
     def _design(self) -> tuple[Tensor, Tensor]:
         generator = data_generator(self.design_seed)
-        draws = [torch.randperm(self.n_latents, generator=generator)[: self.arity] for _ in range(self.n_observations)]
+        draws = [
+            torch.randperm(self.n_latents, generator=generator)[: self.arity]
+            for _ in range(self.n_observations)
+        ]
         return torch.stack(draws), torch.randperm(self.length, generator=generator)
 
     @property
@@ -62,7 +67,9 @@ class LatentsAndObservations(Law):
     @property
     def labels(self) -> list[str]:
         """``latent i`` and ``observation j``."""
-        names = [f"latent {i}" for i in range(self.n_latents)] + [f"observation {j}" for j in range(self.n_observations)]
+        names = [f"latent {i}" for i in range(self.n_latents)] + [
+            f"observation {j}" for j in range(self.n_observations)
+        ]
         return [names[i] for i in self.columns.argsort().tolist()]
 
     @property
@@ -82,12 +89,18 @@ class LatentsAndObservations(Law):
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         latents = torch.randint(self.vocab_size, (n, self.n_latents), generator=generator)
         tokens = torch.empty((n, self.length), dtype=torch.int64)
-        tokens[:, self.columns] = torch.cat([latents, self.observe(latents[:, self.parents])], dim=1)
+        tokens[:, self.columns] = torch.cat(
+            [latents, self.observe(latents[:, self.parents])], dim=1
+        )
         return tokens
 
     def _log_prob(self, tokens: Tensor) -> Tensor:
-        latents, observations = tokens[:, self.columns].split([self.n_latents, self.n_observations], dim=1)
-        return uniform_log_prob((self.observe(latents[:, self.parents]) == observations).all(1), -self.entropy)
+        latents, observations = tokens[:, self.columns].split(
+            [self.n_latents, self.n_observations], dim=1
+        )
+        return uniform_log_prob(
+            (self.observe(latents[:, self.parents]) == observations).all(1), -self.entropy
+        )
 
 
 @checked
@@ -150,7 +163,11 @@ class Addition(Law):
     def labels(self) -> list[str]:
         """The numbers' names and, of every digit, its power of ten."""
         d = self.n_digits
-        return [f"{name} 10^{k}" for name, digits in (("a", d), ("b", d), ("c", d + 1)) for k in reversed(range(digits))]
+        return [
+            f"{name} 10^{k}"
+            for name, digits in (("a", d), ("b", d), ("c", d + 1))
+            for k in reversed(range(digits))
+        ]
 
     @property
     def precedence(self) -> list[tuple[int, int]]:

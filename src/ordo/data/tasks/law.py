@@ -72,7 +72,10 @@ class Law(ABC):
     def decode(self, tokens: Tensor) -> list[str]:
         """Sequences (n, length) as n strings, with spaces between tokens if some have two digits; the mask is ``_``."""
         space = " " if self.vocab_size > 10 else ""
-        return [space.join("_" if t == self.vocab_size else str(t) for t in row) for row in tokens.tolist()]
+        return [
+            space.join("_" if t == self.vocab_size else str(t) for t in row)
+            for row in tokens.tolist()
+        ]
 
 
 def require(condition: bool, message: str) -> None:

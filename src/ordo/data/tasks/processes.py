@@ -138,7 +138,10 @@ class IndependentTokens(Law):
     probs: tuple[Share, ...]
 
     def __post_init__(self) -> None:
-        require(math.isclose(sum(self.probs), 1, abs_tol=1e-9), f"probs must sum to 1, got {list(self.probs)}")
+        require(
+            math.isclose(sum(self.probs), 1, abs_tol=1e-9),
+            f"probs must sum to 1, got {list(self.probs)}",
+        )
 
     @property
     def length(self) -> int:
@@ -154,7 +157,9 @@ class IndependentTokens(Law):
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         p = torch.tensor(self.probs, dtype=torch.float64)
-        return torch.multinomial(p, n * self.n_tokens, replacement=True, generator=generator).view(n, self.n_tokens)
+        return torch.multinomial(p, n * self.n_tokens, replacement=True, generator=generator).view(
+            n, self.n_tokens
+        )
 
     def _log_prob(self, tokens: Tensor) -> Tensor:
         return torch.tensor(self.probs, dtype=torch.float64).log()[tokens].sum(1)

@@ -56,7 +56,10 @@ class StarGraph(Law):
             f"need after < shortest <= path_length, got {self.after}, {self.shortest} and {self.path_length}",
         )
         most = 1 + self.degree * (self.path_length - 1)
-        require(self.n_nodes >= most, f"n_nodes must be at least {most} for {self.degree} arms of {self.path_length}, got {self.n_nodes}")
+        require(
+            self.n_nodes >= most,
+            f"n_nodes must be at least {most} for {self.degree} arms of {self.path_length}, got {self.n_nodes}",
+        )
 
     @property
     def n_edges(self) -> int:
@@ -95,18 +98,30 @@ class StarGraph(Law):
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         d, most = self.degree, self.path_length
         lengths = torch.randint(self.shortest, most + 1, (n, d, 1), generator=generator)
-        centre = (torch.rand((n, d, 1), generator=generator, dtype=torch.float64) * (lengths - self.after)).long()
+        centre = (
+            torch.rand((n, d, 1), generator=generator, dtype=torch.float64) * (lengths - self.after)
+        ).long()
         names = torch.rand((n, self.n_nodes), generator=generator).argsort(1)
         step = torch.arange(most)
-        node = 1 + torch.arange(d)[:, None] * (most - 1) + step - (step > centre).long()  # the centre is node 0
+        node = (
+            1 + torch.arange(d)[:, None] * (most - 1) + step - (step > centre).long()
+        )  # the centre is node 0
         node = node.masked_fill(step == centre, 0)
-        arms = names.gather(1, node.flatten(1)).view(n, d, most).masked_fill(step >= lengths, self.n_nodes)
+        arms = (
+            names.gather(1, node.flatten(1))
+            .view(n, d, most)
+            .masked_fill(step >= lengths, self.n_nodes)
+        )
         edges = torch.stack([arms[..., :-1], arms[..., 1:]], -1).flatten(1, 2)
         edges = edges.masked_fill((edges == self.n_nodes).any(-1, keepdim=True), self.n_nodes)
-        key = torch.rand((n, self.n_edges), generator=generator) + (edges[..., 0] == self.n_nodes)  # those that are none come last
+        key = torch.rand((n, self.n_edges), generator=generator) + (
+            edges[..., 0] == self.n_nodes
+        )  # those that are none come last
         edges = edges.gather(1, key.argsort(1)[..., None].expand(-1, -1, 2))
         path = arms[:, 0]
-        return torch.cat([edges.flatten(1), path[:, :1], path.gather(1, lengths[:, 0] - 1), path], 1)
+        return torch.cat(
+            [edges.flatten(1), path[:, :1], path.gather(1, lengths[:, 0] - 1), path], 1
+        )
 
     def solve(self, tokens: Tensor) -> Tensor:
         """The path (n, path_length) int64 that follows from the edges, start and goal of tokens (n, length); ``n_nodes`` after the goal,
@@ -116,37 +131,60 @@ class StarGraph(Law):
         edges = tokens[:, : 2 * self.n_edges].view(n, self.n_edges, 2).clamp(max=blank)
         start, goal = tokens[:, 2 * self.n_edges], tokens[:, 2 * self.n_edges + 1]
         adjacent = torch.zeros(n, (blank + 1) ** 2)
-        adjacent = adjacent.scatter(1, edges[..., 0] * (blank + 1) + edges[..., 1], 1.0).view(n, blank + 1, blank + 1)
+        adjacent = adjacent.scatter(1, edges[..., 0] * (blank + 1) + edges[..., 1], 1.0).view(
+            n, blank + 1, blank + 1
+        )
         adjacent[:, blank], adjacent[:, :, blank] = 0, 0
         ahead = [torch.nn.functional.one_hot(start.clamp(max=blank), blank + 1).float()[:, None]]
         back = [torch.nn.functional.one_hot(goal.clamp(max=blank), blank + 1).float()[:, :, None]]
         for _ in range(self.path_length - 1):
             ahead.append((ahead[-1] @ adjacent > 0).float())
             back.append((adjacent @ back[-1] > 0).float())
-        forward, backward = torch.cat(ahead, 1), torch.cat(back, 2).transpose(1, 2)  # (n, steps, nodes): where k steps lead, or come from
-        arrives = forward.gather(2, goal.clamp(max=blank)[:, None, None].expand(-1, self.path_length, 1))[..., 0] > 0
+        forward, backward = (
+            torch.cat(ahead, 1),
+            torch.cat(back, 2).transpose(1, 2),
+        )  # (n, steps, nodes): where k steps lead, or come from
+        arrives = (
+            forward.gather(2, goal.clamp(max=blank)[:, None, None].expand(-1, self.path_length, 1))[
+                ..., 0
+            ]
+            > 0
+        )
         steps = arrives.long().argmax(1)
         left = steps[:, None] - torch.arange(self.path_length)
         there = backward.gather(1, left.clamp(min=0)[..., None].expand(-1, -1, blank + 1))
         on_path = forward * there * (left >= 0)[..., None]
-        unique = arrives.any(1) & ((on_path.sum(2) == 1) == (left >= 0)).all(1) & (start < blank) & (goal < blank)
+        unique = (
+            arrives.any(1)
+            & ((on_path.sum(2) == 1) == (left >= 0)).all(1)
+            & (start < blank)
+            & (goal < blank)
+        )
         path = torch.where(left >= 0, on_path.argmax(2), blank)
         return torch.where(unique[:, None], path, blank)
 
     def _log_prob(self, tokens: Tensor) -> Tensor:
         """Of the path given the rest: 0 or -inf."""
         path = self.solve(tokens)
-        return uniform_log_prob((path == tokens[:, -self.path_length :]).all(1) & (path[:, 0] < self.n_nodes), 0.0)
+        return uniform_log_prob(
+            (path == tokens[:, -self.path_length :]).all(1) & (path[:, 0] < self.n_nodes), 0.0
+        )
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Edges, start and goal, and path, such as ``3>0 0>2 | 3 2 | 3 0 2``; the mask is ``_``, what is not needed ``.`` or nothing at the
         end of edges and path.
         """
-        names = [*map(str, range(self.n_nodes)), ".", "_"] if self.vocab_size > self.n_nodes else [*map(str, range(self.n_nodes)), "_"]
+        names = (
+            [*map(str, range(self.n_nodes)), ".", "_"]
+            if self.vocab_size > self.n_nodes
+            else [*map(str, range(self.n_nodes)), "_"]
+        )
         out = []
         for row in tokens.tolist():
             told = [names[t] for t in row]
             pairs = zip(told[: 2 * self.n_edges : 2], told[1 : 2 * self.n_edges : 2], strict=True)
             edges = " ".join(f"{a}>{b}" for a, b in pairs)
-            out.append(f"{edges} | {' '.join(told[2 * self.n_edges :][:2])} | {' '.join(told[-self.path_length :])}")
+            out.append(
+                f"{edges} | {' '.join(told[2 * self.n_edges :][:2])} | {' '.join(told[-self.path_length :])}"
+            )
         return [re.sub(r"( \.>\.)+ \|", " |", text).rstrip(" .") for text in out]

@@ -63,9 +63,14 @@ def random_grids(n: int, box: int, generator: torch.Generator) -> Tensor:
     candidates, done = everything.clone(), []
     while sum(map(len, done)) < n:
         number = candidates.sum(-1)
-        fewest = torch.where(number > 1, number, side + 1) + torch.rand(number.shape, generator=generator)
+        fewest = torch.where(number > 1, number, side + 1) + torch.rand(
+            number.shape, generator=generator
+        )
         cell = fewest.argmin(1, keepdim=True)[..., None].expand(-1, -1, side)
-        weight = torch.rand(len(candidates), side, generator=generator) * candidates.gather(1, cell)[:, 0]
+        weight = (
+            torch.rand(len(candidates), side, generator=generator)
+            * candidates.gather(1, cell)[:, 0]
+        )
         chosen = torch.nn.functional.one_hot(weight.argmax(1), side).bool()
         candidates = eliminate(candidates.scatter(1, cell, chosen[:, None]), box)
         finished = solved(candidates)
@@ -75,7 +80,9 @@ def random_grids(n: int, box: int, generator: torch.Generator) -> Tensor:
     return torch.cat(done)[:n]
 
 
-def random_clues(grids: Tensor, box: int, clues: Sequence[int], generator: torch.Generator) -> Tensor:
+def random_clues(
+    grids: Tensor, box: int, clues: Sequence[int], generator: torch.Generator
+) -> Tensor:
     """Which cells (n, cells) bool of full grids are given: cells are taken away in random order, down to a number that is uniform on
     clues[0]..clues[1], as long as ``eliminate`` still solves the puzzle, which proves that the solution is unique.
     """
@@ -93,7 +100,9 @@ def random_clues(grids: Tensor, box: int, clues: Sequence[int], generator: torch
     return given
 
 
-def transformed(grids: Tensor, given: Tensor, box: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def transformed(
+    grids: Tensor, given: Tensor, box: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Every puzzle (n, cells) under a random symmetry: values renamed, rows and columns permuted within and between bands, transposed."""
     n, side = len(grids), box * box
 
@@ -117,27 +126,42 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
     """
     file = Path(path)
     if not file.is_file():
-        raise MissingDataError(f"no puzzles at {file}; give data.path another file, or null for puzzles that are made here")
+        raise MissingDataError(
+            f"no puzzles at {file}; give data.path another file, or null for puzzles that are made here"
+        )
     cells, side = box**4, box**2
     _, units = geometry(box)
     heading, *rows = split(read_text(file), ",", str(file))[0] or [[]]
-    require(not "".join(heading).isdigit(), f"{file}, line 1: needs a heading, such as puzzle,solution, before the first puzzle")
+    require(
+        not "".join(heading).isdigit(),
+        f"{file}, line 1: needs a heading, such as puzzle,solution, before the first puzzle",
+    )
     require(bool(rows), f"{file} holds no puzzles")
     for number, row in enumerate(rows, 2):
-        fits = len(row) == 2 and all(len(x) == cells and x.isascii() and x.isdigit() and int(max(x)) <= side for x in row)
-        require(fits, f"{file}, line {number}: needs a puzzle and its solution, {cells} digits of 0..{side} each")
+        fits = len(row) == 2 and all(
+            len(x) == cells and x.isascii() and x.isdigit() and int(max(x)) <= side for x in row
+        )
+        require(
+            fits,
+            f"{file}, line {number}: needs a puzzle and its solution, {cells} digits of 0..{side} each",
+        )
     puzzle, solution = (torch.tensor([[int(c) for c in row[i]] for row in rows]) for i in (0, 1))
     given = puzzle > 0
     counts = units @ torch.nn.functional.one_hot(solution, side + 1)[..., 1:].float()
     bad = ((counts != 1).any(-1).any(-1) | (given & (puzzle != solution)).any(-1)).nonzero()
-    require(not len(bad), f"{file}, line {int(bad[0]) + 2 if len(bad) else 0}: not a solution of its puzzle")
+    require(
+        not len(bad),
+        f"{file}, line {int(bad[0]) + 2 if len(bad) else 0}: not a solution of its puzzle",
+    )
     return Rows(solution - 1, given)
 
 
 class FreshPuzzles(Dataset[Any]):
     """Batch ``step`` of a run as a pure function of (seed, step), from a bank of puzzles under random symmetries; see ``FreshDraws``."""
 
-    def __init__(self, bank: Rows, box: int, batch_size: int, seed: int, rank: int, world_size: int) -> None:
+    def __init__(
+        self, bank: Rows, box: int, batch_size: int, seed: int, rank: int, world_size: int
+    ) -> None:
         self.bank, self.box, self.batch_size = bank, box, batch_size
         self.seed, self.rank, self.world_size = seed, rank, world_size
 
@@ -145,9 +169,13 @@ class FreshPuzzles(Dataset[Any]):
         """Solutions (batch, cells) int64 and given cells (batch, cells) bool for the one step in ``steps``."""
         (step,) = steps
         generator = data_generator(self.seed, step)
-        rows = torch.randint(len(self.bank), (self.batch_size * self.world_size,), generator=generator)
+        rows = torch.randint(
+            len(self.bank), (self.batch_size * self.world_size,), generator=generator
+        )
         assert self.bank.known is not None
-        tokens, known = transformed(self.bank.tokens[rows], self.bank.known[rows], self.box, generator)
+        tokens, known = transformed(
+            self.bank.tokens[rows], self.bank.known[rows], self.box, generator
+        )
         return tokens[self.rank :: self.world_size], known[self.rank :: self.world_size]
 
 
@@ -192,13 +220,19 @@ class SudokuData(SequenceData):
         num_workers: Some = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        require(clues[0] <= clues[1] < box**4, f"clues must be [least, most] below {box**4}, got {list(clues)}")
+        require(
+            clues[0] <= clues[1] < box**4,
+            f"clues must be [least, most] below {box**4}, got {list(clues)}",
+        )
         self.box, self.clues, self.bank_size, self.path = box, clues, bank, path
         self.batches_per_epoch, self.eval_size = batches_per_epoch, eval_size
         self.length, self.vocab_size = box**4, box**2
         self.vocab_sizes = [self.vocab_size] * self.length
         self.coordinates = geometry(box)[0].tolist()
-        self.labels = [f"row {row + 1}, column {column + 1}" for row, column in zip(*self.coordinates[:2], strict=True)]
+        self.labels = [
+            f"row {row + 1}, column {column + 1}"
+            for row, column in zip(*self.coordinates[:2], strict=True)
+        ]
         self.vocabulary = Vocabulary(tuple("123456789"[: box * box]))
 
     def setup(self, stage: str | None = None) -> None:
@@ -220,7 +254,10 @@ class SudokuData(SequenceData):
         return FreshPuzzles(self.bank, self.box, self.batch_size, self.seed, rank, world_size)
 
     def train_sampler(self, rank: int, world_size: int) -> StepSampler:
-        return StepSampler(self.batches_per_epoch, {"global_batch_size": self.batch_size * world_size, "seed": self.seed})
+        return StepSampler(
+            self.batches_per_epoch,
+            {"global_batch_size": self.batch_size * world_size, "seed": self.seed},
+        )
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Grids (n, cells) as lines of digits from 1; the mask is ``_``."""
@@ -241,7 +278,11 @@ class SudokuData(SequenceData):
             "vocab_size": self.vocab_size,
             "clues": list(self.clues),
             "entropy": self.entropy,
-            "sequences": {"train": None, "validation": len(self.val_set), "test": len(self.test_set)},  # None: made afresh
+            "sequences": {
+                "train": None,
+                "validation": len(self.val_set),
+                "test": len(self.test_set),
+            },  # None: made afresh
             "bank": self.bank_size,
             "test_file": self.path,
             "seed": self.seed,

@@ -96,6 +96,10 @@ class TaskData(SequenceData):
             "length": self.length,
             "vocab_size": self.vocab_size,
             "entropy": self.entropy,
-            "sequences": {"train": None, "validation": self.eval_size, "test": self.eval_size},  # None: drawn afresh
+            "sequences": {
+                "train": None,
+                "validation": self.eval_size,
+                "test": self.eval_size,
+            },  # None: drawn afresh
             "seed": self.seed,
         }

@@ -34,8 +34,12 @@ class TwoOrders(Law):
     @cached_property
     def _design(self) -> tuple[Tensor, Tensor]:
         generator = data_generator(self.design_seed)
-        seen = [torch.randperm(self.n_half, generator=generator)[:3] for _ in range(2 * self.n_half)]
-        return torch.stack(seen).view(2, self.n_half, 3), torch.randperm(2 * self.n_half, generator=generator) + 1
+        seen = [
+            torch.randperm(self.n_half, generator=generator)[:3] for _ in range(2 * self.n_half)
+        ]
+        return torch.stack(seen).view(2, self.n_half, 3), torch.randperm(
+            2 * self.n_half, generator=generator
+        ) + 1
 
     @property
     def parents(self) -> Tensor:
@@ -73,7 +77,11 @@ class TwoOrders(Law):
     def _observe(self, bits: Tensor, flag: int) -> Tensor:
         """Observations (n, n_half) of bits (n, n_half)."""
         seen = bits[:, self.parents[flag]]
-        return seen.sum(-1) % 2 if self.observation == "parity" else (seen != seen[..., :1]).any(-1).long()
+        return (
+            seen.sum(-1) % 2
+            if self.observation == "parity"
+            else (seen != seen[..., :1]).any(-1).long()
+        )
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         flag = torch.randint(2, (n, 1), generator=generator)
@@ -86,5 +94,9 @@ class TwoOrders(Law):
 
     def _log_prob(self, tokens: Tensor) -> Tensor:
         first, second = tokens[:, self.halves[0]], tokens[:, self.halves[1]]
-        possible = torch.where(tokens[:, 0] == 0, (self._observe(first, 0) == second).all(1), (self._observe(second, 1) == first).all(1))
+        possible = torch.where(
+            tokens[:, 0] == 0,
+            (self._observe(first, 0) == second).all(1),
+            (self._observe(second, 1) == first).all(1),
+        )
         return uniform_log_prob(possible, -self.entropy)

@@ -67,5 +67,7 @@ class TwoWays(Law):
 
     def _log_prob(self, tokens: Tensor) -> Tensor:
         """Of the path given the rest: 0 or -inf."""
-        possible = (self.solve(tokens) == tokens[:, -self.steps :]).all(1) & (tokens[:, -self.steps - 2] < 2)
+        possible = (self.solve(tokens) == tokens[:, -self.steps :]).all(1) & (
+            tokens[:, -self.steps - 2] < 2
+        )
         return uniform_log_prob(possible, 0.0)

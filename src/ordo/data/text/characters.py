@@ -125,14 +125,18 @@ class TextData(SequenceData):
         if not math.isclose(sum(split), 1, abs_tol=1e-6):
             raise DataError(f"the shares of split must sum to 1, got {list(split)}")
         if (path is None) != (source != "file") and source != "text8":
-            raise DataError(f"source={source} {'needs a path' if source == 'file' else 'takes no path'}, got path={path}")
+            raise DataError(
+                f"source={source} {'needs a path' if source == 'file' else 'takes no path'}, got path={path}"
+            )
         if alphabet is not None and source != "file":
             raise DataError(f"source={source} has a fixed alphabet; alphabet is for source=file")
         self.source, self.length, self.crops, self.limit_eval = source, length, crops, limit_eval
         self.split = split
         self.alphabet = TEXT8_ALPHABET if source != "file" else alphabet
         self.fetched = source == "text8" and path is None
-        self.file = Path(data_dir) / "text8" if self.fetched else Path(path) if path is not None else None
+        self.file = (
+            Path(data_dir) / "text8" if self.fetched else Path(path) if path is not None else None
+        )
         self.expected_md5 = md5 or (TEXT8_MD5 if self.fetched else None)
         self.download, self.url = download, url
         self.unit, self.entropy, self.precedence = "char", None, None
@@ -156,14 +160,22 @@ class TextData(SequenceData):
         bounds = self._bounds(len(codes), name)
         if self.alphabet is not None:
             vocabulary = Vocabulary(tuple(self.alphabet))
-            mend = "add it to alphabet" if self.source == "file" else "use ordo.data.normalise on the file, or source=file"
+            mend = (
+                "add it to alphabet"
+                if self.source == "file"
+                else "use ordo.data.normalise on the file, or source=file"
+            )
         else:
             vocabulary = Vocabulary.of(codes[: bounds[1]])
             mend = "the vocabulary is built from the train split: enlarge that, normalise the text, or give alphabet"
         tokens = vocabulary.encode(codes, name, mend)
         train, val, test = (tokens[start:end] for start, end in pairwise(bounds))
         random = self.crops == "random"
-        self._train = RandomCrops(train, self.length, self.seed) if random else Rows(chunks(train, self.length))
+        self._train = (
+            RandomCrops(train, self.length, self.seed)
+            if random
+            else Rows(chunks(train, self.length))
+        )
         self.val_set = Rows(chunks(val, self.length, self.limit_eval))
         self.test_set = Rows(chunks(test, self.length, self.limit_eval))
         self._characters = [len(train), len(val), len(test)]
@@ -178,7 +190,9 @@ class TextData(SequenceData):
             mend = "check path"
             if self.fetched:
                 mend = f"call prepare_data() with download=True, or by hand: {by_hand(self.url, self.file)}"
-            raise MissingDataError(f"no such file: {self.file} (working folder {Path.cwd()}); {mend}")
+            raise MissingDataError(
+                f"no such file: {self.file} (working folder {Path.cwd()}); {mend}"
+            )
         # A character has at least one byte, so a file with too few bytes is refused before it is read.
         self._bounds(self.file.stat().st_size, str(self.file))
         return self.file.read_bytes()
@@ -187,8 +201,15 @@ class TextData(SequenceData):
         """Where the splits begin and end, (4,)."""
         if characters < self.length:
             what = "is empty" if characters == 0 else f"has {characters} characters"
-            raise DataError(f"{name} {what}, fewer than one sequence of length={self.length}: use a longer text or less length")
-        bounds = [0, round(characters * self.split[0]), round(characters * (self.split[0] + self.split[1])), characters]
+            raise DataError(
+                f"{name} {what}, fewer than one sequence of length={self.length}: use a longer text or less length"
+            )
+        bounds = [
+            0,
+            round(characters * self.split[0]),
+            round(characters * (self.split[0] + self.split[1])),
+            characters,
+        ]
         for split, share, (start, end) in zip(SPLITS, self.split, pairwise(bounds), strict=True):
             if end - start < self.length:
                 raise DataError(

@@ -107,9 +107,26 @@ class CorpusData(SequenceData):
                 "streaming needs limit_eval (of eval.py sequences) as a number, and at most num_workers=1, got "
                 f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such limits"
             )
-        self.source, self.tokenizer_name, self.config, self.revision, self.column = source, tokenizer, config, revision, column
-        self.length, self.splits, self.begin, self.end, self.limit_eval = length, splits, begin, end, limit_eval
-        self.layout, self.longer, self.streaming, self.shuffle_buffer = layout, longer, streaming, shuffle_buffer
+        self.source, self.tokenizer_name, self.config, self.revision, self.column = (
+            source,
+            tokenizer,
+            config,
+            revision,
+            column,
+        )
+        self.length, self.splits, self.begin, self.end, self.limit_eval = (
+            length,
+            splits,
+            begin,
+            end,
+            limit_eval,
+        )
+        self.layout, self.longer, self.streaming, self.shuffle_buffer = (
+            layout,
+            longer,
+            streaming,
+            shuffle_buffer,
+        )
         self.cache_dir = Path(cache_dir)
         self.caches: dict[str, TokenCache] = {}
 
@@ -126,41 +143,69 @@ class CorpusData(SequenceData):
             self._stream()
             return
         self._open()
-        rows = {name: rows_of(cache, self.length, self.layout, self.longer) for name, cache in self.caches.items()}
+        rows = {
+            name: rows_of(cache, self.length, self.layout, self.longer)
+            for name, cache in self.caches.items()
+        }
         for name, cache in self.caches.items():
             where = f"{self.source}, split {self.splits[name]}"
             if not len(cache.tokens):
-                raise DataError(f"{where}: none of its documents has text in column {self.column!r}; set data.column or data.splits")
+                raise DataError(
+                    f"{where}: none of its documents has text in column {self.column!r}; set data.column or data.splits"
+                )
             if not len(rows[name]):
-                what = f"{len(cache.tokens)} tokens" if self.layout == "packed" else f"none of {len(cache.ends)} documents fits"
-                raise DataError(f"{where}: {what}, fewer than one sequence of length={self.length}; use another length or more text")
+                what = (
+                    f"{len(cache.tokens)} tokens"
+                    if self.layout == "packed"
+                    else f"none of {len(cache.ends)} documents fits"
+                )
+                raise DataError(
+                    f"{where}: {what}, fewer than one sequence of length={self.length}; use another length or more text"
+                )
         self._rows = rows
         self.val_set, self.test_set = (self._some(rows[name]) for name in SPLITS[1:])
 
     def _some(self, rows: PackedRows | DocumentRows) -> Rows:
         """Evaluation sequences, in memory."""
         n = len(rows)
-        chosen = np.arange(n) if self.limit_eval is None or n <= self.limit_eval else np.arange(self.limit_eval) * n // self.limit_eval
+        chosen = (
+            np.arange(n)
+            if self.limit_eval is None or n <= self.limit_eval
+            else np.arange(self.limit_eval) * n // self.limit_eval
+        )
         batch = rows.batch(chosen)
         return Rows(batch.tokens.int(), lengths=batch.lengths)
 
     def _tokenizer(self) -> Encoder:
         self.tokenizer = load_tokenizer(self.tokenizer_name)
         self.vocab_size = len(self.tokenizer)
-        begin, end = (token_id(self.tokenizer, token, name) for name, token in (("begin", self.begin), ("end", self.end)))
+        begin, end = (
+            token_id(self.tokenizer, token, name)
+            for name, token in (("begin", self.begin), ("end", self.end))
+        )
         return Encoder(self.tokenizer, begin, end)
 
     def _open(self) -> None:
         if self.caches:
             return
         encode = self._tokenizer()
-        ends = {name: token_id(self.tokenizer, token, name) for name, token in (("begin", self.begin), ("end", self.end))}
-        meaning = {"format": FORMAT, "tokenizer": fingerprint(self.tokenizer), "column": self.column, **ends}
+        ends = {
+            name: token_id(self.tokenizer, token, name)
+            for name, token in (("begin", self.begin), ("end", self.end))
+        }
+        meaning = {
+            "format": FORMAT,
+            "tokenizer": fingerprint(self.tokenizer),
+            "column": self.column,
+            **ends,
+        }
         if self.tokenizer.mask_token_id is not None:
             meaning["mask"] = "as text"
         caches = {}
         for name in SPLITS:
-            dataset = load_split(self.source, self.config, self.revision, self.splits[name], self.column)
+            dataset = load_split(
+                self.source, self.config, self.revision, self.splits[name], self.column
+            )
             about = meaning | {"dataset": dataset._fingerprint, "split": self.splits[name]}
             key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
             folder = self.cache_dir / f"{Path(self.source).stem}-{name}-{key}"
@@ -174,7 +219,10 @@ class CorpusData(SequenceData):
         streams = Streams(self.source, self.config, self.revision, self.column)
         self._fingerprint = streams.fingerprint
         limit = self.limit_eval or 1
-        sets = [streams.first(self.splits[name], limit, self._encode, self._cutter()) for name in SPLITS[1:]]
+        sets = [
+            streams.first(self.splits[name], limit, self._encode, self._cutter())
+            for name in SPLITS[1:]
+        ]
         self._shards: list[Shard] = streams.shards(self.splits["train"])
         self.val_set, self.test_set = sets
 
@@ -189,14 +237,27 @@ class CorpusData(SequenceData):
 
     def train_sampler(self, rank: int, world_size: int) -> StepSampler:
         if not self.streaming:
-            return StepBatchSampler(len(self._rows["train"]), self.batch_size, self.seed, rank, world_size)
-        return stream_sampler(self.batch_size * world_size, len(self._shards), self.shuffle_buffer, self.seed, self._fingerprint)
+            return StepBatchSampler(
+                len(self._rows["train"]), self.batch_size, self.seed, rank, world_size
+            )
+        return stream_sampler(
+            self.batch_size * world_size,
+            len(self._shards),
+            self.shuffle_buffer,
+            self.seed,
+            self._fingerprint,
+        )
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Shuffled full batches; its ``state_dict`` holds the position, of a stream the buffer too."""
         if not self.streaming:
             return super().train_dataloader()
-        return stream_loader(self.train_rows(*self.ranks()), self.train_sampler(*self.ranks()), self.num_workers, self._to_gpu())
+        return stream_loader(
+            self.train_rows(*self.ranks()),
+            self.train_sampler(*self.ranks()),
+            self.num_workers,
+            self._to_gpu(),
+        )
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Sequences (n, length) as text; the mask is shown as ``_``, and as nothing at the end, where samples have no token."""
@@ -209,7 +270,9 @@ class CorpusData(SequenceData):
         lengths = self.val_set.lengths
         if lengths is not None:
             lengths = lengths.sort().values
-            lengths = lengths[torch.linspace(0, len(lengths) - 1, min(1000, len(lengths))).long()].tolist()
+            lengths = lengths[
+                torch.linspace(0, len(lengths) - 1, min(1000, len(lengths))).long()
+            ].tolist()
         return {
             "tokenizer": self.tokenizer_name,
             "tokenizer_fingerprint": fingerprint(self.tokenizer),
@@ -223,12 +286,23 @@ class CorpusData(SequenceData):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Checks that the checkpoint's ids mean the same here, and that its sequences are cut alike. Raises DataError."""
         mine = self.state_dict()
-        saved = {"layout": "packed", "longer": "cut"} | state_dict  # what checkpoints were that say nothing of it
-        different = [name for name in ("tokenizer_fingerprint", "begin", "end", "layout") if saved[name] != mine[name]]
+        saved = {
+            "layout": "packed",
+            "longer": "cut",
+        } | state_dict  # what checkpoints were that say nothing of it
+        different = [
+            name
+            for name in ("tokenizer_fingerprint", "begin", "end", "layout")
+            if saved[name] != mine[name]
+        ]
         if self.layout == "documents" and saved["longer"] != self.longer:
             different.append("longer")
         if different:
-            told = [f"{name}={values[name]}" for values in (saved, mine) for name in ("begin", "end", "layout", "longer")]
+            told = [
+                f"{name}={values[name]}"
+                for values in (saved, mine)
+                for name in ("begin", "end", "layout", "longer")
+            ]
             raise DataError(
                 f"the checkpoint was trained with the tokenizer {saved['tokenizer']}, {', '.join(told[:4])}; "
                 f"these data have {self.tokenizer_name}, {', '.join(told[4:])}: {', '.join(different)} differ"
@@ -247,8 +321,15 @@ class CorpusData(SequenceData):
         }
         evaluation = {"validation": len(self.val_set), "test": len(self.test_set)}
         if self.streaming:
-            stream = {"files": len(self._shards), "fingerprint": self._fingerprint, "shuffle_buffer": self.shuffle_buffer}
-            return out | {"stream": stream, "sequences": {"train": None, **evaluation}}  # None: nobody has counted them
+            stream = {
+                "files": len(self._shards),
+                "fingerprint": self._fingerprint,
+                "shuffle_buffer": self.shuffle_buffer,
+            }
+            return out | {
+                "stream": stream,
+                "sequences": {"train": None, **evaluation},
+            }  # None: nobody has counted them
         return out | {
             "tokens": {name: len(cache.tokens) for name, cache in self.caches.items()},
             "documents": {name: len(cache.ends) for name, cache in self.caches.items()},

@@ -24,4 +24,6 @@ def one_line(text: str) -> str:
 
 def from_line(line: str) -> str:
     """The text that ``one_line`` was given."""
-    return _ESCAPE.sub(lambda found: _LONG[found[1]] if found[1] else chr(int(found[2] or found[3], 16)), line)
+    return _ESCAPE.sub(
+        lambda found: _LONG[found[1]] if found[1] else chr(int(found[2] or found[3], 16)), line
+    )

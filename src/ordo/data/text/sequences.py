@@ -19,7 +19,9 @@ def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: in
     """Rows (n, length): ``sizes`` tokens from ``starts`` on, at most ``length`` each, then zeros. starts, sizes: (n,) int64."""
     if not len(tokens):
         return np.zeros((len(starts), length), tokens.dtype)
-    rows = tokens.take(starts[:, None] + np.arange(length), mode="clip")  # what follows, where a row is shorter
+    rows = tokens.take(
+        starts[:, None] + np.arange(length), mode="clip"
+    )  # what follows, where a row is shorter
     return rows * (np.arange(length) < sizes[:, None])
 
 
@@ -31,7 +33,9 @@ class PackedRows(Dataset[Tensor]):
     def __init__(self, cache: TokenCache, length: int) -> None:
         n = len(cache.tokens) // length
         self.cache, self.length = cache, length
-        self.table = np.asarray(cache.tokens[: n * length]).reshape(n, length)  # a view: nothing is read
+        self.table = np.asarray(cache.tokens[: n * length]).reshape(
+            n, length
+        )  # a view: nothing is read
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedRows, (self.cache, self.length)
@@ -57,7 +61,11 @@ class DocumentRows(Dataset[Batch]):
 
     def __init__(self, cache: TokenCache, length: int, longer: str = "cut") -> None:
         self.cache, self.policy = cache, longer
-        self.tokens, self.ends, self.length = np.asarray(cache.tokens), np.asarray(cache.ends), length
+        self.tokens, self.ends, self.length = (
+            np.asarray(cache.tokens),
+            np.asarray(cache.ends),
+            length,
+        )
         self.longer, kept, last = 0, [], 0
         for first in range(0, len(self.ends), CHUNK):
             ends = self.ends[first : first + CHUNK].astype(np.int64)
@@ -65,7 +73,9 @@ class DocumentRows(Dataset[Batch]):
             self.longer += int((sizes > length).sum())
             kept.append((sizes > 0) & (sizes <= length) if longer == "drop" else sizes > 0)
         keep = np.concatenate(kept) if kept else np.zeros(0, bool)
-        self.kept = None if keep.all() else np.flatnonzero(keep)  # 8 bytes a document only where some are left out
+        self.kept = (
+            None if keep.all() else np.flatnonzero(keep)
+        )  # 8 bytes a document only where some are left out
         self.n = len(keep) if self.kept is None else len(self.kept)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -85,7 +95,10 @@ class DocumentRows(Dataset[Batch]):
             documents = self.kept[documents]
         starts = np.where(documents > 0, self.ends[documents - 1].astype(np.int64), 0)
         sizes = np.minimum(self.ends[documents].astype(np.int64) - starts, self.length)
-        return Batch(torch.from_numpy(padded(self.tokens, starts, sizes, self.length).astype(np.int64)), lengths=torch.from_numpy(sizes))
+        return Batch(
+            torch.from_numpy(padded(self.tokens, starts, sizes, self.length).astype(np.int64)),
+            lengths=torch.from_numpy(sizes),
+        )
 
 
 def rows_of(cache: TokenCache, length: int, layout: str, longer: str) -> PackedRows | DocumentRows:

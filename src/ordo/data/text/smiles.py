@@ -38,7 +38,9 @@ def tokenise(smiles: str) -> list[str]:
     """
     tokens = TOKEN.findall(smiles)
     if "".join(tokens) != smiles:
-        raise DataError(f"{smiles!r} is not a SMILES: it has white space or a character that is not ASCII")
+        raise DataError(
+            f"{smiles!r} is not a SMILES: it has white space or a character that is not ASCII"
+        )
     return tokens
 
 
@@ -85,7 +87,9 @@ class SmilesVocabulary:
         Raises DataError for an id below 0 or above V.
         """
         if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) <= len(self)):
-            raise DataError(f"token ids must be in 0..{len(self)} (the last is the mask), got one outside")
+            raise DataError(
+                f"token ids must be in 0..{len(self)} (the last is the mask), got one outside"
+            )
         symbols = (*self.symbols, MASK)
         return ["".join(symbols[token] for token in row).rstrip(END) for row in tokens.tolist()]
 
@@ -98,18 +102,29 @@ def read_smiles(file: Path, column: str) -> list[str]:
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); unpack it, or convert it to UTF-8") from None
+        raise DataError(
+            f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); unpack it, or convert it to UTF-8"
+        ) from None
     if file.suffix.lower() != ".csv":
         molecules = [line.split()[0] for line in text.splitlines() if line.strip()]
     else:
         heading, *rows = [row for row in split(text, ",", str(file))[0] if row] or [[]]
         other = other_delimiter(text, ",") if len(heading) == 1 else None
-        mend = "set data.column" if other is None else f"write the file with commas between its cells, not with {shown(other[0])}"
+        mend = (
+            "set data.column"
+            if other is None
+            else f"write the file with commas between its cells, not with {shown(other[0])}"
+        )
         require(column in heading, f"{file} has no column {column!r} but {heading}; {mend}")
-        require(heading.count(column) == 1, f"{file} has several columns {column!r}; rename all but one")
+        require(
+            heading.count(column) == 1, f"{file} has several columns {column!r}; rename all but one"
+        )
         at = heading.index(column)
         molecules = [row[at] if at < len(row) else "" for row in rows]
-        require(all(molecules), f"{file}, row {molecules.index('') + 1 if '' in molecules else 0}: the column {column!r} is empty")
+        require(
+            all(molecules),
+            f"{file}, row {molecules.index('') + 1 if '' in molecules else 0}: the column {column!r} is empty",
+        )
     require(bool(molecules), f"{file} holds no molecules")
     return molecules
 
@@ -190,17 +205,31 @@ class SmilesData(SequenceData):
         self.duplicates = len(read) - len(molecules)
         n = len(molecules)
         bounds = [0, round(n * self.split[0]), round(n * (self.split[0] + self.split[1])), n]
-        require(all(a < b for a, b in pairwise(bounds)), f"{self.file} has {n} molecules, too few for a split of {list(self.split)}")
+        require(
+            all(a < b for a, b in pairwise(bounds)),
+            f"{self.file} has {n} molecules, too few for a split of {list(self.split)}",
+        )
         order = torch.randperm(n, generator=data_generator(0x5311E5, self.split_seed)).tolist()
-        self.smiles = {name: [molecules[i] for i in order[a:b]] for name, (a, b) in zip(SPLITS, pairwise(bounds), strict=True)}
-        tokens = {name: [tokenise(molecule) for molecule in mine] for name, mine in self.smiles.items()}
+        self.smiles = {
+            name: [molecules[i] for i in order[a:b]]
+            for name, (a, b) in zip(SPLITS, pairwise(bounds), strict=True)
+        }
+        tokens = {
+            name: [tokenise(molecule) for molecule in mine] for name, mine in self.smiles.items()
+        }
         longest = max(len(molecule) for mine in tokens.values() for molecule in mine)
         self.length = self.wanted_length or longest
         self.vocabulary = SmilesVocabulary.of(tokens["train"])
         self.vocab_size = len(self.vocabulary)
-        rows = {name: self.vocabulary.encode(mine, self.length, f"{self.file}, {name} split") for name, mine in tokens.items()}
+        rows = {
+            name: self.vocabulary.encode(mine, self.length, f"{self.file}, {name} split")
+            for name, mine in tokens.items()
+        }
         for name in SPLITS[1:]:  # unfit ones are found among all of them
-            self.smiles[name], rows[name] = self.smiles[name][: self.limit_eval], rows[name][: self.limit_eval]
+            self.smiles[name], rows[name] = (
+                self.smiles[name][: self.limit_eval],
+                rows[name][: self.limit_eval],
+            )
         self._train, self.val_set, self.test_set = (Rows(rows[name]) for name in SPLITS)
 
     def train_rows(self, rank: int, world_size: int) -> Rows:

@@ -28,17 +28,25 @@ def located(source: str) -> tuple[str, dict[str, Any]]:
         raise DataError(f"{source} must hold files of one kind, one of {', '.join(LOADERS)}")
     kind = str(kinds.pop())
     named: dict[str, Any] = {"data_files": {"train": [str(p) for p in files]}}
-    return kind, named | ({"sample_by": "document"} if kind == "text" else {})  # line by line would lose where lines end
+    return kind, named | (
+        {"sample_by": "document"} if kind == "text" else {}
+    )  # line by line would lose where lines end
 
 
-def load_split(source: str, config: str | None, revision: str | None, split: str, column: str) -> Any:
+def load_split(
+    source: str, config: str | None, revision: str | None, split: str, column: str
+) -> Any:
     """A split of a hub data set or of local files. Raises DataError, MissingDataError."""
     import datasets  # seconds to import, and only corpora need it
 
     kind, files = located(source)
     load: Any = datasets.load_dataset
     try:
-        dataset = load(kind, split=split, **files) if files else load(kind, config, revision=revision, split=split)
+        dataset = (
+            load(kind, split=split, **files)
+            if files
+            else load(kind, config, revision=revision, split=split)
+        )
     except Exception as error:  # the hub and the file readers raise errors of many libraries
         raise explained(error, source, split) from error
     check_column(source, column, dataset.column_names)
@@ -48,7 +56,9 @@ def load_split(source: str, config: str | None, revision: str | None, split: str
 def check_column(source: str, column: str, found: list[str]) -> None:
     """Raises DataError."""
     if column not in found:
-        raise DataError(f"{source} has no column {column!r}; it has {', '.join(found)}: set data.column")
+        raise DataError(
+            f"{source} has no column {column!r}; it has {', '.join(found)}: set data.column"
+        )
 
 
 def chain(error: BaseException) -> list[BaseException]:
@@ -75,15 +85,26 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
         return MissingDataError(
             f"no data set {source!r}: it is gated ({told}); accept its terms on its page of the hub, then log in: hf auth login"
         )
-    if names & {"ConnectionError", "ConnectError", "TimeoutException", "Timeout", "OfflineModeIsEnabled", "LocalEntryNotFoundError"}:
+    if names & {
+        "ConnectionError",
+        "ConnectError",
+        "TimeoutException",
+        "Timeout",
+        "OfflineModeIsEnabled",
+        "LocalEntryNotFoundError",
+    }:
         return MissingDataError(
             f"no data set {source!r} here, and the hub cannot be reached ({told}); try again on a network, without HF_HUB_OFFLINE, "
             "or give data.source a local file or folder"
         )
-    if isinstance(error, DatasetGenerationError) or isinstance(causes[-1], (pa.ArrowInvalid, UnicodeError)):
+    if isinstance(error, DatasetGenerationError) or isinstance(
+        causes[-1], (pa.ArrowInvalid, UnicodeError)
+    ):
         return damaged(source, causes[-1])
     if isinstance(error, ValueError) and ("split" in told.lower() or "instruction" in told.lower()):
-        return DataError(f"{source}, split {split!r}: {told}; local files have one split, train: set {slices}")
+        return DataError(
+            f"{source}, split {split!r}: {told}; local files have one split, train: set {slices}"
+        )
     if isinstance(error, ValueError) and "config" in told.lower():
         return DataError(f"{source}: {' '.join(str(error).split())}: set data.config")
     return MissingDataError(
@@ -104,14 +125,24 @@ def damaged(source: str, error: BaseException) -> DataError:
             for _ in stream.with_format("arrow").iter(BATCH):
                 pass
         except Exception as found:
-            return DataError(f"{file} is damaged or no {kind} file of UTF-8 text ({reason(found)}): mend it or take it away")
-    where = "delete what the hub's cache (HF_HOME) has of it, it is fetched again" if not named else "mend it or take it away"
-    return DataError(f"{source}: a file is damaged or not like the others ({reason(error)}): {where}")
+            return DataError(
+                f"{file} is damaged or no {kind} file of UTF-8 text ({reason(found)}): mend it or take it away"
+            )
+    where = (
+        "delete what the hub's cache (HF_HOME) has of it, it is fetched again"
+        if not named
+        else "mend it or take it away"
+    )
+    return DataError(
+        f"{source}: a file is damaged or not like the others ({reason(error)}): {where}"
+    )
 
 
 def with_text(table: Any, column: str) -> list[str]:
     """Documents of an Arrow table that are not empty, without the byte-order mark that a file may begin with."""
-    texts = (text.removeprefix("\ufeff") for text in table[column].to_pylist() if isinstance(text, str))
+    texts = (
+        text.removeprefix("\ufeff") for text in table[column].to_pylist() if isinstance(text, str)
+    )
     return [text for text in texts if text.strip()]
 
 

@@ -43,9 +43,15 @@ class Shard:
         while True:
             try:
                 table = next(tables, None)
-            except Exception as error:  # files, decompression, the network: errors of many libraries
-                mend = "mend the file or the network, then go on from the last checkpoint: resume=RUN"
-                raise StreamError(f"{self.name}: reading broke off ({reason(error)}); {mend}") from error
+            except (
+                Exception
+            ) as error:  # files, decompression, the network: errors of many libraries
+                mend = (
+                    "mend the file or the network, then go on from the last checkpoint: resume=RUN"
+                )
+                raise StreamError(
+                    f"{self.name}: reading broke off ({reason(error)}); {mend}"
+                ) from error
             if table is None:
                 return
             yield table
@@ -76,7 +82,9 @@ class Streams:
         """Of a split, "train", or of a part of it in documents, "train[2000:]". Counts documents up to the part, no further."""
         match = re.fullmatch(r"([\w.-]+)(?:\[(\d*):(\d*)\])?", split)
         if match is None:
-            raise DataError(f"{self.source}, split {split!r}: of a stream only whole splits and parts in documents are known: set {SLICES}")
+            raise DataError(
+                f"{self.source}, split {split!r}: of a stream only whole splits and parts in documents are known: set {SLICES}"
+            )
         name, start, stop = match[1], int(match[2] or 0), int(match[3]) if match[3] else None
         try:
             whole: Any = self.builder.as_streaming_dataset(name)
@@ -85,7 +93,11 @@ class Streams:
             raise explained(error, self.source, split, SLICES) from error
         out, seen = [], 0
         for i, dataset in enumerate(files):
-            called = self.files[i] if len(self.files) == len(files) else f"{self.source}, file {i + 1} of {len(files)} of {name}"
+            called = (
+                self.files[i]
+                if len(self.files) == len(files)
+                else f"{self.source}, file {i + 1} of {len(files)} of {name}"
+            )
             if stop is not None and seen >= stop:
                 break
             bound = start if stop is None else stop
@@ -96,7 +108,9 @@ class Streams:
                 out.append(Shard(dataset if stop is None else dataset.take(size - skip), called))
             seen += size
         if not out:
-            raise DataError(f"{self.source}, split {split!r}: it has no document there; set {SLICES}")
+            raise DataError(
+                f"{self.source}, split {split!r}: it has no document there; set {SLICES}"
+            )
         return out
 
     def _count(self, shard: Shard, limit: int) -> int:
@@ -124,10 +138,15 @@ class Streams:
             if n >= limit:
                 break
         if n == 0:
-            raise DataError(f"{self.source}, split {split}: not one sequence of length={cutter.length}; use less length or more text")
+            raise DataError(
+                f"{self.source}, split {split}: not one sequence of length={cutter.length}; use less length or more text"
+            )
         tokens, lengths = (np.concatenate(part)[:limit] for part in zip(*found, strict=True))
         packed = cutter.layout == "packed"
-        return Rows(torch.from_numpy(tokens.astype(np.int32)), lengths=None if packed else torch.from_numpy(lengths))
+        return Rows(
+            torch.from_numpy(tokens.astype(np.int32)),
+            lengths=None if packed else torch.from_numpy(lengths),
+        )
 
 
 class StreamRows(Dataset[Any]):
@@ -161,10 +180,14 @@ class StreamRows(Dataset[Any]):
     def _begin(self) -> None:
         self._step, self._epoch, self._shard, self._found = 0, 0, 0, 0
         self._reading: tuple[Any, Iterator[Any]] | None = None
-        self._documents: dict[str, Any] | None = None  # the position in the shard; a data set that has just been told one does not know it
+        self._documents: dict[str, Any] | None = (
+            None  # the position in the shard; a data set that has just been told one does not know it
+        )
         self._buffer: tuple[np.ndarray, np.ndarray] | None = None
         self.cutter.left = self.cutter.left[:0]
-        self._next = self.cutter(np.empty(0, np.uint32), np.empty(0, np.int64))  # sequences that are not in the buffer yet
+        self._next = self.cutter(
+            np.empty(0, np.uint32), np.empty(0, np.int64)
+        )  # sequences that are not in the buffer yet
 
     def __getitems__(self, steps: list[int]) -> Any:
         """This rank's part of the batch for the one step in ``steps``: tokens (batch, length) int64, or ``Batch`` with lengths."""
@@ -173,14 +196,21 @@ class StreamRows(Dataset[Any]):
             self._begin()
         while self._step < step:  # what a loader fetched ahead and dropped
             self._batch()
-        tokens, lengths = (torch.from_numpy(x[self.rank :: self.world_size].astype(np.int64)) for x in self._batch())
+        tokens, lengths = (
+            torch.from_numpy(x[self.rank :: self.world_size].astype(np.int64))
+            for x in self._batch()
+        )
         return tokens if self.cutter.layout == "packed" else Batch(tokens, lengths=lengths)
 
     def _batch(self) -> tuple[np.ndarray, np.ndarray]:
         """The next global batch: of every place in the buffer drawn, what is there; the next sequence goes there."""
         if self._buffer is None:
             self._buffer = self._take(self.shuffle_buffer)
-        generator, drawn, missing = data_generator(self.seed, 1, self._step), [], self.batch_size * self.world_size
+        generator, drawn, missing = (
+            data_generator(self.seed, 1, self._step),
+            [],
+            self.batch_size * self.world_size,
+        )
         while missing:
             places = torch.randperm(self.shuffle_buffer, generator=generator)[:missing].numpy()
             drawn.append([x[places] for x in self._buffer])
@@ -202,7 +232,9 @@ class StreamRows(Dataset[Any]):
         return tokens[:n], lengths[:n]
 
     def _current(self) -> Shard:
-        order = torch.randperm(len(self.shards), generator=data_generator(self.seed, 0, self._epoch))
+        order = torch.randperm(
+            len(self.shards), generator=data_generator(self.seed, 0, self._epoch)
+        )
         return self.shards[int(order[self._shard])]
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
@@ -220,9 +252,13 @@ class StreamRows(Dataset[Any]):
             self._reading, self._documents, self._shard = None, None, self._shard + 1
             if self._shard == len(self.shards):
                 if not self._found:
-                    raise StreamError(f"{shard.name}: not one document with text that fits length={self.cutter.length}")
+                    raise StreamError(
+                        f"{shard.name}: not one document with text that fits length={self.cutter.length}"
+                    )
                 self._epoch, self._shard, self._found = self._epoch + 1, 0, 0
-        ids, sizes = self.encode(texts) if texts else (np.empty(0, np.uint32), np.empty(0, np.int64))
+        ids, sizes = (
+            self.encode(texts) if texts else (np.empty(0, np.uint32), np.empty(0, np.int64))
+        )
         out = self.cutter(ids, sizes)
         self._found += len(ids) if self.cutter.layout == "packed" else len(out[0])
         return out
@@ -243,29 +279,56 @@ class StreamRows(Dataset[Any]):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes to a saved position."""
         state, dtype = state_dict, self.cutter.left.dtype
-        self._step, self._epoch, self._shard, self._found = (int(state[name]) for name in ("step", "epoch", "shard", "found"))
+        self._step, self._epoch, self._shard, self._found = (
+            int(state[name]) for name in ("step", "epoch", "shard", "found")
+        )
         self.cutter.left = to_array(state["left"], dtype)
-        self._next = to_array(state["next"][0], dtype), to_array(state["next"][1], np.dtype(np.int64))
+        self._next = (
+            to_array(state["next"][0], dtype),
+            to_array(state["next"][1], np.dtype(np.int64)),
+        )
         buffer = state["buffer"]
-        self._buffer = None if buffer is None else (to_array(buffer[0], dtype), to_array(buffer[1], np.dtype(np.int64)))
+        self._buffer = (
+            None
+            if buffer is None
+            else (to_array(buffer[0], dtype), to_array(buffer[1], np.dtype(np.int64)))
+        )
         self._documents = state["documents"]
         self._reading = None if self._documents is None else self._current().open(self._documents)
 
 
-def stream_sampler(rows: int, shards: int, shuffle_buffer: int, seed: int, fingerprint: str) -> StepSampler:
+def stream_sampler(
+    rows: int, shards: int, shuffle_buffer: int, seed: int, fingerprint: str
+) -> StepSampler:
     """Numbers of batches without end. ``rows``: of a batch over all ranks."""
-    identity = {"global_batch_size": rows, "seed": seed, "shards": shards, "shuffle_buffer": shuffle_buffer, "stream": fingerprint}
+    identity = {
+        "global_batch_size": rows,
+        "seed": seed,
+        "shards": shards,
+        "shuffle_buffer": shuffle_buffer,
+        "stream": fingerprint,
+    }
     return StepSampler(ENDLESS, identity)
 
 
-def stream_loader(rows: Dataset[Any], sampler: StepSampler, num_workers: int, pin_memory: bool = False) -> StatefulDataLoader:
+def stream_loader(
+    rows: Dataset[Any], sampler: StepSampler, num_workers: int, pin_memory: bool = False
+) -> StatefulDataLoader:
     """Batches of ``StreamRows``, in this process or read ahead in another."""
     if num_workers == 0:
-        return StatefulDataLoader(rows, batch_sampler=sampler, collate_fn=_as_is, pin_memory=pin_memory)
+        return StatefulDataLoader(
+            rows, batch_sampler=sampler, collate_fn=_as_is, pin_memory=pin_memory
+        )
     # Spawned: threads of tokenizers and of the network do not survive a fork. The worker tells its state, whose buffer is large, only
     # every so often; on resume the loader goes through the batches since.
-    workers = {"num_workers": num_workers, "multiprocessing_context": "spawn", "snapshot_every_n_steps": 50}
-    return StatefulDataLoader(rows, batch_sampler=sampler, collate_fn=_as_is, pin_memory=pin_memory, **workers)
+    workers = {
+        "num_workers": num_workers,
+        "multiprocessing_context": "spawn",
+        "snapshot_every_n_steps": 50,
+    }
+    return StatefulDataLoader(
+        rows, batch_sampler=sampler, collate_fn=_as_is, pin_memory=pin_memory, **workers
+    )
 
 
 def to_tensor(values: np.ndarray) -> torch.Tensor:

@@ -22,20 +22,30 @@ def check_blank(blank: str) -> None:
         raise DataError(f"blank={blank!r} must be one character")
 
 
-def template_tokens(template: str, blank: str, vocabulary: Vocabulary, length: int) -> tuple[Tensor, Tensor]:
+def template_tokens(
+    template: str, blank: str, vocabulary: Vocabulary, length: int
+) -> tuple[Tensor, Tensor]:
     """Tokens and which are known, (length,), of a text of single characters; what it is too short for is blank. Raises DataError."""
     check_blank(blank)
     if blank in vocabulary.symbols:
-        raise DataError(f"blank={blank!r} is a character of the model's vocabulary; choose another, such as blank='#'")
+        raise DataError(
+            f"blank={blank!r} is a character of the model's vocabulary; choose another, such as blank='#'"
+        )
     if len(template) > length:
         raise DataError(f"template has {len(template)} characters, the model {length}")
     known = torch.tensor([i < len(template) and template[i] != blank for i in range(length)])
-    filled = "".join(c if c != blank else vocabulary.symbols[0] for c in template).ljust(length, vocabulary.symbols[0])
+    filled = "".join(c if c != blank else vocabulary.symbols[0] for c in template).ljust(
+        length, vocabulary.symbols[0]
+    )
     codes = np.array([ord(c) for c in filled], dtype=np.int64)
-    return vocabulary.encode(codes, "template", f"it may hold {''.join(vocabulary.symbols)!r} and blanks").long(), known
+    return vocabulary.encode(
+        codes, "template", f"it may hold {''.join(vocabulary.symbols)!r} and blanks"
+    ).long(), known
 
 
-def corpus_template(template: str, blank: str, tokenizer: Any, length: int) -> tuple[Tensor, Tensor]:
+def corpus_template(
+    template: str, blank: str, tokenizer: Any, length: int
+) -> tuple[Tensor, Tensor]:
     """As ``template_tokens``, of a tokenizer's tokens: a blank stands for one, which often brings its own space: 'the__ of'.
 
     A special token that is written out is that token, as in training; but not the mask, which is none of a model's tokens.
@@ -58,10 +68,17 @@ def check_special(template: str, blank: str, tokenizer: Any) -> None:
     """Raises DataError for the tokenizer's mask, and for special tokens that the blank would cut to pieces."""
     if tokenizer.mask_token and tokenizer.mask_token in template:
         mask = tokenizer.mask_token
-        raise DataError(f"template has the tokenizer's mask {mask!r}, which is no blank of the model: write {blank!r} for one")
-    cut = next((token for token in tokenizer.all_special_tokens if blank in token and token in template), None)
+        raise DataError(
+            f"template has the tokenizer's mask {mask!r}, which is no blank of the model: write {blank!r} for one"
+        )
+    cut = next(
+        (token for token in tokenizer.all_special_tokens if blank in token and token in template),
+        None,
+    )
     if cut is not None:
-        raise DataError(f"template has the special token {cut!r}, which holds the blank {blank!r}; choose another, such as blank='#'")
+        raise DataError(
+            f"template has the special token {cut!r}, which holds the blank {blank!r}; choose another, such as blank='#'"
+        )
 
 
 def part_tokens(part: str, encoder: Encoder, first: bool) -> list[int]:
@@ -78,7 +95,11 @@ def part_tokens(part: str, encoder: Encoder, first: bool) -> list[int]:
             seen = seen or text[len(shown) :]
             if text == shown + part:
                 return whole[len(start) :]
-    told = f"gives back {seen!r}: write that, if it is meant" if seen else "cannot take it apart from what stands before"
+    told = (
+        f"gives back {seen!r}: write that, if it is meant"
+        if seen
+        else "cannot take it apart from what stands before"
+    )
     raise DataError(f"template: {part!r} cannot be kept as it is written, the tokenizer {told}")
 
 

@@ -28,27 +28,49 @@ class TokenCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.about: dict[str, Any] = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-            total, documents, dtype = self.about["tokens"], self.about["documents"], np.dtype(self.about["dtype"])
+            self.about: dict[str, Any] = json.loads(
+                (folder / "about.json").read_text(encoding="utf-8")
+            )
+            total, documents, dtype = (
+                self.about["tokens"],
+                self.about["documents"],
+                np.dtype(self.about["dtype"]),
+            )
             for name, size in (("tokens.bin", total * dtype.itemsize), ("ends.bin", documents * 8)):
                 found = (folder / name).stat().st_size
                 if found != size:
-                    raise DataError(f"{folder / name} has {found} bytes and should have {size}: delete the folder, it is built again")
+                    raise DataError(
+                        f"{folder / name} has {found} bytes and should have {size}: delete the folder, it is built again"
+                    )
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):
                 raise
-            raise DataError(f"{folder} is no whole token cache ({error}): delete it, it is built again") from error
-        self.tokens = np.memmap(folder / "tokens.bin", dtype, "r", shape=(total,)) if total else np.empty(0, dtype)
-        self.ends = np.memmap(folder / "ends.bin", np.uint64, "r", shape=(documents,)) if documents else np.empty(0, np.uint64)
+            raise DataError(
+                f"{folder} is no whole token cache ({error}): delete it, it is built again"
+            ) from error
+        self.tokens = (
+            np.memmap(folder / "tokens.bin", dtype, "r", shape=(total,))
+            if total
+            else np.empty(0, dtype)
+        )
+        self.ends = (
+            np.memmap(folder / "ends.bin", np.uint64, "r", shape=(documents,))
+            if documents
+            else np.empty(0, np.uint64)
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TokenCache, (self.folder,)  # a copy in another process opens the files; a pickled memory map would be all they hold
+        return TokenCache, (
+            self.folder,
+        )  # a copy in another process opens the files; a pickled memory map would be all they hold
 
 
 def check_ids(ids: np.ndarray, vocab_size: int) -> None:
     """Raises DataError for an id outside of the vocabulary."""
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
-        raise DataError(f"the tokenizer gave the id {int(ids.max())}, outside of its {vocab_size} ids")
+        raise DataError(
+            f"the tokenizer gave the id {int(ids.max())}, outside of its {vocab_size} ids"
+        )
 
 
 def smallest(vocab_size: int) -> np.dtype:
@@ -56,10 +78,14 @@ def smallest(vocab_size: int) -> np.dtype:
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
-Encoded = tuple[np.ndarray, np.ndarray]  # documents: their ids below the vocabulary's size, one after the other, and how many each has
+Encoded = tuple[
+    np.ndarray, np.ndarray
+]  # documents: their ids below the vocabulary's size, one after the other, and how many each has
 
 
-def open_or_build(folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]) -> TokenCache:
+def open_or_build(
+    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]
+) -> TokenCache:
     """The cache in ``folder``, built first if it is not there, from batches of documents.
 
     A second process that wants the same waits for the first. A build that is killed leaves a folder ``.NAME.partial``, which the next one
@@ -84,7 +110,9 @@ def open_or_build(folder: Path, vocab_size: int, documents: Iterable[Encoded], a
     return TokenCache(folder)
 
 
-def _write(folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]) -> None:
+def _write(
+    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]
+) -> None:
     dtype = smallest(vocab_size)
     total = count = 0
     with open(folder / "tokens.bin", "wb") as tokens, open(folder / "ends.bin", "wb") as ends:

@@ -16,7 +16,11 @@ from ordo.data.errors import DataError, MissingDataError
 
 def is_hub_name(name: Any) -> bool:
     """Whether a name can be one of the Hugging Face hub, ``NAME`` or ``OWNER/NAME``, and is no path."""
-    return isinstance(name, str) and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) is not None and ".." not in name
+    return (
+        isinstance(name, str)
+        and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) is not None
+        and ".." not in name
+    )
 
 
 def load_tokenizer(name: str) -> Any:
@@ -50,23 +54,37 @@ def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
 def piece(tokenizer: Any, token: int) -> str:
     """One token as text; a space at its beginning is kept, which tokenizers that write it as ▁ drop there."""
     text, raw = str(tokenizer.decode([token])), tokenizer.convert_ids_to_tokens(token)
-    return f" {text}" if isinstance(raw, str) and raw.startswith("▁") and not text.startswith(" ") else text
+    return (
+        f" {text}"
+        if isinstance(raw, str) and raw.startswith("▁") and not text.startswith(" ")
+        else text
+    )
 
 
 def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
     """Of bos, eos, cls, sep or a token itself. Raises DataError where the tokenizer has none."""
     if token is None:
         return None
-    value = getattr(tokenizer, f"{token}_token_id", None) if token in ("bos", "eos", "cls", "sep") else tokenizer.get_vocab().get(token)
+    value = (
+        getattr(tokenizer, f"{token}_token_id", None)
+        if token in ("bos", "eos", "cls", "sep")
+        else tokenizer.get_vocab().get(token)
+    )
     if value is None:
-        raise DataError(f"{where}={token}: the tokenizer has no such token; choose bos, eos, cls, sep, one of its tokens, or null")
+        raise DataError(
+            f"{where}={token}: the tokenizer has no such token; choose bos, eos, cls, sep, one of its tokens, or null"
+        )
     return int(value)
 
 
 def fingerprint(tokenizer: Any) -> str:
     """Of what a tokenizer does: its rules and vocabulary, not its name."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    content = backend.to_str() if backend is not None else json.dumps(sorted(tokenizer.get_vocab().items()))
+    content = (
+        backend.to_str()
+        if backend is not None
+        else json.dumps(sorted(tokenizer.get_vocab().items()))
+    )
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -80,10 +98,14 @@ class Encoder:
         self.tokenizer, self.backend = tokenizer, getattr(tokenizer, "backend_tokenizer", None)
         self.before, self.after = ([] if token is None else [token] for token in (begin, end))
         if self.backend is not None:
-            self.backend = type(self.backend).from_str(self.backend.to_str())  # a copy, which cuts and pads nothing whatever its file says
+            self.backend = type(self.backend).from_str(
+                self.backend.to_str()
+            )  # a copy, which cuts and pads nothing whatever its file says
             self.backend.no_truncation()
             self.backend.no_padding()
-            self.plain = type(self.backend).from_str(self.backend.to_str())  # to which special tokens written out are text
+            self.plain = type(self.backend).from_str(
+                self.backend.to_str()
+            )  # to which special tokens written out are text
             self.plain.encode_special_tokens = True
 
     def without_mask(self, text: str, ids: list[int]) -> list[int]:
@@ -91,7 +113,9 @@ class Encoder:
             return ids
         if self.backend is not None:
             return self.plain.encode(text, add_special_tokens=False).ids
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]
 
     def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Ids of all documents, one after the other, (tokens,) uint32, and how many each has, (documents,) int64."""

@@ -32,7 +32,9 @@ def codepoints(raw: bytes, name: str) -> np.ndarray:
         DataError: the bytes are not UTF-8.
     """
     if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise DataError(f"{name} is not UTF-8 but UTF-16, as its byte-order mark says: convert it (iconv -f UTF-16 -t UTF-8)")
+        raise DataError(
+            f"{name} is not UTF-8 but UTF-16, as its byte-order mark says: convert it (iconv -f UTF-16 -t UTF-8)"
+        )
     raw = raw.removeprefix(codecs.BOM_UTF8)
     if raw.isascii():
         return np.frombuffer(raw, dtype=np.uint8)
@@ -56,8 +58,14 @@ class Vocabulary:
     symbols: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not self.symbols or len(set(self.symbols)) < len(self.symbols) or any(len(s) != 1 for s in self.symbols):
-            raise DataError(f"a vocabulary needs one or more distinct single characters, got {''.join(self.symbols)!r}")
+        if (
+            not self.symbols
+            or len(set(self.symbols)) < len(self.symbols)
+            or any(len(s) != 1 for s in self.symbols)
+        ):
+            raise DataError(
+                f"a vocabulary needs one or more distinct single characters, got {''.join(self.symbols)!r}"
+            )
 
     @classmethod
     def of(cls, codes: np.ndarray) -> Vocabulary:
@@ -77,7 +85,9 @@ class Vocabulary:
         """
         unknown = len(self)
         ids = [ord(symbol) for symbol in self.symbols]
-        table = np.full(max(int(codes.max()), *ids) + 1, unknown, dtype=np.uint8 if unknown < 256 else np.int32)
+        table = np.full(
+            max(int(codes.max()), *ids) + 1, unknown, dtype=np.uint8 if unknown < 256 else np.int32
+        )
         table[ids] = np.arange(unknown)
         tokens = table[codes]
         if tokens.max() == unknown:
@@ -95,6 +105,8 @@ class Vocabulary:
             DataError: an id below 0 or above V.
         """
         if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) <= len(self)):
-            raise DataError(f"token ids must be in 0..{len(self)} (the last is the mask), got one outside")
+            raise DataError(
+                f"token ids must be in 0..{len(self)} (the last is the mask), got one outside"
+            )
         table = np.array([*self.symbols, "_"])
         return ["".join(row) for row in table[tokens.cpu().numpy()]]

@@ -36,14 +36,18 @@ class MaskedLM(SetDenoiser):
         super().__init__()
         never = sorted({mask_token, *forbidden})
         if never[0] < 0 or never[-1] >= vocab_size:
-            raise ValueError(f"mask_token and forbidden must be ids in 0..{vocab_size - 1}, got {never}")
+            raise ValueError(
+                f"mask_token and forbidden must be ids in 0..{vocab_size - 1}, got {never}"
+            )
         self.logits = logits
         self.vocab_size = self.mask_id = vocab_size
         self.length, self.mask_token = length, mask_token
         self.register_buffer("never", torch.tensor(never), persistent=False)
 
     @classmethod
-    def of_model(cls, model: nn.Module, mask_token: int, length: int, forbidden: Sequence[int] = ()) -> MaskedLM:
+    def of_model(
+        cls, model: nn.Module, mask_token: int, length: int, forbidden: Sequence[int] = ()
+    ) -> MaskedLM:
         """model: called as ``model(input_ids=, attention_mask=).logits``, such as an ``AutoModelForMaskedLM`` or LLaDA."""
         vocab_size = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator]  # rows may be more than config.vocab_size
         return cls(_Logits(model), vocab_size, mask_token, length, forbidden)
@@ -58,11 +62,15 @@ class MaskedLM(SetDenoiser):
 
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         if tokenizer.mask_token_id is None:
-            raise ValueError(f"the tokenizer of {name} has no mask token; use MaskedLM.of_model with the id the model was trained with")
+            raise ValueError(
+                f"the tokenizer of {name} has no mask token; use MaskedLM.of_model with the id the model was trained with"
+            )
         model = AutoModelForMaskedLM.from_pretrained(name, trust_remote_code=False).eval()
         return cls.of_model(model, tokenizer.mask_token_id, length, tokenizer.all_special_ids)
 
-    def forward(self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None
+    ) -> Tensor:
         """As BidirectionalTransformer; logits -inf for ids that are never drawn."""
         ids = tokens.masked_fill(tokens == self.mask_id, self.mask_token)
         out = self.logits(ids, None if present is None else present.long())

@@ -8,13 +8,24 @@ from typing import Any
 from torch import nn
 
 # Of a model's configuration, besides names with an underscore: code and kernels that it would fetch, and how its weights were stored.
-NOT_KEPT = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config", "dtype", "torch_dtype")
+NOT_KEPT = (
+    "auto_map",
+    "attn_implementation",
+    "experts_implementation",
+    "quantization_config",
+    "dtype",
+    "torch_dtype",
+)
 
 
 def longest(model: Any) -> int | None:
     """Positions of a model, None where nothing says so. Some learned ones are counted from behind the padding's (RoBERTa)."""
     most = getattr(model.config, "max_position_embeddings", None)
-    tables = [part for name, part in model.named_modules() if name.endswith("position_embeddings") and isinstance(part, nn.Embedding)]
+    tables = [
+        part
+        for name, part in model.named_modules()
+        if name.endswith("position_embeddings") and isinstance(part, nn.Embedding)
+    ]
     if most is None or not tables or tables[0].padding_idx is None:
         return most
     return most - tables[0].padding_idx - 1
@@ -31,7 +42,11 @@ def architecture(config: Any) -> Any:
         return [architecture(value) for value in config]
     if not isinstance(config, dict):
         return config
-    return {name: architecture(value) for name, value in config.items() if name not in NOT_KEPT and not str(name).startswith("_")}
+    return {
+        name: architecture(value)
+        for name, value in config.items()
+        if name not in NOT_KEPT and not str(name).startswith("_")
+    }
 
 
 def first_line(error: Exception) -> str:
@@ -40,11 +55,17 @@ def first_line(error: Exception) -> str:
 
 def build_model(config: dict[str, Any], causal: bool) -> Any:
     """With random weights. Raises ValueError for what is no configuration of a model of this kind."""
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM  # seconds to import
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+    )  # seconds to import
 
     auto = AutoModelForCausalLM if causal else AutoModelForMaskedLM
     try:
-        return auto.from_config(AutoConfig.for_model(**architecture(config)), trust_remote_code=False)
+        return auto.from_config(
+            AutoConfig.for_model(**architecture(config)), trust_remote_code=False
+        )
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"this installation of transformers cannot build the model {config.get('model_type')!r}: {first_line(error)}"
@@ -59,18 +80,26 @@ def load_model(name: str, causal: bool, revision: str | None) -> Any:
     try:
         config = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
         if type(config) in auto._model_mapping:
-            return auto.from_pretrained(name, config=config, revision=revision, trust_remote_code=False)
+            return auto.from_pretrained(
+                name, config=config, revision=revision, trust_remote_code=False
+            )
     except (OSError, ValueError) as error:
         if "trust_remote_code" in str(error):
-            raise ValueError(f"{name} needs code of its own, which is never run; take a model that transformers has") from None
+            raise ValueError(
+                f"{name} needs code of its own, which is never run; take a model that transformers has"
+            ) from None
         raise ValueError(
             f"no model {name!r} ({first_line(error)}); give denoiser.name the name of one on the hub (without a network, "
             "of one fetched before) or a folder"
         ) from None
-    raise ValueError(f"{name} is no {kind} language model of transformers, but {config.model_type}; choose denoiser=masked_lm or causal_lm")
+    raise ValueError(
+        f"{name} is no {kind} language model of transformers, but {config.model_type}; choose denoiser=masked_lm or causal_lm"
+    )
 
 
-def load_tokenizer(name: str, vocab_size: int, data_tokenizer: str | None, revision: str | None) -> Any:
+def load_tokenizer(
+    name: str, vocab_size: int, data_tokenizer: str | None, revision: str | None
+) -> Any:
     """Of the model. Raises ValueError where it cannot be found, or the data's ids are not its ids."""
     from transformers import AutoTokenizer
 
@@ -78,12 +107,21 @@ def load_tokenizer(name: str, vocab_size: int, data_tokenizer: str | None, revis
         try:
             return AutoTokenizer.from_pretrained(name, revision=revision, trust_remote_code=False)
         except (OSError, ValueError) as error:
-            raise ValueError(f"no tokenizer {name!r} ({first_line(error)}); name a model of the hub or a folder that has one") from None
+            raise ValueError(
+                f"no tokenizer {name!r} ({first_line(error)}); name a model of the hub or a folder that has one"
+            ) from None
 
     own = load(name, revision)
     mend = f"use data=corpus data.tokenizer={name}"
     if len(own) != vocab_size:
-        raise ValueError(f"the data have {vocab_size} token ids, the tokenizer of {name} has {len(own)}; {mend}")
-    if data_tokenizer not in (None, name) and load(data_tokenizer, None).get_vocab() != own.get_vocab():
-        raise ValueError(f"the tokenizer {data_tokenizer} of the data is not that of {name}: ids mean other tokens; {mend}")
+        raise ValueError(
+            f"the data have {vocab_size} token ids, the tokenizer of {name} has {len(own)}; {mend}"
+        )
+    if (
+        data_tokenizer not in (None, name)
+        and load(data_tokenizer, None).get_vocab() != own.get_vocab()
+    ):
+        raise ValueError(
+            f"the tokenizer {data_tokenizer} of the data is not that of {name}: ids mean other tokens; {mend}"
+        )
     return own

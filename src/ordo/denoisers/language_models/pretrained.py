@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ordo.denoisers.language_models.loading import build_model, load_model, load_tokenizer, longest, plain_config
+from ordo.denoisers.language_models.loading import (
+    build_model,
+    load_model,
+    load_tokenizer,
+    longest,
+    plain_config,
+)
 from ordo.denoisers.layers import head_cost
 from ordo.denoisers.sets import SetDenoiser
 from ordo.settings import Size, Text, Whole, checked
@@ -56,7 +62,13 @@ class PretrainedDenoiser(SetDenoiser):
     ):
         super().__init__()
         self.vocab_size = self.mask_id = vocab_size
-        self.length, self.mask_token, self.causal, self.begin, self.recompute = length, mask_token, causal, begin, recompute
+        self.length, self.mask_token, self.causal, self.begin, self.recompute = (
+            length,
+            mask_token,
+            causal,
+            begin,
+            recompute,
+        )
         self.model: Any = (build_model(config, causal) if model is None else model).float()
         self.check_sizes()
         never = [mask_token] if mask_token < vocab_size else []
@@ -67,9 +79,15 @@ class PretrainedDenoiser(SetDenoiser):
                 if getattr(part, "is_causal", None) is True:
                     part.is_causal = False  # type: ignore[assignment]
         if recompute:
-            enable = getattr(self.model, "activation_checkpointing_enable", self.model.gradient_checkpointing_enable)  # its older name
+            enable = getattr(
+                self.model,
+                "activation_checkpointing_enable",
+                self.model.gradient_checkpointing_enable,
+            )  # its older name
             enable({"use_reentrant": False})
-        self.rest = (without_body(self.model),)  # shares its modules with the model: the tuple keeps it from being registered
+        self.rest = (
+            without_body(self.model),
+        )  # shares its modules with the model: the tuple keeps it from being registered
         self.check_calls()
 
     @classmethod
@@ -90,9 +108,18 @@ class PretrainedDenoiser(SetDenoiser):
         """
         own = load_tokenizer(name, vocab_size, tokenizer, revision)
         if own.mask_token_id is None:
-            raise ValueError(f"the tokenizer of {name} has no mask token; take a masked-language model, or denoiser=causal_lm")
+            raise ValueError(
+                f"the tokenizer of {name} has no mask token; take a masked-language model, or denoiser=causal_lm"
+            )
         model = load_model(name, False, revision)
-        return cls(plain_config(model), vocab_size, length, own.mask_token_id, recompute=recompute, model=model)
+        return cls(
+            plain_config(model),
+            vocab_size,
+            length,
+            own.mask_token_id,
+            recompute=recompute,
+            model=model,
+        )
 
     @classmethod
     @checked
@@ -125,7 +152,16 @@ class PretrainedDenoiser(SetDenoiser):
             with torch.no_grad():
                 table = model.get_input_embeddings().weight
                 table[rows] = table[:vocab_size].mean(0)
-        return cls(plain_config(model), vocab_size, length, rows, True, begin if shift else None, recompute, model)
+        return cls(
+            plain_config(model),
+            vocab_size,
+            length,
+            rows,
+            True,
+            begin if shift else None,
+            recompute,
+            model,
+        )
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -166,18 +202,29 @@ class PretrainedDenoiser(SetDenoiser):
         """Features (..., width) to logits (..., vocab_size)."""
         logits = x
         if self.rest:
-            logits = self.rest[0](input_ids=x.flatten(0, -2)[None])[0].squeeze(0).unflatten(0, x.shape[:-1])
+            logits = (
+                self.rest[0](input_ids=x.flatten(0, -2)[None])[0]
+                .squeeze(0)
+                .unflatten(0, x.shape[:-1])
+            )
         return logits[..., : self.vocab_size].index_fill(-1, self.never, -torch.inf)
 
     def check_sizes(self) -> None:
         """Raises ValueError for too few ids or positions."""
-        rows = min(self.model.get_input_embeddings().weight.shape[0], self.model.get_output_embeddings().weight.shape[0])
+        rows = min(
+            self.model.get_input_embeddings().weight.shape[0],
+            self.model.get_output_embeddings().weight.shape[0],
+        )
         if max(self.vocab_size, self.mask_token + 1) > rows:
-            raise ValueError(f"the model has {rows} token ids, fewer than the {self.vocab_size} of the tokenizer; use the one it came with")
+            raise ValueError(
+                f"the model has {rows} token ids, fewer than the {self.vocab_size} of the tokenizer; use the one it came with"
+            )
         most, extra = longest(self.model), self.begin is not None
         if most is not None and self.length + extra > most:
             begin = " and the begin token" if extra else ""
-            raise ValueError(f"length={self.length}{begin}: the model has {most} positions; use data.length={most - extra} or less")
+            raise ValueError(
+                f"length={self.length}{begin}: the model has {most} positions; use data.length={most - extra} or less"
+            )
 
     @torch.no_grad()
     def check_calls(self) -> None:
@@ -198,7 +245,9 @@ class PretrainedDenoiser(SetDenoiser):
         self.model.train(training)
         if tokens.shape[1] > 1 and torch.equal(whole[0, 0], whole[1, 0]):
             name = type(self.model).__name__
-            raise ValueError(f"{name} cannot be made bidirectional: its first position does not see later ones; take another model")
+            raise ValueError(
+                f"{name} cannot be made bidirectional: its first position does not see later ones; take another model"
+            )
 
 
 class _Head:
