@@ -73,6 +73,11 @@ def absent(lengths: Tensor, length: int) -> Tensor:
     return torch.arange(length, device=lengths.device) >= lengths[:, None]
 
 
+def present_positions(lengths: Tensor | None, length: int) -> Tensor | None:
+    """(n, length) bool, or None: all."""
+    return None if lengths is None else ~absent(lengths, length)
+
+
 def not_decoded(known: Tensor | None, lengths: Tensor | None, length: int) -> Tensor | None:
     """Positions (n, length) bool that are given or absent; None: all are decoded."""
     if lengths is None:

@@ -12,8 +12,8 @@ from tiny_tokenizer import tiny_tokenizer
 from transformers import MambaConfig, OPTConfig
 
 from ordo.denoisers import PretrainedDenoiser, layers
+from ordo.denoisers.cost import nll_of_set
 from ordo.likelihood import enumerate_orders, subset_likelihood
-from ordo.objectives.output import set_cost
 from ordo.order import uniform_law
 from ordo.samplers import ByScore, InSteps, Sampler, sample
 
@@ -142,7 +142,7 @@ def test_cost_and_gradients(kind, recompute, tmp_path, monkeypatch):
     )
     denoiser = start(tmp_path, kind, vocab, recompute=recompute).double().train()
     monkeypatch.setattr(layers.head_cost, "__defaults__", (3 * vocab,))
-    cost = set_cost(denoiser, noised, tokens, masked)
+    cost = nll_of_set(denoiser, noised, tokens, masked)
     assert torch.allclose(cost[masked], want, atol=1e-6)
     assert torch.allclose(
         F.cross_entropy(denoiser(noised)[masked], tokens[masked], reduction="none"), want, atol=1e-6
@@ -159,7 +159,7 @@ def test_cost_and_gradients(kind, recompute, tmp_path, monkeypatch):
             values = []
             for step in (1e-4, -1e-4):
                 weight[at] += step
-                values.append(set_cost(denoiser, noised, tokens, masked).sum())
+                values.append(nll_of_set(denoiser, noised, tokens, masked).sum())
                 weight[at] -= step
         assert torch.isclose(weight.grad[at], (values[0] - values[1]) / 2e-4, rtol=1e-3)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer, cost
 from ordo.objectives import (
     ContentDense,
     ContentOrderSpace,
@@ -15,7 +15,6 @@ from ordo.objectives import (
     OrderSpace,
     ScoreFunction,
     TimeSpace,
-    output,
 )
 from ordo.randomness import StepRandom
 from ordo.schedules import (
@@ -85,8 +84,8 @@ def three_steps(denoiser, schedule, objective, lengths=None):
 @pytest.mark.parametrize(("objective", "schedule"), CASES)
 def test_the_same_numbers(objective, schedule, lengths, monkeypatch):
     want = three_steps(*parts(objective, schedule), lengths)
-    for module in ("output", "content", "content_time"):
-        monkeypatch.setattr(f"ordo.objectives.{module}.static_shapes", lambda device: True)
+    for module in ("denoisers.cost", "objectives.content", "objectives.content_time"):
+        monkeypatch.setattr(f"ordo.{module}.static_shapes", lambda device: True)
     got = three_steps(*parts(objective, schedule), lengths)
     for a, b in zip(want, got, strict=True):
         assert torch.allclose(a, b, atol=1e-6, rtol=1e-5)
@@ -116,7 +115,7 @@ def test_order_space_never_masks_more_than_it_makes_room_for(monkeypatch):
         room.append(most - int(where.sum()))
         return torch.zeros(where.shape, dtype=torch.float64)
 
-    monkeypatch.setattr("ordo.objectives.order_space.set_cost", count)
+    monkeypatch.setattr("ordo.objectives.order_space.nll_of_set", count)
     generator = torch.Generator().manual_seed(0)
     for step in range(3000):
         batch, length, draws, shards = (
@@ -152,6 +151,6 @@ def test_a_given_order_and_a_table_too(monkeypatch):
         tokens = torch.randint(VOCAB, (BATCH, LENGTH), generator=torch.Generator().manual_seed(0))
         values = []
         for static in (False, True):
-            monkeypatch.setattr(output, "static_shapes", lambda device, static=static: static)
+            monkeypatch.setattr(cost, "static_shapes", lambda device, static=static: static)
             values.append(OrderSpace(2)(denoiser, schedule, tokens, StepRandom()).nelbo)
         assert torch.allclose(*values, atol=1e-6)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ordo.denoisers.cost import nll_of_order
 from ordo.likelihood.exact import SUBSET_LENGTH, ExactLikelihood
 from ordo.objectives.content import (
     BOUNDS,
@@ -24,7 +25,6 @@ from ordo.objectives.content import (
     step_terms,
 )
 from ordo.objectives.content_order import prefix_terms
-from ordo.objectives.output import order_cost
 from ordo.order import PlackettLuce, arrange, given_ranks, not_decoded, only_decoded, there
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule
@@ -97,7 +97,7 @@ def content_order_log_prob(
         chosen = (
             log_r.gather(-1, order[:, first:, None])[..., 0]
             - log_total
-            - order_cost(denoiser, tokens, order)[:, first:]
+            - nll_of_order(denoiser, tokens, order)[:, first:]
         )
         return only_decoded(pad(chosen, (first, 0)), known, lengths).sum(-1)
     rank, steps = order.argsort(-1), []

@@ -12,9 +12,19 @@ import torch
 from torch import Tensor
 
 from ordo.denoisers import Denoiser
+from ordo.denoisers.cost import nll_of_set
 from ordo.objectives import TimeSpace
-from ordo.objectives.output import prefix_sizes, set_cost
-from ordo.order import OrderLaw, absent, arrange, not_decoded, only_decoded, sort_by, there
+from ordo.objectives.output import prefix_sizes
+from ordo.order import (
+    OrderLaw,
+    absent,
+    arrange,
+    not_decoded,
+    only_decoded,
+    present_positions,
+    sort_by,
+    there,
+)
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
@@ -95,7 +105,13 @@ def nelbo(
     )  # type: ignore[attr-defined]
     where = p_next > 0
     if getattr(denoiser, "scores_targets", False):  # without all logits
-        cost = set_cost(denoiser, x.masked_fill(~settled, denoiser.mask_id), x, where, lengths)
+        cost = nll_of_set(
+            denoiser,
+            x.masked_fill(~settled, denoiser.mask_id),
+            x,
+            where,
+            present_positions(lengths, length),
+        )
     else:
         cost = (
             -denoiser.conditionals(x, order, k, **seen(denoiser, x, lengths))

@@ -8,8 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ordo.objectives.output import order_cost, scatter, set_cost, static_shapes
-from ordo.order import PlackettLuce, absent, given_ranks, not_decoded, only_decoded
+from ordo.denoisers.cost import nll_of_order, nll_of_set, scatter, static_shapes
+from ordo.order import (
+    PlackettLuce,
+    given_ranks,
+    not_decoded,
+    only_decoded,
+    present_positions,
+)
 from ordo.schedules import ContentSchedule
 
 BOUNDS = ("jump", "rate")
@@ -35,11 +41,6 @@ def check_content(denoiser: Any, schedule: Any, what: str, sets: bool = False) -
         )
 
 
-def present_positions(lengths: Tensor | None, length: int) -> Tensor | None:
-    """(n, length) bool, or None: all."""
-    return None if lengths is None else ~absent(lengths, length)
-
-
 def reverse_step(
     denoiser: Any,
     schedule: ContentSchedule,
@@ -53,13 +54,13 @@ def reverse_step(
     """Cost -log(u_v mu_l(v) / E_mu[u]) of the target v at l, and log rate log rho_l = log(r_l E_mu[u]), (n, length) float64 each.
 
     tokens (n, length): the mask id where masked (n, length). Both are 0 where not masked, the cost also where not ``wanted``. With u = 1
-    only costs that are wanted are computed, else all logits of masked positions are. most: as of ``set_cost``.
+    only costs that are wanted are computed, else all logits of masked positions are. most: as of ``nll_of_set``.
     """
     present = present_positions(lengths, tokens.shape[1])
     log_r, log_u = schedule.log_r(tokens, present), schedule.log_u()
     wanted = masked if wanted is None else wanted
     if log_u is None:
-        return set_cost(denoiser, tokens, target, wanted, lengths, most), torch.where(
+        return nll_of_set(denoiser, tokens, target, wanted, present, most), torch.where(
             masked, log_r, 0.0
         )
     seen = {} if present is None else {"present": present}
@@ -126,7 +127,7 @@ def order_terms(
     """
     n, length = order.shape
     first = given_ranks(known, lengths)
-    cost = only_decoded(order_cost(denoiser, tokens, order), known, lengths)
+    cost = only_decoded(nll_of_order(denoiser, tokens, order), known, lengths)
     log_r, masked = rates_along(schedule, tokens, order, denoiser.mask_id, known, lengths, first)
     laws = PlackettLuce(law.log_w.repeat_interleave(length - first, 0))
     log_r, masked = log_r.flatten(0, 1), masked.flatten(0, 1)

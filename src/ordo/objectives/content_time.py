@@ -8,8 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from ordo.denoisers.cost import static_shapes
 from ordo.objectives.content import check_content, present_positions, reverse_step
-from ordo.objectives.output import LawTooSharp, ObjectiveOutput, is_learned, static_shapes
+from ordo.objectives.output import LawTooSharp, ObjectiveOutput, is_learned
 from ordo.objectives.score import ScoreFunction
 from ordo.order import not_decoded
 from ordo.randomness import StepRandom

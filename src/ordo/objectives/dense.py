@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ordo.denoisers.cost import nll_of_order
 from ordo.denoisers.order_causal import OrderCausalTransformer
 from ordo.objectives.output import (
     ObjectiveOutput,
@@ -15,7 +16,6 @@ from ordo.objectives.output import (
     is_learned,
     leave_one_out,
     mean_over_ranks,
-    order_cost,
     surprise,
 )
 from ordo.order import OrderDraw, absent, only_decoded
@@ -122,7 +122,7 @@ class Dense(nn.Module):
         many = None if lengths is None else lengths.repeat(self.draws)
         draw = schedule.law().draw(u.flatten(0, 1), known, many)
         cost = only_decoded(
-            order_cost(denoiser, tokens.repeat(self.draws, 1), draw.order), known, many
+            nll_of_order(denoiser, tokens.repeat(self.draws, 1), draw.order), known, many
         )
         return self._output(cost, cost, draw, tokens, lengths, is_learned(schedule))
 

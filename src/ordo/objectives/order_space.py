@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers import Denoiser
-from ordo.objectives.output import ObjectiveOutput, is_learned, order_cost, prefix_sizes, set_cost
+from ordo.denoisers.cost import nll_of_order, nll_of_set
+from ordo.objectives.output import ObjectiveOutput, is_learned, prefix_sizes
 from ordo.objectives.score import ScoreFunction, race
-from ordo.order import not_decoded, there
+from ordo.order import not_decoded, present_positions, there
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 from ordo.settings import Size, checked
@@ -87,13 +88,18 @@ class OrderSpace(nn.Module):
         p_next = law.next_log_prob(settled).exp()
         where = p_next.detach() > 0
         if denoiser.order_causal:
-            by_rank = order_cost(denoiser, x, draw.order, k)
+            by_rank = nll_of_order(denoiser, x, draw.order, k)
             cost = torch.zeros_like(by_rank).scatter(1, draw.order, by_rank) * where
         else:
             # Numbers revealed are evenly spread, so that in any batch at most this many positions are masked.
             most = self.draws * (length * (batch + 1) // 2 + batch)
-            cost = set_cost(
-                denoiser, x.masked_fill(~settled, denoiser.mask_id), x, where, lengths, most
+            cost = nll_of_set(
+                denoiser,
+                x.masked_fill(~settled, denoiser.mask_id),
+                x,
+                where,
+                present_positions(lengths, length),
+                most,
             )
         terms = (unknown.repeat(self.draws)[:, None] * p_next * cost).view(
             self.draws, batch, length

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
-from ordo.objectives.output import LawTooSharp, ObjectiveOutput, is_learned, set_cost
+from ordo.denoisers.cost import nll_of_set
+from ordo.objectives.output import LawTooSharp, ObjectiveOutput, is_learned
 from ordo.objectives.score import ScoreFunction
-from ordo.order import not_decoded
+from ordo.order import not_decoded, present_positions
 from ordo.randomness import StepRandom
 from ordo.schedules import ContentSchedule, Schedule
 from ordo.settings import BelowOne, Size, checked
@@ -118,12 +119,12 @@ class TimeSpace(nn.Module):
             masked = masked & ~fixed
         x = tokens.repeat(len(u), 1)
         z = x.masked_fill(masked.flatten(0, 1), denoiser.mask_id)
-        cost = set_cost(
+        cost = nll_of_set(
             denoiser,
             z,
             x,
             masked.flatten(0, 1),
-            None if lengths is None else lengths.repeat(len(u)),
+            present_positions(None if lengths is None else lengths.repeat(len(u)), x.shape[1]),
         ).view(masked.shape)
         return torch.where(masked, rate, 0.0), cost, masked, t
 

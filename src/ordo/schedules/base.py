@@ -27,6 +27,7 @@ class Schedule(nn.Module):
     Decoding runs from t=1 to 0: the order of decoding is the order of *descending* tau.
     """
 
+    depends_on_tokens = False  # whether the law of orders does
     _where: Tensor
 
     def __init__(self, length: Size):

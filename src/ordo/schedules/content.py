@@ -24,6 +24,7 @@ class ContentSchedule(nn.Module):
     (n, length) bool: the others are padding; results (n, length) float64. ``Power`` is the case w = r, u = 1.
     """
 
+    depends_on_tokens = True
     _where: Tensor
 
     def __init__(self, length: Size):

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from ordo import plots
 from ordo.data.module import Batch, Rows
+from ordo.denoisers.cost import nll_of_set
 from ordo.likelihood.orders import loss_by_rank
 from ordo.likelihood.report import law_of, mean_and_error, own_law
-from ordo.objectives.output import prefix_sizes, set_cost
-from ordo.order import OrderLaw, arrange, not_decoded, there, uniform_law
+from ordo.objectives.output import prefix_sizes
+from ordo.order import OrderLaw, arrange, not_decoded, present_positions, there, uniform_law
 from ordo.randomness import seeded_generator
 from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule, SchedulePart
 
@@ -134,8 +135,12 @@ def sampled_loss_by_revealed(
     rank = order.argsort(1)
     next_token, settled = rank == revealed[:, None], rank < revealed[:, None]
     settled = settled if fixed is None else settled | fixed
-    cost = set_cost(
-        denoiser, tokens.masked_fill(~settled, denoiser.mask_id), tokens, next_token, lengths
+    cost = nll_of_set(
+        denoiser,
+        tokens.masked_fill(~settled, denoiser.mask_id),
+        tokens,
+        next_token,
+        present_positions(lengths, tokens.shape[1]),
     ).sum(1)
     k = revealed - n_known
     groups = k.argsort(stable=True).tensor_split(min(bins, rows))
