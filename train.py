@@ -24,7 +24,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from rich.console import Console
 
-from ordo.objectives.output import is_learned
+from ordo.objectives.base import is_learned
 from ordo.progress import note
 from ordo.runs.build import ConfigError
 from ordo.runs.entry import command, job

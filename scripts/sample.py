@@ -41,7 +41,6 @@ from ordo.runs.settings import Sample
 from ordo.samplers import NOTABLE_SURPRISE, Sampler, order_surprise, sample_batches
 from ordo.samplers.lengths import drawn_lengths
 from ordo.saved import open_model
-from ordo.schedules import ContentSchedule
 
 
 @contextmanager
@@ -228,7 +227,7 @@ def main(config: DictConfig) -> None:
                 )
         schedule: Any = model.schedule.cpu()
         surprise = (
-            None if isinstance(schedule, ContentSchedule) else order_surprise(trace, schedule.law())
+            None if schedule.depends_on_tokens else order_surprise(trace, schedule.law())
         )
         if trace_path is not None:
             name = str(HydraConfig.get().runtime.choices["sampler"])

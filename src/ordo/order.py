@@ -16,6 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ordo.batch import Batch
+
 EXACT_ENTROPY_LENGTH = 14
 
 
@@ -26,7 +28,8 @@ class OrderDraw:
     order: (n, length) int64. score: (n, length) float64, differentiable; its sum over ranks is the
     log-density whose gradient is the score. ``causal``: term i is the log-probability of the choice
     at rank i given the choices before it, so costs before rank i may be dropped from its advantage.
-    Known positions, where there are any, come first, and absent ones last, in the law's order; no choice leads to them: their score is 0.
+    Given positions come first and padding comes last, each in the law's order. Their score is 0,
+    since no choice leads to them.
     """
 
     order: Tensor
@@ -37,8 +40,9 @@ class OrderDraw:
 class OrderLaw(Protocol):
     """What objectives, likelihoods and samplers ask of a law over decoding orders.
 
-    ``mode`` is one order (length,) that stands for the law, and ``mode_name`` what it is: "mode order", the most probable one, or "order of
-    mean ranks" for laws whose mode has no closed form. Of a law for each of n rows it is theirs, (n, length).
+    ``mode`` is one order (length,) that stands for the law. ``mode_name`` says what the mode is: "mode order",
+    the most probable one, or "order of mean ranks" for laws whose mode has no closed form. A law may hold a law
+    for each of n rows: then ``mode`` is (n, length), and ``repeat`` gives row d * n + i the law of row i.
     """
 
     length: int
@@ -46,9 +50,9 @@ class OrderLaw(Protocol):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor: ...
 
-    def draw(
-        self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
-    ) -> OrderDraw: ...
+    def draw(self, u: Tensor, batch: Batch | None = None) -> OrderDraw: ...
+
+    def repeat(self, draws: int) -> OrderLaw: ...
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor: ...
 
@@ -68,76 +72,21 @@ def sort_by(keys: Tensor) -> Tensor:
     return keys.argsort(dim=-1, descending=True)
 
 
-def absent(lengths: Tensor, length: int) -> Tensor:
-    """Positions beyond the lengths (n,): (n, length) bool."""
-    return torch.arange(length, device=lengths.device) >= lengths[:, None]
-
-
-def present_positions(lengths: Tensor | None, length: int) -> Tensor | None:
-    """(n, length) bool, or None: all."""
-    return None if lengths is None else ~absent(lengths, length)
-
-
-def not_decoded(known: Tensor | None, lengths: Tensor | None, length: int) -> Tensor | None:
-    """Positions (n, length) bool that are given or absent; None: all are decoded."""
-    if lengths is None:
-        return known
-    return absent(lengths, length) if known is None else known | absent(lengths, length)
-
-
-def there(known: Tensor | None, lengths: Tensor | None) -> Tensor | None:
-    """The known (n, length) positions that lie within the lengths (n,)."""
-    return known if known is None or lengths is None else known & ~absent(lengths, known.shape[1])
-
-
-def given_ranks(known: Tensor | None, lengths: Tensor | None = None) -> int:
-    """Number of first ranks of arranged orders at which nothing is decoded in any row, as known (n, length) positions come first; less than
-    length. A look at data, for which a GPU is waited; 0 while compiling, as it would break the graph.
-    """
-    known = there(known, lengths)
-    if known is None or torch.compiler.is_compiling():
-        return 0
-    return min(int(known.sum(1).min()), known.shape[1] - 1)
-
-
-def arrange(order: Tensor, known: Tensor | None, lengths: Tensor | None = None) -> Tensor:
-    """Orders (n, length) with known (n, length) bool positions moved to the front and those beyond lengths (n,) to the end; each part keeps
-    its order.
-    """
-    if known is None and lengths is None:
-        return order
-    place = torch.ones_like(order, dtype=torch.int8)
-    if known is not None:
-        place = place - known.gather(1, order).to(torch.int8)
-    if lengths is not None:
-        place = torch.where(order >= lengths[:, None], 2, place)
-    return order.gather(1, place.argsort(dim=1, stable=True))
-
-
-def only_decoded(by_rank: Tensor, known: Tensor | None, lengths: Tensor | None = None) -> Tensor:
-    """by_rank (n, length) of arranged orders, and 0 at the ranks of known (n, length) and of absent positions."""
-    rank = torch.arange(by_rank.shape[1], device=by_rank.device)
-    known = there(known, lengths)
-    if known is not None:
-        by_rank = torch.where(rank >= known.sum(1, keepdim=True), by_rank, 0.0)
-    return by_rank if lengths is None else torch.where(rank < lengths[:, None], by_rank, 0.0)
-
-
-def arranged_draw(
-    order: Tensor,
-    score: Callable[[Tensor], Tensor],
-    causal: bool,
-    known: Tensor | None,
-    lengths: Tensor | None,
+def draw_of(
+    order: Tensor, score: Callable[[Tensor], Tensor], causal: bool, batch: Batch | None
 ) -> OrderDraw:
-    """The draw of an order (n, length) of all positions. ``score`` gives terms by rank of an order in which those that are not decoded come
-    first, so that no choice is among them.
+    """The draw that an order (n, length) of all positions makes of an order of the decoded ones.
+
+    ``score`` gives terms by rank. It is asked about an order in which undecoded positions come
+    first, so that no choice is made among them.
     """
-    fixed = not_decoded(known, lengths, order.shape[1])
-    order = arrange(order, fixed)
-    terms = only_decoded(score(order), fixed)
-    if lengths is not None:
-        last = (order >= lengths[:, None]).to(torch.int8).argsort(dim=1, stable=True)
+    if batch is None or batch.whole:
+        return OrderDraw(order, score(order), causal)
+    decoded = batch.decoded
+    order = order.gather(1, decoded.gather(1, order).to(torch.int8).argsort(dim=1, stable=True))
+    terms = torch.where(decoded.gather(1, order), score(order), 0.0)
+    if batch.lengths is not None:
+        last = (order >= batch.lengths[:, None]).to(torch.int8).argsort(dim=1, stable=True)
         order, terms = order.gather(1, last), terms.gather(1, last)
     return OrderDraw(order, terms, causal)
 
@@ -190,11 +139,16 @@ class PlackettLuce:
             return -self.mode().argsort(-1).double().expand(u.shape)
         return log_w / temperature - (-u.double().log()).log()
 
-    def draw(
-        self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
-    ) -> OrderDraw:
-        """Uniforms (n, length) in (0, 1) to orders of the positions that are neither known (n, length) nor beyond lengths (n,)."""
-        return arranged_draw(sort_by(self.keys(u)), self.step_log_prob, True, known, lengths)
+    def repeat(self, draws: int) -> PlackettLuce:
+        return self if self.log_w.ndim == 1 else PlackettLuce(self.log_w.repeat(draws, 1))
+
+    def draw(self, u: Tensor, batch: Batch | None = None) -> OrderDraw:
+        """Uniforms (n, length) in (0, 1) to orders of the decoded positions; None: all are decoded."""
+        return self.scored(sort_by(self.keys(u)), batch)
+
+    def scored(self, order: Tensor, batch: Batch | None = None) -> OrderDraw:
+        """Orders (n, length) of all positions as draws of orders of the decoded ones."""
+        return draw_of(order, self.step_log_prob, True, batch)
 
     def step_log_prob(self, order: Tensor) -> Tensor:
         """log P(pi(i) | pi(<i)) for every rank: order (n, length) -> (n, length) nats."""
@@ -301,11 +255,13 @@ class FixedOrder:
         """Minus the rank of every position, whatever u (n, length) and the temperature."""
         return -self.order.argsort().double().expand(u.shape)
 
-    def draw(
-        self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
-    ) -> OrderDraw:
-        """This order for every row of u (n, length), those known and absent set apart; the score is 0."""
-        order = arrange(self.order.expand(u.shape), known, lengths)
+    def repeat(self, draws: int) -> FixedOrder:
+        return self
+
+    def draw(self, u: Tensor, batch: Batch | None = None) -> OrderDraw:
+        """This order for every row of u (n, length), given positions first; the score is 0."""
+        order = self.order.expand(u.shape)
+        order = order if batch is None else batch.decoded_first(order)
         return OrderDraw(
             order, torch.zeros(u.shape, dtype=torch.float64, device=order.device), causal=True
         )
@@ -353,24 +309,18 @@ def uniform_law(length: int, device: torch.device | str = "cpu") -> PlackettLuce
 
 
 def entropy_surrogate(
-    law: NextStepLaw,
+    law: PlackettLuce,
     n: int,
     generator: torch.Generator | None = None,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
+    batch: Batch | None = None,
 ) -> Tensor:
-    """A scalar whose gradient is an unbiased estimate of the gradient of the law's entropy (nats); with known (n, length) bool and lengths
-    (n,), one for each of the n orders, of that of the order of the positions that are neither known nor beyond lengths.
+    """A scalar whose gradient is an unbiased estimate of the gradient of the law's entropy, in nats.
 
+    With a batch of n sequences: of the entropy of the order of decoded positions.
     Score function on -log P(pi) with a leave-one-out baseline over n orders (Kool et al. 2019) and
     entropy-to-go; needs no denoiser. Its value is meaningless.
     """
-    order = law.sample(n, generator)
-    fixed = not_decoded(known, lengths, order.shape[1])
-    order = arrange(
-        order, fixed
-    )  # those that are not decoded come first, so that no choice is among them
-    steps = only_decoded(law.step_log_prob(order), fixed)
+    steps = law.scored(law.sample(n, generator), batch).score
     to_go = -steps.detach().flip(-1).cumsum(-1).flip(-1)
     advantage = (to_go - to_go.mean(0)) * (n / (n - 1))
     return (advantage * steps).sum(-1).mean()

@@ -23,7 +23,7 @@ from ordo.objectives import (
     ScoreFunction,
     TimeSpace,
 )
-from ordo.objectives.output import leave_one_out
+from ordo.objectives.base import leave_one_out
 from ordo.objectives.score import race
 from ordo.order import PlackettLuce
 from ordo.randomness import StepRandom

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 import torch
@@ -12,49 +12,9 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from ordo.batch import Batch
 from ordo.data.loader import StepSampler
 from ordo.settings import Seed, Size, Some, checked
-
-
-class Batch(NamedTuple):
-    """Sequences of a step or an evaluation.
-
-    tokens: (batch, length) int64. known: positions (batch, length) bool that are given, and only the others decoded; None: none is.
-    lengths: (batch,) int64, at least 1: later positions are padding, never masked, seen or counted, whatever token they hold; None: none.
-    """
-
-    tokens: Tensor
-    known: Tensor | None = None
-    lengths: Tensor | None = None
-
-    @classmethod
-    def of(cls, batch: Any) -> Batch:
-        """A batch as it is, or bare tokens, or a pair of tokens and known positions."""
-        return cls(batch) if isinstance(batch, Tensor) else cls(*batch)
-
-    @property
-    def given(self) -> dict[str, Tensor]:
-        """known and lengths, those that there are, for objectives and likelihoods."""
-        return {
-            name: value
-            for name in ("known", "lengths")
-            if (value := getattr(self, name)) is not None
-        }
-
-    def decoded(self) -> Tensor:
-        """Tokens to decode in every sequence, (batch,) int64."""
-        n, length = self.tokens.shape
-        there = (
-            torch.full((n,), length, device=self.tokens.device)
-            if self.lengths is None
-            else self.lengths
-        )
-        return (
-            there
-            if self.known is None
-            else there
-            - (self.known & (torch.arange(length, device=there.device) < there[:, None])).sum(1)
-        )
 
 
 class Rows(Dataset[Any]):
@@ -74,12 +34,12 @@ class Rows(Dataset[Any]):
     def __getitems__(self, indices: list[int]) -> Batch | Tensor:
         """A batch, or just its tokens where that is all."""
         batch = self.batch(torch.tensor(indices) % len(self.tokens))
-        return batch if batch.given else batch.tokens
+        return batch.tokens if batch.whole else batch
 
     def batch(self, rows: Tensor) -> Batch:
         """The rows (batch,) int64."""
-        known, lengths = (None if x is None else x[rows] for x in (self.known, self.lengths))
-        return Batch(self.tokens[rows].long(), known, lengths)
+        batch = Batch(self.tokens, self.known, self.lengths).rows(rows)
+        return batch._replace(tokens=batch.tokens.long())
 
     def decoded_positions(self) -> Tensor | None:
         """The positions (k,) int64 that are not given, where some are, and the same ones in all rows."""
@@ -88,10 +48,11 @@ class Rows(Dataset[Any]):
         return (~self.known[0]).nonzero()[:, 0]
 
     def given(self, n: int, device: torch.device) -> dict[str, Any]:
-        """What to give ``ordo.samplers.sample`` for n sequences: of the first rows, in turn, their lengths and the positions given."""
-        batch = self.batch(torch.arange(n) % len(self.tokens))
-        given = {name: value.to(device) for name, value in batch.given.items()}
-        return given if self.known is None else given | {"given": batch.tokens.to(device)}
+        """Arguments of ``ordo.samplers.sample`` for n sequences: lengths and given positions of rows in turn."""
+        batch = self.batch(torch.arange(n) % len(self.tokens)).to(device)
+        out = {"known": batch.known, "lengths": batch.lengths}
+        out |= {} if batch.known is None else {"given": batch.tokens}
+        return {name: value for name, value in out.items() if value is not None}
 
 
 def _as_is(batch: Any) -> Any:

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ordo.batch import Batch
 from ordo.denoisers import Denoiser
-from ordo.order import NextStepLaw
+from ordo.likelihood.orders import as_schedule
+from ordo.objectives.reverse import check_reverse, reverse_step, step_terms
+from ordo.order import NextStepLaw, OrderLaw
+from ordo.schedules import Schedule
 
 ENUMERATION_LENGTH = 8
 SUBSET_LENGTH = 14
+ROWS = 2048  # of a call
 
 
 @dataclass(frozen=True)
 class ExactLikelihood:
-    """nelbo (batch,): E_pi[-log p(x | pi)] nats. log_mixture (batch,): log E_pi p(x | pi) >= -nelbo."""
+    """nelbo: (n,) nats, E_pi[-log p(x | pi)]. log_mixture: (n,), log p(x) = log E_pi p(x | pi) >= -nelbo."""
 
     nelbo: Tensor
     log_mixture: Tensor
 
 
 def enumerate_orders(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> ExactLikelihood:
-    """Both likelihoods by scoring each of length! orders; any denoiser; differentiable. tokens (batch, length), length <= 8.
+    """Both likelihoods under a law of positions, by scoring each of length! orders; any denoiser; differentiable.
 
-    Raises ValueError for longer sequences.
+    tokens: (n, length), length <= 8. Raises ValueError for longer sequences.
     """
     batch, length = tokens.shape
     if length > ENUMERATION_LENGTH:
@@ -46,59 +52,75 @@ def enumerate_orders(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> Ex
 
 
 @torch.no_grad()
-def subset_likelihood(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> ExactLikelihood:
-    """Both likelihoods by a DP over the 2^length revealed sets, one sequence at a time; tokens (batch, length), length <= 14.
+def subset_likelihood(
+    denoiser: Denoiser, schedule: Schedule | OrderLaw, tokens: Tensor, bound: str = "jump"
+) -> ExactLikelihood:
+    """Both likelihoods by a DP over the 2^length revealed sets, one sequence at a time.
 
-    m(S + l) += m(S) P(l | S) mu(x_l | x_S). Needs conditionals that depend on the revealed *set*. Raises ValueError for an
-    order-causal denoiser (enumerate its orders instead) and for longer sequences.
+    P(S is visited) goes from S to S + l by the law's P(next = l | S); P(S is visited and its tokens are x_S)
+    by the reverse law's, times the token's probability. The two laws are one for laws of positions. Needs
+    conditionals that depend on the revealed *set*.
+
+    Args:
+        tokens: (n, length), length <= 14.
+        bound: of the NELBO, "jump" or "rate".
+
+    Raises ValueError for an order-causal denoiser (enumerate its orders instead) and for longer sequences.
     """
-    length = tokens.shape[1]
+    laws, length = as_schedule(schedule), tokens.shape[1]
     if denoiser.order_causal:
         raise ValueError(
-            "an order-causal denoiser depends on the order of revealing, not only on the set; use enumerate_orders (length <= 8)"
+            "an order-causal denoiser depends on the order of revealing, not only on the set; "
+            "use enumerate_orders (length <= 8)"
         )
     if length > SUBSET_LENGTH:
         raise ValueError(
             f"length {length} has 2^{length} revealed sets; the subset DP stops at {SUBSET_LENGTH}"
         )
-    device = tokens.device
-    subsets = torch.arange(2**length, device=device)
-    revealed = ((subsets[:, None] >> torch.arange(length, device=device)) & 1).bool()
+    check_reverse(denoiser, laws, bound)
+    subsets = torch.arange(2**length, device=tokens.device)
+    revealed = ((subsets[:, None] >> torch.arange(length, device=tokens.device)) & 1).bool()
     size = revealed.sum(-1)
-    order = (~revealed).to(torch.int8).argsort(dim=-1, stable=True)  # revealed positions first
-    log_next = law.next_log_prob(revealed)
-    nelbo, log_mixture = [], []
+    nelbo, log_p = [], []
     for x in tokens:
-        rows = x.expand(len(subsets), -1)
-        parts = [
-            denoiser.conditionals(
-                rows[i : i + 2048], order[i : i + 2048], size[i : i + 2048]
-            ).gather(-1, rows[i : i + 2048, :, None])[..., 0]
-            for i in range(0, len(subsets) - 1, 2048)
-        ]
-        log_mu = torch.cat(parts).double()
-        reach = torch.full(
-            (len(subsets),), -torch.inf, dtype=torch.float64, device=device
-        )  # log P(S is visited)
+        law: Any = laws.law(Batch(x[None]))
+        terms, log_next, jump = _steps(denoiser, laws, law, x, revealed[:-1], bound)
+        # log q(S is visited), and log p(S is visited and its tokens are x_S)
+        reach = torch.full((len(subsets),), -torch.inf, dtype=torch.float64, device=tokens.device)
         reach[0] = 0.0
-        joint = reach.clone()  # log of P(S is visited and its tokens are x_S)
-        total = torch.zeros((), dtype=torch.float64, device=device)
+        joint = reach.clone()
         for k in range(length):
             for position in range(length):
                 source = subsets[(size == k) & ~revealed[:, position]]
-                step = log_next[source, position]
                 target = source | (1 << position)
-                visit = reach[source] + step
-                total = (
-                    total
-                    - torch.where(
-                        visit > -torch.inf, visit.exp() * log_mu[source, position], 0.0
-                    ).sum()
-                )
-                reach[target] = torch.logaddexp(reach[target], visit)
-                joint[target] = torch.logaddexp(
-                    joint[target], joint[source] + step + log_mu[source, position]
-                )
-        nelbo.append(total)
-        log_mixture.append(joint[-1])
-    return ExactLikelihood(torch.stack(nelbo), torch.stack(log_mixture))
+                step = reach[source] + log_next[source, position]
+                reach[target] = torch.logaddexp(reach[target], step)
+                step = joint[source] + jump[source, position]
+                joint[target] = torch.logaddexp(joint[target], step)
+        nelbo.append((reach[:-1].exp() * terms).sum())
+        log_p.append(joint[-1])
+    return ExactLikelihood(torch.stack(nelbo), torch.stack(log_p))
+
+
+def _steps(
+    denoiser: Denoiser, schedule: Any, law: Any, x: Tensor, revealed: Tensor, bound: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Part of the NELBO (sets,), forward log law of the next position and log p of a step (sets, length)."""
+    log_next = law.next_log_prob(revealed)
+    parts = []
+    for some in revealed.split(ROWS):
+        rows = x.expand(len(some), -1)
+        if schedule.depends_on_tokens:
+            parts.append(reverse_step(denoiser, schedule, Batch(rows), ~some))
+            continue
+        order = (~some).to(torch.int8).argsort(dim=-1, stable=True)  # revealed positions first
+        log_mu = denoiser.conditionals(rows, order, some.sum(-1)).gather(-1, rows[..., None])
+        parts.append((-log_mu[..., 0].double(),) * 2)
+    cost, log_rate = (torch.cat(part) for part in zip(*parts, strict=True))
+    if not schedule.depends_on_tokens:
+        p = log_next.exp()
+        terms = torch.where(p > 0, p * cost, 0.0).sum(-1)
+        return terms, log_next, torch.where(p > 0, log_next - cost, -torch.inf)
+    total = log_rate.masked_fill(revealed, -torch.inf).logsumexp(-1, keepdim=True)
+    terms = step_terms(law, cost, log_rate, ~revealed, bound)[0].sum(-1)
+    return terms, log_next, log_rate - total - cost

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ordo.batch import Batch
 from ordo.denoisers import Denoiser
 from ordo.likelihood.orders import order_log_prob
 from ordo.order import OrderLaw, uniform_law
@@ -44,38 +45,40 @@ class ManyOrders:
 @torch.no_grad()
 def many_orders(
     denoiser: Denoiser,
-    tokens: Tensor,
+    batch: Batch | Tensor,
     law: OrderLaw,
     orders: int = 64,
     seed: int = 0,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
     batch_size: int = 256,
     progress: Callable[..., Any] | None = None,
 ) -> ManyOrders:
-    """Scores tokens (n, length), on the denoiser's device, along 2 x orders + 3 orders, each the same for all sequences.
+    """Scores sequences, on the denoiser's device, along 2 x orders + 3 orders, each the same for all sequences.
 
-    Cost: an order-causal denoiser takes one row an order and sequence, a bidirectional one ``length`` calls of a row each: of 64 orders
-    and 100 sequences of 32 tokens 13,100 rows, or 419,200. ``batch_size``: sequences a call. known, lengths: as of ``order_log_prob``.
-    ``progress``: callable(iterable, description) -> iterable, such as rich's track.
+    Cost: an order-causal denoiser takes one row an order and sequence, a bidirectional one ``length`` rows. With
+    64 orders and 100 sequences of 32 tokens: 13,100 rows (order-causal) or 419,200. ``batch_size``: sequences a
+    call. ``progress``: callable(iterable, description) -> iterable, such as rich's track.
 
     Raises ValueError where there are no sequences, or ``orders`` or ``batch_size`` is not positive.
     """
-    n, length = tokens.shape
+    batch = Batch.of(batch)
+    n, length = batch.tokens.shape
     if n == 0:
         raise ValueError("no sequences to score")
     if orders < 1 or batch_size < 1:
         raise ValueError(f"orders={orders} and batch_size={batch_size} must be positive")
-    generator = seeded_generator(tokens.device, seed, -11)
-    ahead = torch.arange(length, device=tokens.device)
-    drawn = [each.sample(orders, generator) for each in (uniform_law(length, tokens.device), law)]
-    every = torch.cat([*drawn, torch.stack([ahead, ahead.flip(0), law.mode().to(tokens.device)])])
+    generator = seeded_generator(batch.tokens.device, seed, -11)
+    ahead = torch.arange(length, device=batch.tokens.device)
+    drawn = [
+        each.sample(orders, generator) for each in (uniform_law(length, batch.tokens.device), law)
+    ]
+    every = torch.cat(
+        [*drawn, torch.stack([ahead, ahead.flip(0), law.mode().to(batch.tokens.device)])]
+    )
     log_p = torch.empty(len(every), n, dtype=torch.float64)
     for i, order in enumerate(progress(every, "many orders") if progress else every):
-        for start in range(0, n, batch_size):
-            rows = slice(start, start + batch_size)
-            given = [None if x is None else x[rows] for x in (known, lengths)]
-            log_p[i, rows] = order_log_prob(denoiser, tokens[rows], order, *given).cpu()
+        log_p[i] = torch.cat(
+            [order_log_prob(denoiser, some, order).cpu() for some in batch.split(batch_size)]
+        )
     mean = -log_p.mean(1)
     bound = (math.log(orders) - log_p[orders : 2 * orders].logsumexp(0)).mean().item()
     named: dict[str, float] = dict(

@@ -1,189 +1,224 @@
-"""Likelihoods by scoring orders: the NELBO of a law, exact log p of one order, the K-sample importance bound.
+"""Likelihoods by scoring orders: the NELBO of a law, log p of one order, the K-sample importance bound.
 
-All values are nats per sequence, higher is better for log p and lower for NELBO; everything runs without gradients.
-Which number answers which question: see ``ordo.likelihood.report``.
+All values are nats per sequence, and everything runs without gradients. Each function takes a ``Batch`` or
+bare tokens (n, length), and a schedule, or an order law that does not depend on the tokens. Given
+positions are conditioned on, padding is left out. Which number answers which question: see
+``ordo.likelihood.report``.
+
+A schedule that depends on the tokens has a law in reverse of its own. Its numbers are those of the chain of
+jumps that decodes (``TokenSchedule``): p(x) is the sum over orders of p(x, pi), and the forward law given x
+is a proposal of orders, q(pi | x).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from ordo.batch import Batch, seen_by
 from ordo.denoisers import Denoiser
-from ordo.denoisers.cost import nll_of_set
+from ordo.denoisers.cost import nll_of_order
 from ordo.objectives import TimeSpace
-from ordo.objectives.output import prefix_sizes
-from ordo.order import (
-    OrderLaw,
-    absent,
-    arrange,
-    not_decoded,
-    only_decoded,
-    present_positions,
-    sort_by,
-    there,
+from ordo.objectives.prefix import Prefix, cut
+from ordo.objectives.reverse import (
+    check_reverse,
+    next_terms,
+    order_terms,
+    rates_along,
+    reverse_step,
 )
+from ordo.order import OrderDraw, OrderLaw, sort_by
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
 
+class Static:
+    """An order law as a schedule: what likelihoods ask of a schedule, where no schedule is needed."""
+
+    depends_on_tokens = False
+
+    def __init__(self, law: OrderLaw):
+        self._law = law
+
+    def law(self, batch: Batch | None = None) -> OrderLaw:
+        return self._law
+
+    def log_u(self) -> None:
+        return None
+
+
+def as_schedule(schedule: Schedule | OrderLaw) -> Any:
+    """A schedule as it is, or an order law as one."""
+    return schedule if hasattr(schedule, "law") else Static(schedule)  # type: ignore[arg-type]
+
+
 @torch.no_grad()
-def order_log_prob(
-    denoiser: Denoiser,
-    tokens: Tensor,
-    order: Tensor,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
-) -> Tensor:
-    """Exact log p(x) when ``order`` depends on nothing but what is revealed, for instance fixed: sum_i log mu(x_{pi(i)} | x_{pi(<i)}).
+def order_log_prob(denoiser: Denoiser, batch: Batch | Tensor, order: Tensor) -> Tensor:
+    """log p(x | pi) = sum_i log mu(x_{pi(i)} | x_{pi(<i)}), exact log p(x) if ``order`` depends on what is revealed alone.
 
-    tokens (batch, length), order (length,) or (batch, length) -> (batch,) float64. One call of an order-causal denoiser, ``length`` of a
-    bidirectional one. For orders drawn at random it is the log-likelihood conditional on the order. known (batch, length) bool: log p of
-    the other positions given these; each part in this order. lengths (batch,): later positions are padding.
+    For orders drawn at random it is the log-likelihood given the order. Costs one call of an order-causal
+    denoiser, ``length`` calls of a bidirectional one.
+
+    Args:
+        order: (length,) or (n, length) int64; given positions are moved to the front and padding to the end.
+
+    Returns (n,) float64.
     """
-    order = arrange(order.expand_as(tokens), known, lengths)
-    return only_decoded(
-        denoiser.order_log_prob(tokens, order, **seen(denoiser, tokens, lengths)).double(),
-        known,
-        lengths,
-    ).sum(-1)
-
-
-def seen(denoiser: Denoiser, tokens: Tensor, lengths: Tensor | None) -> dict[str, Tensor]:
-    """What a denoiser must be told of padding: an order-causal one nothing, as it comes last in every order."""
-    return (
-        {}
-        if lengths is None or denoiser.order_causal
-        else {"present": ~absent(lengths, tokens.shape[1])}
-    )
+    batch = Batch.of(batch)
+    order = batch.decoded_first(order.expand_as(batch.tokens))
+    by_rank = denoiser.order_log_prob(batch.tokens, order, **seen_by(denoiser, batch)).double()
+    return batch.zero_undecoded(by_rank).sum(-1)
 
 
 @torch.no_grad()
 def nelbo(
     denoiser: Denoiser,
-    law: OrderLaw,
-    tokens: Tensor,
+    schedule: Schedule | OrderLaw,
+    batch: Batch | Tensor,
     draws: int = 4,
     random: StepRandom | None = None,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
+    bound: str = "jump",
 ) -> Tensor:
-    """An unbiased estimate, for each sequence, of E_pi[-log p(x | pi)] >= -log p(x), pi ~ law (2511.19152, Prop. 3.1).
+    """An unbiased estimate, for each sequence, of the NELBO >= -log p(x) (2511.19152, Prop. 3.1; see ``OrderSpace``).
 
-    tokens (batch, length) -> (batch,) float64; spends ``draws`` denoiser rows a sequence. An order-causal denoiser scores whole orders. A
-    bidirectional one scores one stratified number of revealed tokens a draw, with the next token summed exactly where the law's
-    next-choice probabilities are known, and drawn where not. known (batch, length) bool: of the other positions given these.
-    lengths (batch,): later positions are padding.
+    Spends ``draws`` denoiser rows a sequence. An order-causal denoiser scores whole orders. A bidirectional
+    one scores one stratified number of revealed tokens a draw, with the next token summed exactly where the law's
+    next-choice probabilities are known, and drawn where they are not.
+
+    Args:
+        bound: "jump" or "rate", which differ for laws that depend on the tokens alone.
+
+    Returns (n,) float64. Raises ValueError for u with an order-causal denoiser.
     """
-    random = random or StepRandom()
-    batch, length = tokens.shape
-    known = there(known, lengths)
-    known = None if known is None else known.repeat(draws, 1)
-    lengths = None if lengths is None else lengths.repeat(draws)
-    fixed = not_decoded(known, lengths, length)
-    order = arrange(
-        sort_by(law.keys(random.uniform(draws, batch, length, tokens.device).flatten(0, 1))),
-        known,
-        lengths,
-    )
-    x = tokens.repeat(draws, 1)
+    laws, batch, random = as_schedule(schedule), Batch.of(batch), random or StepRandom()
+    check_reverse(denoiser, laws, bound)
+    n, length = batch.tokens.shape
+    many, law = batch.repeat(draws), laws.law(batch).repeat(draws)
+    u = random.uniform(draws, n, length, batch.tokens.device).flatten(0, 1)
+    order = many.decoded_first(sort_by(law.keys(u)))
     if denoiser.order_causal:
-        return -order_log_prob(denoiser, x, order, known, lengths).view(draws, batch).mean(0)
-    # Row d * batch + b: the draws of one sequence lie 1/draws apart, so they spread evenly over the numbers of revealed positions.
-    _, unknown, k = prefix_sizes(
-        random.stratified(draws * batch, tokens.device), known, lengths, length
-    )
-    rank = order.argsort(-1)
-    revealed = rank < k[:, None]
-    settled = revealed if fixed is None else revealed | fixed
-    p_next = (
-        law.next_log_prob(settled).exp()
-        if hasattr(law, "next_log_prob")
-        else (rank == k[:, None]).double()
-    )  # type: ignore[attr-defined]
-    where = p_next > 0
-    if getattr(denoiser, "scores_targets", False):  # without all logits
-        cost = nll_of_set(
-            denoiser,
-            x.masked_fill(~settled, denoiser.mask_id),
-            x,
-            where,
-            present_positions(lengths, length),
-        )
-    else:
-        cost = (
-            -denoiser.conditionals(x, order, k, **seen(denoiser, x, lengths))
-            .gather(-1, x[..., None])[..., 0]
-            .double()
-        )
-    cost = torch.where(where, p_next * cost, 0.0).sum(-1)
-    return (unknown * cost).view(draws, batch).mean(0)
+        cost, gap = order_terms(denoiser, laws, law, many, order, bound)
+        return (cost + gap).sum(-1).view(draws, n).mean(0)
+    # Row d * n + i: the draws of one sequence lie 1/draws apart, so they spread evenly over the numbers revealed.
+    progress = random.stratified(draws * n, batch.tokens.device)
+    prefix = cut(OrderDraw(order, torch.zeros_like(u), True), many, progress)
+    terms, _ = next_terms(denoiser, laws, _with_next(law, prefix), many, prefix, bound)
+    return (prefix.n_decoded * terms.sum(-1)).view(draws, n).mean(0)
+
+
+def _with_next(law: Any, prefix: Prefix) -> Any:
+    """The law, or where its next choice has no closed form, the choice that was drawn next."""
+    return law if hasattr(law, "next_log_prob") else _Drawn(prefix)
+
+
+class _Drawn:
+    def __init__(self, prefix: Prefix):
+        rank = prefix.order.argsort(-1)
+        self.next = (rank == prefix.n_revealed[:, None]) & prefix.masked
+
+    def next_log_prob(self, revealed: Tensor) -> Tensor:
+        return torch.where(self.next, 0.0, -torch.inf).double()
 
 
 @torch.no_grad()
 def time_space_nelbo(
     denoiser: Denoiser,
     schedule: Schedule,
-    tokens: Tensor,
+    batch: Batch | Tensor,
     draws: int = 4,
     t_min: float = 1e-3,
     random: StepRandom | None = None,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
 ) -> Tensor:
-    """The third estimator, of Eq. 8 of 2511.19152: (batch,) float64, ``draws`` low-discrepancy times a sequence; see ``TimeSpace``.
+    """The third estimator, of Eq. 8 of 2511.19152, at ``draws`` low-discrepancy times a sequence; see ``TimeSpace``.
 
-    Its expectation is above that of ``nelbo`` by what decoding at once all that is still masked at t_min costs, and its variance is larger:
-    for comparison with published figures. known, lengths: as of ``nelbo``. Raises ValueError for an order-causal denoiser;
-    LawTooSharp (looked for on the CPU) where the law is so sharp that too small a value would be likely.
+    Its expectation is above that of ``nelbo`` by what decoding at once all that is still masked at t_min costs,
+    and its variance is larger: for comparison with published figures.
+
+    Returns (n,) float64. Raises ValueError for an order-causal denoiser; LawTooSharp (looked for on the CPU) where
+    the law is so sharp that too small a value would be likely.
     """
-    TimeSpace.check(denoiser, schedule, tokens.device)  # type: ignore[arg-type]
-    random, x = random or StepRandom(), tokens.repeat(draws, 1)
-    many = (
-        None if known is None else known.repeat(draws, 1),
-        None if lengths is None else lengths.repeat(draws),
-    )
-    u = random.uniform(draws, len(tokens), tokens.shape[1], tokens.device).flatten(0, 1)[None]
-    spread = random.stratified(len(x), tokens.device)
-    weight, cost, _, _ = TimeSpace(draws=1, t_min=t_min).terms(
-        denoiser, schedule, x, spread, u, *many
-    )  # type: ignore[arg-type]
-    return (weight * cost).sum((0, 2)).view(draws, len(tokens)).mean(0)
+    batch, random = Batch.of(batch), random or StepRandom()
+    n, length = batch.tokens.shape
+    u = random.uniform(draws, n, length, batch.tokens.device).flatten(0, 1)[None]
+    progress = random.stratified(draws * n, batch.tokens.device)
+    objective = TimeSpace(draws=1, t_min=t_min)
+    out = objective.terms(denoiser, schedule, batch.repeat(draws), progress, u)
+    return out.terms.sum((0, 2)).view(draws, n).mean(0)
+
+
+@torch.no_grad()
+def joint_log_prob(
+    denoiser: Denoiser, schedule: Schedule, batch: Batch | Tensor, order: Tensor
+) -> Tensor:
+    """log p(x, pi) of positions and tokens, for a schedule whose law depends on the tokens: by its chain of jumps.
+
+    Costs ``length`` calls, of an order-causal denoiser one; arguments as of ``order_log_prob``.
+
+    Returns (n,) float64. Raises ValueError for u with an order-causal denoiser.
+    """
+    batch = Batch.of(batch)
+    check_reverse(denoiser, schedule)
+    decoded, length = batch.decoded, batch.tokens.shape[1]
+    order = batch.decoded_first(order.expand_as(batch.tokens))
+    if denoiser.order_causal:
+        first = batch.n_leading_given()
+        log_r, masked = rates_along(schedule, batch, order, denoiser.mask_id, first)
+        log_total = log_r.masked_fill(~masked, -torch.inf).logsumexp(-1)
+        steps = log_r.gather(-1, order[:, first:, None])[..., 0] - log_total
+        steps = steps - nll_of_order(denoiser, batch.tokens, order)[:, first:]
+        return batch.zero_undecoded(pad(steps, (first, 0))).sum(-1)
+    rank, steps = order.argsort(-1), []
+    for i in range(length):
+        masked = (rank >= i) & decoded
+        mine = masked & (rank == i)
+        cost, log_rate = reverse_step(denoiser, schedule, batch, masked, mine)
+        log_total = log_rate.masked_fill(~masked, -torch.inf).logsumexp(-1)
+        steps.append(torch.where(mine, log_rate - log_total[:, None] - cost, 0.0).sum(-1))
+    return batch.zero_undecoded(torch.stack(steps, -1)).sum(-1)
 
 
 @torch.no_grad()
 def importance_bound(
     denoiser: Denoiser,
-    law: OrderLaw,
-    tokens: Tensor,
+    schedule: Schedule | OrderLaw,
+    batch: Batch | Tensor,
     draws: int = 16,
     generator: torch.Generator | None = None,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
 ) -> Tensor:
-    """log of the mean over k orders of p(x | pi_k), for k = 1..draws: (batch, draws) float64 nats.
+    """log of the mean over k drawn orders of p(x, pi) / q(pi | x), for k = 1..draws (Burda et al. 1509.00519).
 
-    A lower bound on the log of the mixture E_pi p(x | pi) in expectation, rising in k and tending to it (Burda et al. 1509.00519).
-    known (batch, length) bool: of the other positions given these. lengths (batch,): later positions are padding.
+    For laws of positions the ratio is p(x | pi). A lower bound on log p(x) in expectation: minus the NELBO (of bound
+    "jump") for k = 1, rising in k and tending to log p(x).
+
+    Returns (n, draws) float64.
     """
-    batch = tokens.shape[0]
-    per_order = [
-        order_log_prob(denoiser, tokens, law.sample(batch, generator), known, lengths)
-        for _ in range(draws)
-    ]
-    counts = torch.arange(1, draws + 1, device=tokens.device, dtype=torch.float64)
-    return torch.stack(per_order, -1).logcumsumexp(-1) - counts.log()
+    laws, batch = as_schedule(schedule), Batch.of(batch)
+    law: Any = laws.law(batch)
+    ratios = []
+    for _ in range(draws):
+        order = law.sample(len(batch.tokens), generator)
+        if laws.depends_on_tokens:
+            draw = law.scored(order, batch)
+            joint = joint_log_prob(denoiser, laws, batch, draw.order)
+            ratios.append(joint - draw.score.sum(-1))
+        else:
+            ratios.append(order_log_prob(denoiser, batch, order))
+    k = torch.arange(1, draws + 1, device=batch.tokens.device, dtype=torch.float64)
+    return torch.stack(ratios, -1).logcumsumexp(-1) - k.log()
 
 
 @dataclass(frozen=True)
 class OrderLoss:
     """-log mu of every token of sequences decoded in one order each, float64 nats.
 
-    by_revealed, by_position (batch, length): of the token decoded after i others, and of the token at position i; NaN beyond a row's last
-    and where nothing is decoded. revealed (batch, length) int64: tokens decoded before the one at position i, of which given ones are
-    none; meaningful where by_position is.
+    by_revealed: (n, length), of the token decoded after i others; NaN beyond a row's last.
+    by_position: (n, length), of the token at position i; NaN where nothing is decoded.
+    revealed: (n, length) int64, tokens decoded before the token at position i, of which given ones are none;
+        meaningful where by_position is.
     """
 
     by_revealed: Tensor
@@ -192,42 +227,21 @@ class OrderLoss:
 
 
 @torch.no_grad()
-def order_loss(
-    denoiser: Denoiser,
-    tokens: Tensor,
-    order: Tensor,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
-) -> OrderLoss:
-    """The losses of tokens (batch, length) in the orders (batch, length) of all positions.
-
-    known (batch, length) bool: positions given from the start, which do not count as others. lengths (batch,): later positions are padding.
-    """
-    length, known = tokens.shape[1], there(known, lengths)
-    order = arrange(order, known, lengths)
-    loss = -denoiser.order_log_prob(tokens, order, **seen(denoiser, tokens, lengths)).double()
+def order_loss(denoiser: Denoiser, batch: Batch | Tensor, order: Tensor) -> OrderLoss:
+    """The losses of all tokens in orders (n, length) of all positions."""
+    batch = Batch.of(batch)
+    length = batch.tokens.shape[1]
+    order = batch.decoded_first(order)
+    loss = -denoiser.order_log_prob(batch.tokens, order, **seen_by(denoiser, batch)).double()
     by_position = torch.empty_like(loss).scatter_(1, order, loss)
     revealed = order.argsort(1)
-    fixed = not_decoded(known, lengths, length)
-    if fixed is None:
+    if batch.whole:
         return OrderLoss(loss, by_position, revealed)
-    n_known = 0 if known is None else known.sum(1, keepdim=True)
-    rank = torch.arange(length, device=tokens.device) + n_known
-    end = length if lengths is None else lengths[:, None]
-    by_revealed = loss.gather(1, rank.expand_as(tokens).clamp(max=length - 1)).masked_fill(
-        rank >= end, torch.nan
+    n_given = batch.given.sum(1, keepdim=True)
+    rank = torch.arange(length, device=order.device) + n_given
+    by_revealed = loss.gather(1, rank.clamp(max=length - 1))
+    by_revealed = by_revealed.masked_fill(
+        rank >= n_given + batch.decoded.sum(1, keepdim=True), torch.nan
     )
-    return OrderLoss(by_revealed, by_position.masked_fill(fixed, torch.nan), revealed - n_known)
-
-
-def loss_by_rank(
-    denoiser: Denoiser,
-    law: OrderLaw,
-    tokens: Tensor,
-    generator: torch.Generator | None = None,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """``by_revealed`` and ``by_position`` of ``order_loss`` under one drawn order a sequence, (batch, length) each."""
-    drawn = order_loss(denoiser, tokens, law.sample(len(tokens), generator), known, lengths)
-    return drawn.by_revealed, drawn.by_position
+    by_position = by_position.masked_fill(~batch.decoded, torch.nan)
+    return OrderLoss(by_revealed, by_position, revealed - n_given)

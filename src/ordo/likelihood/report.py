@@ -4,32 +4,42 @@ One number misleads: a sharper order law tightens the NELBO without improving th
 
 * ``uniform_nelbo``: bound under uniformly random orders.
 * ``own_nelbo``: bound under the model's own order law.
-* ``mode_exact``: exact -log p(x) of decoding in one order, the law's ``mode``: its most probable one, or that of mean ranks; under a
-  uniform law all orders tie and it is left to right.
+* ``mode_exact``: exact -log p(x) of decoding in one order, the law's ``mode``: its most probable order, or the
+  order of mean ranks; under a uniform law all orders tie, and the order is left to right.
 * ``importance``: K-sample bound on -log of the mixture over the law's orders.
 
-Of a law that depends on the tokens (``ordo.schedules.ContentSchedule``) these are, of the chain of jumps that decodes: ``own_nelbo`` the
-bound "jump", ``mode_exact`` exact -log p(x) of always revealing the position of the largest rate, ``importance`` the bound on -log p(x).
+For a law that depends on the tokens (``ordo.schedules.TokenSchedule``) the numbers are those of the chain of jumps that
+decodes: ``own_nelbo`` is the bound "jump", ``mode_exact`` exact -log p(x) of always revealing the position of
+the largest rate, ``importance`` the bound on -log p(x).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ordo.batch import Batch
 from ordo.denoisers import Denoiser
-from ordo.likelihood.content import content_importance_bound, content_nelbo
-from ordo.likelihood.orders import OrderLoss, importance_bound, nelbo, order_log_prob, order_loss
+from ordo.likelihood.orders import (
+    OrderLoss,
+    as_schedule,
+    importance_bound,
+    nelbo,
+    order_log_prob,
+    order_loss,
+)
 from ordo.likelihood.rules import sampler_log_prob
-from ordo.order import OrderLaw, absent, not_decoded, uniform_law
+from ordo.order import OrderLaw, uniform_law
 from ordo.randomness import StepRandom, seeded_generator
-from ordo.samplers import ByRates, Sampler
-from ordo.schedules import ContentSchedule, Schedule
+from ordo.samplers import ByLaw, Sampler
+from ordo.schedules import Schedule
+
+Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
 REVEALED_BINS = 32  # of the number revealed, in the loss by position and number revealed
 
@@ -109,16 +119,6 @@ class LikelihoodReport:
         }
 
 
-def batches(size: int, *tensors: Tensor | None) -> list[tuple[Tensor | None, ...]]:
-    """Batches of rows of all tensors, the first of which is there."""
-    assert tensors[0] is not None
-    n = len(tensors[0])
-    return [
-        tuple(None if x is None else x[start : start + size] for x in tensors)
-        for start in range(0, n, size)
-    ]
-
-
 def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
     """curve (sequences, ...), NaN where a sequence has no value: mean and standard error of every column; NaN where there is none."""
     there = ~curve.isnan()
@@ -154,124 +154,92 @@ def position_and_revealed(parts: Sequence[OrderLoss]) -> dict[str, Tensor]:
     }
 
 
-def own_nelbo(
-    denoiser: Denoiser,
-    law: OrderLaw | ContentSchedule,
-    tokens: Tensor,
-    draws: int,
-    random: StepRandom,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
-) -> Tensor:
-    """``nelbo``, or of a schedule that depends on the tokens ``content_nelbo``: (batch,) nats."""
-    if isinstance(law, ContentSchedule):
-        return content_nelbo(denoiser, law, tokens, draws, "jump", random, known, lengths)
-    return nelbo(denoiser, law, tokens, draws, random, known, lengths)
+@dataclass(frozen=True)
+class Effort:
+    """What a report may cost.
 
+    draws: denoiser rows per sequence of each NELBO. importance_draws: orders per sequence of the bound.
+    exact_sequences: evenly spaced sequences for what scores whole orders (mode, importance, losses); None: all for
+    an order-causal denoiser, 64 for a bidirectional one, which needs ``length`` calls an order.
+    batch_size: sequences a call. seed: of all draws.
+    """
 
-def law_of(
-    law: OrderLaw | ContentSchedule, tokens: Tensor, lengths: Tensor | None = None
-) -> OrderLaw:
-    """The law itself, or of a schedule that depends on the tokens that of these (n, length), a law for each row."""
-    if not isinstance(law, ContentSchedule):
-        return law
-    return law.law(tokens, None if lengths is None else ~absent(lengths, tokens.shape[1]))
+    draws: int = 8
+    importance_draws: int = 16
+    exact_sequences: int | None = None
+    batch_size: int = 256
+    seed: int = 0
 
+    def __post_init__(self) -> None:
+        counts = (self.draws, self.importance_draws, self.batch_size, self.exact_sequences or 1)
+        if min(counts) < 1 or self.exact_sequences == 0:
+            raise ValueError(
+                "draws, importance_draws, batch_size and exact_sequences must be positive"
+            )
 
-def own_law(schedule: Schedule | ContentSchedule) -> OrderLaw | ContentSchedule:
-    """What likelihoods take for a schedule: its order law, or itself where that depends on the tokens."""
-    return schedule if isinstance(schedule, ContentSchedule) else schedule.law()
+    def rows(self, denoiser: Denoiser, n: int) -> Tensor:
+        """The rows, of n, for what scores whole orders: (some,) int64 on the CPU."""
+        all_of_them = self.exact_sequences is None and denoiser.order_causal
+        some = n if all_of_them else min(n, self.exact_sequences or 64)
+        return torch.linspace(0, n - 1, some).round().long()
 
 
 @torch.no_grad()
 def likelihood_report(
     denoiser: Denoiser,
-    law: OrderLaw | ContentSchedule,
-    tokens: Tensor,
+    schedule: Schedule | OrderLaw,
+    batch: Batch | Tensor,
+    effort: Effort | None = None,
     *,
-    draws: int = 8,
-    importance_draws: int = 16,
-    exact_sequences: int | None = None,
-    batch_size: int = 256,
-    seed: int = 0,
     unit: str = "token",
     entropy: float | None = None,
-    progress: Any = None,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
+    progress: Progress | None = None,
 ) -> LikelihoodReport:
     """All four likelihoods, and the loss by the number revealed, by position, and by both.
 
-    tokens (n, length) on the denoiser's device. ``draws``: denoiser rows per sequence of each NELBO. ``exact_sequences``: evenly spaced
-    sequences for what scores whole orders (mode, importance, curve); None: all for an order-causal denoiser, 64 for a bidirectional
-    one, which needs ``length`` calls an order. ``progress``: callable(iterable, description) -> iterable, such as rich's track.
-    known (n, length) bool: positions that are given; every likelihood is of the others given these. lengths (n,) int64: later positions
-    are padding.
+    Args:
+        schedule: a schedule, or an order law that does not depend on the tokens.
+        batch: all sequences, on the denoiser's device; every likelihood is of the decoded positions given
+            the given ones.
+        unit: what a token is, for ``LikelihoodReport.unit``.
+        entropy: of the source, nats per sequence; None: unknown.
+        progress: callable(iterable, description) -> iterable, such as rich's track.
+
+    Raises ValueError where there is nothing to score.
     """
-    n, length = tokens.shape
-    fixed = not_decoded(known, lengths, length)
-    if n == 0 or (fixed is not None and bool(fixed.all())):
+    own, batch, effort = as_schedule(schedule), Batch.of(batch), effort or Effort()
+    n, length = batch.tokens.shape
+    if n == 0 or not bool(batch.decoded.any()):
         raise ValueError(
             "no sequences to evaluate"
             if n == 0
             else "known says that every position is given: nothing is left to score"
         )
-    if min(draws, importance_draws, batch_size) < 1 or (
-        exact_sequences is not None and exact_sequences < 1
-    ):
-        raise ValueError("draws, importance_draws, batch_size and exact_sequences must be positive")
-    some = n if exact_sequences is None and denoiser.order_causal else min(n, exact_sequences or 64)
-    exact_rows = torch.linspace(0, n - 1, some).round().long()
-    subset = [
-        None if x is None else x[exact_rows.to(tokens.device)] for x in (tokens, known, lengths)
-    ]
-    uniform = uniform_law(length, tokens.device)
-    laws: dict[str, OrderLaw | ContentSchedule] = {"uniform": uniform, "own": law}
+    exact_rows = effort.rows(denoiser, n)
+    subset = batch.rows(exact_rows.to(batch.tokens.device))
+    schedules = {"uniform": as_schedule(uniform_law(length, batch.tokens.device)), "own": own}
     watch = progress or (lambda batches, description: batches)
     values: dict[str, list[Tensor]] = {}
-    losses: dict[str, list[OrderLoss]] = {}
-    for i, (batch, *given) in enumerate(
-        watch(batches(batch_size, tokens, known, lengths), "NELBO")
-    ):
-        for name, each in laws.items():
-            values.setdefault(f"{name}_nelbo", []).append(
-                own_nelbo(denoiser, each, batch, draws, StepRandom(seed, i), *given)
-            )
-    for i, (batch, *given) in enumerate(
-        watch(batches(batch_size, *subset), "exact and importance")
-    ):
-        generator = seeded_generator(tokens.device, seed, i, -7)  # not the orders of the NELBO
-        if isinstance(law, ContentSchedule):
-            mode = sampler_log_prob(
-                denoiser, Sampler(ByRates(0)), batch, law, *given
-            ).total_log_prob
-            bound = content_importance_bound(
-                denoiser, law, batch, importance_draws, generator, *given
-            )
+    losses: dict[str, list[OrderLoss]] = {name: [] for name in schedules}
+    for i, some in enumerate(watch(batch.split(effort.batch_size), "NELBO")):
+        for name, each in schedules.items():
+            nats = nelbo(denoiser, each, some, effort.draws, StepRandom(effort.seed, i))
+            values.setdefault(f"{name}_nelbo", []).append(nats)
+    for i, some in enumerate(watch(subset.split(effort.batch_size), "exact and importance")):
+        # Not the orders of the NELBO.
+        generator = seeded_generator(batch.tokens.device, effort.seed, i, -7)
+        if own.depends_on_tokens:
+            mode = sampler_log_prob(denoiser, Sampler(ByLaw(0)), some, own).total_log_prob
         else:
-            mode = order_log_prob(denoiser, batch, law.mode(), *given)
-            bound = importance_bound(denoiser, law, batch, importance_draws, generator, *given)
+            mode = order_log_prob(denoiser, some, own.law().mode())
+        bound = importance_bound(denoiser, own, some, effort.importance_draws, generator)
         values.setdefault("mode_exact", []).append(-mode)
         values.setdefault("importance", []).append(-bound[:, -1])
-        for name, each in laws.items():
-            orders = law_of(each, batch, given[1]).sample(len(batch), generator)
-            losses.setdefault(name, []).append(order_loss(denoiser, batch, orders, *given))
-    by_revealed = {
-        name: mean_and_error(torch.cat([part.by_revealed for part in parts]))
-        for name, parts in losses.items()
-    }
-    by_position = {
-        name: mean_and_error(torch.cat([part.by_position for part in parts]))
-        for name, parts in losses.items()
-    }
-    for curve in by_revealed.values():  # numbers that no sequence reaches
-        reached = sum(not math.isnan(value) for value in curve["nats"])
-        curve.update({key: values[:reached] for key, values in curve.items()})
+        for name, each in schedules.items():
+            orders = each.law(some).sample(len(some.tokens), generator)
+            losses[name].append(order_loss(denoiser, some, orders))
     joined = {name: torch.cat(parts).cpu() for name, parts in values.items()}
-    parts = (fixed, None if fixed is None else fixed[exact_rows.to(tokens.device)])
-    whole, part = (
-        float(length) if x is None else length - x.double().sum(1).mean().item() for x in parts
-    )
+    whole, part = (x.decoded.double().sum(1).mean().item() for x in (batch, subset))
     return LikelihoodReport(
         length=whole,
         vocab_size=denoiser.vocab_size,
@@ -281,16 +249,26 @@ def likelihood_report(
             name: Estimate.over(each, whole if name.endswith("nelbo") else part)
             for name, each in joined.items()
         },
-        loss_by_revealed=by_revealed,
-        loss_by_position=by_position,
+        loss_by_revealed={name: _reached(parts) for name, parts in losses.items()},
+        loss_by_position={
+            name: mean_and_error(torch.cat([part.by_position for part in parts]))
+            for name, parts in losses.items()
+        },
         loss_by_position_and_revealed={
             name: position_and_revealed(parts) for name, parts in losses.items()
         },
         settings={
-            "draws": draws,
-            "importance_draws": importance_draws,
-            "exact_sequences": some,
-            "seed": seed,
+            "draws": effort.draws,
+            "importance_draws": effort.importance_draws,
+            "exact_sequences": len(exact_rows),
+            "seed": effort.seed,
         },
         values=joined | {"exact_rows": exact_rows},
     )
+
+
+def _reached(parts: Sequence[OrderLoss]) -> dict[str, list[float]]:
+    """Mean loss by number revealed, up to the last number that some sequence reaches."""
+    curve = mean_and_error(torch.cat([part.by_revealed for part in parts]))
+    reached = sum(not math.isnan(value) for value in curve["nats"])
+    return {key: values[:reached] for key, values in curve.items()}

@@ -5,38 +5,35 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ordo.batch import Batch
 from ordo.denoisers import Denoiser
 from ordo.samplers import Sampler, Trace, sample
-from ordo.schedules import ContentSchedule, Schedule
+from ordo.schedules import Schedule
 
 
 @torch.no_grad()
 def sampler_log_prob(
-    denoiser: Denoiser,
-    sampler: Sampler,
-    tokens: Tensor,
-    schedule: Schedule | ContentSchedule | None = None,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
+    denoiser: Denoiser, sampler: Sampler, batch: Batch | Tensor, schedule: Schedule | None = None
 ) -> Trace:
-    """log p(x) of a sampler whose steps are functions of what is revealed: the sum over steps of log mu of the tokens revealed in it (DUEL,
-    2603.01367), several a step included. ``trace.total_log_prob`` has it, nats; ``trace.log_prob`` by position; ``trace.calls`` its price.
+    """log p(x) of a sampler whose steps are functions of what is revealed (DUEL, 2603.01367).
 
-    tokens (batch, length). known (batch, length) bool: log p of the others given these. lengths (batch,): later positions are
-    padding. The token rule counts: with temperature or top-p it is the likelihood of what the sampler draws, -inf where it never draws it.
+    The sum over steps, which may reveal several tokens, of log mu of the tokens revealed in the step:
+    ``trace.total_log_prob`` has the sum in nats, ``trace.log_prob`` the parts by position, ``trace.calls`` the price.
+    Given positions are conditioned on, padding is left out. The token rule counts: with temperature or top-p the
+    result is the likelihood of what the sampler draws, -inf for what it never draws.
 
     Raises ValueError, with the reason, for samplers that have no such likelihood.
     """
+    batch = Batch.of(batch)
     reason = sampler.why_no_likelihood()
     if reason:
         raise ValueError(f"this sampler has no exact likelihood: {reason}")
-    given = None if known is None else tokens
     return sample(
         denoiser,
         sampler,
         schedule=schedule,
-        forced=tokens,
-        given=given,
-        known=known,
-        lengths=lengths,
+        forced=batch.tokens,
+        given=None if batch.known is None else batch.tokens,
+        known=batch.known,
+        lengths=batch.lengths,
     )

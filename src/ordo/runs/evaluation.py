@@ -6,7 +6,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ from ordo.data.module import Batch, Rows
 from ordo.data.tables.table_file import in_own_types, write_table
 from ordo.data.text.lines import one_line
 from ordo.files import write_json, write_whole
-from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
-from ordo.likelihood.report import own_law
+from ordo.likelihood import Effort, LikelihoodReport, ManyOrders, likelihood_report, many_orders
 from ordo.metrics import pair_associations
 from ordo.progress import SamplingMeter, track
 from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, save_page, unit_of
@@ -104,17 +103,12 @@ def evaluate(
     module.eval()
     return likelihood_report(
         module.denoiser,
-        own_law(module.schedule),
-        batch.tokens.to(module.device),
-        draws=settings.draws,
-        importance_draws=settings.importance_draws,
-        exact_sequences=settings.exact_sequences,
-        batch_size=settings.batch_size,
-        seed=settings.seed,
+        module.schedule,
+        batch.to(module.device),
+        Effort(**{field.name: settings[field.name] for field in fields(Effort)}),
         unit=data.unit,
         entropy=data.entropy,
         progress=track if progress else None,
-        **{name: value.to(module.device) for name, value in batch.given.items()},
     )
 
 
@@ -143,13 +137,12 @@ def examine(
     batch = evenly(rows, min(sequences, settings.sequences or sequences))
     many = None
     if orders and data.length > 1:
-        given: dict[str, Any] = {name: value.to(device) for name, value in batch.given.items()}
-        given |= {"batch_size": settings.batch_size, "progress": track if progress else None}
-        tokens = batch.tokens.to(device)
+        batch, size = batch.to(device), settings.batch_size
+        watch = track if progress else None
         law: Any = shown(module.schedule, rows).law()
         many = timed(
             "scoring many orders",
-            lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given),
+            lambda: many_orders(module.denoiser, batch, law, orders, settings.seed, size, watch),
         )
     trace, table, quality = None, None, {}
     if settings.get("samples"):

@@ -25,7 +25,7 @@ from ordo.data import SequenceData
 from ordo.files import write_json
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
-from ordo.objectives.output import is_learned
+from ordo.objectives.base import is_learned
 from ordo.progress import note
 from ordo.report import read_record, save_page
 from ordo.report.comparison import comparison_page

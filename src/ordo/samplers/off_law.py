@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ordo.order import FixedOrder, OrderLaw, arrange
+from ordo.batch import Batch
+from ordo.order import FixedOrder, OrderLaw
 from ordo.samplers.trace import Trace
 
 NOTABLE_SURPRISE = 0.25  # nats per decoded token
@@ -23,17 +24,20 @@ def order_surprise(trace: Trace, law: OrderLaw, seed: int = 0) -> float | None:
     if not hasattr(law, "step_log_prob"):
         return None
     known = trace.rank < 0
+    batch = Batch(trace.tokens, known)
     decoded = (~known).sum(1)
     if not bool((decoded > 0).any()):
         return 0.0
     ranks = torch.arange(known.shape[1], device=known.device) >= known.sum(1, keepdim=True)
     if isinstance(law, FixedOrder):
-        wanted = arrange(law.order.to(known.device).expand(known.shape), known)
+        wanted = batch.decoded_first(law.order.to(known.device).expand(known.shape))
         return float("inf") if bool((ranks & (trace.order != wanted)).any()) else 0.0
 
     def log_prob(order: Tensor) -> Tensor:
         return torch.where(ranks, law.step_log_prob(order), 0.0).sum(1)  # type: ignore[attr-defined]
 
-    own = arrange(law.sample(len(known), torch.Generator(known.device).manual_seed(seed)), known)
+    own = batch.decoded_first(
+        law.sample(len(known), torch.Generator(known.device).manual_seed(seed))
+    )
     gap = (log_prob(own) - log_prob(trace.order)) / decoded.clamp(min=1)
     return float(gap[decoded > 0].mean())

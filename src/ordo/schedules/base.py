@@ -1,7 +1,8 @@
 """What every noise schedule is: alpha_l(t), decreasing from 1 at t=0 to 0 at t=1, one per position.
 
-A new schedule subclasses ``Schedule`` and writes ``alpha``; derivative, hazard, inverse and the order
-law follow from it, and are overridden with closed forms where stability or speed asks.
+A new schedule subclasses ``Schedule`` and writes ``alpha``. The derivative, the hazard, the inverse
+and the order law follow from alpha; a schedule overrides them with closed forms where stability or
+speed asks. A schedule whose law depends on the tokens subclasses ``TokenSchedule`` instead.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ordo.order import OrderDraw, OrderLaw, arranged_draw
-from ordo.schedules.part import SchedulePart
+from ordo.batch import Batch
+from ordo.order import OrderDraw, OrderLaw, draw_of
+from ordo.schedules.views import SchedulePart
 from ordo.settings import Size, checked
 
-INSIDE = (
-    1e-300,
-    1 - 2**-53,
-)  # of (0, 1) as far as float64 can tell: keeps quotients and logarithms finite
+# (0, 1) as far as float64 can tell: keeps quotients and logarithms finite.
+INSIDE = (1e-300, 1 - 2**-53)
 
 
 @checked
@@ -25,17 +25,21 @@ class Schedule(nn.Module):
 
     Times are (batch,) or (batch, length), float64 in [0, 1]; every result is (batch, length), float64.
     Decoding runs from t=1 to 0: the order of decoding is the order of *descending* tau.
+
+    Objectives, likelihoods and samplers ask every schedule for ``law`` and ``at_time``, given a batch
+    of clean sequences, and for what holds in reverse: where ``depends_on_tokens`` is False, the law
+    given what is revealed is the law given the whole sequence, and nothing else is asked; where
+    ``depends_on_tokens`` is True, see ``TokenSchedule``.
     """
 
-    depends_on_tokens = False  # whether the law of orders does
+    depends_on_tokens = False
     _where: Tensor
 
     def __init__(self, length: Size):
         super().__init__()
         self.length = length
-        self.register_buffer(
-            "_where", torch.zeros(()), persistent=False
-        )  # knows the device, also where nothing is learned
+        # Knows the device, also where nothing is learned.
+        self.register_buffer("_where", torch.zeros(()), persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -77,9 +81,23 @@ class Schedule(nn.Module):
                 low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return (low + high) / 2
 
-    def law(self) -> OrderLaw:
-        """The law over decoding orders that this schedule induces."""
+    def law(self, batch: Batch | None = None) -> OrderLaw:
+        """The law over decoding orders that this schedule induces, given the clean sequences of a batch."""
         return ArrivalTimes(self)
+
+    def at_time(self, t: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The rate of Eq. 8, log P(masked) and log P(clean) given the clean sequences of a batch.
+
+        Args:
+            t: (n,) times in (0, 1).
+
+        Returns three (n, length) float64.
+        """
+        return self.rate(t), *self.log_mask_prob(t)
+
+    def log_u(self) -> Tensor | None:
+        """log u (vocab,), see ``TokenSchedule``; None: u = 1."""
+        return None
 
 
 class ArrivalTimes:
@@ -111,21 +129,20 @@ class ArrivalTimes:
         if temperature != 1:
             name = type(self.schedule).__name__
             raise ValueError(
-                f"temperature {temperature}: the order law of {name} can be drawn from (1) or its order of mean ranks taken (0)"
+                f"temperature {temperature}: the order law of {name} can be drawn from (1) or its "
+                "order of mean ranks taken (0)"
             )
         return self.schedule.inverse(u).detach()
 
-    def draw(
-        self, u: Tensor, known: Tensor | None = None, lengths: Tensor | None = None
-    ) -> OrderDraw:
+    def repeat(self, draws: int) -> ArrivalTimes:
+        return self
+
+    def draw(self, u: Tensor, batch: Batch | None = None) -> OrderDraw:
         """Uniforms (n, length) in (0, 1) to orders, see ``PlackettLuce.draw``."""
-        tau = (
-            self.schedule.inverse(u).detach().clamp(*INSIDE)
-        )  # times that round to 0 or 1 would have an infinite score
+        # Times that round to 0 or 1 would have an infinite score.
+        tau = self.schedule.inverse(u).detach().clamp(*INSIDE)
         log_density = (-self.schedule.alpha_prime(tau)).log()
-        return arranged_draw(
-            (-tau).argsort(-1), lambda order: log_density.gather(1, order), False, known, lengths
-        )
+        return draw_of((-tau).argsort(-1), lambda order: log_density.gather(1, order), False, batch)
 
     def part(self, positions: Tensor) -> ArrivalTimes:
         """The law of positions (k,), ascending, among themselves."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.schedules.base import Schedule
+from ordo.schedules.bounds import bounded
 from ordo.settings import Positive, Size, checked
 
 
@@ -48,8 +49,8 @@ class Kumaraswamy(Schedule):
 
     def shape(self) -> tuple[Tensor, Tensor]:
         """a and b, each (length,) float64."""
-        log_a = self.bound * torch.tanh(self.log_a().double() / self.bound)
-        log_b = self.bound_b * torch.tanh(self.log_b().double() / self.bound_b)
+        log_a = bounded(self.log_a().double(), self.bound)
+        log_b = bounded(self.log_b().double(), self.bound_b)
         return log_a.exp(), log_b.exp()
 
     def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ordo.batch import Batch
 from ordo.order import PlackettLuce
 from ordo.schedules.base import Schedule
-from ordo.schedules.floor import with_floor
+from ordo.schedules.bounds import bounded, with_floor
 from ordo.settings import BelowOne, Positive, Size, checked
 
 
@@ -37,11 +38,9 @@ class Power(Schedule):
                 f"the schedule network gave shape {tuple(raw.shape)} for length {self.length}"
             )
         raw = raw - raw.mean()
-        return with_floor(
-            raw if self.bound is None else self.bound * torch.tanh(raw / self.bound), self.floor
-        )
+        return with_floor(bounded(raw, self.bound), self.floor)
 
-    def law(self) -> PlackettLuce:
+    def law(self, batch: Batch | None = None) -> PlackettLuce:
         return PlackettLuce(self.log_w())
 
     def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:

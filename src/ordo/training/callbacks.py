@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ordo import plots
 from ordo.data.module import Batch
 from ordo.files import write_whole
-from ordo.objectives.output import is_learned
+from ordo.objectives.base import is_learned
 from ordo.randomness import seeded_generator
 from ordo.report.record import labels_of
 from ordo.samplers import own_sampler, sample

@@ -8,8 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 
-from ordo.likelihood.report import law_of, own_law
-from ordo.objectives.output import is_learned
+from ordo.objectives.base import is_learned
 from ordo.progress import note
 from ordo.randomness import seeded_generator
 from ordo.settings import Count, Part, Share, checked
@@ -73,17 +72,17 @@ class CollapseAlarm(L.Callback):
         batch = rows.batch(
             torch.linspace(0, len(rows) - 1, DRAWS, dtype=torch.float64).round().long()
         )
-        tokens, known, lengths = (None if x is None else x.to(device) for x in batch)
+        batch = batch.to(device)
         training = schedule.training
         schedule.eval()
-        law: Any = law_of(own_law(schedule), tokens, lengths)  # type: ignore[arg-type]
+        law: Any = schedule.law(batch)
         schedule.train(training)
         if not hasattr(law, "step_log_prob"):
             return None
         generator = seeded_generator(device, module.seed, trainer.global_step, -9)
-        u = torch.rand(tokens.shape, dtype=torch.float64, generator=generator, device=device)  # type: ignore[union-attr]
-        entropy = float(-law.draw(u.clamp(1e-12, 1 - 1e-12), known, lengths).score.sum(-1).mean())
-        decoded = batch.decoded().double()
+        u = torch.rand(batch.tokens.shape, dtype=torch.float64, generator=generator, device=device)
+        entropy = float(-law.draw(u.clamp(1e-12, 1 - 1e-12), batch).score.sum(-1).mean())
+        decoded = batch.decoded.sum(1).double()
         most = float(torch.lgamma(decoded + 1).mean())
         if most == 0:  # one token to decode
             return None

@@ -10,13 +10,12 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from ordo.data.module import Batch
+from ordo.batch import Batch
 from ordo.likelihood import nelbo, order_log_prob
-from ordo.likelihood.report import own_law, own_nelbo
 from ordo.objectives import Objective
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
-from ordo.schedules import ContentSchedule, Schedule, attach_features
+from ordo.schedules import Schedule, attach_features
 from ordo.training.optimisation import (
     OptimizerSettings,
     apply_settings,
@@ -51,7 +50,7 @@ class OrderDiffusion(L.LightningModule):
     def __init__(
         self,
         denoiser: Any,
-        schedule: Schedule | ContentSchedule,
+        schedule: Schedule,
         objective: Objective | None = None,
         optimizer: OptimizerSettings | None = None,
         seed: int = 0,
@@ -105,8 +104,7 @@ class OrderDiffusion(L.LightningModule):
                 "cpu", self.seed, trainer.global_step, random.shard + 1, -6
             ).initial_seed()
         )
-        # An objective of your own may do without known and lengths, on data where nothing is given or padded.
-        out = self.objective(self.denoiser, self.schedule, tokens, random, **batch.given)
+        out = self.objective(self.denoiser, self.schedule, batch, random)
         loss = with_entropy_bonus(
             out.loss, self.schedule, self.settings, self.seed, trainer.global_step, batch
         )
@@ -178,38 +176,32 @@ class OrderDiffusion(L.LightningModule):
     @staticmethod
     def _bits(nats: Tensor, batch: Batch) -> Tensor:
         """nats (batch,) of sequences as bits per decoded token."""
-        return nats.mean() / (batch.decoded().double().mean().clamp(min=1.0) * math.log(2))
+        return nats.mean() / (batch.decoded.sum(1).double().mean().clamp(min=1.0) * math.log(2))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         batch = Batch.of(batch)
-        tokens, uniform_orders = (
-            batch.tokens,
-            uniform_law(batch.tokens.shape[1], batch.tokens.device),
-        )
+        draws, length = self.validation_draws, batch.tokens.shape[1]
         random = StepRandom(
             self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size
         )
-        law = own_law(self.schedule)
-        own = own_nelbo(self.denoiser, law, tokens, self.validation_draws, random, **batch.given)
-        uniform = nelbo(
-            self.denoiser, uniform_orders, tokens, self.validation_draws, random, **batch.given
-        )
+        uniform_orders = uniform_law(length, batch.tokens.device)
+        own = nelbo(self.denoiser, self.schedule, batch, draws, random)
+        uniform = nelbo(self.denoiser, uniform_orders, batch, draws, random)
         values = {
             "nelbo": own.mean(),
             "nelbo_uniform": uniform.mean(),
             "bits_per_token": self._bits(own, batch),
         }
-        if self.denoiser.order_causal and not isinstance(law, ContentSchedule):
-            values["mode"] = -order_log_prob(
-                self.denoiser, tokens, law.mode(), **batch.given
-            ).mean()
+        if self.denoiser.order_causal and not self.schedule.depends_on_tokens:
+            mode = self.schedule.law().mode()
+            values["mode"] = -order_log_prob(self.denoiser, batch, mode).mean()
         for name, value in values.items():
             show = name == "bits_per_token"
             self.log(
                 f"val/{name}",
                 value.float(),
                 prog_bar=show,
-                batch_size=tokens.shape[0],
+                batch_size=len(batch.tokens),
                 sync_dist=True,
             )
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ordo.data.module import Batch
-from ordo.likelihood.report import law_of, own_law
-from ordo.objectives.output import is_learned
-from ordo.order import PlackettLuce, entropy_surrogate
+from ordo.batch import Batch
+from ordo.objectives.base import is_learned
+from ordo.order import entropy_surrogate
 from ordo.randomness import seeded_generator
-from ordo.schedules import ContentSchedule, Schedule
+from ordo.schedules import Schedule
 from ordo.settings import BelowOne, Count, NonNegative, Positive, Whole, checked
+
+ENTROPY_ORDERS = 64  # of one step's estimate of the entropy's gradient, at least
 
 
 @checked
@@ -81,11 +82,9 @@ class OptimizerSettings:
         )
 
 
-def check_law(schedule: Schedule | ContentSchedule, settings: OptimizerSettings) -> None:
+def check_law(schedule: Schedule, settings: OptimizerSettings) -> None:
     """Raises ValueError for settings that could do nothing, or cannot do what they say, with such a law."""
-    in_closed_form = isinstance(schedule, ContentSchedule) or hasattr(
-        schedule.law(), "step_log_prob"
-    )
+    in_closed_form = schedule.depends_on_tokens or hasattr(schedule.law(), "step_log_prob")
     if settings.entropy_bonus and not in_closed_form:
         name = type(schedule).__name__
         raise ValueError(
@@ -153,7 +152,7 @@ def build_optimizer(
 
 def with_entropy_bonus(
     loss: Tensor,
-    schedule: Schedule | ContentSchedule,
+    schedule: Schedule,
     settings: OptimizerSettings,
     seed: int,
     step: int,
@@ -166,14 +165,12 @@ def with_entropy_bonus(
     if not weight or not is_learned(schedule):
         return loss
     generator = seeded_generator(loss.device, seed, step, -1)
-    n, law = 64, own_law(schedule)
-    repeats = -(-n // len(batch.tokens))
-    if isinstance(law, ContentSchedule):
-        n = repeats * len(batch.tokens)
-        law = PlackettLuce(law_of(law, batch.tokens, batch.lengths).log_w.repeat(repeats, 1))  # type: ignore[attr-defined]
-    known = None if batch.known is None else batch.known.repeat(repeats, 1)[:n]
-    lengths = None if batch.lengths is None else batch.lengths.repeat(repeats)[:n]
-    return loss - weight / schedule.length * entropy_surrogate(law, n, generator, known, lengths)  # type: ignore[arg-type]
+    repeats = -(-ENTROPY_ORDERS // len(batch.tokens))
+    many, law = batch.repeat(repeats), schedule.law(batch).repeat(repeats)
+    if not schedule.depends_on_tokens:
+        many = many.rows(slice(ENTROPY_ORDERS))
+    entropy = entropy_surrogate(law, len(many.tokens), generator, many)  # type: ignore[arg-type]
+    return loss - weight / schedule.length * entropy
 
 
 def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings) -> None:

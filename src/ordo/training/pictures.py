@@ -13,14 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from ordo import plots
-from ordo.data.module import Batch, Rows
+from ordo.batch import Batch
+from ordo.data.module import Rows
 from ordo.denoisers.cost import nll_of_set
-from ordo.likelihood.orders import loss_by_rank
-from ordo.likelihood.report import law_of, mean_and_error, own_law
-from ordo.objectives.output import prefix_sizes
-from ordo.order import OrderLaw, arrange, not_decoded, present_positions, there, uniform_law
+from ordo.likelihood.orders import as_schedule, order_loss
+from ordo.likelihood.report import mean_and_error
+from ordo.objectives.prefix import cut
+from ordo.order import OrderDraw, uniform_law
 from ordo.randomness import seeded_generator
-from ordo.schedules import AveragedSchedule, ContentSchedule, Schedule, SchedulePart
+from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 
 # Validation sequences behind a picture of losses, as tokens, least and most: a moment's work beside the validation itself.
 TOKENS = 16384
@@ -74,28 +75,22 @@ def rank_text(rank: Tensor) -> str:
     return " ".join(str(value + 1) if value >= 0 else "-" for value in rank.tolist())
 
 
-def shown(schedule: Schedule | ContentSchedule, rows: Rows) -> Schedule | AveragedSchedule:
-    """The schedule itself, or of one that depends on the tokens its average over evenly spaced rows."""
-    if not isinstance(schedule, ContentSchedule):
+def shown(schedule: Any, rows: Rows) -> Schedule | AveragedSchedule:
+    """The schedule to plot: itself, or if it depends on the tokens its average over evenly spaced rows."""
+    if not schedule.depends_on_tokens:
         return schedule
-    batch = rows.batch(
-        torch.linspace(0, len(rows) - 1, min(AVERAGED, len(rows)), dtype=torch.float64)
-        .round()
-        .long()
-    )
-    device = schedule._where.device
-    return AveragedSchedule(
-        schedule,
-        batch.tokens.to(device),
-        None if batch.lengths is None else batch.lengths.to(device),
-    )
+    some = min(AVERAGED, len(rows))
+    picked = torch.linspace(0, len(rows) - 1, some, dtype=torch.float64).round().long()
+    return AveragedSchedule(schedule, rows.batch(picked).to(schedule.device))
 
 
 def shown_part(
-    schedule: Schedule | ContentSchedule, rows: Any
+    schedule: Schedule, rows: Any
 ) -> tuple[Schedule | AveragedSchedule | SchedulePart, Tensor | None]:
-    """What is shown of a schedule: the positions that are decoded, and which these are, where all rows are given the others; else all of
-    it, see ``shown``, and None. Data of one's own need no ``Rows`` where there is nothing to average.
+    """The schedule to plot and the positions it covers.
+
+    The decoded positions if every row is given the same others, else the whole schedule and None. Data of one's
+    own need no ``Rows`` where there is nothing to average.
     """
     whole: Any = shown(schedule, rows)
     positions = rows.decoded_positions() if isinstance(rows, Rows) else None
@@ -106,47 +101,26 @@ def shown_part(
 
 @torch.no_grad()
 def sampled_loss_by_revealed(
-    denoiser: Any,
-    law: OrderLaw | ContentSchedule,
-    batch: Batch,
-    rows: int,
-    generator: torch.Generator,
-    bins: int,
+    denoiser: Any, schedule: Any, batch: Batch, generator: torch.Generator, bins: int
 ) -> tuple[Tensor, Tensor]:
-    """Loss of the next token under the law's orders against the number revealed before it, of a bidirectional denoiser, in one call of
-    ``rows`` rows: every row has one number, and they are spread evenly.
+    """Loss of the next token against the number revealed before it, of a bidirectional denoiser, in one call.
 
-    Returns mean number revealed and mean loss (nats) of ``bins`` groups of about as many rows each: (bins,) float64, on the CPU.
+    Every row of the batch has one number revealed, and the numbers are spread evenly.
+
+    Returns mean number revealed and mean loss (nats) of ``bins`` groups of about as many rows: (bins,) float64, CPU.
     """
-    n, length = batch.tokens.shape
-    device = batch.tokens.device
-    pick = torch.arange(rows, device=device) % n
-    tokens, known, lengths = (
-        None if x is None else x[pick]
-        for x in (batch.tokens, there(batch.known, batch.lengths), batch.lengths)
-    )
-    assert tokens is not None
-    fixed = not_decoded(known, lengths, length)
-    order = arrange(law_of(law, tokens, lengths).sample(rows, generator), known, lengths)
-    spread = torch.randperm(
-        rows, generator=generator, device=device
-    )  # which row has which number is chance
-    n_known, _, revealed = prefix_sizes((spread + 0.5) / rows, known, lengths, length)
-    rank = order.argsort(1)
-    next_token, settled = rank == revealed[:, None], rank < revealed[:, None]
-    settled = settled if fixed is None else settled | fixed
-    cost = nll_of_set(
-        denoiser,
-        tokens.masked_fill(~settled, denoiser.mask_id),
-        tokens,
-        next_token,
-        present_positions(lengths, tokens.shape[1]),
-    ).sum(1)
-    k = revealed - n_known
+    rows, device = len(batch.tokens), batch.tokens.device
+    order = batch.decoded_first(schedule.law(batch).sample(rows, generator))
+    turn = torch.randperm(rows, generator=generator, device=device)  # which row has which number
+    score = torch.zeros(order.shape, dtype=torch.float64, device=device)
+    prefix = cut(OrderDraw(order, score, True), batch, (turn + 0.5) / rows)
+    next_token = (order.argsort(1) == prefix.n_revealed[:, None]) & prefix.masked
+    z = batch.tokens.masked_fill(prefix.masked, denoiser.mask_id)
+    cost = nll_of_set(denoiser, z, batch.tokens, next_token, batch.present).sum(1)
+    k = prefix.n_revealed - prefix.n_given
     groups = k.argsort(stable=True).tensor_split(min(bins, rows))
-    return torch.stack([k[g].double().mean() for g in groups]).cpu(), torch.stack(
-        [cost[g].mean() for g in groups]
-    ).cpu()
+    numbers = torch.stack([k[g].double().mean() for g in groups])
+    return numbers.cpu(), torch.stack([cost[g].mean() for g in groups]).cpu()
 
 
 def loss_picture(module: Any, batch: Batch) -> Figure:
@@ -155,28 +129,23 @@ def loss_picture(module: Any, batch: Batch) -> Figure:
     length, device = batch.tokens.shape[1], batch.tokens.device
     least, most = ROWS if denoiser.order_causal else SET_ROWS
     rows = min(most, max(least, TOKENS // length))
-    batch = Batch(*(None if x is None else x[:rows] for x in batch))  # type: ignore[arg-type]
-    laws: dict[str, Any] = {"uniform": uniform_law(length, device), "own": own_law(module.schedule)}
+    batch = batch.rows(slice(rows))
+    schedules = {"uniform": as_schedule(uniform_law(length, device)), "own": module.schedule}
     if denoiser.order_causal:
         curves = {}
-        for name, law in laws.items():
-            of_rows = law_of(law, batch.tokens, batch.lengths)
-            loss, _ = loss_by_rank(
-                denoiser,
-                of_rows,
-                batch.tokens,
-                seeded_generator(device, module.seed, 0, -8),
-                **batch.given,
-            )
-            curve = mean_and_error(loss)
+        for name, schedule in schedules.items():
+            generator = seeded_generator(device, module.seed, 0, -8)
+            orders = schedule.law(batch).sample(len(batch.tokens), generator)
+            curve = mean_and_error(order_loss(denoiser, batch, orders).by_revealed)
             reached = sum(value == value for value in curve["nats"])
             curves[name] = (curve["nats"][:reached], curve["standard_error"][:reached])
         return plots.loss_by_revealed(curves)
     points = {}
-    for name, law in laws.items():
+    many = batch.rows(torch.arange(rows, device=device) % len(batch.tokens))
+    for name, schedule in schedules.items():
         generator = seeded_generator(device, module.seed, 0, -8)
         points[name] = sampled_loss_by_revealed(
-            denoiser, law, batch, rows, generator, min(BINS, rows // 4)
+            denoiser, schedule, many, generator, min(BINS, rows // 4)
         )
     return plots.training_curves(points, "tokens revealed", "loss of the next token (nats)")
 

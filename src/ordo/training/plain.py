@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ordo.data.module import Batch
+from ordo.batch import Batch
 from ordo.objectives import ObjectiveOutput
 from ordo.randomness import StepRandom
-from ordo.schedules import ContentSchedule, Schedule, attach_features
+from ordo.schedules import Schedule, attach_features
 from ordo.training.module import TrainingDiverged
 from ordo.training.optimisation import (
     OptimizerSettings,
@@ -24,7 +24,7 @@ from ordo.training.optimisation import (
 
 def train_steps(
     denoiser: nn.Module,
-    schedule: Schedule | ContentSchedule,
+    schedule: Schedule,
     objective: Any,
     batches: Iterable[Any],
     settings: OptimizerSettings,
@@ -46,7 +46,7 @@ def train_steps(
         before = step
         for batch in batches:
             batch = Batch.of(batch)
-            out = objective(denoiser, schedule, batch.tokens, StepRandom(seed, step), **batch.given)
+            out = objective(denoiser, schedule, batch, StepRandom(seed, step))
             loss = with_entropy_bonus(out.loss, schedule, settings, seed, step, batch)
             if not torch.isfinite(loss):
                 raise TrainingDiverged(
