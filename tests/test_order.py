@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from ordo.batch import Batch
 from ordo.order import FixedOrder, PlackettLuce, entropy_surrogate, uniform_law
 
 LENGTH = 5
@@ -137,8 +138,9 @@ def test_entropy_surrogate_of_what_is_decoded():
     first = torch.arange(64) < 32
     known, lengths = first[:, None] & (torch.arange(5) == 0), torch.where(first, 4, 5)
     generator, draws = torch.Generator().manual_seed(0), []
+    batch = Batch(torch.zeros(64, 5, dtype=torch.long), known, lengths)
     for _ in range(400):
-        loss = entropy_surrogate(PlackettLuce(log_w), 64, generator, known, lengths)
+        loss = entropy_surrogate(PlackettLuce(log_w), 64, generator, batch)
         draws.append(torch.autograd.grad(loss, log_w)[0])
     error = torch.stack(draws).std(0) / math.sqrt(400)
     assert ((torch.stack(draws).mean(0) - exact).abs() < 4 * error).all()
@@ -166,11 +168,12 @@ def test_a_law_for_every_row():
     u = torch.rand(6, 5, generator=generator, dtype=torch.float64)
     known = torch.rand(6, 5, generator=generator) < 0.3
     lengths = torch.tensor([5, 3, 4, 1, 5, 2])
-    draw = law.draw(u, known, lengths)
+    batch = Batch(torch.zeros(6, 5, dtype=torch.long), known, lengths)
+    draw = law.draw(u, batch)
     revealed = torch.rand(6, 5, generator=generator) < 0.5
     for i, own in enumerate(each):
         row = slice(i, i + 1)
-        alone = own.draw(u[row], known[row], lengths[row])
+        alone = own.draw(u[row], batch.rows(row))
         assert torch.equal(draw.order[row], alone.order)
         assert torch.allclose(draw.score[row], alone.score)
         assert torch.allclose(law.step_log_prob(draw.order)[row], own.step_log_prob(alone.order))

@@ -5,15 +5,16 @@ import math
 import pytest
 import torch
 
-from ordo.data import Batch
+from ordo.batch import Batch
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.likelihood import (
+    Effort,
     enumerate_orders,
     importance_bound,
     likelihood_report,
-    loss_by_rank,
     nelbo,
     order_log_prob,
+    order_loss,
     subset_likelihood,
 )
 from ordo.order import FixedOrder, PlackettLuce, uniform_law
@@ -23,6 +24,14 @@ from ordo.schedules import ArrivalTimes, FreeTable, Power
 LENGTH, VOCAB = 5, 3
 LAW = PlackettLuce(torch.tensor([0.4, -1.0, 0.9, 0.0, -0.3], dtype=torch.float64))
 TOKENS = torch.tensor([[0, 2, 1, 1, 0], [2, 2, 0, 1, 2], [1, 0, 0, 2, 1]])
+
+
+def losses_of(net, law, batch, seed=0):
+    """By number revealed and by position, under one drawn order a sequence."""
+    batch = Batch.of(batch)
+    order = law.sample(len(batch.tokens), torch.Generator().manual_seed(seed))
+    loss = order_loss(net, batch, order)
+    return loss.by_revealed, loss.by_position
 
 
 def denoiser(kind, length=LENGTH):
@@ -65,20 +74,20 @@ def test_likelihoods_given_positions(kind):
     moved = torch.tensor([[4, 1, 2, 0, 3], [3, 2, 4, 0, 1], [2, 4, 0, 1, 3]])
     steps = net.order_log_prob(TOKENS, moved)
     by_hand = torch.stack([steps[i, n:].sum() for i, n in enumerate((2, 1, 0))])
-    assert torch.allclose(order_log_prob(net, TOKENS, order, known), by_hand, atol=1e-12)
+    assert torch.allclose(order_log_prob(net, Batch(TOKENS, known), order), by_hand, atol=1e-12)
     fixed = FixedOrder(order)
     estimate = torch.stack(
         [
-            nelbo(net, fixed, TOKENS, draws=25, random=StepRandom(step=s), known=known)
+            nelbo(net, fixed, Batch(TOKENS, known), draws=25, random=StepRandom(step=s))
             for s in range(100)
         ]
     )
     error = estimate.std(0) / 10
     assert ((estimate.mean(0) + by_hand).abs() < 4 * error + 1e-9).all()
     assert torch.allclose(
-        importance_bound(net, fixed, TOKENS, 2, known=known)[:, -1], by_hand, atol=1e-12
+        importance_bound(net, fixed, Batch(TOKENS, known), 2)[:, -1], by_hand, atol=1e-12
     )
-    losses, by_position = loss_by_rank(net, fixed, TOKENS, known=known)
+    losses, by_position = losses_of(net, fixed, Batch(TOKENS, known))
     assert torch.equal(by_position.isnan(), known)
     assert torch.allclose(by_position.nansum(1), losses.nansum(1))
     assert by_position[0, 2].item() == pytest.approx(-steps[0, 2].item()), (
@@ -86,7 +95,7 @@ def test_likelihoods_given_positions(kind):
     )
     assert losses.isnan().sum(1).tolist() == [2, 1, 0]
     assert torch.allclose(-losses.nansum(1), by_hand, atol=1e-12)
-    report = likelihood_report(net, fixed, TOKENS, known=known, exact_sequences=3)
+    report = likelihood_report(net, fixed, Batch(TOKENS, known), Effort(exact_sequences=3))
     assert report.estimates["mode_exact"].nats == pytest.approx(-by_hand.mean().item(), abs=1e-12)
     assert report.length == 4
     curve = report.loss_by_revealed["own"]["nats"]
@@ -94,9 +103,8 @@ def test_likelihoods_given_positions(kind):
     always = likelihood_report(
         net,
         fixed,
-        TOKENS,
-        known=torch.tensor([0, 1, 0, 0, 0]).bool().expand(3, -1),
-        exact_sequences=2,
+        Batch(TOKENS, torch.tensor([0, 1, 0, 0, 0]).bool().expand(3, -1)),
+        Effort(exact_sequences=2),
     )
     positions = always.loss_by_position["own"]["nats"]
     assert [math.isnan(value) for value in positions] == [False, True, False, False, False], (
@@ -107,9 +115,9 @@ def test_likelihoods_given_positions(kind):
         always.estimates, 4.0
     )
     with pytest.raises(ValueError, match="every position is given"):
-        likelihood_report(net, fixed, TOKENS, known=torch.ones_like(known))
+        likelihood_report(net, fixed, Batch(TOKENS, torch.ones_like(known)))
     law, whole = PlackettLuce(LAW.log_w), torch.ones_like(known)
-    assert (nelbo(net, law, TOKENS, known=whole) == 0).all()
+    assert (nelbo(net, law, Batch(TOKENS, whole)) == 0).all()
 
 
 SET_KIND = pytest.param(BidirectionalTransformer, marks=pytest.mark.slow)  # half a minute
@@ -120,20 +128,17 @@ def test_estimates_meet_exact_values(kind):
     net = denoiser(kind)
     exact = enumerate_orders(net, LAW, TOKENS)
     estimate = torch.stack(
-        [nelbo(net, LAW, TOKENS, draws=25, random=StepRandom(step=s)) for s in range(300)]
+        [nelbo(net, LAW, TOKENS, draws=200, random=StepRandom(step=s)) for s in range(40)]
     )
-    assert ((estimate.mean(0) - exact.nelbo).abs() < 4 * estimate.std(0) / 300**0.5).all()
+    assert ((estimate.mean(0) - exact.nelbo).abs() < 4 * estimate.std(0) / 40**0.5).all()
     by_rank = torch.stack(
-        [loss_by_rank(net, LAW, TOKENS, torch.Generator().manual_seed(s))[0] for s in range(400)]
+        [losses_of(net, LAW, TOKENS.repeat(10, 1), s)[0].view(10, 3, -1).mean(0) for s in range(40)]
     )
     total = by_rank.sum(-1)
-    assert ((total.mean(0) - exact.nelbo).abs() < 4 * total.std(0) / 400**0.5).all()
-    bounds = torch.stack(
-        [
-            importance_bound(net, LAW, TOKENS, draws=32, generator=torch.Generator().manual_seed(s))
-            for s in range(200)
-        ]
-    )
+    assert ((total.mean(0) - exact.nelbo).abs() < 4 * total.std(0) / 40**0.5).all()
+    bounds = importance_bound(
+        net, LAW, TOKENS.repeat(200, 1), draws=32, generator=torch.Generator().manual_seed(0)
+    ).view(200, 3, 32)
     mean, error = bounds.mean(0), bounds.std(0) / 200**0.5
     assert ((mean[:, 0] + exact.nelbo).abs() < 4 * error[:, 0]).all(), "one sample is the NELBO"
     assert (mean[:, [0, 1, 3, 7, 15]] < mean[:, [1, 3, 7, 15, 31]]).all(), "rising in K"
@@ -162,11 +167,11 @@ def test_law_without_next_choice_probabilities():
     exact = subset_likelihood(net, LAW, TOKENS).nelbo
     estimate = torch.stack(
         [
-            nelbo(net, ArrivalTimes(schedule), TOKENS, draws=25, random=StepRandom(step=s))
-            for s in range(300)
+            nelbo(net, ArrivalTimes(schedule), TOKENS, draws=200, random=StepRandom(step=s))
+            for s in range(40)
         ]
     )
-    assert ((estimate.mean(0) - exact).abs() < 4 * estimate.std(0) / 300**0.5).all()
+    assert ((estimate.mean(0) - exact).abs() < 4 * estimate.std(0) / 40**0.5).all()
 
 
 def test_impossible_requests():
@@ -195,49 +200,37 @@ def test_padded_sequences_have_the_likelihoods_of_shorter_ones(kind):
     known = torch.tensor([[0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0]]).bool()
     lengths = torch.tensor([4, 6, 1])
     law, order = PlackettLuce(log_w), torch.randperm(length)
-    got = order_log_prob(denoiser, tokens, order, known, lengths)
+    batch = Batch(tokens, known, lengths)
+    got = order_log_prob(denoiser, batch, order)
     gone = torch.arange(length) >= lengths[:, None]
-    filled, said = tokens.masked_fill(gone, 2), known | gone
-    assert torch.equal(got, order_log_prob(denoiser, filled, order, said, lengths))
-    value = nelbo(denoiser, law, tokens, 8, StepRandom(), known, lengths)
-    assert torch.equal(value, nelbo(denoiser, law, filled, 8, StepRandom(), said, lengths))
+    said = Batch(tokens.masked_fill(gone, 2), known | gone, lengths)
+    assert torch.equal(got, order_log_prob(denoiser, said, order))
+    value = nelbo(denoiser, law, batch, 8, StepRandom())
+    assert torch.equal(value, nelbo(denoiser, law, said, 8, StepRandom()))
     for a, b in zip(
-        loss_by_rank(denoiser, law, tokens, torch.Generator().manual_seed(1), known, lengths),
-        loss_by_rank(denoiser, law, filled, torch.Generator().manual_seed(1), said, lengths),
-        strict=True,
+        losses_of(denoiser, law, batch, 1), losses_of(denoiser, law, said, 1), strict=True
     ):
         assert torch.equal(a.nan_to_num(-1.0), b.nan_to_num(-1.0))
-    assert (
-        Batch(tokens, known, lengths).decoded().tolist()
-        == Batch(tokens, said, lengths).decoded().tolist()
-        == [3, 5, 1]
-    )
-    by_rank, by_position = loss_by_rank(
-        denoiser, law, tokens, torch.Generator().manual_seed(1), known, lengths
-    )
-    draws = 1000
+    assert batch.decoded.sum(1).tolist() == said.decoded.sum(1).tolist() == [3, 5, 1]
+    by_rank, by_position = losses_of(denoiser, law, batch, 1)
+    draws, many = 1000, batch.repeat(100)
     mean = torch.stack(
-        [
-            nelbo(denoiser, law, tokens, draws // 10, StepRandom(step=step), known, lengths)
-            for step in range(10)
-        ]
+        [nelbo(denoiser, law, batch, draws // 10, StepRandom(step=step)) for step in range(10)]
     )
-    bound = importance_bound(
-        denoiser, law, tokens, draws, torch.Generator().manual_seed(2), known, lengths
-    )[:, -1]
+    generator = torch.Generator().manual_seed(2)
+    log_p = importance_bound(denoiser, law, many, 10, generator)[:, -1].view(100, -1)
+    bound = log_p.logsumexp(0) - math.log(100)
     for i, n in enumerate(lengths.tolist()):
-        x, given, part = tokens[None, i, :n], known[None, i, :n], PlackettLuce(log_w[:n])
-        assert torch.allclose(
-            got[i], order_log_prob(denoiser, x, order[order < n], given)[0], atol=1e-12
-        )
-        assert (~by_rank[i].isnan()).sum() == (~by_position[i].isnan()).sum() == n - given.sum()
+        x, part = Batch(tokens[None, i, :n], known[None, i, :n]), PlackettLuce(log_w[:n])
+        assert torch.allclose(got[i], order_log_prob(denoiser, x, order[order < n])[0], atol=1e-12)
+        assert (~by_rank[i].isnan()).sum() == (~by_position[i].isnan()).sum() == n - x.given.sum()
         assert by_position[i, n:].isnan().all()
         assert torch.allclose(by_rank[i].nansum(), by_position[i].nansum(), atol=1e-12)
-        want = nelbo(denoiser, part, x, draws, StepRandom(seed=1), given)[0]
+        want = nelbo(denoiser, part, x, draws, StepRandom(seed=1))[0]
         assert abs(mean[:, i].mean() - want) < 4 * 2**0.5 * mean[:, i].std() / 10**0.5 + 1e-12
-        cut = importance_bound(denoiser, part, x, draws, torch.Generator().manual_seed(3), given)[
-            0, -1
-        ]
+        generator = torch.Generator().manual_seed(3)
+        cut = importance_bound(denoiser, part, x.repeat(100), 10, generator)[:, -1]
+        cut = cut.logsumexp(0) - math.log(100)
         assert abs(bound[i] - cut) < 0.05
     assert torch.allclose(
         by_rank[2].nansum(),
@@ -251,11 +244,11 @@ def test_report_of_padded_sequences():
     torch.manual_seed(0)
     denoiser = OrderCausalTransformer(3, 6, width=8, heads=2, layers=1).double().eval()
     tokens, lengths = torch.randint(3, (8, 6)), torch.tensor([6, 1, 2, 3, 3, 4, 5, 6])
-    report = likelihood_report(
-        denoiser, uniform_law(6), tokens, lengths=lengths, importance_draws=2, batch_size=3
-    )
+    batch = Batch(tokens, None, lengths)
+    effort = Effort(importance_draws=2, batch_size=3)
+    report = likelihood_report(denoiser, uniform_law(6), batch, effort)
     assert report.length == lengths.double().mean()
-    mode = -order_log_prob(denoiser, tokens, torch.arange(6), lengths=lengths)
+    mode = -order_log_prob(denoiser, batch, torch.arange(6))
     assert report.estimates["mode_exact"].nats == pytest.approx(mode.mean().item(), abs=1e-9)
     assert report.bits_per_token("mode_exact") == pytest.approx(
         (mode.sum() / lengths.sum() / math.log(2)).item(), abs=1e-9

@@ -6,8 +6,10 @@ import math
 import pytest
 import torch
 
+from ordo.batch import Batch
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.likelihood import (
+    Effort,
     OrderLoss,
     enumerate_orders,
     likelihood_report,
@@ -102,10 +104,7 @@ def test_the_report_has_the_expectation_over_orders(kind):
         for k, position in enumerate(order.tolist()):
             loss[position, k] += weight * each[k]
             mass[position, k] += weight
-    reports = [
-        likelihood_report(net, LAW, tokens, draws=1, importance_draws=1, exact_sequences=81, seed=s)
-        for s in range(seeds)
-    ]
+    reports = [likelihood_report(net, LAW, tokens, Effort(1, 1, 81, seed=s)) for s in range(seeds)]
     tables = [report.loss_by_position_and_revealed["own"] for report in reports]
     count = torch.stack([table["count"] for table in tables]).double()
     assert (count.sum((1, 2)) == 81 * LENGTH).all()
@@ -139,7 +138,7 @@ def test_long_sequences_are_binned_and_stay_out_of_the_json():
     for long in (32, 33):
         net = OrderCausalTransformer(VOCAB, long, width=8, heads=2, layers=1)
         report = likelihood_report(
-            net, uniform_law(long), torch.zeros(2, long).long(), draws=1, importance_draws=1
+            net, uniform_law(long), torch.zeros(2, long).long(), Effort(1, 1)
         )
         saved = report.as_dict().get("loss_by_position_and_revealed")
         arrays = report.arrays()
@@ -161,7 +160,7 @@ def test_many_orders_are_order_log_prob_of_each(kind, given):
         [order_log_prob(net, TOKENS, torch.tensor(order), *given) for order in orders]
     )
     nll = -log_p.mean(1)
-    many = many_orders(net, TOKENS, LAW, n, 0, *given, batch_size=4)
+    many = many_orders(net, Batch(TOKENS, *given), LAW, n, 0, batch_size=4)
     named = {
         "left to right": (0, 1, 2, 3),
         "right to left": (3, 2, 1, 0),
@@ -179,9 +178,9 @@ def test_many_orders_are_order_log_prob_of_each(kind, given):
     assert many.importance == pytest.approx(-(log_p[which].exp().mean(0).log().mean()).item()), (
         "by sequence, over the law's orders"
     )
-    again = many_orders(net, TOKENS, LAW, n, 0, *given, batch_size=100)
+    again = many_orders(net, Batch(TOKENS, *given), LAW, n, 0, batch_size=100)
     assert torch.allclose(many.uniform, again.uniform, atol=1e-12)
-    assert not torch.equal(many.uniform, many_orders(net, TOKENS, LAW, n, 1, *given).uniform)
+    assert not torch.equal(many.uniform, many_orders(net, Batch(TOKENS, *given), LAW, n, 1).uniform)
 
 
 def test_many_orders_of_a_fixed_order_and_its_marks():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.likelihood import enumerate_orders, likelihood_report
+from ordo.likelihood import Effort, enumerate_orders, likelihood_report
 from ordo.order import FixedOrder, PlackettLuce, uniform_law
 
 LENGTH, VOCAB, SEEDS = 4, 3, 24
@@ -34,11 +34,11 @@ def case(request):
         "draws": 16,
         "importance_draws": 24,
         "exact_sequences": 81,
-        "batch_size": 50,
-        "entropy": 1.25,
+        "batch_size": 81,
     }
     return net, [
-        likelihood_report(net, LAW, TOKENS, seed=seed, **settings) for seed in range(SEEDS)
+        likelihood_report(net, LAW, TOKENS, Effort(**settings, seed=seed), entropy=1.25)
+        for seed in range(SEEDS)
     ]
 
 
@@ -137,13 +137,11 @@ def test_units(case):
 def test_fewer_whole_orders_for_a_bidirectional_denoiser():
     tokens = TOKENS.repeat(2, 1)
     for kind, some in ((BidirectionalTransformer, 64), (OrderCausalTransformer, 162)):
-        report = likelihood_report(denoiser(kind), LAW, tokens, draws=1, importance_draws=1)
+        report = likelihood_report(denoiser(kind), LAW, tokens, Effort(1, 1))
         assert [
             report.estimates[name].sequences for name in ("own_nelbo", "mode_exact", "importance")
         ] == [162, some, some]
-    one = likelihood_report(
-        denoiser(BidirectionalTransformer), LAW, tokens[:1], draws=1, importance_draws=1
-    )
+    one = likelihood_report(denoiser(BidirectionalTransformer), LAW, tokens[:1], Effort(1, 1))
     assert math.isnan(one.estimates["own_nelbo"].standard_error), (
         "one sequence has no standard error"
     )
@@ -153,6 +151,6 @@ def test_fewer_whole_orders_for_a_bidirectional_denoiser():
 @pytest.mark.parametrize("setting", ["draws", "importance_draws", "batch_size", "exact_sequences"])
 def test_refuses(setting):
     with pytest.raises(ValueError, match="positive"):
-        likelihood_report(denoiser(BidirectionalTransformer), LAW, TOKENS, **{setting: 0})
+        Effort(**{setting: 0})
     with pytest.raises(ValueError, match="no sequences"):
         likelihood_report(denoiser(BidirectionalTransformer), LAW, TOKENS[:0])

@@ -70,13 +70,10 @@ def plain(denoiser, log_w):
 
 
 OBJECTIVES = {
-    "dense": lambda: Dense(LENGTH, baseline="ema", control=False, decay=0.5),
-    "dense_control": lambda: Dense(LENGTH, baseline="ema", control=True, decay=0.5),
-    "dense_unigram": lambda: Dense(
-        LENGTH, baseline="ema", unigram=True, vocab_size=VOCAB, decay=0.5
-    ),
-    "order": lambda: OrderSpace(1, ScoreFunction("ema", decay=0.5)),
-    "order_learned": lambda: OrderSpace(1, ScoreFunction("learned", decay=0.5)),
+    "dense": lambda: Dense(LENGTH, decay=0.5),
+    "dense_unigram": lambda: Dense(LENGTH, unigram=True, vocab_size=VOCAB, decay=0.5),
+    "order": lambda: OrderSpace(1, score=ScoreFunction("ema", decay=0.5)),
+    "order_learned": lambda: OrderSpace(1, score=ScoreFunction("learned", decay=0.5)),
 }
 
 

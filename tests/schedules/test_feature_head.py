@@ -6,17 +6,16 @@ import pytest
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer, TableTransformer
-from ordo.objectives import ContentOrderSpace
-from ordo.schedules import FeatureHead, OrderPosterior, attach_features
+from ordo.objectives import OrderSpace
+from ordo.schedules import FeatureHead, LogBound, PerContext, attach_features
 from ordo.training import OptimizerSettings, OrderDiffusion, train_steps
 
 LENGTH, VOCAB, WIDTH = 5, 3, 8
 
 
 def law():
-    return OrderPosterior(
-        LENGTH, FeatureHead(WIDTH, init_std=1.0), FeatureHead(WIDTH, init_std=1.0)
-    )
+    heads = [FeatureHead(WIDTH, init_std=1.0) for _ in range(2)]
+    return PerContext(LENGTH, heads[0], heads[1], LogBound())
 
 
 def tokens(n=4):
@@ -59,7 +58,7 @@ def test_the_denoiser_is_not_part_of_it():
 def test_a_copy_of_both_reads_the_copy():
     """As an average of weights is kept: then it is not the features of the weights that go on training."""
     module = OrderDiffusion(
-        denoisers()["plain"], law(), ContentOrderSpace(), OptimizerSettings(total_steps=1)
+        denoisers()["plain"], law(), OrderSpace(), OptimizerSettings(total_steps=1)
     )
     before, twin = module.schedule.log_r(tokens()), copy.deepcopy(module)
     with torch.no_grad():
@@ -87,7 +86,7 @@ def test_training_attaches():
     before = [p.detach().clone() for p in schedule.parameters()]
     settings = OptimizerSettings(total_steps=3, schedule_lr=0.01, schedule_delay=0)
     data = tokens(8).clamp(max=VOCAB - 1)
-    *_, (steps, _) = train_steps(denoiser, schedule, ContentOrderSpace(), [data], settings)
+    *_, (steps, _) = train_steps(denoiser, schedule, OrderSpace(), [data], settings)
     assert steps == 3
     assert all(not torch.equal(a, b) for a, b in zip(before, schedule.parameters(), strict=True))
 
@@ -97,8 +96,8 @@ def test_what_does_not_fit():
         law().log_r(tokens())
     causal = OrderCausalTransformer(VOCAB, LENGTH, width=WIDTH, heads=2, layers=1)
     with pytest.raises(ValueError, match=r"denoiser=bidirectional; OrderCausalTransformer has not"):
-        OrderDiffusion(causal, law(), ContentOrderSpace(), OptimizerSettings(total_steps=1))
+        OrderDiffusion(causal, law(), OrderSpace(), OptimizerSettings(total_steps=1))
     wide = BidirectionalTransformer(VOCAB, LENGTH, width=16, heads=2, layers=1)
-    module = OrderDiffusion(wide, law(), ContentOrderSpace(), OptimizerSettings(total_steps=1))
+    module = OrderDiffusion(wide, law(), OrderSpace(), OptimizerSettings(total_steps=1))
     with pytest.raises(ValueError, match="has width 8, the denoiser's features have 16"):
         module.schedule.log_r(tokens())

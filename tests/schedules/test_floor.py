@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
-from content_laws import VOCAB, Additive
+from enumeration import VOCAB, Additive
+from ordo.schedules.floor import with_floor
 
 from ordo.order import PlackettLuce
-from ordo.schedules import FreeTable, LogBound, NormSig, OrderPosterior, PerContext, Power
-from ordo.schedules.floor import with_floor
+from ordo.schedules import FreeTable, LogBound, NormSig, PerContext, Power
 
 LENGTH = 4
 SETS = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))[
@@ -47,7 +47,9 @@ def test_laws_keep_the_floor_in_both_directions_and_pass_gradients():
     context = PerContext(
         LENGTH, Additive(LENGTH, 20.0), Additive(LENGTH, 20.0), LogBound(), floor=0.2
     )
-    posterior = OrderPosterior(LENGTH, Additive(LENGTH, 20.0), Additive(LENGTH, 20.0), floor=0.2)
+    posterior = PerContext(
+        LENGTH, Additive(LENGTH, 20.0), Additive(LENGTH, 20.0), LogBound(), floor=0.2
+    )
     for log_w in (
         power.log_w(),
         context.log_w(tokens),
@@ -89,4 +91,4 @@ def test_bad_floors(floor):
     with pytest.raises(ValueError, match=r"floor=.* must be a number from 0 to below 1"):
         Power(LENGTH, FreeTable(LENGTH), floor=floor)
     with pytest.raises(ValueError, match=r"floor=.* must be a number from 0 to below 1"):
-        OrderPosterior(LENGTH, Additive(), Additive(), floor=floor)
+        PerContext(LENGTH, Additive(), Additive(), LogBound(), floor=floor)

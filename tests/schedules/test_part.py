@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from ordo.batch import Batch
 from ordo.order import FixedOrder, PlackettLuce
 from ordo.schedules import ArrivalTimes, AveragedLaw, FreeTable, Kumaraswamy, Power, SchedulePart
 
@@ -31,7 +32,8 @@ def test_plackett_luce():
     known = torch.ones(4, 5, dtype=torch.bool)
     known[:, POSITIONS] = False
     draw = law.draw(
-        torch.rand(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), known
+        torch.rand(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)),
+        Batch(torch.zeros(4, 5, dtype=torch.long), known),
     )
     order = torch.searchsorted(POSITIONS, draw.order[:, 2:].contiguous())
     assert torch.allclose(part.log_prob(order), draw.score.sum(-1))
@@ -73,7 +75,8 @@ def test_arrival_times(kind):
     u = torch.rand(50, 5, dtype=torch.float64, generator=generator)
     known = torch.ones(50, 5, dtype=torch.bool)
     known[:, POSITIONS] = False
-    whole, alone = ArrivalTimes(schedule).draw(u, known), ArrivalTimes(own).draw(u[:, POSITIONS])
+    batch = Batch(torch.zeros(50, 5, dtype=torch.long), known)
+    whole, alone = ArrivalTimes(schedule).draw(u, batch), ArrivalTimes(own).draw(u[:, POSITIONS])
     assert torch.equal(torch.searchsorted(POSITIONS, whole.order[:, 2:].contiguous()), alone.order)
     assert torch.allclose(whole.score[:, 2:], alone.score), "given positions change nothing"
     law = own.law()

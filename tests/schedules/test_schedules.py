@@ -19,7 +19,6 @@ from ordo.schedules import (
     GivenOrder,
     Kumaraswamy,
     Linear,
-    LogLinear,
     Polynomial,
     PositionNetwork,
     Power,
@@ -44,7 +43,6 @@ def shared():
 
 FAMILIES = {
     "linear": lambda: Linear(LENGTH),
-    "log_linear": lambda: LogLinear(LENGTH),
     "cosine": lambda: Cosine(LENGTH),
     "square": lambda: Polynomial(LENGTH),
     "root": lambda: Polynomial(LENGTH, 0.75),
@@ -58,7 +56,7 @@ FAMILIES = {
     ),
     "given_order": lambda: GivenOrder(LENGTH, [2, 0, 3, 1]),
 }
-UNIVARIATE = ["linear", "log_linear", "cosine", "square", "root", "geometric"]
+UNIVARIATE = ["linear", "cosine", "square", "root", "geometric"]
 LEARNED = ["power_table", "power_table_bound", "power_shared", "power_shared_bound", "kumaraswamy"]
 
 
@@ -206,17 +204,6 @@ def test_hazard_times_survival_integrates_to_one(schedule):
 
 
 # --- identities between families ---
-
-
-def test_log_linear_is_linear():
-    a, b, t = LogLinear(LENGTH), Linear(LENGTH), column(1e-9, 1e-6, 0.1, 0.5, 0.9, 1 - 1e-9)
-    for name in ("alpha", "alpha_prime", "rate", "inverse"):
-        close(getattr(a, name)(t), getattr(b, name)(t), rtol=1e-12)
-    close(a.sigma(t), -Linear(LENGTH).log_mask_prob(t)[1], rtol=1e-7)
-
-
-def test_log_linear_rate_at_one():
-    close(LogLinear(1).rate(column(1.0)), torch.ones(1, 1, dtype=torch.float64))
 
 
 def test_kumaraswamy_with_b_one_is_power():

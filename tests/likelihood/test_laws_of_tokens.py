@@ -1,48 +1,37 @@
-"""Likelihoods of laws that depend on the tokens, against enumeration of orders; the samplers that draw from them."""
+"""Likelihoods against enumeration of orders, of laws of tokens and of positions; the samplers that draw from them."""
 
 import itertools
 
 import pytest
 import torch
-from content_laws import (
+from enumeration import (
     LENGTH,
+    TOKENS,
     VOCAB,
     Static,
+    by_orders,
     exact_log_prob,
     exact_nelbo,
-    joint,
     random_denoiser,
     rates,
     schedules,
 )
 from scipy import stats
 
+from ordo.batch import Batch
 from ordo.denoisers import OrderCausalTransformer
 from ordo.likelihood import (
-    content_importance_bound,
-    content_nelbo,
-    content_order_log_prob,
-    content_subset_likelihood,
+    importance_bound,
+    joint_log_prob,
+    nelbo,
     sampler_log_prob,
     subset_likelihood,
 )
 from ordo.order import PlackettLuce
-from ordo.samplers import (
-    ByLaw,
-    ByOrder,
-    ByRates,
-    ByScore,
-    InSteps,
-    OnGrid,
-    Sampler,
-    TokenRule,
-    sample,
-)
-from ordo.schedules import Linear
+from ordo.samplers import ByLaw, ByOrder, ByScore, InSteps, OnGrid, Sampler, TokenRule, sample
 
-TOKENS = torch.randint(VOCAB, (3, LENGTH), generator=torch.Generator().manual_seed(0))
 EVERY = torch.cartesian_prod(*[torch.arange(VOCAB)] * LENGTH)
-NAMES = list(schedules())
+NAMES = ["per_vocabulary", "per_context_log", "both", "base", "pooled"]
 
 
 def mild():
@@ -50,11 +39,11 @@ def mild():
     return random_denoiser(0.5).requires_grad_(False)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "power"])
 def test_subsets_equal_orders(name):
     denoiser, schedule = random_denoiser().requires_grad_(False), schedules()[name]
     for bound in ("jump", "rate"):
-        found = content_subset_likelihood(denoiser, schedule, TOKENS, bound)
+        found = subset_likelihood(denoiser, schedule, TOKENS, bound)
         want = torch.stack([exact_nelbo(denoiser, schedule, x, bound) for x in TOKENS]).detach()
         assert torch.allclose(found.nelbo, want, atol=1e-10, rtol=0)
         want = torch.stack([exact_log_prob(denoiser, schedule, x) for x in TOKENS]).detach()
@@ -65,7 +54,7 @@ def test_subsets_equal_orders(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_probabilities_of_all_sequences_sum_to_one(name):
     """And less for the numbers that a bound stands for."""
-    found = content_subset_likelihood(mild(), schedules()[name], EVERY)
+    found = subset_likelihood(mild(), schedules()[name], EVERY)
     assert abs(found.log_mixture.exp().sum() - 1) < 1e-10
     assert (-found.nelbo).exp().sum() < 1 - 1e-4
 
@@ -77,7 +66,7 @@ def test_a_static_law_has_its_own_likelihood():
     )
     want = subset_likelihood(denoiser, PlackettLuce(log_w), TOKENS)
     for bound in ("jump", "rate"):
-        found = content_subset_likelihood(denoiser, Static(log_w), TOKENS, bound)
+        found = subset_likelihood(denoiser, Static(log_w), TOKENS, bound)
         assert torch.allclose(found.nelbo, want.nelbo, atol=1e-10, rtol=0)
         assert torch.allclose(found.log_mixture, want.log_mixture, atol=1e-10, rtol=0)
 
@@ -90,22 +79,20 @@ def test_orders_one_by_one(name, all_orders):
         orders = all_orders(LENGTH)
         rows = x.expand(len(orders), -1)
         assert torch.allclose(
-            content_order_log_prob(denoiser, schedule, rows, orders),
-            joint(denoiser, schedule, x)[1],
+            joint_log_prob(denoiser, schedule, rows, orders),
+            by_orders(denoiser, schedule, x)[1],
             atol=1e-10,
         )
     known = torch.tensor([0, 1, 0, 0]).bool()
     orders = torch.tensor([[1, *order] for order in itertools.permutations([0, 2, 3])])
-    found = content_order_log_prob(
-        denoiser, schedule, x.expand(6, -1), orders.flip(1).roll(1, 1), known.expand(6, -1)
-    )
-    want = joint(denoiser, schedule, x, [1])[1]
+    batch = Batch(x.expand(6, -1), known.expand(6, -1))
+    found = joint_log_prob(denoiser, schedule, batch, orders.flip(1).roll(1, 1))
+    want = by_orders(denoiser, schedule, x, [1])[1]
     assert torch.allclose(found.sort().values, want.sort().values, atol=1e-10)
     # Padding: that of the shorter sequence, in any order of what is absent.
-    found = content_order_log_prob(
-        denoiser, schedule, x[None], torch.tensor([3, 1, 0, 2]), lengths=torch.tensor([3])
-    )
-    want = joint(denoiser, schedule, x[:3])[1][
+    batch = Batch(x[None], None, torch.tensor([3]))
+    found = joint_log_prob(denoiser, schedule, batch, torch.tensor([3, 1, 0, 2]))
+    want = by_orders(denoiser, schedule, x[:3])[1][
         list(itertools.permutations(range(3))).index((1, 0, 2))
     ]
     assert abs(found[0] - want) < 1e-10
@@ -116,10 +103,10 @@ def test_importance_bound_has_its_limits(name):
     """Minus the NELBO of bound jump at one order, log p(x) at many, rising between them."""
     denoiser, schedule, copies = mild(), schedules()[name], 60
     x = TOKENS.repeat(copies, 1)
-    values = content_importance_bound(
-        denoiser, schedule, x, 300, torch.Generator().manual_seed(0)
-    ).view(copies, len(TOKENS), -1)
-    exact = content_subset_likelihood(denoiser, schedule, TOKENS)
+    values = importance_bound(denoiser, schedule, x, 300, torch.Generator().manual_seed(0)).view(
+        copies, len(TOKENS), -1
+    )
+    exact = subset_likelihood(denoiser, schedule, TOKENS)
     error = values.std(0) / copies**0.5
     mean = values.mean(0)
     assert ((mean[:, 0] + exact.nelbo).abs() < 4 * error[:, 0]).all()
@@ -136,14 +123,16 @@ def test_importance_bound_of_the_posterior_is_exact_at_one_order():
         schedules(2)["per_context_log"],
     )
     x = torch.tensor([[0, 1], [2, 2]])
-    log_p = torch.stack([joint(denoiser, reverse, row)[1] for row in x]).detach()  # (rows, orders)
+    log_p = torch.stack(
+        [by_orders(denoiser, reverse, row)[1] for row in x]
+    ).detach()  # (rows, orders)
     reverse.log_w = lambda tokens, present=None: log_p.repeat(
         len(tokens) // 2, 1
     )  # decoded first with the posterior's odds
-    values = content_importance_bound(denoiser, reverse, x, 3, torch.Generator().manual_seed(0))
+    values = importance_bound(denoiser, reverse, x, 3, torch.Generator().manual_seed(0))
     assert torch.allclose(values, log_p.logsumexp(1)[:, None].expand(-1, 3), atol=1e-10)
     assert torch.allclose(
-        content_subset_likelihood(denoiser, reverse, x).nelbo, -log_p.logsumexp(1), atol=1e-10
+        subset_likelihood(denoiser, reverse, x).nelbo, -log_p.logsumexp(1), atol=1e-10
     )
 
 
@@ -179,15 +168,15 @@ def test_samples_follow_the_joint_law(name):
     denoiser, schedule = mild(), schedules()[name]
     orders = torch.tensor(list(itertools.permutations(range(LENGTH))))
     rows = EVERY.repeat_interleave(len(orders), 0), orders.repeat(len(EVERY), 1)
-    each = content_order_log_prob(denoiser, schedule, *rows).exp()
-    p = content_subset_likelihood(denoiser, schedule, EVERY).log_mixture.exp()
+    each = joint_log_prob(denoiser, schedule, *rows).exp()
+    p = subset_likelihood(denoiser, schedule, EVERY).log_mixture.exp()
     assert torch.allclose(each.view(len(EVERY), -1).sum(1), p, atol=1e-10)
-    trace = sample(denoiser, Sampler(ByRates()), 20_000, schedule=schedule)
+    trace = sample(denoiser, Sampler(ByLaw()), 20_000, schedule=schedule)
     assert (trace.calls == LENGTH).all()
     assert g_test(trace.tokens, p) > 1e-4
     turn = (trace.order[:, None] == orders).all(-1).int().argmax(1)
     assert g_test_of(number(trace.tokens) * len(orders) + turn, each) > 1e-4
-    if name != "per_context":  # its weights are within a factor of three
+    if name != "base":  # its weights are within a factor of three, but for positions
         assert g_test(sample(denoiser, Sampler(ByScore("random")), 20_000).tokens, p) < 1e-4, (
             "the law tells"
         )
@@ -195,13 +184,13 @@ def test_samples_follow_the_joint_law(name):
 
 def test_first_positions_follow_the_rates():
     denoiser, schedule = mild(), schedules()["both"]
-    first = sample(denoiser, Sampler(ByRates()), 20_000, schedule=schedule).rank.argmin(1)
+    first = sample(denoiser, Sampler(ByLaw()), 20_000, schedule=schedule).rank.argmin(1)
     for temperature in (1.0, 0.5):
         rho = rates(denoiser, schedule, torch.full((1, LENGTH), VOCAB))[0].sum(-1) ** (
             1 / temperature
         )
         first = sample(
-            denoiser, Sampler(ByRates(temperature)), 20_000, schedule=schedule
+            denoiser, Sampler(ByLaw(temperature)), 20_000, schedule=schedule
         ).rank.argmin(1)
         seen = torch.bincount(first, minlength=LENGTH).double()
         assert (
@@ -212,7 +201,7 @@ def test_first_positions_follow_the_rates():
 @pytest.mark.parametrize("name", NAMES)
 def test_exact_where_the_order_is_a_function_of_what_is_revealed(name):
     """Largest rate first: samples follow the exact likelihood, which sums to 1 and is the chain rule along a loop's own path."""
-    denoiser, schedule, sampler = mild(), schedules()[name], Sampler(ByRates(0))
+    denoiser, schedule, sampler = mild(), schedules()[name], Sampler(ByLaw(0))
     log_p = sampler_log_prob(denoiser, sampler, EVERY, schedule).total_log_prob
     assert abs(log_p.exp().sum() - 1) < 1e-10
     assert g_test(sample(denoiser, sampler, 20_000, schedule=schedule).tokens, log_p.exp()) > 1e-4
@@ -224,8 +213,8 @@ def test_exact_where_the_order_is_a_function_of_what_is_revealed(name):
             total += float((rho[position, x[position]] / rho[position].sum()).log().detach())
             z[position] = x[position]
         assert abs(total - float(found)) < 1e-10
-    with pytest.raises(ValueError, match="content_subset_likelihood"):
-        sampler_log_prob(denoiser, Sampler(ByRates()), TOKENS, schedule)
+    with pytest.raises(ValueError, match="subset_likelihood"):
+        sampler_log_prob(denoiser, Sampler(ByLaw()), TOKENS, schedule)
 
 
 def test_given_and_absent_positions_in_sampling():
@@ -235,19 +224,19 @@ def test_given_and_absent_positions_in_sampling():
         TOKENS[:1].expand(20_000, -1),
         torch.tensor([[0, 1, 1, 0]]).bool().expand(20_000, -1),
     )
-    trace = sample(denoiser, Sampler(ByRates()), schedule=schedule, given=given, known=known)
+    trace = sample(denoiser, Sampler(ByLaw()), schedule=schedule, given=given, known=known)
     assert (trace.tokens == given)[known].all()
     p = torch.zeros(VOCAB, VOCAB, dtype=torch.float64)
     for a, b in itertools.product(range(VOCAB), repeat=2):
         p[a, b] = (
-            joint(denoiser, schedule, torch.tensor([a, *TOKENS[0, 1:3], b]), [1, 2])[1]
+            by_orders(denoiser, schedule, torch.tensor([a, *TOKENS[0, 1:3], b]), [1, 2])[1]
             .logsumexp(0)
             .exp()
         )
     seen = torch.bincount(trace.tokens[:, 0] * VOCAB + trace.tokens[:, 3], minlength=9).double()
     assert stats.chisquare(seen.numpy(), (20_000 * p.flatten()).detach().numpy()).pvalue > 1e-4
     trace = sample(
-        denoiser, Sampler(ByRates()), 20_000, schedule=schedule, lengths=torch.full((20_000,), 2)
+        denoiser, Sampler(ByLaw()), 20_000, schedule=schedule, lengths=torch.full((20_000,), 2)
     )
     p = torch.stack(
         [
@@ -257,36 +246,52 @@ def test_given_and_absent_positions_in_sampling():
     ).exp()
     seen = torch.bincount(trace.tokens[:, 0] * VOCAB + trace.tokens[:, 1], minlength=9).double()
     assert stats.chisquare(seen.numpy(), (20_000 * p).detach().numpy()).pvalue > 1e-4
-    whole = sample(denoiser, Sampler(ByRates()), 12, schedule=schedule)
+    whole = sample(denoiser, Sampler(ByLaw()), 12, schedule=schedule)
     assert torch.equal(
         whole.tokens[5:],
-        sample(denoiser, Sampler(ByRates()), 7, schedule=schedule, first_row=5).tokens,
+        sample(denoiser, Sampler(ByLaw()), 7, schedule=schedule, first_row=5).tokens,
     )
+
+
+def test_samples_of_an_order_causal_denoiser():
+    """Every sequence as often as the sum over orders of p(x, pi) says, and all importance bounds below."""
+    denoiser = random_denoiser(0.4, kind=OrderCausalTransformer).requires_grad_(False)
+    schedule = schedules()["pooled"]
+    orders = torch.tensor(list(itertools.permutations(range(LENGTH))))
+    each = [joint_log_prob(denoiser, schedule, EVERY, order.expand_as(EVERY)) for order in orders]
+    log_p = torch.stack(each).logsumexp(0)
+    assert log_p.exp().sum().item() == pytest.approx(1.0)
+    for x in TOKENS:
+        found = joint_log_prob(denoiser, schedule, x.expand(len(orders), -1), orders)
+        assert torch.allclose(found, by_orders(denoiser, schedule, x)[1].detach(), atol=1e-10)
+    trace = sample(denoiser, Sampler(ByLaw()), 20_000, schedule=schedule)
+    assert g_test(trace.tokens, log_p.exp()) > 1e-4
+    mode = sampler_log_prob(denoiser, Sampler(ByLaw(0)), EVERY, schedule).total_log_prob
+    assert mode.exp().sum().item() == pytest.approx(1.0)
+    x = TOKENS.repeat(60, 1)
+    bound = importance_bound(denoiser, schedule, x, 40, torch.Generator().manual_seed(0))
+    bound = bound.view(60, len(TOKENS), -1)
+    mean, error = bound.mean(0), bound.std(0) / 60**0.5
+    want = torch.stack([exact_nelbo(denoiser, schedule, row) for row in TOKENS]).detach()
+    assert ((mean[:, 0] + want).abs() < 4 * error[:, 0]).all()
+    want = log_p[number(TOKENS)]
+    assert ((mean[:, -1] - want).abs() < 4 * error[:, -1] + 0.01).all()
 
 
 def test_what_is_refused():
     denoiser, laws = mild(), schedules()
-    for sampler in (Sampler(), Sampler(ByLaw(0)), Sampler(ByScore(), OnGrid(4))):
-        with pytest.raises(ValueError, match="by_rates"):
-            sample(denoiser, sampler, 2, schedule=laws["per_context"])
-    with pytest.raises(ValueError, match="use ByLaw"):
-        sample(denoiser, Sampler(ByRates()), 2, schedule=Linear(LENGTH))
-    with pytest.raises(ValueError, match="temperature"):
-        ByRates(-1.0)
+    with pytest.raises(ValueError, match="depends on the tokens"):
+        sample(denoiser, Sampler(ByScore(), OnGrid(4)), 2, schedule=laws["per_context"])
     causal = random_denoiser(kind=OrderCausalTransformer)
-    for call in (content_nelbo, content_importance_bound, content_subset_likelihood):
-        with pytest.raises(ValueError, match="bidirectional"):
+    for call in (nelbo, importance_bound, subset_likelihood):
+        with pytest.raises(ValueError, match=r"bidirectional|enumerate_orders"):
             call(causal, laws["both"], TOKENS)
-        with pytest.raises(ValueError, match="depend on the tokens"):
-            call(denoiser, Linear(LENGTH), TOKENS)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="jump or rate"):
-        content_nelbo(denoiser, laws["both"], TOKENS, bound="elbo")
     with pytest.raises(ValueError, match="stops at 14"):
-        content_subset_likelihood(denoiser, laws["both"], torch.zeros(1, 15, dtype=torch.long))
+        subset_likelihood(denoiser, laws["both"], torch.zeros(1, 15, dtype=torch.long))
     # What needs no law works with any schedule.
     for sampler in (
         Sampler(ByOrder()),
         Sampler(ByScore(), InSteps(2)),
-        Sampler(ByRates(), InSteps(2), TokenRule(0.5)),
+        Sampler(ByLaw(), InSteps(2), TokenRule(0.5)),
     ):
         assert (sample(denoiser, sampler, 3, schedule=laws["both"]).tokens < VOCAB).all()
