@@ -226,9 +226,7 @@ def main(config: DictConfig) -> None:
                     f"cells that were drawn and are missing again, as in the training table: {', '.join(again)}"
                 )
         schedule: Any = model.schedule.cpu()
-        surprise = (
-            None if schedule.depends_on_tokens else order_surprise(trace, schedule.law())
-        )
+        surprise = None if schedule.depends_on_tokens else order_surprise(trace, schedule.law())
         if trace_path is not None:
             name = str(HydraConfig.get().runtime.choices["sampler"])
             layout = decoding.layout | {"revised": decoding.symbol}

@@ -1,4 +1,5 @@
-"""Small random models, and what is true of them by enumeration alone: orders, masks, products of rates.
+"""Small random models, and what is true of them by enumeration alone: orders, masks, products of
+rates.
 
 One step-by-step loop serves laws of positions and laws of tokens, denoisers of sets and of orders.
 """
@@ -47,7 +48,9 @@ def power(spread=0.8):
 
 
 class Additive(nn.Module):
-    """A sum of one number for every (position, token, position), the mask included; padding adds nothing."""
+    """A sum of one number for every (position, token, position), the mask included; padding adds
+    nothing.
+    """
 
     def __init__(self, length=LENGTH, std=0.5):
         super().__init__()
@@ -148,7 +151,8 @@ def every_order(positions):
 
 
 def by_orders(denoiser, schedule, x, known=()):
-    """All orders of the positions of x (length,) not known: log q(pi | x), log p(x, pi), the cost of bound rate.
+    """All orders of the positions of x (length,) not known: log q(pi | x), log p(x, pi), the cost
+    of bound rate.
 
     Each (orders,), from products of rates, step by step.
     """
@@ -224,7 +228,9 @@ def by_quadrature(denoiser, schedule, x, known=(), reconstruction="sampled", t_m
 
 
 def exact(objective, denoiser, schedule, known=None, lengths=None):
-    """Mean NELBO of ``TOKENS`` that the objective should have, differentiable in the law and the denoiser."""
+    """Mean NELBO of ``TOKENS`` that the objective should have, differentiable in the law and the
+    denoiser.
+    """
     total = torch.zeros((), dtype=torch.float64)
     for i, x in enumerate(TOKENS):
         x = x if lengths is None else x[: lengths[i]]
@@ -243,9 +249,11 @@ def flat(gradients):
 
 
 def agrees(objective, denoiser, schedule, known=None, lengths=None, repeats=60, copies=200, warm=0):
-    """Mean, and gradient in every parameter of the law, within 4 standard errors of the exact values.
+    """Mean, and gradient in every parameter of the law, within 4 standard errors of the exact
+    values.
 
-    Of many parameters the most distant one is allowed for. The first ``warm`` steps fill running statistics.
+    Of many parameters the most distant one is allowed for. The first ``warm`` steps fill running
+    statistics.
     """
     parameters = list(schedule.parameters())
     value = exact(objective, denoiser, schedule, known, lengths)

@@ -1,4 +1,6 @@
-"""Plackett-Luce closed forms against enumeration of all orders, to 1e-10, and samples against probabilities."""
+"""Plackett-Luce closed forms against enumeration of all orders, to 1e-10, and samples against
+probabilities.
+"""
 
 import math
 
@@ -131,7 +133,9 @@ def test_entropy_surrogate_gradient():
 
 
 def test_entropy_surrogate_of_what_is_decoded():
-    """Half of the rows are given position 0 and end before position 4: the mean of two entropies, each by its own enumeration."""
+    """Half of the rows are given position 0 and end before position 4: the mean of two entropies,
+    each by its own enumeration.
+    """
     log_w = torch.tensor([0.5, -0.4, 0.1, 1.0, 0.7], dtype=torch.float64, requires_grad=True)
     whole, part = PlackettLuce(log_w).entropy()[0], PlackettLuce(log_w[1:4]).entropy()[0]
     (exact,) = torch.autograd.grad((whole + part) / 2, log_w)

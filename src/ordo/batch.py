@@ -33,7 +33,9 @@ class Batch(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether every position of every sequence is decoded, as far as is clear without looking at data."""
+        """Whether every position of every sequence is decoded, as far as is clear without looking
+        at data.
+        """
         return self.known is None and self.lengths is None
 
     @property
@@ -95,7 +97,9 @@ class Batch(NamedTuple):
         return order.gather(1, place.argsort(dim=1, stable=True))
 
     def zero_undecoded(self, by_rank: Tensor) -> Tensor:
-        """Values (n, length) by rank of orders from ``decoded_first``, 0 at ranks of undecoded positions."""
+        """Values (n, length) by rank of orders from ``decoded_first``, 0 at ranks of undecoded
+        positions.
+        """
         if self.whole:
             return by_rank
         rank = torch.arange(by_rank.shape[1], device=by_rank.device)
@@ -106,7 +110,8 @@ class Batch(NamedTuple):
     def n_leading_given(self) -> int:
         """How many leading ranks are given in every row, less than length.
 
-        Reads the data, so it waits for a GPU; 0 under torch.compile, whose graph may not depend on data.
+        Reads the data, so it waits for a GPU; 0 under torch.compile, whose graph may not depend on
+        data.
         """
         if self.known is None or torch.compiler.is_compiling():
             return 0
@@ -114,6 +119,8 @@ class Batch(NamedTuple):
 
 
 def seen_by(denoiser: Any, batch: Batch) -> dict[str, Tensor]:
-    """What a denoiser must be told of padding: nothing if it is order-causal, since padding comes last in every order."""
+    """What a denoiser must be told of padding: nothing if it is order-causal, since padding comes
+    last in every order.
+    """
     present = None if denoiser.order_causal else batch.present
     return {} if present is None else {"present": present}

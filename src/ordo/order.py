@@ -40,9 +40,10 @@ class OrderDraw:
 class OrderLaw(Protocol):
     """What objectives, likelihoods and samplers ask of a law over decoding orders.
 
-    ``mode`` is one order (length,) that stands for the law. ``mode_name`` says what the mode is: "mode order",
-    the most probable one, or "order of mean ranks" for laws whose mode has no closed form. A law may hold a law
-    for each of n rows: then ``mode`` is (n, length), and ``repeat`` gives row d * n + i the law of row i.
+    ``mode`` is one order (length,) that stands for the law. ``mode_name`` says what the mode is:
+    "mode order", the most probable one, or "order of mean ranks" for laws whose mode has no closed
+    form. A law may hold a law for each of n rows: then ``mode`` is (n, length), and ``repeat``
+    gives row d * n + i the law of row i.
     """
 
     length: int
@@ -94,8 +95,9 @@ def draw_of(
 class PlackettLuce:
     """P(pi) = prod_i w_{pi(i)} / sum_{j >= i} w_{pi(j)}: the order law of alpha_l(t) = 1 - t^{w_l}.
 
-    Larger w is decoded earlier. Args: log_w (length,), or (n, length) of a law for each of n rows, any float dtype; kept in the graph.
-    Where a method takes n rows, they are then the law's own. Raises ValueError on a wrong shape or a value that is not finite.
+    Larger w is decoded earlier. Args: log_w (length,), or (n, length) of a law for each of n rows,
+    any float dtype; kept in the graph. Where a method takes n rows, they are then the law's own.
+    Raises ValueError on a wrong shape or a value that is not finite.
     """
 
     mode_name = "mode order"
@@ -122,7 +124,9 @@ class PlackettLuce:
         return PlackettLuce(self.log_w - self.log_w.mean(-1, keepdim=True))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit exponential."""
+        """n orders (n, length) int64, by Gumbel-top-k: sort log w minus the log of a unit
+        exponential.
+        """
         log_w = self.log_w.detach()
         noise = torch.empty(n, self.length, dtype=torch.float64, device=log_w.device).exponential_(
             generator=generator
@@ -130,9 +134,11 @@ class PlackettLuce:
         return (log_w - noise.log()).argsort(dim=-1, descending=True)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """Uniforms (n, length) in (0, 1) to keys whose descending order is a draw from the law. Temperature: of log w; 0: the mode.
+        """Uniforms (n, length) in (0, 1) to keys whose descending order is a draw from the law.
+        Temperature: of log w; 0: the mode.
 
-        The keys are Gumbel variables, -log(-log tau) of the arrival times tau = u^(1/w), which would round to 0 where w is small.
+        The keys are Gumbel variables, -log(-log tau) of the arrival times tau = u^(1/w), which
+        would round to 0 where w is small.
         """
         log_w = self.log_w.detach().expand(u.shape)
         if temperature == 0:
@@ -143,7 +149,7 @@ class PlackettLuce:
         return self if self.log_w.ndim == 1 else PlackettLuce(self.log_w.repeat(draws, 1))
 
     def draw(self, u: Tensor, batch: Batch | None = None) -> OrderDraw:
-        """Uniforms (n, length) in (0, 1) to orders of the decoded positions; None: all are decoded."""
+        """Uniforms (n, length) in (0, 1) to orders of the decoded positions; None: all of them."""
         return self.scored(sort_by(self.keys(u)), batch)
 
     def scored(self, order: Tensor, batch: Batch | None = None) -> OrderDraw:
@@ -160,14 +166,17 @@ class PlackettLuce:
         return self.step_log_prob(order).sum(-1)
 
     def prefix_log_prob(self, order: Tensor, n_revealed: Tensor | int) -> Tensor:
-        """log-probability of the first n_revealed (n,) choices of each order (n, length) -> (n,) nats."""
+        """log-probability of the first n_revealed (n,) choices of each order (n, length) -> (n,)
+        nats.
+        """
         steps = self.step_log_prob(order)
         ranks = torch.arange(self.length, device=order.device)
         keep = ranks < torch.as_tensor(n_revealed, device=order.device).reshape(-1, 1)
         return torch.where(keep, steps, torch.zeros_like(steps)).sum(-1)
 
     def next_log_prob(self, revealed: Tensor) -> Tensor:
-        """log P(next = l | revealed set): revealed (n, length) bool -> (n, length), -inf where revealed.
+        """log P(next = l | revealed set): revealed (n, length) bool -> (n, length), -inf where
+        revealed.
 
         A row with everything revealed has no next position and is -inf throughout.
         """
@@ -183,7 +192,9 @@ class PlackettLuce:
         return before - torch.diag_embed(before.diagonal(dim1=-2, dim2=-1))
 
     def part(self, positions: Tensor) -> PlackettLuce:
-        """The law of these positions among themselves, which is their law too where the others are given: positions (k,), ascending."""
+        """The law of these positions among themselves, which is their law too where the others are
+        given: positions (k,), ascending.
+        """
         return PlackettLuce(self.log_w[..., positions])
 
     def expected_rank(self) -> Tensor:
@@ -200,7 +211,8 @@ class PlackettLuce:
         """Entropy in nats and its standard error (0 where exact).
 
         Exact by a DP over subsets for length <= 14, H(S) = H(next | S) + sum_l P(l | S) H(S - l);
-        beyond, the mean of -log P(pi) over sampled orders. Raises ValueError for a law for each of n rows.
+        beyond, the mean of -log P(pi) over sampled orders. Raises ValueError for a law for each of
+        n rows.
         """
         if self.log_w.ndim == 2:
             raise ValueError("the entropy is that of one law: take a row of log_w")
@@ -271,7 +283,9 @@ class FixedOrder:
         return FixedOrder(self.order.argsort()[positions].argsort())
 
     def step_log_prob(self, order: Tensor) -> Tensor:
-        """0 for the choices of this order, -inf from the first other choice on: (n, length) -> (n, length)."""
+        """0 for the choices of this order, -inf from the first other choice on: (n, length) -> (n,
+        length).
+        """
         same = (order == self.order).cumprod(-1).bool()
         return torch.zeros(order.shape, dtype=torch.float64, device=order.device).masked_fill(
             ~same, -torch.inf
@@ -281,7 +295,9 @@ class FixedOrder:
         return self.step_log_prob(order).sum(-1)
 
     def next_log_prob(self, revealed: Tensor) -> Tensor:
-        """0 at the first masked position of this order, -inf elsewhere: (n, length) bool -> (n, length)."""
+        """0 at the first masked position of this order, -inf elsewhere: (n, length) bool -> (n,
+        length).
+        """
         masked = ~revealed[:, self.order]
         first = masked & (masked.cumsum(-1) == 1)
         return torch.where(first, 0.0, -torch.inf).double()[:, self.order.argsort()]
@@ -314,7 +330,8 @@ def entropy_surrogate(
     generator: torch.Generator | None = None,
     batch: Batch | None = None,
 ) -> Tensor:
-    """A scalar whose gradient is an unbiased estimate of the gradient of the law's entropy, in nats.
+    """A scalar whose gradient is an unbiased estimate of the gradient of the law's entropy, in
+    nats.
 
     With a batch of n sequences: of the entropy of the order of decoded positions.
     Score function on -log P(pi) with a leave-one-out baseline over n orders (Kool et al. 2019) and

@@ -1,4 +1,6 @@
-"""Likelihoods against enumeration of orders, of laws of tokens and of positions; the samplers that draw from them."""
+"""Likelihoods against enumeration of orders, of laws of tokens and of positions; the samplers that
+draw from them.
+"""
 
 import itertools
 
@@ -117,7 +119,9 @@ def test_importance_bound_has_its_limits(name):
 
 
 def test_importance_bound_of_the_posterior_is_exact_at_one_order():
-    """A forward law that is the posterior of orders: both sides of the bound meet. Two positions have one choice."""
+    """A forward law that is the posterior of orders: both sides of the bound meet. Two positions
+    have one choice.
+    """
     denoiser, reverse = (
         random_denoiser(length=2).requires_grad_(False),
         schedules(2)["per_context_log"],
@@ -200,7 +204,9 @@ def test_first_positions_follow_the_rates():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_exact_where_the_order_is_a_function_of_what_is_revealed(name):
-    """Largest rate first: samples follow the exact likelihood, which sums to 1 and is the chain rule along a loop's own path."""
+    """Largest rate first: samples follow the exact likelihood, which sums to 1 and is the chain
+    rule along a loop's own path.
+    """
     denoiser, schedule, sampler = mild(), schedules()[name], Sampler(ByLaw(0))
     log_p = sampler_log_prob(denoiser, sampler, EVERY, schedule).total_log_prob
     assert abs(log_p.exp().sum() - 1) < 1e-10
@@ -218,7 +224,9 @@ def test_exact_where_the_order_is_a_function_of_what_is_revealed(name):
 
 
 def test_given_and_absent_positions_in_sampling():
-    """Infilling: the law of the others from what is given on; padding: that of the shorter sequence; rows are their own."""
+    """Infilling: the law of the others from what is given on; padding: that of the shorter
+    sequence; rows are their own.
+    """
     denoiser, schedule = mild(), schedules()["both"]
     given, known = (
         TOKENS[:1].expand(20_000, -1),
@@ -254,7 +262,9 @@ def test_given_and_absent_positions_in_sampling():
 
 
 def test_samples_of_an_order_causal_denoiser():
-    """Every sequence as often as the sum over orders of p(x, pi) says, and all importance bounds below."""
+    """Every sequence as often as the sum over orders of p(x, pi) says, and all importance bounds
+    below.
+    """
     denoiser = random_denoiser(0.4, kind=OrderCausalTransformer).requires_grad_(False)
     schedule = schedules()["pooled"]
     orders = torch.tensor(list(itertools.permutations(range(LENGTH))))

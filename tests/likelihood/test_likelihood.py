@@ -1,4 +1,4 @@
-"""Likelihoods against enumeration, the subset DP, and each other, on random denoisers in float64."""
+"""Likelihoods against enumeration, the subset DP and each other: random denoisers in float64."""
 
 import math
 
@@ -56,7 +56,9 @@ def test_subset_dp_equals_enumeration():
 
 
 def test_mixture_is_a_distribution():
-    """Summed over all V^L sequences the mixture is 1: conditionals, DP and law are normalised together."""
+    """Summed over all V^L sequences the mixture is 1: conditionals, DP and law are normalised
+    together.
+    """
     net = denoiser(BidirectionalTransformer, length=4)
     every = torch.cartesian_prod(*[torch.arange(VOCAB)] * 4)
     law = PlackettLuce(LAW.log_w[:4])
@@ -67,7 +69,9 @@ def test_mixture_is_a_distribution():
 
 @pytest.mark.parametrize("kind", [BidirectionalTransformer, OrderCausalTransformer])
 def test_likelihoods_given_positions(kind):
-    """log p(rest | known): against order_log_prob of whole orders, by hand; every estimate and the report of it."""
+    """log p(rest | known): against order_log_prob of whole orders, by hand; every estimate and the
+    report of it.
+    """
     net = denoiser(kind)
     known = torch.tensor([[0, 1, 0, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]).bool()
     order = torch.tensor([2, 4, 0, 1, 3])
@@ -149,7 +153,9 @@ def test_estimates_meet_exact_values(kind):
 
 
 def test_draws_of_one_sequence_are_spread_over_ranks():
-    """With as many draws as positions every number of revealed tokens is scored once: under a fixed order the estimate is exact."""
+    """With as many draws as positions every number of revealed tokens is scored once: under a fixed
+    order the estimate is exact.
+    """
     net = denoiser(BidirectionalTransformer)
     fixed = FixedOrder(torch.tensor([3, 1, 4, 0, 2]))
     exact = -order_log_prob(net, TOKENS, fixed.order)

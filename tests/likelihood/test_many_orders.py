@@ -1,4 +1,6 @@
-"""Losses by position and number revealed, and of many orders, against scores token by token and order by order, in float64."""
+"""Losses by position and number revealed, and of many orders, against scores token by token and
+order by order, in float64.
+"""
 
 import itertools
 import math
@@ -40,7 +42,9 @@ def denoiser(kind):
 
 
 def token_by_token(net, order, known, lengths):
-    """{(row, position): (loss, number revealed)}, from one call of ``conditionals`` a token, with given ones first and none absent."""
+    """{(row, position): (loss, number revealed)}, from one call of ``conditionals`` a token, with
+    given ones first and none absent.
+    """
     out = {}
     for row in range(len(TOKENS)):
         n = LENGTH if lengths is None else int(lengths[row])
@@ -211,7 +215,9 @@ def test_cost_is_what_the_docstring_says():
 
 
 def test_an_order_of_mean_ranks_is_called_that():
-    """It need not be the mode: of three sequences of the order 0, 1, 2, 3 and two of 1, 2, 3, 0 it is 1, 0, 2, 3, which none has."""
+    """It need not be the mode: of three sequences of the order 0, 1, 2, 3 and two of 1, 2, 3, 0 it
+    is 1, 0, 2, 3, which none has.
+    """
     net = denoiser(OrderCausalTransformer)
     log_w = torch.tensor([[60.0, 40, 20, 0]] * 3 + [[0.0, 60, 40, 20]] * 2, dtype=torch.float64)
     law = AveragedLaw(log_w)

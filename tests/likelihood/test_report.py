@@ -43,7 +43,7 @@ def case(request):
 
 
 def meets(values, exact):
-    """The mean over seeds within 4 of its standard errors, which are small enough to say something."""
+    """The mean over seeds within 4 of its standard errors, which are small enough to tell."""
     values = torch.tensor(values, dtype=torch.float64)
     error = values.std(0) / SEEDS**0.5
     assert (error < 0.03 * exact).all()
@@ -75,7 +75,9 @@ def test_mode_is_exact(case):
 
 
 def test_importance_lies_between(case):
-    """Above the exact mixture in expectation, and of the way there from the NELBO at most a fifth left with 24 orders."""
+    """Above the exact mixture in expectation, and of the way there from the NELBO at most a fifth
+    left with 24 orders.
+    """
     net, reports = case
     exact = enumerate_orders(net, LAW, TOKENS)
     values = torch.tensor([report.estimates["importance"].nats for report in reports])
@@ -86,7 +88,9 @@ def test_importance_lies_between(case):
 
 
 def test_curves(case):
-    """The loss by number revealed sums to the NELBO; its first entry is the loss of the first position of an order."""
+    """The loss by number revealed sums to the NELBO; its first entry is the loss of the first
+    position of an order.
+    """
     net, reports = case
     for name, law in (("own", LAW), ("uniform", uniform_law(LENGTH))):
         meets(

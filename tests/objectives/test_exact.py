@@ -1,4 +1,4 @@
-"""All three objectives against enumeration: mean and gradient, float64, random denoisers and laws."""
+"""All objectives against enumeration: mean and gradient, float64, random denoisers and laws."""
 
 import itertools
 import math
@@ -84,7 +84,7 @@ GIVEN = ["order", "order_jump", "order_causal_rate", "time", "time_tokens", "den
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_given_and_padded_positions(name):
-    """Mean and gradient of the NELBO of the decoded positions given the others; padding is cut off."""
+    """Mean and gradient of the NELBO of decoded positions given the others; padding is cut off."""
     objective, denoiser, schedule, steps = parts(name)
     warm = 10 if isinstance(objective, Dense) else 0
     denoiser.requires_grad_(False)
@@ -140,7 +140,7 @@ def test_the_gradient_stops_at_the_features(make):
 
 
 def test_path_part_alone_is_biased():
-    """The gradient test can fail: without the score function the mean misses the gradient by far."""
+    """The gradient test can fail: without the score function the mean misses by far."""
     for name in ("order_jump", "dense_jump"):
         objective, denoiser, schedule, _ = parts(name)
         network = schedule.w if name == "order_jump" else schedule.forward_network
@@ -160,7 +160,7 @@ def test_path_part_alone_is_biased():
 
 @pytest.mark.parametrize("name", CASES)
 def test_what_padding_holds_does_not_matter(name):
-    """Not a bit, in value or gradient, nor that it is said to be given; nor is any of it counted."""
+    """Not a bit, in value or gradient, nor that it is said to be given, nor is it counted."""
     gone = torch.arange(LENGTH) >= LENGTHS[:, None]
     found = []
     for filling, more in ((0, False), (VOCAB - 1, True)):
@@ -263,7 +263,9 @@ def test_control_variates_are_unbiased_once_fitted(draws):
 
 
 def test_surprise_of_tokens():
-    """Running frequencies with one count to begin with, against a loop; a step's own tokens come after."""
+    """Running frequencies with one count to begin with, against a loop; a step's own tokens come
+    after.
+    """
     frequencies, seen = Frequencies(2, 3), []
     for step in range(3):
         tokens = torch.randint(3, (4, 2), generator=torch.Generator().manual_seed(step))
@@ -281,7 +283,9 @@ def test_surprise_of_tokens():
 
 
 def test_dense_with_arrival_times():
-    """Kumaraswamy with b = 1 is the power family: its gradient through arrival times must be the same."""
+    """Kumaraswamy with b = 1 is the power family: its gradient through arrival times must be the
+    same.
+    """
     denoiser, reference = random_denoiser(kind=ORDERS), power()
     schedule = Kumaraswamy(LENGTH, FreeTable(LENGTH), FreeTable(LENGTH), bound=50.0)
     with torch.no_grad():

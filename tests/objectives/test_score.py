@@ -1,4 +1,6 @@
-"""Every choice of the score function keeps mean and gradient, by enumeration; and does what it is there for."""
+"""Every choice of the score function keeps mean and gradient, by enumeration; and does what it is
+there for.
+"""
 
 import itertools
 import math
@@ -88,7 +90,9 @@ def test_defaults_are_leave_one_out():
 
 
 def test_the_race_keeps_its_choices():
-    """given: the same arrivals as free, and moved with log w as the race with its noise fixed is, told again by a loop."""
+    """given: the same arrivals as free, and moved with log w as the race with its noise fixed is,
+    told again by a loop.
+    """
     torch.manual_seed(0)
     rows, length = 6, 5
     log_w = torch.randn(rows, length, dtype=torch.float64, requires_grad=True)
@@ -144,7 +148,9 @@ def total_variance(estimate, parameters, repeats=400, warm=50):
 
 
 def additive_cost(draws, **options):
-    """Cost a . (members of the prefix) plus 5, k = 3 of 6: the gradient by enumeration, and a surrogate for a step."""
+    """Cost a . (members of the prefix) plus 5, k = 3 of 6: the gradient by enumeration, and a
+    surrogate for a step.
+    """
     log_w = torch.linspace(-1, 1, 6, dtype=torch.float64).requires_grad_()
     a = torch.tensor([3.0, -2.0, 1.0, 0.5, -1.0, 2.0], dtype=torch.float64)
     score, k, n = ScoreFunction(**options, length=6), 3, 32
@@ -183,7 +189,8 @@ def test_options_lower_the_variance_where_theory_says_so():
         want, measure = additive_cost(draws, **options)
         found[name], mean, error = measure()
         assert ((mean - want).abs() < 4 * error).all(), name
-    # A difference of two draws has twice the variance of f, but two of them are averaged: as much as of one less the mean at 2 draws.
+    # A difference of two draws has twice the variance of f, but two of them are averaged: as much
+    # as of one less the mean at 2 draws.
     assert found["ema"] < found["rloo"]
     assert found["relax"] < 0.6 * found["ema"], "f is all but linear in the soft memberships"
 
@@ -210,7 +217,9 @@ def test_a_running_mean_beats_no_baseline():
 
 
 def test_learned_baseline_finds_what_does_not_depend_on_the_draw():
-    """f = 2 + 3 s + s^2 of the share revealed and a token's surprise: after a while nothing is left, in evaluation it learns nothing."""
+    """f = 2 + 3 s + s^2 of the share revealed and a token's surprise: after a while nothing is
+    left, in evaluation it learns nothing.
+    """
     score = ScoreFunction("learned", unigram=True, **SIZES)
     for step in range(300):
         generator = torch.Generator().manual_seed(step)

@@ -1,4 +1,4 @@
-"""Without shapes that depend on data: the same numbers, in one graph that torch.compile makes once."""
+"""Without shapes that depend on data: the same numbers, in one graph, compiled once."""
 
 import itertools
 from typing import Any
@@ -87,7 +87,9 @@ def test_the_same_numbers(objective, schedule, lengths, monkeypatch):
 
 @pytest.mark.parametrize(("objective", "schedule"), CASES)
 def test_one_graph(objective, schedule):
-    """fullgraph=True: dynamo raises at anything it would have to leave to Python. A second graph would be a recompilation."""
+    """fullgraph=True: dynamo raises at anything it would have to leave to Python. A second graph
+    would be a recompilation.
+    """
     want = three_steps(*parts(objective, schedule))
     denoiser, noise, estimator = parts(objective, schedule)
     torch._dynamo.reset()
@@ -102,7 +104,9 @@ def test_one_graph(objective, schedule):
 
 
 def test_order_space_never_masks_more_than_it_makes_room_for(monkeypatch):
-    """Whatever the batch, the draws, what is given or padded, and the share of a step: looked at in 1000 steps of odd sizes."""
+    """Whatever the batch, the draws, what is given or padded, and the share of a step: looked at in
+    1000 steps of odd sizes.
+    """
     room = []
 
     def count(denoiser, tokens, target, where, present=None, most=None):

@@ -1,4 +1,6 @@
-"""Laws that depend on the tokens: the reverse gap, the special cases they contain, the networks behind them."""
+"""Laws that depend on the tokens: the reverse gap, the special cases they contain, the networks
+behind them.
+"""
 
 import math
 from typing import Any
@@ -46,7 +48,9 @@ def causal():
 
 
 def test_the_reverse_gap():
-    """At least 0, and 0 where the reverse law is the forward law; that of the jump bound also up to scale."""
+    """At least 0, and 0 where the reverse law is the forward law; that of the jump bound also up to
+    scale.
+    """
     generator = torch.Generator().manual_seed(0)
     log_w, log_r = (torch.randn(500, 6, generator=generator, dtype=torch.float64) for _ in range(2))
     masked = torch.rand(500, 6, generator=generator) < 0.5
@@ -93,7 +97,7 @@ class Constant(torch.nn.Module):
 
 
 def test_constant_features_are_weights_of_positions():
-    """per_context whose networks look at no token, and Power: values, and gradients in the weights."""
+    """per_context whose networks look at no token, and Power: values, gradients in the weights."""
     denoiser, order_causal = random_denoiser().requires_grad_(False), causal()
     table = FreeTable(LENGTH, init_std=0.8).double()
     power = Power(LENGTH, table)
@@ -129,7 +133,9 @@ def test_constant_features_are_weights_of_positions():
 
 
 def test_a_base_alone_is_power():
-    """Networks that say 0 and a table of positions under both laws: values and gradients in the table."""
+    """Networks that say 0 and a table of positions under both laws: values and gradients in the
+    table.
+    """
     denoiser = random_denoiser().requires_grad_(False)
     table = FreeTable(LENGTH, init_std=0.8).double()
     nothing: Any = Constant(torch.zeros(LENGTH, dtype=torch.float64))
@@ -177,7 +183,7 @@ def test_all_prefixes_at_once(name):
 
 @pytest.mark.parametrize("name", ["pooled", "per_context_log"])
 def test_ranks_of_given_positions_cost_nothing(name, monkeypatch):
-    """Rates are computed from the first rank on at which some row decodes; the terms are the same."""
+    """Rates are computed from the first rank at which some row decodes; the terms are the same."""
     schedule, denoiser, ranks = schedules()[name], causal(), []
     tokens, drawn = random_orders(6)
     along = schedule.log_r_along

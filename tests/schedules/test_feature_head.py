@@ -56,7 +56,9 @@ def test_the_denoiser_is_not_part_of_it():
 
 
 def test_a_copy_of_both_reads_the_copy():
-    """As an average of weights is kept: then it is not the features of the weights that go on training."""
+    """As an average of weights is kept: then it is not the features of the weights that go on
+    training.
+    """
     module = OrderDiffusion(
         denoisers()["plain"], law(), OrderSpace(), OptimizerSettings(total_steps=1)
     )

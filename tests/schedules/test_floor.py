@@ -1,4 +1,6 @@
-"""The floor under next-choice probabilities: every revealed set, extreme weights, padding; and what it is mixed from."""
+"""The floor under next-choice probabilities: every revealed set, extreme weights, padding; and what
+it is mixed from.
+"""
 
 import itertools
 
@@ -70,7 +72,9 @@ def test_laws_keep_the_floor_in_both_directions_and_pass_gradients():
 
 
 def test_padding_is_no_position():
-    """A shorter sequence has the weights that it has alone; what padding holds does not matter; none there is no NaN."""
+    """A shorter sequence has the weights that it has alone; what padding holds does not matter;
+    none there is no NaN.
+    """
     torch.manual_seed(0)
     log_w = torch.randn(3, LENGTH, dtype=torch.float64)
     present = torch.arange(LENGTH) < torch.tensor([[4], [2], [0]])

@@ -1,4 +1,6 @@
-"""The law of the positions that are decoded, against that of all positions by enumeration and by draws."""
+"""The law of the positions that are decoded, against that of all positions by enumeration and by
+draws.
+"""
 
 import itertools
 import math
@@ -15,7 +17,9 @@ LOG_W = torch.tensor([0.3, -1.0, 0.8, 2.0, 0.1], dtype=torch.float64)
 
 
 def marginal(law):
-    """{order of POSITIONS, numbered from 0: probability} of a law with ``log_prob``, summed over all orders."""
+    """{order of POSITIONS, numbered from 0: probability} of a law with ``log_prob``, summed over
+    all orders.
+    """
     out = {}
     for order in itertools.permutations(range(law.length)):
         kept = tuple(POSITIONS.tolist().index(p) for p in order if p in POSITIONS.tolist())
@@ -28,7 +32,8 @@ def test_plackett_luce():
     part = law.part(POSITIONS)
     for order, p in marginal(law).items():
         assert abs(float(part.log_prob(torch.tensor([order])).exp()) - p) < 1e-12
-    # And it is the law of these where the others are given: what a draw says of its own probability.
+    # And it is the law of these where the others are given: what a draw says of its own
+    # probability.
     known = torch.ones(4, 5, dtype=torch.bool)
     known[:, POSITIONS] = False
     draw = law.draw(

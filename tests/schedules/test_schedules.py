@@ -1,4 +1,6 @@
-"""Every schedule against its definition: ends, derivative, hazard, inverse, order law, gradients; float64 throughout."""
+"""Every schedule against its definition: ends, derivative, hazard, inverse, order law, gradients;
+float64 throughout.
+"""
 
 import math
 from decimal import Decimal, localcontext
@@ -238,7 +240,9 @@ def test_power_fixes_the_gauge():
 
 
 def drawn_orders(schedule, descending=True, n=40000):
-    """Orders (n, LENGTH) from arrival times by the schedule's own inverse; decoding goes down in time."""
+    """Orders (n, LENGTH) from arrival times by the schedule's own inverse; decoding goes down in
+    time.
+    """
     u = torch.rand(n, LENGTH, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     return schedule.inverse(u).detach().argsort(dim=-1, descending=descending)
 
@@ -260,7 +264,9 @@ def test_descending_arrival_times_follow_the_order_law(family, all_orders):
 
 @pytest.mark.parametrize("log_w", [LOG_W, [2.0, -1.0, 0.5, -1.5]])
 def test_ascending_arrival_times_do_not(log_w, all_orders):
-    """Algorithm 1 of the paper sorts upwards; that is the order of masking, and not the reversed law either."""
+    """Algorithm 1 of the paper sorts upwards; that is the order of masking, and not the reversed
+    law either.
+    """
     schedule = Power(LENGTH, table(log_w))
     assert chi_square(drawn_orders(schedule), schedule.law(), all_orders) < 58
     assert chi_square(drawn_orders(schedule, descending=False), schedule.law(), all_orders) > 1000
@@ -306,7 +312,7 @@ def test_arrival_times_score_is_the_density_of_the_times():
     log_density = (-schedule.alpha_prime(tau)).log()
     close(draw.score, log_density.gather(1, draw.order), rtol=1e-12)
     for module in (schedule.log_a, schedule.log_b):
-        per_position = torch.autograd.functional.jvp(  # d log density_l / d parameter_l: every position has its own
+        per_position = torch.autograd.functional.jvp(  # d log density_l / d parameter_l
             lambda v, m=module: (-_with(schedule, m, v).alpha_prime(tau)).log(),
             module.table.detach(),
             torch.ones(LENGTH, dtype=torch.float64),
@@ -577,7 +583,9 @@ def test_a_steep_alpha_alone_stays_finite():
 
 
 def test_equal_kumaraswamy_positions_have_equal_expected_ranks():
-    """At the sharpest b allowed arrival times do not pile up at 1, where ties would favour early positions."""
+    """At the sharpest b allowed arrival times do not pile up at 1, where ties would favour early
+    positions.
+    """
     schedule = Kumaraswamy(8, table([0.0] * 8), table([-100.0] * 8))
     n = 20_000
     rank = schedule.law().sample(n, torch.Generator().manual_seed(0)).argsort(-1).double() + 1

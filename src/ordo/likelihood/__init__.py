@@ -1,4 +1,4 @@
-"""Likelihoods of a denoiser under a schedule or an order law: estimates, bounds and exact values."""
+"""Likelihoods of a denoiser under a schedule or an order law: estimates, bounds, exact values."""
 
 from ordo.likelihood.exact import ExactLikelihood, enumerate_orders, subset_likelihood
 from ordo.likelihood.many_orders import ManyOrders, many_orders
@@ -15,7 +15,8 @@ from ordo.likelihood.report import Effort, Estimate, LikelihoodReport, likelihoo
 from ordo.likelihood.rules import sampler_log_prob
 
 __all__ = [
-    "Effort", "Estimate", "ExactLikelihood", "LikelihoodReport", "ManyOrders", "OrderLoss", "enumerate_orders",
-    "importance_bound", "joint_log_prob", "likelihood_report", "many_orders", "nelbo", "order_log_prob",
-    "order_loss", "sampler_log_prob", "subset_likelihood", "time_space_nelbo",
+    "Effort", "Estimate", "ExactLikelihood", "LikelihoodReport", "ManyOrders", "OrderLoss",
+    "enumerate_orders", "importance_bound", "joint_log_prob", "likelihood_report", "many_orders",
+    "nelbo", "order_log_prob", "order_loss", "sampler_log_prob", "subset_likelihood",
+    "time_space_nelbo",
 ]  # fmt: skip

@@ -1,4 +1,6 @@
-"""Ground truth for short sequences: enumeration of all orders, and a dynamic programme over revealed subsets."""
+"""Ground truth for short sequences: enumeration of all orders, and a dynamic programme over
+revealed subsets.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +25,17 @@ ROWS = 2048  # of a call
 
 @dataclass(frozen=True)
 class ExactLikelihood:
-    """nelbo: (n,) nats, E_pi[-log p(x | pi)]. log_mixture: (n,), log p(x) = log E_pi p(x | pi) >= -nelbo."""
+    """nelbo: (n,) nats, E_pi[-log p(x | pi)]. log_mixture: (n,), log p(x) = log E_pi p(x | pi) >=
+    -nelbo.
+    """
 
     nelbo: Tensor
     log_mixture: Tensor
 
 
 def enumerate_orders(denoiser: Denoiser, law: NextStepLaw, tokens: Tensor) -> ExactLikelihood:
-    """Both likelihoods under a law of positions, by scoring each of length! orders; any denoiser; differentiable.
+    """Both likelihoods under a law of positions, by scoring each of length! orders; any denoiser;
+    differentiable.
 
     tokens: (n, length), length <= 8. Raises ValueError for longer sequences.
     """
@@ -57,15 +62,16 @@ def subset_likelihood(
 ) -> ExactLikelihood:
     """Both likelihoods by a DP over the 2^length revealed sets, one sequence at a time.
 
-    P(S is visited) goes from S to S + l by the law's P(next = l | S); P(S is visited and its tokens are x_S)
-    by the reverse law's, times the token's probability. The two laws are one for laws of positions. Needs
-    conditionals that depend on the revealed *set*.
+    P(S is visited) goes from S to S + l by the law's P(next = l | S); P(S is visited and its tokens
+    are x_S) by the reverse law's, times the token's probability. The two laws are one for laws of
+    positions. Needs conditionals that depend on the revealed *set*.
 
     Args:
         tokens: (n, length), length <= 14.
         bound: of the NELBO, "jump" or "rate".
 
-    Raises ValueError for an order-causal denoiser (enumerate its orders instead) and for longer sequences.
+    Raises ValueError for an order-causal denoiser (enumerate its orders instead) and for longer
+    sequences.
     """
     laws, length = as_schedule(schedule), tokens.shape[1]
     if denoiser.order_causal:
@@ -105,7 +111,9 @@ def subset_likelihood(
 def _steps(
     denoiser: Denoiser, schedule: Any, law: Any, x: Tensor, revealed: Tensor, bound: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Part of the NELBO (sets,), forward log law of the next position and log p of a step (sets, length)."""
+    """Part of the NELBO (sets,), forward log law of the next position and log p of a step (sets,
+    length).
+    """
     log_next = law.next_log_prob(revealed)
     parts = []
     for some in revealed.split(ROWS):

@@ -21,9 +21,10 @@ from ordo.randomness import seeded_generator
 class ManyOrders:
     """Mean of -log p(x | order) over the same sequences, nats per sequence, for every order.
 
-    uniform, own (orders,) float64 on the CPU: orders drawn uniformly, and from the law. named: "left to right", "right to left" and
-    the law's ``mode``, by its ``mode_name``. importance: the bound on -log of the mixture over the law's orders that the K = orders drawn
-    ones give (the same for all sequences; Burda et al. 1509.00519).
+    uniform, own (orders,) float64 on the CPU: orders drawn uniformly, and from the law. named:
+    "left to right", "right to left" and the law's ``mode``, by its ``mode_name``. importance: the
+    bound on -log of the mixture over the law's orders that the K = orders drawn ones give (the same
+    for all sequences; Burda et al. 1509.00519).
     """
 
     uniform: Tensor
@@ -32,7 +33,9 @@ class ManyOrders:
     importance: float
 
     def marks(self) -> dict[str, float]:
-        """What ``ordo.plots.order_nll_violin`` marks: the named orders, the NELBOs, which are means over orders, and the bound."""
+        """What ``ordo.plots.order_nll_violin`` marks: the named orders, the NELBOs, which are means
+        over orders, and the bound.
+        """
         means = {
             "NELBO, uniform orders": self.uniform.mean().item(),
             "NELBO, own order law": self.own.mean().item(),
@@ -52,11 +55,14 @@ def many_orders(
     batch_size: int = 256,
     progress: Callable[..., Any] | None = None,
 ) -> ManyOrders:
-    """Scores sequences, on the denoiser's device, along 2 x orders + 3 orders, each the same for all sequences.
+    """Scores sequences, on the denoiser's device, along 2 x orders + 3 orders, each the same for
+    all sequences.
 
-    Cost: an order-causal denoiser takes one row an order and sequence, a bidirectional one ``length`` rows. With
-    64 orders and 100 sequences of 32 tokens: 13,100 rows (order-causal) or 419,200. ``batch_size``: sequences a
-    call. ``progress``: callable(iterable, description) -> iterable, such as rich's track.
+    Cost: an order-causal denoiser takes one row an order and sequence, a bidirectional one
+        ``length`` rows. With
+    64 orders and 100 sequences of 32 tokens: 13,100 rows (order-causal) or 419,200. ``batch_size``:
+    sequences a call. ``progress``: callable(iterable, description) -> iterable, such as rich's
+    track.
 
     Raises ValueError where there are no sequences, or ``orders`` or ``batch_size`` is not positive.
     """

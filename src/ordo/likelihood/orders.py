@@ -1,13 +1,14 @@
-"""Likelihoods by scoring orders: the NELBO of a law, log p of one order, the K-sample importance bound.
+"""Likelihoods by scoring orders: the NELBO of a law, log p of one order, the K-sample importance
+bound.
 
-All values are nats per sequence, and everything runs without gradients. Each function takes a ``Batch`` or
-bare tokens (n, length), and a schedule, or an order law that does not depend on the tokens. Given
-positions are conditioned on, padding is left out. Which number answers which question: see
-``ordo.likelihood.report``.
+All values are nats per sequence, and everything runs without gradients. Each function takes a
+``Batch`` or bare tokens (n, length), and a schedule, or an order law that does not depend on the
+tokens. Given positions are conditioned on, padding is left out. Which number answers which
+question: see ``ordo.likelihood.report``.
 
-A schedule that depends on the tokens has a law in reverse of its own. Its numbers are those of the chain of
-jumps that decodes (``TokenSchedule``): p(x) is the sum over orders of p(x, pi), and the forward law given x
-is a proposal of orders, q(pi | x).
+A schedule that depends on the tokens has a law in reverse of its own. Its numbers are those of the
+chain of jumps that decodes (``TokenSchedule``): p(x) is the sum over orders of p(x, pi), and the
+forward law given x is a proposal of orders, q(pi | x).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from ordo.schedules import Schedule
 
 
 class Static:
-    """An order law as a schedule: what likelihoods ask of a schedule, where no schedule is needed."""
+    """An order law as a schedule: what likelihoods ask of one, where none is needed."""
 
     depends_on_tokens = False
 
@@ -58,13 +59,15 @@ def as_schedule(schedule: Schedule | OrderLaw) -> Any:
 
 @torch.no_grad()
 def order_log_prob(denoiser: Denoiser, batch: Batch | Tensor, order: Tensor) -> Tensor:
-    """log p(x | pi) = sum_i log mu(x_{pi(i)} | x_{pi(<i)}), exact log p(x) if ``order`` depends on what is revealed alone.
+    """log p(x | pi) = sum_i log mu(x_{pi(i)} | x_{pi(<i)}), exact log p(x) if ``order`` depends on
+    what is revealed alone.
 
-    For orders drawn at random it is the log-likelihood given the order. Costs one call of an order-causal
-    denoiser, ``length`` calls of a bidirectional one.
+    For orders drawn at random it is the log-likelihood given the order. Costs one call of an
+    order-causal denoiser, ``length`` calls of a bidirectional one.
 
     Args:
-        order: (length,) or (n, length) int64; given positions are moved to the front and padding to the end.
+        order: (length,) or (n, length) int64; given positions are moved to the front and padding to
+            the end.
 
     Returns (n,) float64.
     """
@@ -83,11 +86,13 @@ def nelbo(
     random: StepRandom | None = None,
     bound: str = "jump",
 ) -> Tensor:
-    """An unbiased estimate, for each sequence, of the NELBO >= -log p(x) (2511.19152, Prop. 3.1; see ``OrderSpace``).
+    """An unbiased estimate, for each sequence, of the NELBO >= -log p(x) (2511.19152, Prop. 3.1;
+    see ``OrderSpace``).
 
-    Spends ``draws`` denoiser rows a sequence. An order-causal denoiser scores whole orders. A bidirectional
-    one scores one stratified number of revealed tokens a draw, with the next token summed exactly where the law's
-    next-choice probabilities are known, and drawn where they are not.
+    Spends ``draws`` denoiser rows a sequence. An order-causal denoiser scores whole orders. A
+    bidirectional one scores one stratified number of revealed tokens a draw, with the next token
+    summed exactly where the law's next-choice probabilities are known, and drawn where they are
+    not.
 
     Args:
         bound: "jump" or "rate", which differ for laws that depend on the tokens alone.
@@ -103,7 +108,8 @@ def nelbo(
     if denoiser.order_causal:
         cost, gap = order_terms(denoiser, laws, law, many, order, bound)
         return (cost + gap).sum(-1).view(draws, n).mean(0)
-    # Row d * n + i: the draws of one sequence lie 1/draws apart, so they spread evenly over the numbers revealed.
+    # Row d * n + i: the draws of one sequence lie 1/draws apart, so they spread evenly over the
+    # numbers revealed.
     progress = random.stratified(draws * n, batch.tokens.device)
     prefix = cut(OrderDraw(order, torch.zeros_like(u), True), many, progress)
     terms, _ = next_terms(denoiser, laws, _with_next(law, prefix), many, prefix, bound)
@@ -133,13 +139,14 @@ def time_space_nelbo(
     t_min: float = 1e-3,
     random: StepRandom | None = None,
 ) -> Tensor:
-    """The third estimator, of Eq. 8 of 2511.19152, at ``draws`` low-discrepancy times a sequence; see ``TimeSpace``.
+    """The third estimator, of Eq. 8 of 2511.19152, at ``draws`` low-discrepancy times a sequence;
+    see ``TimeSpace``.
 
-    Its expectation is above that of ``nelbo`` by what decoding at once all that is still masked at t_min costs,
-    and its variance is larger: for comparison with published figures.
+    Its expectation is above that of ``nelbo`` by what decoding at once all that is still masked at
+    t_min costs, and its variance is larger: for comparison with published figures.
 
-    Returns (n,) float64. Raises ValueError for an order-causal denoiser; LawTooSharp (looked for on the CPU) where
-    the law is so sharp that too small a value would be likely.
+    Returns (n,) float64. Raises ValueError for an order-causal denoiser; LawTooSharp (looked for on
+    the CPU) where the law is so sharp that too small a value would be likely.
     """
     batch, random = Batch.of(batch), random or StepRandom()
     n, length = batch.tokens.shape
@@ -154,7 +161,8 @@ def time_space_nelbo(
 def joint_log_prob(
     denoiser: Denoiser, schedule: Schedule, batch: Batch | Tensor, order: Tensor
 ) -> Tensor:
-    """log p(x, pi) of positions and tokens, for a schedule whose law depends on the tokens: by its chain of jumps.
+    """log p(x, pi) of positions and tokens, for a schedule whose law depends on the tokens: by its
+    chain of jumps.
 
     Costs ``length`` calls, of an order-causal denoiser one; arguments as of ``order_log_prob``.
 
@@ -189,10 +197,11 @@ def importance_bound(
     draws: int = 16,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """log of the mean over k drawn orders of p(x, pi) / q(pi | x), for k = 1..draws (Burda et al. 1509.00519).
+    """log of the mean over k drawn orders of p(x, pi) / q(pi | x), for k = 1..draws (Burda et al.
+    1509.00519).
 
-    For laws of positions the ratio is p(x | pi). A lower bound on log p(x) in expectation: minus the NELBO (of bound
-    "jump") for k = 1, rising in k and tending to log p(x).
+    For laws of positions the ratio is p(x | pi). A lower bound on log p(x) in expectation: minus
+    the NELBO (of bound "jump") for k = 1, rising in k and tending to log p(x).
 
     Returns (n, draws) float64.
     """
@@ -217,8 +226,8 @@ class OrderLoss:
 
     by_revealed: (n, length), of the token decoded after i others; NaN beyond a row's last.
     by_position: (n, length), of the token at position i; NaN where nothing is decoded.
-    revealed: (n, length) int64, tokens decoded before the token at position i, of which given ones are none;
-        meaningful where by_position is.
+    revealed: (n, length) int64, tokens decoded before the token at position i, of which given ones
+        are none; meaningful where by_position is.
     """
 
     by_revealed: Tensor

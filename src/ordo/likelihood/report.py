@@ -1,16 +1,18 @@
 """The likelihoods of one model side by side, each with its standard error.
 
-One number misleads: a sharper order law tightens the NELBO without improving the denoiser. So four are reported.
+One number misleads: a sharper order law tightens the NELBO without improving the denoiser. So four
+are reported.
 
 * ``uniform_nelbo``: bound under uniformly random orders.
 * ``own_nelbo``: bound under the model's own order law.
-* ``mode_exact``: exact -log p(x) of decoding in one order, the law's ``mode``: its most probable order, or the
-  order of mean ranks; under a uniform law all orders tie, and the order is left to right.
+* ``mode_exact``: exact -log p(x) of decoding in one order, the law's ``mode``: its most probable
+  order, or the order of mean ranks; under a uniform law all orders tie, and the order is left to
+  right.
 * ``importance``: K-sample bound on -log of the mixture over the law's orders.
 
-For a law that depends on the tokens (``ordo.schedules.TokenSchedule``) the numbers are those of the chain of jumps that
-decodes: ``own_nelbo`` is the bound "jump", ``mode_exact`` exact -log p(x) of always revealing the position of
-the largest rate, ``importance`` the bound on -log p(x).
+For a law that depends on the tokens (``ordo.schedules.TokenSchedule``) the numbers are those of the
+chain of jumps that decodes: ``own_nelbo`` is the bound "jump", ``mode_exact`` exact -log p(x) of
+always revealing the position of the largest rate, ``importance`` the bound on -log p(x).
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ REVEALED_BINS = 32  # of the number revealed, in the loss by position and number
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean over sequences in nats per sequence, its standard error, the number of sequences, and their mean length in decoded tokens."""
+    """Mean over sequences in nats per sequence, its standard error, the number of sequences, and
+    their mean length in decoded tokens.
+    """
 
     nats: float
     standard_error: float
@@ -63,11 +67,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LikelihoodReport:
-    """estimates by name, and by law the loss of a token by the number revealed before it and by its position: mean, standard error, nats.
+    """estimates by name, and by law the loss of a token by the number revealed before it and by its
+    position: mean, standard error, nats.
 
-    length: tokens of a sequence that are decoded; a mean, where given positions or padding differ between sequences.
+    length: tokens of a sequence that are decoded; a mean, where given positions or padding differ
+        between sequences.
     loss_by_position_and_revealed: by law, see ``position_and_revealed``.
-    values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all sequences, the others of ``values["exact_rows"]``.
+    values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all sequences,
+        the others of ``values["exact_rows"]``.
     """
 
     length: float
@@ -85,8 +92,8 @@ class LikelihoodReport:
         return self.estimates[name].nats / (self.estimates[name].length * math.log(2))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-serialisable, without the values per sequence, and without the loss by position and number revealed of sequences longer
-        than 32: ``arrays`` has both.
+        """JSON-serialisable, without the values per sequence, and without the loss by position and
+        number revealed of sequences longer than 32: ``arrays`` has both.
         """
         out = asdict(replace(self, values={}, loss_by_position_and_revealed={}))
         del out["values"]
@@ -110,7 +117,9 @@ class LikelihoodReport:
         return out
 
     def arrays(self) -> dict[str, Tensor]:
-        """By name, on the CPU: ``values``, and ``LAW_position_revealed_KEY`` for nats, count and edges of both laws."""
+        """By name, on the CPU: ``values``, and ``LAW_position_revealed_KEY`` for nats, count and
+        edges of both laws.
+        """
         tables = self.loss_by_position_and_revealed
         return self.values | {
             f"{law}_position_revealed_{key}": value
@@ -120,7 +129,9 @@ class LikelihoodReport:
 
 
 def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
-    """curve (sequences, ...), NaN where a sequence has no value: mean and standard error of every column; NaN where there is none."""
+    """curve (sequences, ...), NaN where a sequence has no value: mean and standard error of every
+    column; NaN where there is none.
+    """
     there = ~curve.isnan()
     count = there.sum(0)
     mean = curve.nansum(0) / count
@@ -131,10 +142,12 @@ def mean_and_error(curve: Tensor) -> dict[str, list[float]]:
 
 
 def position_and_revealed(parts: Sequence[OrderLoss]) -> dict[str, Tensor]:
-    """Loss of a token by its position and by the number revealed before it, over all sequences of the parts, on the CPU.
+    """Loss of a token by its position and by the number revealed before it, over all sequences of
+    the parts, on the CPU.
 
-    edges (bins + 1,) int64: bin b holds the numbers from edges[b] to edges[b + 1] - 1; one a bin up to length 32, else 32 bins of about
-    equal width. nats (length, bins) float64: mean, NaN where never seen. count (length, bins) int64: tokens it is over.
+    edges (bins + 1,) int64: bin b holds the numbers from edges[b] to edges[b + 1] - 1; one a bin up
+    to length 32, else 32 bins of about equal width. nats (length, bins) float64: mean, NaN where
+    never seen. count (length, bins) int64: tokens it is over.
     """
     loss = torch.cat([part.by_position for part in parts]).cpu()
     revealed = torch.cat([part.revealed for part in parts]).cpu()
@@ -158,8 +171,10 @@ def position_and_revealed(parts: Sequence[OrderLoss]) -> dict[str, Tensor]:
 class Effort:
     """What a report may cost.
 
-    draws: denoiser rows per sequence of each NELBO. importance_draws: orders per sequence of the bound.
-    exact_sequences: evenly spaced sequences for what scores whole orders (mode, importance, losses); None: all for
+    draws: denoiser rows per sequence of each NELBO. importance_draws: orders per sequence of the
+        bound.
+    exact_sequences: evenly spaced sequences for what scores whole orders (mode, importance,
+        losses); None: all for
     an order-causal denoiser, 64 for a bidirectional one, which needs ``length`` calls an order.
     batch_size: sequences a call. seed: of all draws.
     """
@@ -199,8 +214,8 @@ def likelihood_report(
 
     Args:
         schedule: a schedule, or an order law that does not depend on the tokens.
-        batch: all sequences, on the denoiser's device; every likelihood is of the decoded positions given
-            the given ones.
+        batch: all sequences, on the denoiser's device; every likelihood is of the decoded positions
+            given the given ones.
         unit: what a token is, for ``LikelihoodReport.unit``.
         entropy: of the source, nats per sequence; None: unknown.
         progress: callable(iterable, description) -> iterable, such as rich's track.

@@ -17,10 +17,11 @@ def sampler_log_prob(
 ) -> Trace:
     """log p(x) of a sampler whose steps are functions of what is revealed (DUEL, 2603.01367).
 
-    The sum over steps, which may reveal several tokens, of log mu of the tokens revealed in the step:
-    ``trace.total_log_prob`` has the sum in nats, ``trace.log_prob`` the parts by position, ``trace.calls`` the price.
-    Given positions are conditioned on, padding is left out. The token rule counts: with temperature or top-p the
-    result is the likelihood of what the sampler draws, -inf for what it never draws.
+    The sum over steps, which may reveal several tokens, of log mu of the tokens revealed in the
+    step: ``trace.total_log_prob`` has the sum in nats, ``trace.log_prob`` the parts by position,
+    ``trace.calls`` the price. Given positions are conditioned on, padding is left out. The token
+    rule counts: with temperature or top-p the result is the likelihood of what the sampler draws,
+    -inf for what it never draws.
 
     Raises ValueError, with the reason, for samplers that have no such likelihood.
     """

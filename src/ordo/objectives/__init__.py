@@ -7,5 +7,6 @@ from ordo.objectives.score import ScoreFunction
 from ordo.objectives.time_space import TimeSpace
 
 __all__ = [
-    "Dense", "LawTooSharp", "Objective", "ObjectiveOutput", "OrderSpace", "ScoreFunction", "TimeSpace",
+    "Dense", "LawTooSharp", "Objective", "ObjectiveOutput", "OrderSpace", "ScoreFunction",
+    "TimeSpace",
 ]  # fmt: skip

@@ -18,23 +18,26 @@ from ordo.settings import BelowOne, Size, checked
 
 @checked
 class Dense(nn.Module):
-    """NELBO = E_pi sum_i [-log mu(x_{pi(i)} | x_{pi(<i)}) + gap_i], every term of every drawn order.
+    """NELBO = E_pi sum_i [-log mu(x_{pi(i)} | x_{pi(<i)}) + gap_i], every term of every drawn
+    order.
 
-    2511.19152, Prop. 3.1 as the training rule. gap_i is 0 for laws of positions. For a law that depends on the
-    tokens gap_i >= 0 is the reverse gap of step i, exactly summed over the next position, see ``OrderSpace``. It needs
-    the reverse weights after every prefix, which a schedule whose reverse network is ``PooledNetwork`` gives
-    at once; other networks see a row for every decoded position. u must be 1: with u, rates need the
-    distributions of all masked tokens at all steps.
+    2511.19152, Prop. 3.1 as the training rule. gap_i is 0 for laws of positions. For a law that
+    depends on the tokens gap_i >= 0 is the reverse gap of step i, exactly summed over the next
+    position, see ``OrderSpace``. It needs the reverse weights after every prefix, which a schedule
+    whose reverse network is ``PooledNetwork`` gives at once; other networks see a row for every
+    decoded position. u must be 1: with u, rates need the distributions of all masked tokens at all
+    steps.
 
-    Score gradient in the law's parameters: the choice at rank i moves the cost from i on and the gap from i + 1 on.
-    From their sum a baseline is taken that the choice does not influence:
+    Score gradient in the law's parameters: the choice at rank i moves the cost from i on and the
+    gap from i + 1 on. From their sum a baseline is taken that the choice does not influence:
 
-    * ``baseline="learned"``: a running regression, for every rank, on a constant, on the terms *before* the rank,
-      and with ``unigram`` on what token frequencies say of the positions still hidden (works with draws = 1).
-      For a good denoiser an order's total cost hardly varies (chain rule), so what was expensive before is
-      cheap after; across different x, what was expensive before stays expensive.
-    * ``baseline="rloo"``: the terms from rank i on of the other orders of the same x; what differs from
-      them is then regressed on the same features.
+    * ``baseline="learned"``: a running regression, for every rank, on a constant, on the terms
+      *before* the rank, and with ``unigram`` on what token frequencies say of the positions still
+      hidden (works with draws = 1). For a good denoiser an order's total cost hardly varies (chain
+      rule), so what was expensive before is cheap after; across different x, what was expensive
+      before stays expensive.
+    * ``baseline="rloo"``: the terms from rank i on of the other orders of the same x; what differs
+      from them is then regressed on the same features.
 
     Args:
         length: positions.
@@ -65,15 +68,17 @@ class Dense(nn.Module):
     def forward(
         self, denoiser: Any, schedule: Any, batch: Batch | Tensor, random: StepRandom
     ) -> ObjectiveOutput:
-        """The estimate of one step; bare tokens (n, length) are a batch in which everything is decoded.
+        """The estimate of one step; bare tokens (n, length) are a batch in which everything is
+        decoded.
 
-        Raises ValueError for a bidirectional denoiser, a schedule with u, and RLOO with draws < 2 and a learned
-        schedule.
+        Raises ValueError for a bidirectional denoiser, a schedule with u, and RLOO with draws < 2
+        and a learned schedule.
         """
         batch = Batch.of(batch)
         if not denoiser.order_causal:
             raise ValueError(
-                "objective dense needs an order-causal denoiser (denoiser=order_causal); a bidirectional "
+                "objective dense needs an order-causal denoiser (denoiser=order_causal); a "
+                "bidirectional "
                 "one trains with time or order"
             )
         check_reverse(denoiser, schedule)
@@ -93,7 +98,8 @@ class Dense(nn.Module):
         surrogate = terms.sum(-1)
         diagnostics: dict[str, Tensor] = {}
         if is_learned(schedule):
-            # A step's gap depends only on the choices before it, the last of which is one rank earlier.
+            # A step's gap depends only on the choices before it, the last of which is one rank
+            # earlier.
             credited = (cost + pad(gap[:, 1:], (0, 1))).detach().view(shape)
             rare = None
             if self.frequencies is not None:
@@ -118,9 +124,10 @@ class Dense(nn.Module):
         """Advantages of the choices, (draws, n, length) nats; learns in training mode.
 
         Args:
-            credited: (draws, n, length) by rank: what the NELBO's terms come to, each at the rank of the
-                last choice that influences it.
-            causal: False: a choice moves every rank, so only what no choice moves may be taken away.
+            credited: (draws, n, length) by rank: what the NELBO's terms come to, each at the rank
+                of the last choice that influences it.
+            causal: False: a choice moves every rank, so only what no choice moves may be taken
+                away.
             rare: with ``unigram``, the tokens' surprise by rank.
         """
 

@@ -15,8 +15,10 @@ from ordo.order import OrderDraw, OrderLaw
 class Prefix:
     """Orders of n sequences, and how much of each is revealed.
 
-    order: (n, length) int64, given positions first and padding last. score: (n, length), see ``OrderDraw``.
-    n_given, n_revealed, n_decoded: (n,) int64, positions given, revealed (given ones too), and decoded in all.
+    order: (n, length) int64, given positions first and padding last. score: (n, length), see
+        ``OrderDraw``.
+    n_given, n_revealed, n_decoded: (n,) int64, positions given, revealed (given ones too), and
+        decoded in all.
     masked: (n, length) bool, decoded positions that are not revealed.
     """
 
@@ -29,7 +31,9 @@ class Prefix:
 
     @property
     def chosen(self) -> Tensor:
-        """(n, length) bool by rank: the choices that made the prefix, and the given positions before them."""
+        """(n, length) bool by rank: the choices that made the prefix, and the given positions
+        before them.
+        """
         ranks = torch.arange(self.order.shape[1], device=self.order.device)
         return ranks < self.n_revealed[:, None]
 

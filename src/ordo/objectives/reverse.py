@@ -1,4 +1,5 @@
-"""The step of the bound at a revealed set: what the next token costs, and what the reverse law costs besides.
+"""The step of the bound at a revealed set: what the next token costs, and what the reverse law
+costs besides.
 
 A schedule whose law depends on the tokens has another law in reverse, where the tokens are not
 known; the *reverse gap* is the price of the difference. For laws of positions the reverse law is
@@ -27,7 +28,8 @@ def check_reverse(denoiser: Any, schedule: Any, bound: str = "jump") -> None:
         raise ValueError(f"bound={bound!r}: choose jump or rate")
     if denoiser.order_causal and schedule.log_u() is not None:
         raise ValueError(
-            f"the rates of {type(schedule).__name__} need the distributions of all masked tokens at every "
+            f"the rates of {type(schedule).__name__} need the distributions of all masked tokens "
+            "at every "
             "step, which an order-causal denoiser does not give at once: use denoiser=bidirectional"
         )
 
@@ -40,16 +42,17 @@ def reverse_step(
     wanted: Tensor | None = None,
     most: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Cost and rate of every next token of a schedule that depends on the tokens, given a revealed set.
+    """Cost and rate of every next token of a schedule that depends on the tokens, given a revealed
+    set.
 
     Args:
         masked: (n, length) bool, what is not revealed.
         wanted: (n, length) bool, where costs are asked for; None: at all masked positions.
         most: as of ``nll_of_set``.
 
-    Returns the cost -log(u_v mu_l(v) / E_mu[u]) of v = x_l, 0 where not wanted, and log rho_l = log(r_l E_mu[u]),
-    0 where not masked: (n, length) float64 each. With u = 1 the cost is -log mu_l(v), and logits of unwanted
-    positions are not computed.
+    Returns the cost -log(u_v mu_l(v) / E_mu[u]) of v = x_l, 0 where not wanted, and log rho_l =
+    log(r_l E_mu[u]), 0 where not masked: (n, length) float64 each. With u = 1 the cost is -log
+    mu_l(v), and logits of unwanted positions are not computed.
     """
     present, log_u = batch.present, schedule.log_u()
     z = batch.tokens.masked_fill(masked, denoiser.mask_id)
@@ -73,12 +76,14 @@ def reverse_step(
 def step_terms(
     law: PlackettLuce, cost: Tensor, log_rate: Tensor, masked: Tensor, bound: str
 ) -> tuple[Tensor, Tensor]:
-    """p_l (cost_l + gap_l) of every next position l, whose sum is the step's part of the bound; and the reverse gap.
+    """p_l (cost_l + gap_l) of every next position l, whose sum is the step's part of the bound; and
+    the reverse gap.
 
-    p_l = w_l / W_w is the forward law of the next position; W_w and W_rho are the sums of w and rho over masked
-    positions.
+    p_l = w_l / W_w is the forward law of the next position; W_w and W_rho are the sums of w and rho
+    over masked positions.
 
-    * jump: gap_l = log p_l - log(rho_l / W_rho), whose mean is the KL between the two laws of the next position.
+    * jump: gap_l = log p_l - log(rho_l / W_rho), whose mean is the KL between the two laws of the
+      next position.
     * rate: gap_l = log(w_l / rho_l) + W_rho / W_w - 1, which is more by
       W_rho / W_w - 1 - log(W_rho / W_w) >= 0.
 
@@ -141,7 +146,8 @@ def next_terms(
 def rates_along(
     schedule: Any, batch: Batch, order: Tensor, mask_id: int, first: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """log r, 0 where not masked, and what is masked, at every rank of orders (n, length) from ``first`` on.
+    """log r, 0 where not masked, and what is masked, at every rank of orders (n, length) from
+    ``first`` on.
 
     Returns two (n, length - first ranks, length).
     """

@@ -1,7 +1,7 @@
 """What objectives remember from earlier steps: a running regression, and token frequencies.
 
-A baseline may use nothing that the draws of the same step influence. So coefficients are those of the steps
-before, and a step's own values enter after they have been used.
+A baseline may use nothing that the draws of the same step influence. So coefficients are those of
+the steps before, and a step's own values enter after they have been used.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class RunningRegression(nn.Module):
     Args:
         slots: regressions side by side, such as one for every rank.
         features: of each; the first is a constant if ``constant``, and is not shrunk.
-        decay: of the running moments. Moments of y and features decay alike, so their ratio needs no
-            correction for the start.
+        decay: of the running moments. Moments of y and features decay alike, so their ratio needs
+            no correction for the start.
         ridge: relative to each feature's mean square.
     """
 
@@ -43,7 +43,8 @@ class RunningRegression(nn.Module):
 
     @torch.no_grad()
     def forward(self, y: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What earlier steps leave of y, and the coefficients; learns from this step in training mode.
+        """What earlier steps leave of y, and the coefficients; learns from this step in training
+        mode.
 
         Args:
             y: (..., slots).
@@ -84,7 +85,8 @@ class Frequencies(nn.Module):
 
     @torch.no_grad()
     def surprise_then_count(self, batch: Batch) -> Tensor:
-        """-log of the counted frequency of each token at its position, nats: (n, length), 0 where not decoded.
+        """-log of the counted frequency of each token at its position, nats: (n, length), 0 where
+        not decoded.
 
         Counts are smoothed by one. Tokens of this step are counted afterwards, in training mode.
         """

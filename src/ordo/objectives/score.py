@@ -1,16 +1,17 @@
-"""The score part of a law's gradient: what is taken from an advantage, to make the gradient less noisy and no less right.
+"""The score part of a law's gradient: what is taken from an advantage, to make the gradient less
+noisy and no less right.
 
-For z drawn by a law q, the score part of the gradient of E_q f(z) is E[f grad log q(z)]. Every choice here
-keeps its mean (tests/objectives/test_score.py holds all of them to enumeration):
+For z drawn by a law q, the score part of the gradient of E_q f(z) is E[f grad log q(z)]. Every
+choice here keeps its mean (tests/objectives/test_score.py holds all of them to enumeration):
 
-* A baseline may be taken from f if z does not influence the baseline: other, independent draws of the same
-  sequence; numbers from earlier steps.
-* Draws that depend on each other keep their mean one by one, but none may be the baseline of another. So
-  mirrored pairs take their baseline from other pairs or from earlier steps.
+* A baseline may be taken from f if z does not influence the baseline: other, independent draws of
+  the same sequence; numbers from earlier steps.
+* Draws that depend on each other keep their mean one by one, but none may be the baseline of
+  another. So mirrored pairs take their baseline from other pairs or from earlier steps.
 * What is taken from f though z does influence it must be put back with its own gradient: PL-RELAX.
 
-REBAR is not offered: its surrogate is the objective itself at a relaxed z. The denoisers here take masks, not
-mixtures of a token and the mask; what they would say of a mixture has not been trained.
+REBAR is not offered: its surrogate is the objective itself at a relaxed z. The denoisers here take
+masks, not mixtures of a token and the mask; what they would say of a mixture has not been trained.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ from ordo.settings import BelowOne, Size, checked
 class Race:
     """The exponential race behind the choices of a prefix: log arrival times as functions of log w.
 
-    free: (rows, length), with the uniforms fixed. given: (rows, length), with the choices and what is left of
-    the noise fixed. Both are the same numbers with other gradients, which is the coupling of REBAR
-    (1703.07370): given the choices, the gaps between arrivals are still exponential and independent.
-    chosen: (rows,), how many choices were made. decoded: (rows, length) bool.
+    free: (rows, length), with the uniforms fixed.
+    given: (rows, length), with the choices and what is left of the noise fixed. The same numbers as
+        ``free`` with other gradients, which is the coupling of REBAR (1703.07370): given the
+        choices, the gaps between arrivals are still exponential and independent.
+    chosen: (rows,), how many choices were made.
+    decoded: (rows, length) bool.
     """
 
     free: Tensor
@@ -49,13 +52,15 @@ class Race:
 def race(law: OrderLaw, u: Tensor, prefix: Prefix, batch: Batch) -> Race:
     """The race that uniforms u (rows, length) ran to make a prefix.
 
-    PL-RELAX's conditional keys (Gadetsky et al., 1911.10036), by the race: the choice at rank i comes a gap
-    E_i / W_i after the one before, W_i the sum of w over what is left; a position that is not chosen comes
-    E_l / w_l after the last choice. Raises ValueError for another law than Plackett-Luce.
+    PL-RELAX's conditional keys (Gadetsky et al., 1911.10036), by the race: the choice at rank i
+    comes a gap E_i / W_i after the one before, W_i the sum of w over what is left; a position that
+    is not chosen comes E_l / w_l after the last choice. Raises ValueError for another law than
+    Plackett-Luce.
     """
     if not isinstance(law, PlackettLuce):
         raise ValueError(
-            "score.relax needs a Plackett-Luce order law: a power schedule, or one that depends on the tokens"
+            "score.relax needs a Plackett-Luce order law: a power schedule, or one that depends on "
+            "the tokens"
         )
     order, first, k = prefix.order, prefix.n_given[:, None], prefix.n_revealed[:, None]
     log_w, decoded = law.log_w.expand(u.shape), batch.decoded
@@ -78,9 +83,11 @@ def race(law: OrderLaw, u: Tensor, prefix: Prefix, batch: Batch) -> Race:
 
 
 def soft_revealed(log_t: Tensor, chosen: Tensor, decoded: Tensor) -> Tensor:
-    """How far each position is among the first ``chosen`` (rows,) arrivals: a smooth function of log arrival times.
+    """How far each position is among the first ``chosen`` (rows,) arrivals: a smooth function of
+    log arrival times.
 
-    log_t, decoded: (rows, length) -> (rows, length) in (0, 1), 0 where not decoded. O(rows * length^2).
+    log_t, decoded: (rows, length) -> (rows, length) in (0, 1), 0 where not decoded. O(rows *
+        length^2).
     """
     earlier = torch.sigmoid(log_t[:, :, None] - log_t[:, None, :]) * decoded[:, None, :]
     # A position counts itself as half.
@@ -92,19 +99,22 @@ class ScoreFunction(nn.Module):
     """Baseline, draws and control variate of the score part.
 
     Args:
-        baseline: ``rloo``: the mean of the other draws of the same sequence (Kool et al. 2019), draws >= 2.
-            ``ema``: a running mean of f, which also serves draws = 1: all rows go to different sequences.
-            ``learned``: a running regression of f on features that no draw can influence: how many positions
-            are decoded, that number times the progress (number revealed, or time) and times its square, and with
-            ``unigram`` how rare the sequence's tokens are; also for draws = 1.
-        antithetic: ``none``. ``mirror``, for masks only: the second half of the draws is made of 1 - u (draws
-            even; rloo takes the other pairs, so draws >= 4).
-        relax: for orders only: PL-RELAX with the surrogate c = beta . (soft memberships of the prefix), see
-            ``soft_revealed``: (f - c(given)) grad log q + grad c(free) - grad c(given), see ``race``. The rest of f
-            goes on to the baseline. beta comes from the running regression, so that neither a gradient of a
-            gradient nor a second optimiser is needed.
+        baseline: ``rloo``: the mean of the other draws of the same sequence (Kool et al. 2019),
+            draws >= 2. ``ema``: a running mean of f, which also serves draws = 1: all rows go to
+            different sequences. ``learned``: a running regression of f on features that no draw can
+            influence: how many positions are decoded, that number times the progress (number
+            revealed, or time) and times its square, and with ``unigram`` how rare the sequence's
+            tokens are; also for draws = 1.
+        antithetic: ``none``. ``mirror``, for masks only: the second half of the draws is made of 1
+            - u (draws even; rloo takes the other pairs, so draws >= 4).
+        relax: for orders only: PL-RELAX with the surrogate c = beta . (soft memberships of the
+            prefix), see ``soft_revealed``: (f - c(given)) grad log q + grad c(free) - grad
+            c(given), see ``race``. The rest of f goes on to the baseline. beta comes from the
+            running regression, so that neither a gradient of a gradient nor a second optimiser is
+            needed.
         decay: of running means and moments, all of which come from earlier steps only.
-        unigram: ``learned`` and ``relax`` also regress on the sequence's cost under token frequencies.
+        unigram: ``learned`` and ``relax`` also regress on the sequence's cost under token
+            frequencies.
         length: positions, for relax and unigram.
         vocab_size: for unigram.
 
@@ -126,7 +136,8 @@ class ScoreFunction(nn.Module):
             raise ValueError("score.relax=true and score.unigram=true need score.length")
         if unigram and baseline != "learned" and not relax:
             raise ValueError(
-                "score.unigram=true is a feature of score.baseline=learned and score.relax=true; set one"
+                "score.unigram=true is a feature of score.baseline=learned and score.relax=true; "
+                "set one"
             )
         self.baseline, self.antithetic, self.relax = baseline, antithetic, relax
         n = 1 + (baseline == "learned") * (3 + 2 * unigram) + relax * ((length or 0) + unigram)
@@ -135,7 +146,8 @@ class ScoreFunction(nn.Module):
         self.frequencies = Frequencies(length or 0, vocab_size) if unigram else None
 
     def check(self, draws: int, learned: bool, masks: bool) -> None:
-        """Raises ValueError where draws are too few or do not pair, or a choice is not for what is drawn.
+        """Raises ValueError where draws are too few or do not pair, or a choice is not for what is
+        drawn.
 
         masks: whether independent masks are drawn; else orders are.
         """
@@ -155,14 +167,17 @@ class ScoreFunction(nn.Module):
             check_draws(draws, 2, "the leave-one-out gradient of a learned schedule")
             if self.antithetic == "mirror" and draws < 4:
                 raise ValueError(
-                    "score.antithetic=mirror: a draw must not be the baseline of its mirror, since they depend "
+                    "score.antithetic=mirror: a draw must not be the baseline of its mirror, since "
+                    "they depend "
                     "on each other; set objective.draws=4, or score.baseline=ema or learned"
                 )
 
     def uniforms(
         self, random: StepRandom, draws: int, n: int, length: int, device: torch.device | str
     ) -> Tensor:
-        """(draws, n, length) float64 in (0, 1): independent, or in mirrored pairs i and i + draws / 2."""
+        """(draws, n, length) float64 in (0, 1): independent, or in mirrored pairs i and i + draws /
+        2.
+        """
         if self.antithetic == "none":
             return random.uniform(draws, n, length, device)
         u = random.uniform(draws // 2, n, length, device)
@@ -225,7 +240,9 @@ class ScoreFunction(nn.Module):
 
     @staticmethod
     def _soft_features(log_t: Tensor, run: Race, rare: Tensor | None) -> Tensor:
-        """(rows, length or length + 1): soft memberships, and the cost to expect of what is left to decode."""
+        """(rows, length or length + 1): soft memberships, and the cost to expect of what is left to
+        decode.
+        """
         soft = soft_revealed(log_t, run.chosen, run.decoded)
         if rare is None:
             return soft

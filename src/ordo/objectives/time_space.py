@@ -1,4 +1,6 @@
-"""Time space: the paper's recipe, Eq. 8 with score gradients, and its form for laws that depend on the tokens."""
+"""Time space: the paper's recipe, Eq. 8 with score gradients, and its form for laws that depend on
+the tokens.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ RARE = 1e-3  # ... with at least this probability
 
 @dataclass(frozen=True)
 class TimeTerms:
-    """What masks at drawn times say. terms, gap: (draws, n, length) nats. log_q: (draws, n), of the masks."""
+    """What masks at drawn times say. terms, gap: (draws, n, length) nats. log_q: (draws, n), of the
+    masks.
+    """
 
     terms: Tensor
     gap: Tensor
@@ -33,25 +37,29 @@ class TimeTerms:
 
 @checked
 class TimeSpace(nn.Module):
-    """NELBO = E_t sum_l E_{z_t} [1{z_l = m} rate_l(t) (-log mu(x_l | z_t)) + gap_l], t low-discrepancy (2511.19152, Eq. 8).
+    """NELBO = E_t sum_l E_{z_t} [1{z_l = m} rate_l(t) (-log mu(x_l | z_t)) + gap_l], t
+    low-discrepancy (2511.19152, Eq. 8).
 
-    gap_l is 0 for laws of positions. For a law that depends on the tokens (see ``TokenSchedule``) it is the reverse
-    gap (1/t) (w_l log(w_l / rho_l) + rho_l - w_l), rate_l = w_l / t, and the cost is -log(u_v mu_l(v) / E_mu[u]) of
-    v = x_l. With w_l = u_{x_l}, r = 1 the terms are -u_v log mu_l(v) + sum_v' u_v' mu_l(v') - u_v: the vector loss
-    (alpha' / (1 - alpha))^T (x - mu + x x^T log mu) of GenMD4 (2406.04329, alpha'_v / (1 - alpha_v) = -u_v / t).
-    With u = 1 they are LoMDM's (2602.02112). Tends to the rate bound of ``OrderSpace`` for t_min -> 0.
+    gap_l is 0 for laws of positions. For a law that depends on the tokens (see ``TokenSchedule``)
+    it is the reverse gap (1/t) (w_l log(w_l / rho_l) + rho_l - w_l), rate_l = w_l / t, and the cost
+    is -log(u_v mu_l(v) / E_mu[u]) of v = x_l. With w_l = u_{x_l}, r = 1 the terms are -u_v log
+    mu_l(v) + sum_v' u_v' mu_l(v') - u_v: the vector loss (alpha' / (1 - alpha))^T (x - mu + x x^T
+    log mu) of GenMD4 (2406.04329, alpha'_v / (1 - alpha_v) = -u_v / t). With u = 1 they are LoMDM's
+    (2602.02112). Tends to the rate bound of ``OrderSpace`` for t_min -> 0.
 
-    Below ``t_min`` the bound is cut: all tokens still masked at t_min are decoded at once, which keeps a valid
-    bound. ``reconstruction="sampled"``: by the denoiser, at times that would be drawn below t_min, with weight
-    1 / t_min, so the estimate stays unbiased. "analytic" (GenMD4): each position alone, with p(v) in proportion to
-    the probability t_min^{u_v} that token v is masked still, 1 / vocab_size where u = 1. Its expectation is exact,
-    without a call, and t is drawn above t_min. t_min = 0 is Eq. 8 as printed, whose variance is infinite.
+    Below ``t_min`` the bound is cut: all tokens still masked at t_min are decoded at once, which
+    keeps a valid bound. ``reconstruction="sampled"``: by the denoiser, at times that would be drawn
+    below t_min, with weight 1 / t_min, so the estimate stays unbiased. "analytic" (GenMD4): each
+    position alone, with p(v) in proportion to the probability t_min^{u_v} that token v is masked
+    still, 1 / vocab_size where u = 1. Its expectation is exact, without a call, and t is drawn
+    above t_min. t_min = 0 is Eq. 8 as printed, whose variance is infinite.
 
-    The gradient in the schedule has a path part through the rate and the gap, and a score part by ``score`` (None:
-    RLOO over ``draws`` masks that share x and t, as in the paper). A position with a large w is masked only within
-    about 1/w of t = 1. So the variance grows with the sharpness of the law, and a run can look good because
-    it never sees its first tokens: bound log w (schedule.bound), or use the order-space or dense objective.
-    Needs a bidirectional denoiser, since z_t fixes a revealed set but no order of revealing.
+    The gradient in the schedule has a path part through the rate and the gap, and a score part by
+    ``score`` (None: RLOO over ``draws`` masks that share x and t, as in the paper). A position with
+    a large w is masked only within about 1/w of t = 1. So the variance grows with the sharpness of
+    the law, and a run can look good because it never sees its first tokens: bound log w
+    (schedule.bound), or use the order-space or dense objective. Needs a bidirectional denoiser,
+    since z_t fixes a revealed set but no order of revealing.
     """
 
     def __init__(
@@ -70,10 +78,12 @@ class TimeSpace(nn.Module):
     def forward(
         self, denoiser: Any, schedule: Any, batch: Batch | Tensor, random: StepRandom
     ) -> ObjectiveOutput:
-        """The estimate of one step; bare tokens (n, length) are a batch in which everything is decoded.
+        """The estimate of one step; bare tokens (n, length) are a batch in which everything is
+        decoded.
 
-        Raises ValueError for an order-causal denoiser, and for draws < 2 where the score part needs other draws;
-        LawTooSharp (looked for on the CPU) if a position is masked with a probability below 1e-3 at t = 1 - 1e-6.
+        Raises ValueError for an order-causal denoiser, and for draws < 2 where the score part needs
+        other draws; LawTooSharp (looked for on the CPU) if a position is masked with a probability
+        below 1e-3 at t = 1 - 1e-6.
         """
         batch = Batch.of(batch)
         self.score.check(self.draws, is_learned(schedule), masks=True)
@@ -114,10 +124,13 @@ class TimeSpace(nn.Module):
     def terms(
         self, denoiser: Any, schedule: Any, batch: Batch, progress: Tensor, u: Tensor
     ) -> TimeTerms:
-        """The terms of Eq. 8 but for an analytic reconstruction; arguments and errors as ``estimate`` and ``forward``."""
+        """The terms of Eq. 8 but for an analytic reconstruction; arguments and errors as
+        ``estimate`` and ``forward``.
+        """
         if denoiser.order_causal:
             raise ValueError(
-                "objective time needs a bidirectional denoiser; use objective order or dense with an "
+                "objective time needs a bidirectional denoiser; use objective order or dense with "
+                "an "
                 "order-causal one"
             )
         t, share, cut = self._times(progress)
@@ -144,7 +157,9 @@ class TimeSpace(nn.Module):
         return TimeTerms(share * (weight * cost + gap), share * gap, log_q, weight.detach().max())
 
     def _times(self, progress: Tensor) -> tuple[Tensor, float, Tensor]:
-        """Times (n,), the share of [0, 1] that they stand for, and which of them stand for all below t_min."""
+        """Times (n,), the share of [0, 1] that they stand for, and which of them stand for all
+        below t_min.
+        """
         if self.reconstruction == "analytic":
             share = 1.0 - self.t_min
             return (
@@ -179,7 +194,9 @@ class TimeSpace(nn.Module):
         if bool((late < math.log(RARE)).any()):
             position = int(late.min(0).values.argmin())
             raise LawTooSharp(
-                f"objective time hardly ever masks position {position} under so sharp an order law and would "
-                "report too small a NELBO: bound log w (schedule.bound=4, or schedule.bounds), lower "
+                f"objective time hardly ever masks position {position} under so sharp an order law "
+                "and would "
+                "report too small a NELBO: bound log w (schedule.bound=4, or schedule.bounds), "
+                "lower "
                 "optimizer.schedule_lr (and base_lr), or use objective order or dense"
             )

@@ -11,10 +11,10 @@ from ordo.schedules.tokens import PerContext, PerVocabulary, TokenSchedule
 from ordo.schedules.views import AveragedLaw, AveragedSchedule, SchedulePart
 
 __all__ = [
-    "ArrivalTimes", "AveragedLaw", "AveragedSchedule", "Cosine", "FeatureHead", "FreeTable", "Geometric",
-    "GivenOrder", "Kumaraswamy", "Linear", "LogBound", "NormSig", "PerContext", "PerVocabulary", "Polynomial",
-    "PooledNetwork", "PositionNetwork", "Power", "Schedule", "SchedulePart", "TokenNetwork", "TokenSchedule",
-    "attach_features",
+    "ArrivalTimes", "AveragedLaw", "AveragedSchedule", "Cosine", "FeatureHead", "FreeTable",
+    "Geometric", "GivenOrder", "Kumaraswamy", "Linear", "LogBound", "NormSig", "PerContext",
+    "PerVocabulary", "Polynomial", "PooledNetwork", "PositionNetwork", "Power", "Schedule",
+    "SchedulePart", "TokenNetwork", "TokenSchedule", "attach_features",
 ]  # fmt: skip
 
 ContentSchedule = TokenSchedule

@@ -23,13 +23,13 @@ INSIDE = (1e-300, 1 - 2**-53)
 class Schedule(nn.Module):
     """Token l is masked at time tau_l with P(tau_l <= t) = 1 - alpha_l(t) (2511.19152, Prop. 3.2).
 
-    Times are (batch,) or (batch, length), float64 in [0, 1]; every result is (batch, length), float64.
-    Decoding runs from t=1 to 0: the order of decoding is the order of *descending* tau.
+    Times are (batch,) or (batch, length), float64 in [0, 1]; every result is (batch, length),
+    float64. Decoding runs from t=1 to 0: the order of decoding is the order of *descending* tau.
 
-    Objectives, likelihoods and samplers ask every schedule for ``law`` and ``at_time``, given a batch
-    of clean sequences, and for what holds in reverse: where ``depends_on_tokens`` is False, the law
-    given what is revealed is the law given the whole sequence, and nothing else is asked; where
-    ``depends_on_tokens`` is True, see ``TokenSchedule``.
+    Objectives, likelihoods and samplers ask every schedule for ``law`` and ``at_time``, given a
+    batch of clean sequences, and for what holds in reverse: where ``depends_on_tokens`` is False,
+    the law given what is revealed is the law given the whole sequence, and nothing else is asked;
+    where ``depends_on_tokens`` is True, see ``TokenSchedule``.
     """
 
     depends_on_tokens = False
@@ -55,14 +55,18 @@ class Schedule(nn.Module):
         return t[:, None].expand(-1, self.length) if t.ndim == 1 else t
 
     def alpha_prime(self, t: Tensor) -> Tensor:
-        """d alpha_l / dt (batch, length), <= 0, by automatic differentiation; stays differentiable in the parameters."""
+        """d alpha_l / dt (batch, length), <= 0, by automatic differentiation; stays differentiable
+        in the parameters.
+        """
         with torch.inference_mode(False), torch.enable_grad():
             t = self.spread(t).detach().clone().requires_grad_()
             (slope,) = torch.autograd.grad(self.alpha(t).sum(), t, create_graph=True)
         return slope
 
     def rate(self, t: Tensor) -> Tensor:
-        """The weight of Eq. 8, -alpha'/(1 - alpha) (batch, length): the hazard, at which a masked token is revealed in reverse time."""
+        """The weight of Eq. 8, -alpha'/(1 - alpha) (batch, length): the hazard, at which a masked
+        token is revealed in reverse time.
+        """
         return -self.alpha_prime(t) / (1.0 - self.alpha(t).clamp(*INSIDE))
 
     def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +75,9 @@ class Schedule(nn.Module):
         return torch.log1p(-alpha), alpha.log()
 
     def inverse(self, u: Tensor) -> Tensor:
-        """The time at which 1 - alpha_l(t) = u: u (batch, length) in [0, 1] -> (batch, length), by bisection."""
+        """The time at which 1 - alpha_l(t) = u: u (batch, length) in [0, 1] -> (batch, length), by
+        bisection.
+        """
         u = self.spread(u)
         low, high = torch.zeros_like(u), torch.ones_like(u)
         with torch.no_grad():
@@ -82,7 +88,9 @@ class Schedule(nn.Module):
         return (low + high) / 2
 
     def law(self, batch: Batch | None = None) -> OrderLaw:
-        """The law over decoding orders that this schedule induces, given the clean sequences of a batch."""
+        """The law over decoding orders that this schedule induces, given the clean sequences of a
+        batch.
+        """
         return ArrivalTimes(self)
 
     def at_time(self, t: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,8 +111,9 @@ class Schedule(nn.Module):
 class ArrivalTimes:
     """The order law of any schedule: independent arrival times tau_l, decoded in descending order.
 
-    The probability of an order has no closed form; the density of the times has, and its gradient is a
-    valid score function (``causal=False``: a time can move a token to any rank, so no cost may be dropped).
+    The probability of an order has no closed form; the density of the times has, and its gradient
+    is a valid score function (``causal=False``: a time can move a token to any rank, so no cost may
+    be dropped).
     """
 
     mode_name = "order of mean ranks"
@@ -113,16 +122,20 @@ class ArrivalTimes:
         self.schedule, self.length = schedule, schedule.length
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n orders (n, length) int64: times by the inverse of 1 - alpha_l, sorted downwards (2511.19152, Algorithm 1)."""
+        """n orders (n, length) int64: times by the inverse of 1 - alpha_l, sorted downwards
+        (2511.19152, Algorithm 1).
+        """
         u = torch.rand(
             n, self.length, dtype=torch.float64, generator=generator, device=self.schedule.device
         )
         return (-self.schedule.inverse(u).detach()).argsort(-1)
 
     def keys(self, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """Uniforms (n, length) to arrival times, which are decoded in descending order; temperature 0: to minus the ranks of ``mode``.
+        """Uniforms (n, length) to arrival times, which are decoded in descending order; temperature
+        0: to minus the ranks of ``mode``.
 
-        Raises ValueError for any other temperature than 0 and 1: only Plackett-Luce laws can be tempered.
+        Raises ValueError for any other temperature than 0 and 1: only Plackett-Luce laws can be
+        tempered.
         """
         if temperature == 0:
             return -self.mode().argsort().double().expand(u.shape)
@@ -154,5 +167,7 @@ class ArrivalTimes:
         return order.argsort(-1).double().mean(0) + 1.0
 
     def mode(self) -> Tensor:
-        """Positions by expected rank (length,), which need not be the most probable order: that has no closed form."""
+        """Positions by expected rank (length,), which need not be the most probable order: that has
+        no closed form.
+        """
         return self.expected_rank().argsort(stable=True)

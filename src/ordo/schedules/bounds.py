@@ -17,8 +17,8 @@ def with_floor(log_w: Tensor, floor: float, present: Tensor | None = None) -> Te
     """Log weights under which no choice, however late, becomes improbable beyond a stated share.
 
     The result is log((1 - floor) w / mean(w) + floor), the mean over positions that are no padding.
-    The n weights then add up to n, and each is at least ``floor``: whatever is revealed, every masked
-    position comes next with probability at least floor / n. floor = 0 leaves log_w as it is.
+    The n weights then add up to n, and each is at least ``floor``: whatever is revealed, every
+    masked position comes next with probability at least floor / n. floor = 0 leaves log_w as it is.
 
     Args:
         log_w: (..., length) float64.
@@ -47,9 +47,11 @@ class LogBound(nn.Module):
 
 @checked
 class NormSig(nn.Module):
-    """w = c1 + c2 (sigmoid(v) - mean of the sigmoids), within c1 +- c2 and with mean c1 (LoMDM, 2602.02112).
+    """w = c1 + c2 (sigmoid(v) - mean of the sigmoids), within c1 +- c2 and with mean c1 (LoMDM,
+    2602.02112).
 
-    forward: raw numbers (n, length) float64 and present (n, length) bool, False where padding, or None
+    forward: raw numbers (n, length) float64 and present (n, length) bool, False where padding, or
+        None
     -> log w (n, length) float64. Raises ValueError unless 0 < c2 < c1.
     """
 

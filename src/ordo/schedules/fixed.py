@@ -84,7 +84,7 @@ class Polynomial(Univariate):
 
 @checked
 class Geometric(Univariate):
-    """alpha = exp(-sigma(t)), sigma(t) = sigma_min^(1-t) sigma_max^t, rescaled to run from 1 to 0."""
+    """alpha = exp(-sigma(t)), sigma(t) = sigma_min^(1-t) sigma_max^t, rescaled to go from 1 to 0."""
 
     def __init__(self, length: Size, sigma_min: Positive = 1e-5, sigma_max: Positive = 20.0):
         super().__init__(length)
@@ -118,7 +118,8 @@ class Geometric(Univariate):
 
 @checked
 class GivenOrder(Schedule):
-    """The token of rank i (of length) is masked linearly while t runs through [1 - (i+1)/length, 1 - i/length].
+    """The token of rank i (of length) is masked linearly while t runs through [1 - (i+1)/length, 1
+    - i/length].
 
     So tokens are decoded in exactly this order, with certainty.
 

@@ -30,10 +30,11 @@ class Kumaraswamy(Schedule):
         length: positions.
         log_a, log_b: modules whose forward() gives (length,).
         bound: ``|log a| <= bound``, by a tanh.
-        bound_b: ``|log b| <= bound_b``, by a tanh. At log b = -2 one arrival time in 150 rounds to 1 in
-            float64 already, and ties have no order.
+        bound_b: ``|log b| <= bound_b``, by a tanh. At log b = -2 one arrival time in 150 rounds to
+            1 in float64 already, and ties have no order.
 
-    Its order law has no closed form (``ArrivalTimes``): it trains with the time-space and the dense objective.
+    Its order law has no closed form (``ArrivalTimes``): it trains with the time-space and the dense
+    objective.
     """
 
     def __init__(

@@ -14,9 +14,10 @@ from ordo.settings import NonNegative, Size, Some, checked
 class FreeTable(nn.Module):
     """One free number per position, zero at the start: forward() -> (length,) float32.
 
-    ``init_std`` draws the start from a normal instead. ``init_slope``: besides, numbers fall by that much from one position to the next, so
-    that an order law with these log w begins near left to right, or with a negative one near right to left: of many adjacent positions the
-    first comes next with probability 1 - exp(-init_slope), before the bound and the floor of a schedule.
+    ``init_std`` draws the start from a normal instead. ``init_slope``: besides, numbers fall by
+    that much from one position to the next, so that an order law with these log w begins near left
+    to right, or with a negative one near right to left: of many adjacent positions the first comes
+    next with probability 1 - exp(-init_slope), before the bound and the floor of a schedule.
     """
 
     def __init__(self, length: Size, init_std: NonNegative = 0.0, init_slope: float = 0.0):
@@ -31,12 +32,14 @@ class FreeTable(nn.Module):
 
 @checked
 class PositionNetwork(nn.Module):
-    """A linear map of position features, so that positions share parameters: forward() -> (length,) float32.
+    """A linear map of position features, so that positions share parameters: forward() -> (length,)
+    float32.
 
-    Features of u in [-1, 1]: sqrt(3) u and sqrt(2) cos(pi k (u + 1) / 2) / k^decay for k = 1..cosines. Text favours no
-    position but has a direction; a free table cannot see it (every entry's gradient is near 0 at the uniform
-    law), a shared slope can. ``decay`` lets smooth laws move faster than rough ones under Adam, which gives every
-    coefficient the same step. Coefficients start at ``init_std``: near the uniform law, off its saddle point.
+    Features of u in [-1, 1]: sqrt(3) u and sqrt(2) cos(pi k (u + 1) / 2) / k^decay for k =
+    1..cosines. Text favours no position but has a direction; a free table cannot see it (every
+    entry's gradient is near 0 at the uniform law), a shared slope can. ``decay`` lets smooth laws
+    move faster than rough ones under Adam, which gives every coefficient the same step.
+    Coefficients start at ``init_std``: near the uniform law, off its saddle point.
     """
 
     features: Tensor

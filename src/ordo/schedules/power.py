@@ -14,14 +14,15 @@ from ordo.settings import BelowOne, Positive, Size, checked
 
 @checked
 class Power(Schedule):
-    """alpha_l(t) = 1 - t^{w_l}, hazard w_l / t; its order law is Plackett-Luce(w) (2511.19152, section 4).
+    """alpha_l(t) = 1 - t^{w_l}, hazard w_l / t; its order law is Plackett-Luce(w) (2511.19152,
+    section 4).
 
     Args:
         length: positions.
         network: module whose forward() gives log w as (length,): FreeTable or PositionNetwork.
         bound: ``|log w| <= bound`` after centring, by bound * tanh(. / bound); None leaves it free.
-        floor: every next choice keeps this share of a uniform first one's probability at least, floor / length, see ``with_floor``; the
-            mean of w is then 1. 0: no floor.
+        floor: every next choice keeps this share of a uniform first one's probability at least,
+            floor / length, see ``with_floor``; the mean of w is then 1. 0: no floor.
     """
 
     def __init__(
@@ -31,7 +32,9 @@ class Power(Schedule):
         self.network, self.bound, self.floor = network, bound, floor
 
     def log_w(self) -> Tensor:
-        """(length,) float64 with mean 0 (before bound and floor): NELBO(c w) = NELBO(w), so the scale is fixed."""
+        """(length,) float64 with mean 0 (before bound and floor): NELBO(c w) = NELBO(w), so the
+        scale is fixed.
+        """
         raw = self.network().double()
         if raw.shape != (self.length,):
             raise ValueError(

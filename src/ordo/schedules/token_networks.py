@@ -14,10 +14,12 @@ from ordo.settings import BelowOne, Few, NonNegative, Size, checked
 
 @checked
 class TokenNetwork(nn.Module):
-    """One number per position given the tokens, clean or masked: forward(tokens (n, length), present=None) -> (n, length) float32.
+    """One number per position given the tokens, clean or masked: forward(tokens (n, length),
+    present=None) -> (n, length) float32.
 
-    The mask id is ``vocab_size``. present (n, length) bool: the others are padding, which nothing attends to. Numbers start small, of
-    standard deviation ``init_std``: near the uniform law, off its saddle point.
+    The mask id is ``vocab_size``. present (n, length) bool: the others are padding, which nothing
+    attends to. Numbers start small, of standard deviation ``init_std``: near the uniform law, off
+    its saddle point.
 
     Args: vocab_size, length; width, heads, layers, dropout of the transformer.
     """
@@ -60,12 +62,13 @@ class TokenNetwork(nn.Module):
 
 @checked
 class PooledNetwork(nn.Module):
-    """One number per position given the revealed tokens, as ``TokenNetwork``, from features that are added up over these (deep sets, Zaheer
-    et al. 1703.06114).
+    """One number per position given the revealed tokens, as ``TokenNetwork``, from features that
+    are added up over these (deep sets, Zaheer et al. 1703.06114).
 
-    forward(tokens (n, length), present=None) -> (n, length) float32; the mask id is ``vocab_size``, present (n, length) bool: the others
-    are padding. ``along`` gives it for every prefix of an order at once: with it a law that depends on the tokens trains by
-    ``ContentDense``, and scores an order in one call. Numbers start small, of standard deviation about ``init_std``.
+    forward(tokens (n, length), present=None) -> (n, length) float32; the mask id is ``vocab_size``,
+    present (n, length) bool: the others are padding. ``along`` gives it for every prefix of an
+    order at once: with it a law that depends on the tokens trains by ``ContentDense``, and scores
+    an order in one call. Numbers start small, of standard deviation about ``init_std``.
 
     Args: vocab_size, length; width of the features.
     """
@@ -97,7 +100,9 @@ class PooledNetwork(nn.Module):
         return self.read_out(features.sum(1))[:, : tokens.shape[1]]
 
     def along(self, tokens: Tensor, order: Tensor, first: int = 0) -> Tensor:
-        """[:, i] is ``forward`` after first + i of ``order`` are revealed: tokens, order (n, length) -> (n, length - first, length)."""
+        """[:, i] is ``forward`` after first + i of ``order`` are revealed: tokens, order (n,
+        length) -> (n, length - first, length).
+        """
         features = self.features(tokens.clamp(max=self.mask_id - 1))
         features = features.gather(1, order[..., None].expand_as(features))
         before = torch.cat([torch.zeros_like(features[:, :1]), features[:, :-1].cumsum(1)], 1)
@@ -117,16 +122,19 @@ class PooledNetwork(nn.Module):
 
 @checked
 class FeatureHead(nn.Module):
-    """One number per position given the tokens, as ``TokenNetwork``, from the denoiser's features of them. The gradient stops at the
-    features: the law learns from the denoiser and does not move what it is learned from (LoMDM, 2602.02112).
+    """One number per position given the tokens, as ``TokenNetwork``, from the denoiser's features
+    of them. The gradient stops at the features: the law learns from the denoiser and does not move
+    what it is learned from (LoMDM, 2602.02112).
 
-    forward(tokens (n, length), present=None) -> (n, length) float32; it costs a call of the denoiser without gradients, which no sampler
-    counts among its NFE. As the denoiser learns its features move, and the law with them, also while ``schedule_delay`` keeps the head as
-    it is. In evaluation mode the denoiser's dropout is off, whatever mode that is in. Numbers start small, of standard deviation about
-    ``init_std``.
+    forward(tokens (n, length), present=None) -> (n, length) float32; it costs a call of the
+    denoiser without gradients, which no sampler counts among its NFE. As the denoiser learns its
+    features move, and the law with them, also while ``schedule_delay`` keeps the head as it is. In
+    evaluation mode the denoiser's dropout is off, whatever mode that is in. Numbers start small, of
+    standard deviation about ``init_std``.
 
-    ``attach`` says whose features; ``OrderDiffusion`` and ``train_steps`` do so. The denoiser is no part of the module, and its parameters
-    are not the head's. It must have ``features(tokens, present) -> (n, length, width)``, as ``BidirectionalTransformer`` has.
+    ``attach`` says whose features; ``OrderDiffusion`` and ``train_steps`` do so. The denoiser is no
+    part of the module, and its parameters are not the head's. It must have ``features(tokens,
+    present) -> (n, length, width)``, as ``BidirectionalTransformer`` has.
 
     Args: width of the features; hidden units of the head.
     """
@@ -135,7 +143,8 @@ class FeatureHead(nn.Module):
         super().__init__()
         if width is None:
             raise ValueError(
-                "FeatureHead needs the width of the denoiser's features, which this denoiser's configuration does not name"
+                "FeatureHead needs the width of the denoiser's features, which this denoiser's "
+                "configuration does not name"
             )
         self.width = width
         self.hidden = nn.Linear(width, hidden)
@@ -147,7 +156,8 @@ class FeatureHead(nn.Module):
         """Raises ValueError for a denoiser without features."""
         if not hasattr(denoiser, "features"):
             raise ValueError(
-                "a FeatureHead reads the denoiser's features and needs one that has features(tokens, present), such as "
+                "a FeatureHead reads the denoiser's features and needs one that has "
+                "features(tokens, present), such as "
                 f"denoiser=bidirectional; {type(denoiser).__name__} has not"
             )
         self._denoiser = (denoiser,)
@@ -167,14 +177,17 @@ class FeatureHead(nn.Module):
             denoiser.train()
         if features.shape[-1] != self.width:
             raise ValueError(
-                f"a FeatureHead has width {self.width}, the denoiser's features have {features.shape[-1]}"
+                f"a FeatureHead has width {self.width}, the denoiser's features have "
+                f"{features.shape[-1]}"
             )
         # Not a matrix product: autocast would round it to bfloat16, and a sharp law with it.
         return (gelu(self.hidden(features)) * self.weight).sum(-1) + self.bias
 
 
 def attach_features(schedule: nn.Module, denoiser: Any) -> None:
-    """Attaches the denoiser to every FeatureHead of the schedule. Raises ValueError where they do not fit."""
+    """Attaches the denoiser to every FeatureHead of the schedule. Raises ValueError where they do
+    not fit.
+    """
     for part in schedule.modules():
         if isinstance(part, FeatureHead):
             part.attach(denoiser)

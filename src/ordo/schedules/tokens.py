@@ -1,4 +1,6 @@
-"""Schedules whose order law depends on the tokens: one law given the clean sequence, one in reverse."""
+"""Schedules whose order law depends on the tokens: one law given the clean sequence, one in
+reverse.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,18 @@ from ordo.settings import BelowOne, NonNegative, Positive, Size, checked
 
 @checked
 class TokenSchedule(Schedule):
-    """alpha_l(t) = 1 - t^{w_l(x)} given clean x; in reverse a masked l is revealed as token v at rate r_l(z) u_v mu_l(v | z) / t.
+    """alpha_l(t) = 1 - t^{w_l(x)} given clean x; in reverse a masked l is revealed as token v at
+    rate r_l(z) u_v mu_l(v | z) / t.
 
-    Given x the arrival times are tau_l = U^{1 / w_l(x)}, so the forward law of orders is Plackett-Luce in w(x).
-    The reverse process stays at z between jumps. In log t its rates are constant there: from t the next
-    jump comes at t U^{1 / W(z)}, W(z) = sum over masked l of rho_l(z), rho_l = r_l E_mu[u]. The jump reveals
-    l with probability rho_l / W, and then v with probability u_v mu_l(v) / E_mu[u]. So times integrate
-    out: what a model says of x is said by this chain of jumps alone, and the chain is what decodes.
+    Given x the arrival times are tau_l = U^{1 / w_l(x)}, so the forward law of orders is
+    Plackett-Luce in w(x). The reverse process stays at z between jumps. In log t its rates are
+    constant there: from t the next jump comes at t U^{1 / W(z)}, W(z) = sum over masked l of
+    rho_l(z), rho_l = r_l E_mu[u]. The jump reveals l with probability rho_l / W, and then v with
+    probability u_v mu_l(v) / E_mu[u]. So times integrate out: what a model says of x is said by
+    this chain of jumps alone, and the chain is what decodes.
 
-    A subclass says w (``log_w``), r (``log_r``) and u (``log_u``). ``Power`` is the case w = r, u = 1.
+    A subclass says w (``log_w``), r (``log_r``) and u (``log_u``). ``Power`` is the case w = r, u =
+    1.
     """
 
     depends_on_tokens = True
@@ -39,7 +44,9 @@ class TokenSchedule(Schedule):
         raise TypeError(f"{type(self).__name__} must define log_w(tokens, present)")
 
     def log_r(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
-        """log r of partly masked sequences, meaningful where masked: as ``log_w``, with the mask id where masked."""
+        """log r of partly masked sequences, meaningful where masked: as ``log_w``, with the mask id
+        where masked.
+        """
         raise TypeError(f"{type(self).__name__} must define log_r(tokens, present)")
 
     def log_r_along(self, batch: Batch, order: Tensor, mask_id: int, first: int = 0) -> Tensor:
@@ -47,7 +54,8 @@ class TokenSchedule(Schedule):
 
         Every prefix goes through ``log_r`` as a row; a subclass that knows better overrides this.
 
-        Returns (n, length - first, length) float64; [:, i] is log r after first + i positions are revealed.
+        Returns (n, length - first, length) float64; [:, i] is log r after first + i positions are
+        revealed.
         """
         n, length = order.shape
         ranks = torch.arange(first, length, device=order.device)
@@ -58,10 +66,13 @@ class TokenSchedule(Schedule):
         return self.log_r(rows, present).view(n, -1, length)
 
     def law(self, batch: Batch | None = None) -> PlackettLuce:
-        """The forward law of orders, one for each sequence of the batch. Raises ValueError without a batch."""
+        """The forward law of orders, one for each sequence of the batch. Raises ValueError without
+        a batch.
+        """
         if batch is None:
             raise ValueError(
-                f"the order law of {type(self).__name__} depends on the tokens: say for which, law(batch)"
+                f"the order law of {type(self).__name__} depends on the tokens: say for which, "
+                "law(batch)"
             )
         return PlackettLuce(self.log_w(batch.tokens, batch.present))
 
@@ -75,7 +86,8 @@ class TokenSchedule(Schedule):
 
 @checked
 class PerVocabulary(TokenSchedule):
-    """w_l(x) = u_{x_l}, r = 1: a rate for every token, in reverse for every token that l may become (GenMD4, Shi et al. 2406.04329).
+    """w_l(x) = u_{x_l}, r = 1: a rate for every token, in reverse for every token that l may become
+    (GenMD4, Shi et al. 2406.04329).
 
     Args:
         length: positions.
@@ -111,22 +123,24 @@ class PerVocabulary(TokenSchedule):
 class PerContext(TokenSchedule):
     """w(x) from one network of the tokens and r(z) from another (LoMDM, 2602.02112).
 
-    With ``bounds=LogBound()`` and the jump bound this is LO-ARM's order posterior (2503.05979): orders are
-    latent variables, q(order | x) is Plackett-Luce in w(x), p(next position | revealed) is r_l(z) / sum of r.
+    With ``bounds=LogBound()`` and the jump bound this is LO-ARM's order posterior (2503.05979):
+    orders are latent variables, q(order | x) is Plackett-Luce in w(x), p(next position | revealed)
+    is r_l(z) / sum of r.
 
     Args:
         length: positions.
-        forward_network, reverse_network: modules that take tokens (n, length) and present (n, length) bool or
-            None, and give (n, length), such as ``TokenNetwork``. No gradient may pass to the denoiser, or the
-            law would move what it is learned from (``FeatureHead`` stops the gradient). A reverse
-            network with a method ``along(tokens, order, first)``, such as ``PooledNetwork``, gives all
-            prefixes of an order at once.
-        bounds: from a network's numbers to log weights: ``NormSig`` (None: LoMDM's), or ``LogBound``.
-        floor: every next choice of either law has probability floor / (number of positions) or more, see
-            ``with_floor``; 0: no floor.
-        base: module whose forward() gives (length,), such as ``FreeTable``. It is added to log w and log r
-            after the bounds: a law of positions, from which the networks depart, and which costs no
-            reverse gap. None: 0.
+        forward_network, reverse_network: modules that take tokens (n, length) and present (n,
+            length) bool or None, and give (n, length), such as ``TokenNetwork``. No gradient may
+            pass to the denoiser, or the law would move what it is learned from (``FeatureHead``
+            stops the gradient). A reverse network with a method ``along(tokens, order, first)``,
+            such as ``PooledNetwork``, gives all prefixes of an order at once.
+        bounds: from a network's numbers to log weights: ``NormSig`` (None: LoMDM's), or
+            ``LogBound``.
+        floor: every next choice of either law has probability floor / (number of positions) or
+            more, see ``with_floor``; 0: no floor.
+        base: module whose forward() gives (length,), such as ``FreeTable``. It is added to log w
+            and log r after the bounds: a law of positions, from which the networks depart, and
+            which costs no reverse gap. None: 0.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""What pictures and numbers show of a schedule: the decoded positions alone, or a mean over sequences."""
+"""What pictures and numbers show of a schedule: the decoded positions alone, or a mean over
+sequences.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ if TYPE_CHECKING:
 
 
 class SchedulePart:
-    """A schedule restricted to some positions: the decoded ones, where the others are given in every row.
+    """A schedule restricted to some positions: the decoded ones, where the others are given in
+    every row.
 
-    For plots and statistics only. No number of a law should count given positions, which have no order.
+    For plots and statistics only. No number of a law should count given positions, which have no
+    order.
 
     Args:
         schedule: a ``Schedule`` or an ``AveragedSchedule``.
@@ -45,7 +49,9 @@ class SchedulePart:
         return self.schedule.alpha_prime(self._whole(t))[..., self.positions]
 
     def _whole(self, values: Tensor) -> Tensor:
-        """Values (n, k) at their positions of (n, length), 0.5 elsewhere; values (n,) hold for all positions."""
+        """Values (n, k) at their positions of (n, length), 0.5 elsewhere; values (n,) hold for all
+        positions.
+        """
         if values.ndim == 1:
             return values
         whole = torch.full(
@@ -82,7 +88,8 @@ class AveragedSchedule:
 
 
 class AveragedLaw:
-    """The mixture of the order laws of n sequences, each Plackett-Luce in a row of log_w (n, length).
+    """The mixture of the order laws of n sequences, each Plackett-Luce in a row of log_w (n,
+    length).
 
     The probability of an order is not offered: a model's orders belong to their sequence.
     """
@@ -112,13 +119,16 @@ class AveragedLaw:
         return self.laws.precedence().mean(0)
 
     def mode(self) -> Tensor:
-        """Positions by expected rank (length,); the most probable order of a mixture has no closed form."""
+        """Positions by expected rank (length,); the most probable order of a mixture has no closed
+        form.
+        """
         return self.expected_rank().argsort(stable=True)
 
     def entropy(
         self, samples: int = 4096, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Mean over sequences of the entropy of the order given the sequence, nats, and its standard error.
+        """Mean over sequences of the entropy of the order given the sequence, nats, and its
+        standard error.
 
         The mean is 0 only where every sequence has one order, however much these orders differ.
         """

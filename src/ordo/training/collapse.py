@@ -13,7 +13,10 @@ from ordo.progress import note
 from ordo.randomness import seeded_generator
 from ordo.settings import Count, Part, Share, checked
 
-MEND = "raise optimizer.schedule_delay, lower optimizer.schedule_lr (and base_lr), set optimizer.entropy_bonus, or hold the law back"
+MEND = (
+    "raise optimizer.schedule_delay, lower optimizer.schedule_lr (and base_lr), "
+    "set optimizer.entropy_bonus, or hold the law back"
+)
 DRAWS = 256  # orders of a look, of evenly spaced validation sequences
 MARGIN = 1.005  # validation NELBOs are estimates
 
@@ -22,21 +25,24 @@ MARGIN = 1.005  # validation NELBOs are estimates
 class CollapseAlarm(L.Callback):
     """Warns once, in one line, when the order law has collapsed; resumes with the run.
 
-    The law is *sharp* where less than ``sharp`` of the entropy of random orders, log n! of n tokens to decode, is left: of a law that
-    depends on the tokens the mean entropy given the sequence. A learned law may end sharp, and many good ones do. It counts as collapsed if
+    The law is *sharp* where less than ``sharp`` of the entropy of random orders, log n! of n tokens
+    to decode, is left: of a law that depends on the tokens the mean entropy given the sequence. A
+    learned law may end sharp, and many good ones do. It counts as collapsed if
 
-    * it is sharp before ``early`` of all steps, and was not at the start: the denoiser knows too little by then to say which orders are
-      good; or
-    * it is sharp at a validation, and ``val/nelbo``, which is under the law itself, has never since it is sharp been as low as the best of
-      ``val/nelbo`` and ``val/nelbo_uniform`` when it was soft (half a percent is let pass): sharpening has cost likelihood, and one that
-      learns gains by it. The denoiser trains on, so this verdict is taken back if a later validation falls to that value.
+    * it is sharp before ``early`` of all steps, and was not at the start: the denoiser knows too
+      little by then to say which orders are good; or
+    * it is sharp at a validation, and ``val/nelbo``, which is under the law itself, has never since
+      it is sharp been as low as the best of ``val/nelbo`` and ``val/nelbo_uniform`` when it was
+      soft (half a percent is let pass): sharpening has cost likelihood, and one that learns gains
+      by it. The denoiser trains on, so this verdict is taken back if a later validation falls to
+      that value.
 
-    What it cannot see is a law that sharpened later, and gained by it, but less than by another order: for that compare seeds. Training
-    data that are learned by heart are no collapse.
+    What it cannot see is a law that sharpened later, and gained by it, but less than by another
+    order: for that compare seeds. Training data that are learned by heart are no collapse.
 
-    Logs ``val/order_choices``, exp(entropy / n): how many positions there are to choose from at a step, effectively; 1 for one order. Looks
-    at every validation, and every ``every`` steps while it is early. Does nothing where the law does not learn or its entropy has no closed
-    form.
+    Logs ``val/order_choices``, exp(entropy / n): how many positions there are to choose from at a
+    step, effectively; 1 for one order. Looks at every validation, and every ``every`` steps while
+    it is early. Does nothing where the law does not learn or its entropy has no closed form.
     """
 
     def __init__(self, sharp: Part = 0.05, early: Share = 0.05, every: Count = 25):
@@ -49,7 +55,9 @@ class CollapseAlarm(L.Callback):
 
     @property
     def collapsed(self) -> bool | None:
-        """The verdict so far; None: no look was taken, as the law does not learn or has no entropy in closed form."""
+        """The verdict so far; None: no look was taken, as the law does not learn or has no entropy
+        in closed form.
+        """
         return None if self.share is None else self.too_early or self.worse
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,7 +72,9 @@ class CollapseAlarm(L.Callback):
 
     @torch.no_grad()
     def _look(self, trainer: L.Trainer, module: Any) -> float | None:
-        """Effective choices a step; None: there is no law to look at. Of what is given or padded no choice is counted."""
+        """Effective choices a step; None: there is no law to look at. Of what is given or padded no
+        choice is counted.
+        """
         schedule, device = module.schedule, module.device
         if not is_learned(schedule):
             return None
@@ -102,7 +112,8 @@ class CollapseAlarm(L.Callback):
     def _warn(self, trainer: L.Trainer, module: Any, why: str) -> None:
         if not self.warned and trainer.is_global_zero:
             note(
-                f"warning: the order law has collapsed: at step {trainer.global_step} {why}; {MEND}{self._bounds(module)}"
+                f"warning: the order law has collapsed: at step {trainer.global_step} {why}; "
+                f"{MEND}{self._bounds(module)}"
             )
         self.warned = True
 
@@ -134,11 +145,13 @@ class CollapseAlarm(L.Callback):
             self._warn(
                 trainer,
                 pl_module,
-                f"of {trainer.max_steps} only {left}, before the denoiser can know which orders are good",
+                f"of {trainer.max_steps} only {left}, before the denoiser can know which orders "
+                "are good",
             )
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # The end of the epoch, not of validation: averaged weights (EMA) are still in place, and it can be logged.
+        # The end of the epoch, not of validation: averaged weights (EMA) are still in place, and it
+        # can be logged.
         if trainer.sanity_checking:
             return
         choices = self._look(trainer, pl_module)
@@ -159,7 +172,10 @@ class CollapseAlarm(L.Callback):
         self.best = min(self.best, own)
         self.worse = self.best > MARGIN * self.soft
         if self.worse:
-            why = f"only {100 * self.share:.1f}% of the entropy of random orders is left, and val/nelbo is {own:.4g}"
+            why = (
+                f"only {100 * self.share:.1f}% of the entropy of random orders is left, "
+                f"and val/nelbo is {own:.4g}"
+            )
             self._warn(
                 trainer, pl_module, f"{why}, when {self.soft:.4g} had been reached with a soft law"
             )

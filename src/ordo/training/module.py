@@ -38,13 +38,15 @@ class TrainingDiverged(RuntimeError):
 class OrderDiffusion(L.LightningModule):
     """Trains (denoiser, schedule) on an objective.
 
-    Logged: ``train/bits_per_token`` (the NELBO, never the surrogate), ``train/order_entropy`` (nats), ``val/nelbo`` (own law),
-    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the law's ``mode``) where
-    one call gives it.
+    Logged: ``train/bits_per_token`` (the NELBO, never the surrogate), ``train/order_entropy``
+        (nats), ``val/nelbo`` (own law),
+    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact
+    -log p in the law's ``mode``) where one call gives it.
 
     Args:
         objective, optimizer: None for a model that is only evaluated.
-        config: plain values, stored in every checkpoint, from which ``ordo.runs.load`` rebuilds the model.
+        config: plain values, stored in every checkpoint, from which ``ordo.runs.load`` rebuilds the
+            model.
     """
 
     def __init__(
@@ -93,7 +95,8 @@ class OrderDiffusion(L.LightningModule):
         random = StepRandom(
             self.seed,
             trainer.global_step,
-            # Ranks share out the rows of each micro-batch: so numbered, a row has the same number whatever their number.
+            # Ranks share out the rows of each micro-batch: so numbered, a row has the same number
+            # whatever their number.
             trainer.global_rank * trainer.accumulate_grad_batches
             + batch_idx % trainer.accumulate_grad_batches,
             trainer.accumulate_grad_batches * trainer.world_size,
@@ -124,7 +127,9 @@ class OrderDiffusion(L.LightningModule):
         return loss
 
     def _watch(self, loss: Tensor) -> None:
-        """Notes a loss that is not finite; looks at once on the CPU, every 50 steps elsewhere (a look waits for the device)."""
+        """Notes a loss that is not finite; looks at once on the CPU, every 50 steps elsewhere (a
+        look waits for the device).
+        """
         bad = ~torch.isfinite(loss.detach())
         self._bad = bad if self._bad is None else self._bad | bad
         if bad.device.type == "cpu" or self.trainer.global_step % 50 == 0:
@@ -155,8 +160,10 @@ class OrderDiffusion(L.LightningModule):
             else "no checkpoint had been written yet"
         )
         return TrainingDiverged(
-            f"{what} became NaN or infinite at or before step {self.trainer.global_step}; training stopped, {where}. "
-            "Lower optimizer.lr or optimizer.schedule_lr (and base_lr), bound log w (schedule.bound), or raise objective.t_min."
+            f"{what} became NaN or infinite at or before step {self.trainer.global_step}; training "
+            f"stopped, {where}. "
+            "Lower optimizer.lr or optimizer.schedule_lr (and base_lr), bound log w "
+            "(schedule.bound), or raise objective.t_min."
         )
 
     def configure_gradient_clipping(
@@ -165,7 +172,8 @@ class OrderDiffusion(L.LightningModule):
         clip_gradients(self.denoiser, self.schedule, self.settings)
 
     def configure_optimizers(self) -> Any:
-        # With float16 a fused step takes gradients that are still scaled, and they would be clipped so.
+        # With float16 a fused step takes gradients that are still scaled, and they would be clipped
+        # so.
         fused = self.trainer.precision != "16-mixed"
         optimizer, scheduler = build_optimizer(self.denoiser, self.schedule, self.settings, fused)
         return {

@@ -26,12 +26,13 @@ class OptimizerSettings:
     lr, betas, weight_decay: of the denoiser (decay on matrices only).
     warmup_steps: linear, then cosine to final_lr * lr at total_steps.
     schedule_lr, schedule_betas: of the schedule network, no decay.
-    base_lr: of ``schedule.base``, whose numbers of positions must move faster than networks of tokens, which want a small rate; None:
-    schedule_lr.
-    schedule_delay: steps in which the order law does not move, because the denoiser still knows nothing.
-    schedule_ramp: steps from there to the full rate. schedule_final: factor reached, by cosine, at total_steps.
-    clip, schedule_clip: largest gradient norm of denoiser and schedule, of a schedule's base apart; None for no limit.
-    entropy_bonus: nats of loss per nat of order entropy (per sequence) at the start, annealed linearly to 0 at entropy_steps.
+    base_lr: of ``schedule.base``, whose numbers of positions must move faster than networks of
+        tokens, which want a small rate; None:
+    schedule_lr. schedule_delay: steps in which the order law does not move, because the denoiser
+    still knows nothing. schedule_ramp: steps from there to the full rate. schedule_final: factor
+    reached, by cosine, at total_steps. clip, schedule_clip: largest gradient norm of denoiser and
+    schedule, of a schedule's base apart; None for no limit. entropy_bonus: nats of loss per nat of
+    order entropy (per sequence) at the start, annealed linearly to 0 at entropy_steps.
     """
 
     total_steps: Count
@@ -54,7 +55,8 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         if self.entropy_bonus and self.entropy_steps < 1:
             raise ValueError(
-                "optimizer.entropy_bonus needs optimizer.entropy_steps > 0, over which it is annealed to 0"
+                "optimizer.entropy_bonus needs optimizer.entropy_steps > 0, over which it is "
+                "annealed to 0"
             )
 
     def denoiser_factor(self, step: int) -> float:
@@ -83,21 +85,27 @@ class OptimizerSettings:
 
 
 def check_law(schedule: Schedule, settings: OptimizerSettings) -> None:
-    """Raises ValueError for settings that could do nothing, or cannot do what they say, with such a law."""
+    """Raises ValueError for settings that could do nothing, or cannot do what they say, with such a
+    law.
+    """
     in_closed_form = schedule.depends_on_tokens or hasattr(schedule.law(), "step_log_prob")
     if settings.entropy_bonus and not in_closed_form:
         name = type(schedule).__name__
         raise ValueError(
-            f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set it to 0"
+            f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set "
+            "it to 0"
         )
     if settings.base_lr is not None and not split_base(schedule)[1]:
         raise ValueError(
-            "optimizer.base_lr is the rate of schedule.base, a law of positions that is learned, and there is none; set it to null"
+            "optimizer.base_lr is the rate of schedule.base, a law of positions that is learned, "
+            "and there is none; set it to null"
         )
 
 
 def split_base(schedule: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """What a schedule learns, and apart from it what its base does (``schedule.base``; empty without one)."""
+    """What a schedule learns, and apart from it what its base does (``schedule.base``; empty
+    without one).
+    """
     base = getattr(schedule, "base", None)
     of_base = (
         [p for p in base.parameters() if p.requires_grad] if isinstance(base, nn.Module) else []
@@ -111,7 +119,8 @@ def build_optimizer(
 ):
     """(AdamW, LambdaLR stepped once an optimiser step).
 
-    Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns; its base if it has one.
+    Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns; its
+        base if it has one.
     """
     matrices, others = [], []
     embeddings = {
@@ -158,8 +167,9 @@ def with_entropy_bonus(
     step: int,
     batch: Batch,
 ) -> Tensor:
-    """The loss (nats per position) less the entropy of a learned order law, in its weight at the step; of a law that depends on the tokens
-    the mean of its entropies given the sequences of the batch. Given positions and padding have no order.
+    """The loss (nats per position) less the entropy of a learned order law, in its weight at the
+    step; of a law that depends on the tokens the mean of its entropies given the sequences of the
+    batch. Given positions and padding have no order.
     """
     weight = settings.entropy_weight(step)
     if not weight or not is_learned(schedule):
@@ -174,8 +184,8 @@ def with_entropy_bonus(
 
 
 def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings) -> None:
-    """Each by a norm of its own: the schedule's score gradients are noisy and must not shrink the denoiser's step, nor those of a few
-    numbers of positions that of networks of tokens.
+    """Each by a norm of its own: the schedule's score gradients are noisy and must not shrink the
+    denoiser's step, nor those of a few numbers of positions that of networks of tokens.
     """
     networks, base = split_base(schedule)
     for parameters, limit in (
@@ -191,9 +201,11 @@ def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: Optimizer
 def apply_settings(
     optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR, fresh: tuple
 ) -> None:
-    """Takes over rates, decay and betas of ``fresh`` (of ``build_optimizer``); moments and step counts stay.
+    """Takes over rates, decay and betas of ``fresh`` (of ``build_optimizer``); moments and step
+    counts stay.
 
-    A restored optimiser has those of the checkpoint, so that a lower rate given on resuming would do nothing.
+    A restored optimiser has those of the checkpoint, so that a lower rate given on resuming would
+    do nothing.
     """
     new, new_scheduler = fresh
     scheduler.base_lrs = new_scheduler.base_lrs

@@ -1,4 +1,6 @@
-"""Pictures and samples of a model in training, and how they reach the run folder and every logger that takes them."""
+"""Pictures and samples of a model in training, and how they reach the run folder and every logger
+that takes them.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ from ordo.order import OrderDraw, uniform_law
 from ordo.randomness import seeded_generator
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 
-# Validation sequences behind a picture of losses, as tokens, least and most: a moment's work beside the validation itself.
+# Validation sequences behind a picture of losses, as tokens, least and most: a moment's work beside
+# the validation itself.
 TOKENS = 16384
 ROWS = (8, 64)
 SET_ROWS = (
@@ -38,7 +41,9 @@ CURVES = 128  # positions drawn as curves; of more, evenly spaced ones
 
 
 def log_picture(loggers: Sequence[Any], name: str, figure: Figure, step: int, file: Path) -> None:
-    """Drawn once, into ``file`` (PNG); from there to every logger that takes pictures: TensorBoard, W&B."""
+    """Drawn once, into ``file`` (PNG); from there to every logger that takes pictures: TensorBoard,
+    W&B.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(figure, file)
     for logger in loggers:
@@ -53,7 +58,9 @@ def log_picture(loggers: Sequence[Any], name: str, figure: Figure, step: int, fi
 def log_samples(
     loggers: Sequence[Any], name: str, texts: Sequence[str], ranks: Sequence[str], step: int
 ) -> None:
-    """Texts and the ranks of their tokens, to every logger that takes text: a table in W&B, code blocks in TensorBoard."""
+    """Texts and the ranks of their tokens, to every logger that takes text: a table in W&B, code
+    blocks in TensorBoard.
+    """
     for logger in loggers:
         add_text = getattr(getattr(logger, "experiment", None), "add_text", None)
         if hasattr(logger, "log_text"):  # W&B
@@ -76,7 +83,9 @@ def rank_text(rank: Tensor) -> str:
 
 
 def shown(schedule: Any, rows: Rows) -> Schedule | AveragedSchedule:
-    """The schedule to plot: itself, or if it depends on the tokens its average over evenly spaced rows."""
+    """The schedule to plot: itself, or if it depends on the tokens its average over evenly spaced
+    rows.
+    """
     if not schedule.depends_on_tokens:
         return schedule
     some = min(AVERAGED, len(rows))
@@ -89,8 +98,8 @@ def shown_part(
 ) -> tuple[Schedule | AveragedSchedule | SchedulePart, Tensor | None]:
     """The schedule to plot and the positions it covers.
 
-    The decoded positions if every row is given the same others, else the whole schedule and None. Data of one's
-    own need no ``Rows`` where there is nothing to average.
+    The decoded positions if every row is given the same others, else the whole schedule and None.
+    Data of one's own need no ``Rows`` where there is nothing to average.
     """
     whole: Any = shown(schedule, rows)
     positions = rows.decoded_positions() if isinstance(rows, Rows) else None
@@ -103,11 +112,13 @@ def shown_part(
 def sampled_loss_by_revealed(
     denoiser: Any, schedule: Any, batch: Batch, generator: torch.Generator, bins: int
 ) -> tuple[Tensor, Tensor]:
-    """Loss of the next token against the number revealed before it, of a bidirectional denoiser, in one call.
+    """Loss of the next token against the number revealed before it, of a bidirectional denoiser, in
+    one call.
 
     Every row of the batch has one number revealed, and the numbers are spread evenly.
 
-    Returns mean number revealed and mean loss (nats) of ``bins`` groups of about as many rows: (bins,) float64, CPU.
+    Returns mean number revealed and mean loss (nats) of ``bins`` groups of about as many rows:
+    (bins,) float64, CPU.
     """
     rows, device = len(batch.tokens), batch.tokens.device
     order = batch.decoded_first(schedule.law(batch).sample(rows, generator))
@@ -124,7 +135,9 @@ def sampled_loss_by_revealed(
 
 
 def loss_picture(module: Any, batch: Batch) -> Figure:
-    """Loss of the next token by number revealed, under uniform orders and the model's own, on a few validation sequences."""
+    """Loss of the next token by number revealed, under uniform orders and the model's own, on a few
+    validation sequences.
+    """
     denoiser = module.denoiser
     length, device = batch.tokens.shape[1], batch.tokens.device
     least, most = ROWS if denoiser.order_causal else SET_ROWS

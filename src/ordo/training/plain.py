@@ -1,4 +1,6 @@
-"""The training loop without Lightning: one process, no checkpoints. For notebooks and small experiments."""
+"""The training loop without Lightning: one process, no checkpoints. For notebooks and small
+experiments.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,15 @@ def train_steps(
     settings: OptimizerSettings,
     seed: int = 0,
 ) -> Iterator[tuple[int, ObjectiveOutput]]:
-    """Takes ``settings.total_steps`` optimiser steps in place; after each yields how many there have been and what the objective returned.
+    """Takes ``settings.total_steps`` optimiser steps in place; after each yields how many there
+    have been and what the objective returned.
 
-    The same steps as ``OrderDiffusion`` in one process. batches: tokens (batch, length) int64, or ``Batch``, on the denoiser's device, such
-    as a ``train_dataloader()``; iterated again where they end. It is a generator: nothing is trained unless the result is iterated.
+    The same steps as ``OrderDiffusion`` in one process. batches: tokens (batch, length) int64, or
+    ``Batch``, on the denoiser's device, such as a ``train_dataloader()``; iterated again where they
+    end. It is a generator: nothing is trained unless the result is iterated.
 
-    Raises ValueError where batches run out or settings are not for such a law, TrainingDiverged for a loss that is NaN or infinite.
+    Raises ValueError where batches run out or settings are not for such a law, TrainingDiverged for
+    a loss that is NaN or infinite.
     """
     check_law(schedule, settings)
     attach_features(schedule, denoiser)
@@ -50,7 +55,8 @@ def train_steps(
             loss = with_entropy_bonus(out.loss, schedule, settings, seed, step, batch)
             if not torch.isfinite(loss):
                 raise TrainingDiverged(
-                    f"the loss became NaN or infinite in step {step}; lower lr or schedule_lr (and base_lr), or bound log w"
+                    f"the loss became NaN or infinite in step {step}; lower lr or schedule_lr (and "
+                    "base_lr), or bound log w"
                 )
             optimizer.zero_grad()
             loss.backward()
