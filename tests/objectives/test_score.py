@@ -40,7 +40,7 @@ ORDERS = {
 }
 MASKS = {
     "ema": (1, {"baseline": "ema"}, "both", False),
-    "mirror_ema": (8, {"baseline": "ema", "antithetic": "mirror"}, "power_sharp", True),
+    "mirror_ema": (8, {"baseline": "ema", "antithetic": "mirror"}, "power_sharp", False),
     "mirror_rloo": (4, {"antithetic": "mirror"}, "both", False),
     "learned": (2, {"baseline": "learned", "unigram": True, "antithetic": "mirror"}, "both", True),
 }

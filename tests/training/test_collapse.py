@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from content_laws import LENGTH, Additive
+from enumeration import LENGTH, Additive
 from tiny_runs import BARE, NAE, last, run, text_overrides
 
 from ordo.data.module import Rows

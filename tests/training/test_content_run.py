@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from content_laws import (
+from enumeration import (
     LENGTH,
     VOCAB,
     Additive,
