@@ -7,7 +7,7 @@ import itertools
 import pytest
 import torch
 from enumeration import VOCAB, Additive
-from ordo.schedules.floor import with_floor
+from ordo.schedules.bounds import with_floor
 
 from ordo.order import PlackettLuce
 from ordo.schedules import FreeTable, LogBound, NormSig, PerContext, Power

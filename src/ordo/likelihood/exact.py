@@ -109,7 +109,7 @@ def subset_likelihood(
 
 
 def _steps(
-    denoiser: Denoiser, schedule: Any, law: Any, x: Tensor, revealed: Tensor, bound: str
+    denoiser: Denoiser, schedule: Schedule, law: Any, x: Tensor, revealed: Tensor, bound: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Part of the NELBO (sets,), forward log law of the next position and log p of a step (sets,
     length).

@@ -37,24 +37,20 @@ from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 
 
-class Static:
+class Static(Schedule):
     """An order law as a schedule: what likelihoods ask of one, where none is needed."""
 
-    depends_on_tokens = False
-
     def __init__(self, law: OrderLaw):
+        super().__init__(law.length)
         self._law = law
 
     def law(self, batch: Batch | None = None) -> OrderLaw:
         return self._law
 
-    def log_u(self) -> None:
-        return None
 
-
-def as_schedule(schedule: Schedule | OrderLaw) -> Any:
+def as_schedule(schedule: Schedule | OrderLaw) -> Schedule:
     """A schedule as it is, or an order law as one."""
-    return schedule if hasattr(schedule, "law") else Static(schedule)  # type: ignore[arg-type]
+    return schedule if isinstance(schedule, Schedule) else Static(schedule)
 
 
 @torch.no_grad()

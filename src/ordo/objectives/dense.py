@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ordo.batch import Batch
+from ordo.denoisers import Denoiser
 from ordo.objectives.base import ObjectiveOutput, check_draws, is_learned, leave_one_out
 from ordo.objectives.reverse import check_reverse, order_terms
 from ordo.objectives.running import Frequencies, RunningRegression
 from ordo.randomness import StepRandom
+from ordo.schedules import Schedule
 from ordo.settings import BelowOne, Size, checked
 
 
@@ -66,7 +68,7 @@ class Dense(nn.Module):
         self.frequencies = Frequencies(length, vocab_size) if unigram else None
 
     def forward(
-        self, denoiser: Any, schedule: Any, batch: Batch | Tensor, random: StepRandom
+        self, denoiser: Denoiser, schedule: Schedule, batch: Batch | Tensor, random: StepRandom
     ) -> ObjectiveOutput:
         """The estimate of one step; bare tokens (n, length) are a batch in which everything is
         decoded.
@@ -88,7 +90,9 @@ class Dense(nn.Module):
         u = random.uniform(self.draws, n, length, batch.tokens.device)
         return self.estimate(denoiser, schedule, batch, u)
 
-    def estimate(self, denoiser: Any, schedule: Any, batch: Batch, u: Tensor) -> ObjectiveOutput:
+    def estimate(
+        self, denoiser: Denoiser, schedule: Schedule, batch: Batch, u: Tensor
+    ) -> ObjectiveOutput:
         """A function of tensors alone: u (draws, n, length) in (0, 1) says the orders."""
         many, shape = batch.repeat(self.draws), u.shape  # rows: draw * n + sequence
         law = schedule.law(batch).repeat(self.draws)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ordo.batch import Batch
+from ordo.denoisers import Denoiser
 from ordo.objectives.base import ObjectiveOutput, is_learned
 from ordo.objectives.prefix import draw_prefix
 from ordo.objectives.reverse import check_reverse, next_terms
 from ordo.objectives.score import ScoreFunction, race
 from ordo.randomness import StepRandom
+from ordo.schedules import Schedule
 from ordo.settings import Size, checked
 
 
@@ -56,7 +58,7 @@ class OrderSpace(nn.Module):
         self.score = ScoreFunction() if score is None else score
 
     def forward(
-        self, denoiser: Any, schedule: Any, batch: Batch | Tensor, random: StepRandom
+        self, denoiser: Denoiser, schedule: Schedule, batch: Batch | Tensor, random: StepRandom
     ) -> ObjectiveOutput:
         """The estimate of one step; bare tokens (n, length) are a batch in which everything is
         decoded.
@@ -79,7 +81,7 @@ class OrderSpace(nn.Module):
         return self.estimate(denoiser, schedule, batch, progress, u)
 
     def estimate(
-        self, denoiser: Any, schedule: Any, batch: Batch, progress: Tensor, u: Tensor
+        self, denoiser: Denoiser, schedule: Schedule, batch: Batch, progress: Tensor, u: Tensor
     ) -> ObjectiveOutput:
         """A function of tensors alone.
 

@@ -15,14 +15,16 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ordo.batch import Batch
+from ordo.denoisers import Denoiser
 from ordo.denoisers.cost import nll_of_order, nll_of_set, scatter, static_shapes
 from ordo.objectives.prefix import Prefix
 from ordo.order import PlackettLuce
+from ordo.schedules import Schedule
 
 BOUNDS = ("jump", "rate")
 
 
-def check_reverse(denoiser: Any, schedule: Any, bound: str = "jump") -> None:
+def check_reverse(denoiser: Denoiser, schedule: Schedule, bound: str = "jump") -> None:
     """Raises ValueError for an unknown bound, and for u with an order-causal denoiser."""
     if bound not in BOUNDS:
         raise ValueError(f"bound={bound!r}: choose jump or rate")
@@ -35,8 +37,8 @@ def check_reverse(denoiser: Any, schedule: Any, bound: str = "jump") -> None:
 
 
 def reverse_step(
-    denoiser: Any,
-    schedule: Any,
+    denoiser: Denoiser,
+    schedule: Schedule,
     batch: Batch,
     masked: Tensor,
     wanted: Tensor | None = None,
@@ -108,8 +110,8 @@ def step_terms(
 
 
 def next_terms(
-    denoiser: Any,
-    schedule: Any,
+    denoiser: Denoiser,
+    schedule: Schedule,
     law: Any,
     batch: Batch,
     prefix: Prefix,
@@ -144,7 +146,7 @@ def next_terms(
 
 
 def rates_along(
-    schedule: Any, batch: Batch, order: Tensor, mask_id: int, first: int = 0
+    schedule: Schedule, batch: Batch, order: Tensor, mask_id: int, first: int = 0
 ) -> tuple[Tensor, Tensor]:
     """log r, 0 where not masked, and what is masked, at every rank of orders (n, length) from
     ``first`` on.
@@ -157,7 +159,7 @@ def rates_along(
 
 
 def order_terms(
-    denoiser: Any, schedule: Any, law: Any, batch: Batch, order: Tensor, bound: str
+    denoiser: Denoiser, schedule: Schedule, law: Any, batch: Batch, order: Tensor, bound: str
 ) -> tuple[Tensor, Tensor]:
     """Cost of each token and reverse gap of each step along orders, of an order-causal denoiser.
 

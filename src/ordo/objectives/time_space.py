@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ordo.batch import Batch
+from ordo.denoisers import Denoiser
 from ordo.denoisers.cost import nll_of_set, static_shapes
 from ordo.objectives.base import LawTooSharp, ObjectiveOutput, is_learned
 from ordo.objectives.reverse import reverse_step
 from ordo.objectives.score import ScoreFunction
 from ordo.randomness import StepRandom
+from ordo.schedules import Schedule
 from ordo.settings import BelowOne, Size, checked
 
 LATE = 1 - 1e-6  # a time by which a law that is not too sharp has masked every position ...
@@ -76,7 +78,7 @@ class TimeSpace(nn.Module):
         self.score = ScoreFunction() if score is None else score
 
     def forward(
-        self, denoiser: Any, schedule: Any, batch: Batch | Tensor, random: StepRandom
+        self, denoiser: Denoiser, schedule: Schedule, batch: Batch | Tensor, random: StepRandom
     ) -> ObjectiveOutput:
         """The estimate of one step; bare tokens (n, length) are a batch in which everything is
         decoded.
@@ -93,7 +95,7 @@ class TimeSpace(nn.Module):
         return self.estimate(denoiser, schedule, batch, progress, u)
 
     def estimate(
-        self, denoiser: Any, schedule: Any, batch: Batch, progress: Tensor, u: Tensor
+        self, denoiser: Denoiser, schedule: Schedule, batch: Batch, progress: Tensor, u: Tensor
     ) -> ObjectiveOutput:
         """A function of tensors alone.
 
@@ -122,7 +124,7 @@ class TimeSpace(nn.Module):
         )
 
     def terms(
-        self, denoiser: Any, schedule: Any, batch: Batch, progress: Tensor, u: Tensor
+        self, denoiser: Denoiser, schedule: Schedule, batch: Batch, progress: Tensor, u: Tensor
     ) -> TimeTerms:
         """The terms of Eq. 8 but for an analytic reconstruction; arguments and errors as
         ``estimate`` and ``forward``.
@@ -170,7 +172,7 @@ class TimeSpace(nn.Module):
         tiny = torch.finfo(torch.float64).tiny
         return progress.clamp(min=self.t_min or tiny), 1.0, progress < self.t_min
 
-    def _reconstruction(self, schedule: Any, batch: Batch, vocab_size: int) -> Tensor:
+    def _reconstruction(self, schedule: Schedule, batch: Batch, vocab_size: int) -> Tensor:
         """P(masked at t_min) times the cost of decoding a position alone: (n, length)."""
         t = torch.full((len(batch.tokens),), self.t_min, dtype=torch.float64)
         _, log_masked, _ = schedule.at_time(t.to(batch.tokens.device), batch)
@@ -183,7 +185,7 @@ class TimeSpace(nn.Module):
 
     @staticmethod
     @torch.no_grad()
-    def _check_sharpness(schedule: Any, t: Tensor, log_masked: Tensor, batch: Batch) -> None:
+    def _check_sharpness(schedule: Schedule, t: Tensor, log_masked: Tensor, batch: Batch) -> None:
         if not is_learned(schedule) or static_shapes(t.device):  # a look would wait for the device
             return
         if schedule.depends_on_tokens:  # P(masked) = t^w

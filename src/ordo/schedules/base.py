@@ -107,6 +107,14 @@ class Schedule(nn.Module):
         """log u (vocab,), see ``TokenSchedule``; None: u = 1."""
         return None
 
+    def log_r(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
+        """log r of partly masked sequences, see ``TokenSchedule``. Raises TypeError here."""
+        raise TypeError(f"{type(self).__name__} has no reverse law of its own")
+
+    def log_r_along(self, batch: Batch, order: Tensor, mask_id: int, first: int = 0) -> Tensor:
+        """log r after each prefix of orders, see ``TokenSchedule``. Raises TypeError here."""
+        raise TypeError(f"{type(self).__name__} has no reverse law of its own")
+
 
 class ArrivalTimes:
     """The order law of any schedule: independent arrival times tau_l, decoded in descending order.

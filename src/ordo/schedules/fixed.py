@@ -84,7 +84,7 @@ class Polynomial(Univariate):
 
 @checked
 class Geometric(Univariate):
-    """alpha = exp(-sigma(t)), sigma(t) = sigma_min^(1-t) sigma_max^t, rescaled to go from 1 to 0."""
+    """alpha = exp(-sigma(t)), sigma(t) = sigma_min^(1-t) sigma_max^t, rescaled to span 1 to 0."""
 
     def __init__(self, length: Size, sigma_min: Positive = 1e-5, sigma_max: Positive = 20.0):
         super().__init__(length)
