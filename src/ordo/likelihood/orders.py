@@ -104,7 +104,7 @@ def nelbo(
         else (rank == k[:, None]).double()
     )  # type: ignore[attr-defined]
     where = p_next > 0
-    if getattr(denoiser, "scores_targets", False):  # without all logits
+    if hasattr(denoiser, "nll"):  # without all logits
         cost = nll_of_set(
             denoiser,
             x.masked_fill(~settled, denoiser.mask_id),

@@ -28,7 +28,7 @@ from ordo.likelihood.orders import OrderLoss, importance_bound, nelbo, order_log
 from ordo.likelihood.rules import sampler_log_prob
 from ordo.order import OrderLaw, absent, not_decoded, uniform_law
 from ordo.randomness import StepRandom, seeded_generator
-from ordo.samplers import ByRates, Sampler
+from ordo.samplers import ByLaw, Sampler
 from ordo.schedules import ContentSchedule, Schedule
 
 REVEALED_BINS = 32  # of the number revealed, in the loss by position and number revealed
@@ -243,7 +243,7 @@ def likelihood_report(
         generator = seeded_generator(tokens.device, seed, i, -7)  # not the orders of the NELBO
         if isinstance(law, ContentSchedule):
             mode = sampler_log_prob(
-                denoiser, Sampler(ByRates(0)), batch, law, *given
+                denoiser, Sampler(ByLaw(0)), batch, law, *given
             ).total_log_prob
             bound = content_importance_bound(
                 denoiser, law, batch, importance_draws, generator, *given
