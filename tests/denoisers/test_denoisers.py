@@ -182,14 +182,14 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
         if kind is BidirectionalTransformer:
             log_p = net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
             at = where.flatten().nonzero()[:, 0]
-            want, got, w = -log_p[where], net(z, at=at, target=tokens[where]), weight[where]
+            want, got, w = -log_p[where], net.nll(z, at, tokens[where]), weight[where]
         else:
             log_p = (
                 net(tokens, order)
                 .log_softmax(-1)
                 .gather(-1, tokens.gather(1, order)[..., None])[..., 0]
             )
-            want, got, w = -log_p, net(tokens, order, score=True), weight
+            want, got, w = -log_p, net.nll(tokens, order), weight
         assert torch.allclose(got, want, atol=1e-12)
         gradients = [
             torch.autograd.grad((w * cost).sum(), list(net.parameters())) for cost in (want, got)
@@ -198,7 +198,7 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
             assert torch.allclose(a, b, atol=1e-12)
         with torch.no_grad():
             again = (
-                net(z, at=at, target=tokens[where])
+                net.nll(z, at, tokens[where])
                 if kind is BidirectionalTransformer
                 else -net.order_log_prob(tokens, order)
             )
@@ -217,7 +217,7 @@ def test_costs_with_time_conditioning():
     where = torch.tensor([[1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0]]).bool()
     z = tokens.masked_fill(where, 5)
     want = -net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0][where]
-    got = net(z, at=where.flatten().nonzero()[:, 0], target=tokens[where])
+    got = net.nll(z, where.flatten().nonzero()[:, 0], tokens[where])
     assert torch.allclose(got, want, atol=1e-12)
     for a, b in zip(
         *(

@@ -237,7 +237,7 @@ def test_a_head_that_cannot_be_called_by_itself(tmp_path):
     assert torch.allclose(denoiser(tokens, where=tokens == 19), want[tokens == 19], atol=1e-6)
     at = (tokens == 19).flatten().nonzero()[:, 0]
     cost = -want.log_softmax(-1)[0, [1, 3], [3, 4]]
-    assert torch.allclose(denoiser(tokens, at=at, target=torch.tensor([3, 4])), cost, atol=1e-5)
+    assert torch.allclose(denoiser.nll(tokens, at, torch.tensor([3, 4])), cost, atol=1e-5)
 
 
 def test_errors(tmp_path):

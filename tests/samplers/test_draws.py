@@ -11,7 +11,7 @@ import torch
 from tabled import Tabled, fit, joint_law, softmax, steps
 
 from ordo.denoisers import OrderCausalTransformer
-from ordo.samplers import ByLaw, ByOrder, ByRates, ByScore, InSteps, Sampler, TokenRule, sample
+from ordo.samplers import ByLaw, ByOrder, ByLaw, ByScore, InSteps, Sampler, TokenRule, sample
 from ordo.schedules import ContentSchedule, FreeTable, Power
 
 LENGTH, VOCAB, N = 3, 2, 20_000
@@ -209,7 +209,7 @@ def test_positions_and_tokens_by_rates(tilted, temperature):
             yield at, token, chosen[at] * p[at][token] * u[token] / mean_u[at]
 
     law = joint_law(policy, LENGTH, VOCAB)
-    assert fit(sample(net, Sampler(ByRates(temperature)), N, schedule=schedule), law) > LEAST
+    assert fit(sample(net, Sampler(ByLaw(temperature)), N, schedule=schedule), law) > LEAST
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ class Plan:
     Args:
         rows: which of the session's rows the call is of, (k,); None: all.
         used: number of kept slots that are attended to.
-        row, rank, slot: new slot ``slot`` of row ``row`` of the call is kept at ``rank``, (m,) each.
+        row, rank, slot: new slot ``slot`` of row ``row`` of the call is kept at ``rank``, (m,).
         in_place: every row has a single new slot, kept at rank ``used``.
     """
 
@@ -54,8 +54,8 @@ class KeyValues:
             return self.keys[:, :, :end], self.values[:, :, :end]
         out = []
         for store, new in ((self.keys, k), (self.values, v)):
-            mine = store if plan.rows is None else store[plan.rows]
-            out.append(torch.cat([mine[:, :, : plan.used], new], 2))
+            used = store[:, :, : plan.used]
+            out.append(torch.cat([used if plan.rows is None else used[plan.rows], new], 2))
             row = plan.row if plan.rows is None else plan.rows[plan.row]
             store[row, :, plan.rank] = new[plan.row, :, plan.slot]
         return out[0], out[1]
@@ -89,14 +89,12 @@ class PrefixSession:
         order = self.denoiser.as_read(order, n_revealed)
         nowhere = order.new_full((k, 1), -1)
         stands = torch.cat([nowhere, order[:, :-1]], 1)  # by rank
-        carried = torch.cat(
-            [nowhere + 1 + self.denoiser.mask_id, tokens.gather(1, order[:, :-1])], 1
-        )
+        nothing = nowhere + 1 + self.denoiser.mask_id
+        carried = torch.cat([nothing, tokens.gather(1, order[:, :-1])], 1)
         at = torch.arange(length, device=device)
         everyone = k == self.n
-        same = ((self.target if everyone else self.target[rows]) == order) & (
-            (self.carried if everyone else self.carried[rows]) == carried
-        )
+        mine = slice(None) if everyone else rows
+        same = (self.target[mine] == order) & (self.carried[mine] == carried)
         kept = (same & (at < n_revealed[:, None])).cumprod(1).sum(1)
         new, asked = n_revealed - kept, where.sum(1)
         n_new, n_asked, used = int(new.max()), int(asked.max()), int(kept.max())
@@ -121,17 +119,17 @@ class PrefixSession:
         # there already.
         keep = is_new | is_asked if single else is_new
         row, kept_slot = keep.nonzero(as_tuple=True)
+        kept_rank = rank[row, kept_slot]
+        plan = Plan(None if everyone else rows, used, row, kept_rank, kept_slot, plain)
         for block in self.past:
-            block.plan(
-                None if everyone else rows, used, row, rank[row, kept_slot], kept_slot, plain
-            )
+            block.plan = plan
         x = self.denoiser.run_slots(
             carried.gather(1, rank), stands.gather(1, rank), target, mask, self.past
         )
         there = row if everyone else rows[row]
-        self.target[there, rank[row, kept_slot]] = target[row, kept_slot]
-        self.carried[there, rank[row, kept_slot]] = carried[row, rank[row, kept_slot]]
-        # Slots beyond were computed after others than those kept now.
+        self.target[there, kept_rank] = target[row, kept_slot]
+        self.carried[there, kept_rank] = carried[row, kept_rank]
+        # Slots beyond were computed after slots that are no longer kept.
         beyond = at >= (n_revealed + int(single))[:, None]
         self.target[rows] = self.target[rows].masked_fill(beyond, -1)
         return self.denoiser.read_out_at(x[is_asked], target[is_asked]).log_softmax(-1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -56,7 +55,7 @@ class PretrainedDenoiser(SetDenoiser):
 
     def __init__(
         self,
-        config: Mapping[str, object],
+        config: dict[str, Any],
         vocab_size: Size,
         length: Size,
         mask_token: Whole,
@@ -158,7 +157,8 @@ class PretrainedDenoiser(SetDenoiser):
         made again, without the model it started from.
         """
         names = ("vocab_size", "length", "mask_token", "causal", "begin", "recompute")
-        return {name: getattr(self, name) for name in names} | {"config": plain_config(self.model)}
+        own: dict[str, object] = {name: getattr(self, name) for name in names}
+        return {"config": plain_config(self.model), **own}
 
     def forward(
         self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None
