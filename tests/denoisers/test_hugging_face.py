@@ -1,4 +1,6 @@
-"""Masked-language models as denoisers: a small one of a real architecture, randomly initialised, offline."""
+"""Masked-language models as denoisers: a small one of a real architecture, randomly initialised,
+offline.
+"""
 
 import pytest
 import torch
@@ -93,7 +95,9 @@ def test_samplers_and_likelihoods(denoiser):
 
 
 def test_padding(denoiser):
-    """The attention mask hides what is absent: a short row is drawn as if it were alone, whatever its batch."""
+    """The attention mask hides what is absent: a short row is drawn as if it were alone, whatever
+    its batch.
+    """
     lengths = torch.tensor([4, 6, 4])
     trace = sample(denoiser, Sampler(ByScore("entropy")), 3, lengths=lengths)
     assert (trace.rank[0, 4:] == -1).all()

@@ -1,4 +1,6 @@
-"""Denoisers from language models: the conditionals are those of the model called by hand, whatever its architecture."""
+"""Denoisers from language models: the conditionals are those of the model called by hand, whatever
+its architecture.
+"""
 
 import copy
 import json
@@ -36,7 +38,9 @@ def start(folder, kind, vocab, length=LENGTH, **settings):
 
 
 def by_hand(model, kind, tokens, vocab, shift=True, present=None, begin=1):
-    """Logits (batch, length, vocab) of the model itself: another mask token, a whole call, and of a causal one an explicit mask."""
+    """Logits (batch, length, vocab) of the model itself: another mask token, a whole call, and of a
+    causal one an explicit mask.
+    """
     model = copy.deepcopy(model)
     if kind not in CAUSAL:
         logits = model(
@@ -131,7 +135,9 @@ def test_every_position_sees_every_other(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_cost_and_gradients(kind, recompute, tmp_path, monkeypatch):
-    """-log mu of targets and its gradients are those of the model by hand, however few logits may be held at once."""
+    """-log mu of targets and its gradients are those of the model by hand, however few logits may
+    be held at once.
+    """
     model, tokenizer = tiny_model(tmp_path, kind)
     vocab = len(tokenizer)
     tokens, masked = rows(vocab)
