@@ -38,8 +38,10 @@ def bert():
 def modern_bert():
     torch.manual_seed(0)
     config = ModernBertConfig(
-        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, initializer_range=0.5,
-        pad_token_id=PAD, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2, reference_compile=False,
+        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, initializer_range=0.5,
+        pad_token_id=PAD, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
+        reference_compile=False,
         attn_implementation="sdpa",
     )  # fmt: skip
     return ModernBertForMaskedLM(config).double().eval()

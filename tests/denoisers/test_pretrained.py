@@ -228,7 +228,8 @@ def test_samplers_and_likelihoods(kind, tmp_path):
 
 def test_a_head_that_cannot_be_called_by_itself(tmp_path):
     """OPT asks for its decoder: whole calls, the same numbers."""
-    config = OPTConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, ffn_dim=32, max_position_embeddings=16,
+    config = OPTConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                       ffn_dim=32, max_position_embeddings=16,
                        word_embed_proj_dim=16, init_std=0.3)  # fmt: skip
     denoiser = (
         PretrainedDenoiser(config.to_dict(), 19, 6, 19, causal=True).eval().requires_grad_(False)
@@ -298,7 +299,8 @@ def test_errors(tmp_path):
             masked,
             "bert",
             {"vocab_size": 27},
-            f"the data have 27 token ids, the tokenizer of .* has {vocab}; use data=corpus data.tokenizer=",
+            f"the data have 27 token ids, the tokenizer of .* has {vocab}; "
+            "use data=corpus data.tokenizer=",
         ),
         (masked, "bert", {"tokenizer": str(tmp_path / "other")}, "ids mean other tokens"),
         (masked, "nothing_here", {}, "no tokenizer '.*nothing_here'"),

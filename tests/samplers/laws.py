@@ -22,7 +22,7 @@ from ordo.schedules import FreeTable, Power
 
 
 class Remembering(SetDenoiser):
-    """An oracle that is asked once about rows that agree: small laws have few partly revealed rows."""
+    """An oracle asked once about rows that agree: small laws have few partly revealed rows."""
 
     def __init__(self, oracle: SetDenoiser):
         super().__init__()

@@ -58,7 +58,7 @@ def test_probabilities_of_tokens(setting):
 
 
 def test_tokens_are_looked_up_in_the_cumulative_distribution():
-    """Uniform numbers at even distances give every token as often as it is probable, to one draw."""
+    """Evenly spaced uniforms give every token as often as it is probable, to one draw."""
     p, n = [0.05, 0.5, 0.0, 0.45], 1000
     u = (torch.arange(n) + 0.5).double() / n
     for setting in ({}, {"temperature": 0.5}, {"top_p": 0.6}):
@@ -173,7 +173,7 @@ def test_orders_of_a_law(temperature):
 
 
 class Sharp(ContentSchedule):
-    """Rates r(z) that change by large factors with what is revealed, and u that favours one token."""
+    """Rates r(z) that change by large factors with what is revealed; u favours one token."""
 
     def __init__(self, tilted: bool):
         super().__init__(LENGTH)
