@@ -22,7 +22,7 @@ from ordo.metrics import canonical, has_rdkit, molecule_quality, string_quality
 from ordo.progress import note
 from ordo.runs.entry import existing
 from ordo.runs.stored import load, load_data
-from ordo.samplers import ByScore, Sampler, own_sampler, sample_batches
+from ordo.samplers import ByScore, Sampler, sample_batches
 
 ORDER = ["denoiser=bidirectional", "objective=order"]
 DENSE = ["denoiser=order_causal", "objective=dense"]
@@ -108,7 +108,7 @@ def draw(
     module = module.to("cuda" if a.device == "cuda" else "cpu").eval()
     out: dict[str, Any] = {}
     for name, sampler in progress(
-        {"own law": own_sampler(module.schedule), "margin": Sampler(ByScore("margin"))}, folder.name
+        {"own law": Sampler(), "margin": Sampler(ByScore("margin"))}, folder.name
     ):
         begun = time.perf_counter()
         trace = sample_batches(

@@ -113,20 +113,39 @@ def define(task: str, model: str, text8: str, device: str, quick: bool) -> Run:
     return nae.define({"random_causal": "fixed", "learned": "dense"}[model], 0, device, quick)
 
 
+# Names of the results -> configs/sampler and what is changed of it.
+CHOICES = {
+    f"top_k_{score}": ("top_k", [f"sampler.where.score={score}"])
+    for score in ("confidence", "margin", "entropy")
+}
+CHOICES |= {"maskgit": ("maskgit", []), "ancestral": ("ancestral", [])}
+CHOICES |= {
+    f"ancestral_{spacing}": ("ancestral", [f"sampler.how_many.spacing={spacing}"])
+    for spacing in ("cosine", "equal_mass")
+}
+RESCALE = "sampler.revise.kind=rescale"
+CHOICES |= {
+    "remdm_cap": ("remdm", []),
+    "remdm_rescale": ("remdm", [RESCALE]),
+    "remdm_confidence": (
+        "remdm",
+        [RESCALE, "sampler.revise.eta=0.5", "sampler.revise.confidence=true"],
+    ),
+}
+LOOP = ["sampler.how_many.hold=[0.9,0.4]", "sampler.revise.loop=true"]
+
+
 def samplers(
     length: int, calls: list[int], order_causal: bool, profile: list[float]
 ) -> dict[str, Sampler]:
     """Name, with the budget where there is one -> sampler."""
-    whole = (
-        "first_hitting",
-        "mode_order",
-        "left_to_right",
-        "right_to_left",
-        "bisection",
-        "dilated",
-        "klass",
-    )
-    out = {name: sampler_of(name) for name in whole}
+    out = {name: sampler_of(name) for name in ("first_hitting", "mode_order", "bisection", "klass")}
+    for name, choice in (
+        ("left_to_right", "given_order"),
+        ("right_to_left", "given_order"),
+        ("dilated", "bisection"),
+    ):
+        out[name] = sampler_of(choice, [f"sampler.where.order={name}"])
     choices = [("threshold", "confidence", (0.5, 0.7, 0.9)), ("factor", "factor", (0.5, 1.0, 2.0))]
     choices += [("entropy_bounded", "gamma", (0.1, 0.5, 2.0)), ("punt", "kl", (0.01, 0.1))]
     out |= {
@@ -136,18 +155,8 @@ def samplers(
     }
     for k in (k for k in calls if k <= length):
         budget = [f"sampler.how_many.calls={k}"]
-        for name in (
-            "top_k_confidence",
-            "top_k_margin",
-            "top_k_entropy",
-            "maskgit",
-            "ancestral",
-            "ancestral_cosine",
-            "ancestral_equal_mass",
-        ):
-            out[f"{name}, {k}"] = sampler_of(name, budget)
-        for name in ("remdm_cap", "remdm_rescale", "remdm_confidence"):
-            out[f"{name}, {k}"] = sampler_of(name, budget)
+        for name, (choice, changes) in CHOICES.items():
+            out[f"{name}, {k}"] = sampler_of(choice, [*budget, *changes])
         out[f"law, {k}"] = Sampler(ByLaw(), InSteps(k))
         out[f"law in best steps, {k}"] = Sampler(
             ByLaw(), InSteps(shape=best_sizes(torch.tensor(profile), k))
@@ -158,10 +167,10 @@ def samplers(
                 "forward_backward", [f"sampler.how_many.calls={k // 2}"]
             )
         if k > 4:
-            out[f"remdm_loop, {k}"] = sampler_of("remdm_loop", budget)
+            out[f"remdm_loop, {k}"] = sampler_of("remdm", [*budget, *LOOP])
         if k * 8 >= length:
             out[f"semi_autoregressive, {k}"] = sampler_of(
-                "semi_autoregressive", [f"sampler.how_many.calls={k * 8 // length}"]
+                "top_k", ["sampler.block=8", f"sampler.how_many.calls={k * 8 // length}"]
             )
         if not order_causal:
             out[f"path_planning, {k}"] = sampler_of("path_planning", [f"sampler.revise.calls={k}"])

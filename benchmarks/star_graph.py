@@ -23,8 +23,8 @@ from torch import Tensor
 from benchmarks.common import QUICK, Run, estimate, progress, run_all, seeds_of
 from ordo.data import StarGraph, TaskData
 from ordo.runs.stored import load, load_data
-from ordo.samplers import ByLaw, ByRates, ByScore, Sampler, TokenRule, sample_batches
-from ordo.schedules import ContentSchedule, GivenOrder, Linear
+from ordo.samplers import ByLaw, ByScore, Sampler, TokenRule, sample_batches
+from ordo.schedules import GivenOrder, Linear
 
 SETTINGS = {"easy": "star_graph", "medium": "star_graph_medium", "hard": "star_graph_hard"}
 # Networks that look at tokens by attention, twice: a sum over what is revealed cannot say which node is the centre.
@@ -93,12 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def samplers(schedule: Any, order_causal: bool) -> dict[str, tuple[Sampler, bool]]:
     """Name -> sampler, and whether it decodes by the model's own law."""
-    if isinstance(schedule, ContentSchedule):
-        out = {
-            "own law": (Sampler(ByRates()), True),
-            "mode of own law": (Sampler(ByRates(0)), True),
-        }
-    elif isinstance(schedule, GivenOrder):
+    if isinstance(schedule, GivenOrder):
         out = {"own law": (Sampler(ByLaw(0)), True)}
     else:
         out = {"own law": (Sampler(ByLaw()), True)}

@@ -56,7 +56,7 @@ def samplers(calls: list[int], learned: bool) -> dict[str, tuple[Sampler, bool]]
     """Name -> sampler, and whether it decodes by the model's own law rather than by random orders."""
     out = {
         "random": (sampler_of("first_hitting"), False),
-        "left to right": (sampler_of("left_to_right"), False),
+        "left to right": (sampler_of("given_order"), False),
     }
     if learned:
         out |= {
@@ -69,7 +69,9 @@ def samplers(calls: list[int], learned: bool) -> dict[str, tuple[Sampler, bool]]
     for k in calls:
         out |= {
             f"{score}, {k} calls": (
-                sampler_of(f"top_k_{score}", [f"sampler.how_many.calls={k}"]),
+                sampler_of(
+                    "top_k", [f"sampler.where.score={score}", f"sampler.how_many.calls={k}"]
+                ),
                 False,
             )
             for score in ("margin", "entropy")
@@ -93,7 +95,7 @@ def samplers(calls: list[int], learned: bool) -> dict[str, tuple[Sampler, bool]]
             False,
         )
     out["klass"] = sampler_of("klass"), False
-    out["remdm, 64 steps"] = sampler_of("remdm_cap"), False
+    out["remdm, 64 steps"] = sampler_of("remdm"), False
     return out
 
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import torch
 from benchmarks.common import QUICK, Run, estimate, run_all, seeds_of
 from ordo.data import TaskData, TwoWays
 from ordo.runs.stored import load, load_data
-from ordo.samplers import TokenRule, own_sampler, sample
+from ordo.samplers import Sampler, TokenRule, sample
 
 SPACE = {
     "order": ["objective=order", "denoiser=bidirectional"],
@@ -117,7 +116,7 @@ def orders_drawn(folder: Path, n: int = 512) -> dict[str, Any]:
     assert isinstance(data.task, TwoWays)
     steps, tokens, known = data.task.steps, data.test_set.tokens[:n], data.test_set.known
     assert known is not None
-    sampler = replace(own_sampler(module.schedule), what=TokenRule(temperature=0))
+    sampler = Sampler(what=TokenRule(temperature=0))
     trace = sample(
         module.denoiser,
         sampler,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.denoisers.cost import nll_of_set
 from ordo.samplers import ByLaw, Sampler, sample
 from ordo.schedules import Linear
 
@@ -37,7 +38,9 @@ def batch():
 
 @pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
 def test_conditionals_agree_with_order_log_prob(kind, kwargs, batch):
-    """Position pi(k) given the first k of pi: by ``conditionals`` one set at a time, and by ``order_log_prob`` for a whole order."""
+    """Position pi(k) given the first k of pi: by ``conditionals`` one set at a time, and by
+    ``order_log_prob`` for a whole order.
+    """
     net = make(kind, **kwargs)
     tokens, order, _ = batch
     by_rank = net.order_log_prob(tokens, order)
@@ -68,7 +71,9 @@ def test_masked_tokens_are_not_seen(kind, kwargs, batch):
 
 @pytest.mark.parametrize(("kind", "kwargs"), NETWORKS)
 def test_order_of_revealing(kind, kwargs, batch):
-    """A bidirectional denoiser sees a set; an order-causal one may tell orders apart; neither sees the order of the masked rest."""
+    """A bidirectional denoiser sees a set; an order-causal one may tell orders apart; neither sees
+    the order of the masked rest.
+    """
     net = make(kind, **kwargs)
     tokens, order, k = batch
     rank = order.argsort(-1)
@@ -86,7 +91,9 @@ def test_order_of_revealing(kind, kwargs, batch):
 
 
 def test_given_positions_are_read_by_position(batch):
-    """Two networks of equal weights: with ``given`` any order of the given ones is what the plain one says of these by position."""
+    """Two networks of equal weights: with ``given`` any order of the given ones is what the plain
+    one says of these by position.
+    """
     given = [1, 2, 4]
     plain, net = make(OrderCausalTransformer), make(OrderCausalTransformer, given=given)
     net.load_state_dict(plain.state_dict())
@@ -120,7 +127,8 @@ def test_given_positions_are_read_by_position(batch):
             ]
             same = elsewhere if some is order and k < 3 else torch.full((7,), k >= 3)
             assert torch.allclose(log_prob[same], by_rank[same, k], atol=1e-12)
-    # Decoding with one more given: it is read after those that all rows are given, and scored as it is drawn.
+    # Decoding with one more given: it is read after those that all rows are given, and scored as it
+    # is drawn.
     known = torch.isin(torch.arange(LENGTH), torch.tensor([0, *given])).expand(7, -1)
     trace = sample(
         net, Sampler(ByLaw()), 7, schedule=Linear(LENGTH), seed=0, given=tokens, known=known
@@ -167,7 +175,9 @@ def test_bad_arguments():
 
 @pytest.mark.parametrize("most", [1, 7, 100, 10**6])
 def test_costs_in_parts_are_the_costs(most, monkeypatch):
-    """-log mu of targets and its gradients, with few logits at a time, against log_softmax of all logits; both denoisers."""
+    """-log mu of targets and its gradients, with few logits at a time, against log_softmax of all
+    logits; both denoisers.
+    """
     from ordo.denoisers import layers
 
     monkeypatch.setattr(layers.head_cost, "__defaults__", (most,))
@@ -182,14 +192,14 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
         if kind is BidirectionalTransformer:
             log_p = net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
             at = where.flatten().nonzero()[:, 0]
-            want, got, w = -log_p[where], net(z, at=at, target=tokens[where]), weight[where]
+            want, got, w = -log_p[where], net.nll(z, at, tokens[where]), weight[where]
         else:
             log_p = (
                 net(tokens, order)
                 .log_softmax(-1)
                 .gather(-1, tokens.gather(1, order)[..., None])[..., 0]
             )
-            want, got, w = -log_p, net(tokens, order, score=True), weight
+            want, got, w = -log_p, net.nll(tokens, order), weight
         assert torch.allclose(got, want, atol=1e-12)
         gradients = [
             torch.autograd.grad((w * cost).sum(), list(net.parameters())) for cost in (want, got)
@@ -198,7 +208,7 @@ def test_costs_in_parts_are_the_costs(most, monkeypatch):
             assert torch.allclose(a, b, atol=1e-12)
         with torch.no_grad():
             again = (
-                net(z, at=at, target=tokens[where])
+                net.nll(z, at, tokens[where])
                 if kind is BidirectionalTransformer
                 else -net.order_log_prob(tokens, order)
             )
@@ -217,7 +227,7 @@ def test_costs_with_time_conditioning():
     where = torch.tensor([[1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 1], [0, 0, 0, 0, 0, 0]]).bool()
     z = tokens.masked_fill(where, 5)
     want = -net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0][where]
-    got = net(z, at=where.flatten().nonzero()[:, 0], target=tokens[where])
+    got = net.nll(z, where.flatten().nonzero()[:, 0], tokens[where])
     assert torch.allclose(got, want, atol=1e-12)
     for a, b in zip(
         *(
@@ -229,9 +239,32 @@ def test_costs_with_time_conditioning():
         assert (a is None and b is None) or torch.allclose(a, b, atol=1e-12)
 
 
+class Shifted(BidirectionalTransformer):
+    """A read-out of its own: every position has another bias."""
+
+    def read_out_at(self, x, position):
+        return self.head(x) + position[..., None] * torch.arange(self.vocab_size)
+
+    def read_out(self, x, where):
+        logits = self.read_out_at(x, torch.arange(x.shape[1]).expand(x.shape[:2]))
+        return logits if where is None else logits[where]
+
+
+def test_a_read_out_of_its_own(batch):
+    """``nll`` goes through it without being told."""
+    net, tokens = make(Shifted), batch[0]
+    where = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    z = tokens.masked_fill(where, net.mask_id)
+    want = -net(z).log_softmax(-1).gather(-1, tokens[..., None])[..., 0][where]
+    assert torch.allclose(net.nll(z, where.flatten().nonzero()[:, 0], tokens[where]), want)
+    assert torch.allclose(nll_of_set(net, z, tokens, where)[where], want)
+
+
 @pytest.mark.parametrize("kind", [BidirectionalTransformer, OrderCausalTransformer])
 def test_recomputed_blocks_give_the_same_gradients(kind):
-    """With dropout too: the second computation draws what the first drew. And nothing inside a block is kept."""
+    """With dropout too: the second computation draws what the first drew. And nothing inside a
+    block is kept.
+    """
     tokens = torch.randint(5, (3, 6), generator=torch.Generator().manual_seed(0))
     inputs = (
         (tokens.masked_fill(torch.rand(3, 6) < 0.5, 5),)

@@ -1,4 +1,6 @@
-"""Masked-language models as denoisers: a small one of a real architecture, randomly initialised, offline."""
+"""Masked-language models as denoisers: a small one of a real architecture, randomly initialised,
+offline.
+"""
 
 import pytest
 import torch
@@ -36,8 +38,10 @@ def bert():
 def modern_bert():
     torch.manual_seed(0)
     config = ModernBertConfig(
-        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, initializer_range=0.5,
-        pad_token_id=PAD, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2, reference_compile=False,
+        vocab_size=VOCAB, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=32, initializer_range=0.5,
+        pad_token_id=PAD, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2,
+        reference_compile=False,
         attn_implementation="sdpa",
     )  # fmt: skip
     return ModernBertForMaskedLM(config).double().eval()
@@ -93,7 +97,9 @@ def test_samplers_and_likelihoods(denoiser):
 
 
 def test_padding(denoiser):
-    """The attention mask hides what is absent: a short row is drawn as if it were alone, whatever its batch."""
+    """The attention mask hides what is absent: a short row is drawn as if it were alone, whatever
+    its batch.
+    """
     lengths = torch.tensor([4, 6, 4])
     trace = sample(denoiser, Sampler(ByScore("entropy")), 3, lengths=lengths)
     assert (trace.rank[0, 4:] == -1).all()

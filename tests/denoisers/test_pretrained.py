@@ -1,4 +1,6 @@
-"""Denoisers from language models: the conditionals are those of the model called by hand, whatever its architecture."""
+"""Denoisers from language models: the conditionals are those of the model called by hand, whatever
+its architecture.
+"""
 
 import copy
 import json
@@ -36,7 +38,9 @@ def start(folder, kind, vocab, length=LENGTH, **settings):
 
 
 def by_hand(model, kind, tokens, vocab, shift=True, present=None, begin=1):
-    """Logits (batch, length, vocab) of the model itself: another mask token, a whole call, and of a causal one an explicit mask."""
+    """Logits (batch, length, vocab) of the model itself: another mask token, a whole call, and of a
+    causal one an explicit mask.
+    """
     model = copy.deepcopy(model)
     if kind not in CAUSAL:
         logits = model(
@@ -131,7 +135,9 @@ def test_every_position_sees_every_other(kind, tmp_path):
 @pytest.mark.parametrize("kind", ["bert", "gpt2"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_cost_and_gradients(kind, recompute, tmp_path, monkeypatch):
-    """-log mu of targets and its gradients are those of the model by hand, however few logits may be held at once."""
+    """-log mu of targets and its gradients are those of the model by hand, however few logits may
+    be held at once.
+    """
     model, tokenizer = tiny_model(tmp_path, kind)
     vocab = len(tokenizer)
     tokens, masked = rows(vocab)
@@ -222,7 +228,8 @@ def test_samplers_and_likelihoods(kind, tmp_path):
 
 def test_a_head_that_cannot_be_called_by_itself(tmp_path):
     """OPT asks for its decoder: whole calls, the same numbers."""
-    config = OPTConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, ffn_dim=32, max_position_embeddings=16,
+    config = OPTConfig(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                       ffn_dim=32, max_position_embeddings=16,
                        word_embed_proj_dim=16, init_std=0.3)  # fmt: skip
     denoiser = (
         PretrainedDenoiser(config.to_dict(), 19, 6, 19, causal=True).eval().requires_grad_(False)
@@ -237,7 +244,7 @@ def test_a_head_that_cannot_be_called_by_itself(tmp_path):
     assert torch.allclose(denoiser(tokens, where=tokens == 19), want[tokens == 19], atol=1e-6)
     at = (tokens == 19).flatten().nonzero()[:, 0]
     cost = -want.log_softmax(-1)[0, [1, 3], [3, 4]]
-    assert torch.allclose(denoiser(tokens, at=at, target=torch.tensor([3, 4])), cost, atol=1e-5)
+    assert torch.allclose(denoiser.nll(tokens, at, torch.tensor([3, 4])), cost, atol=1e-5)
 
 
 def test_errors(tmp_path):
@@ -292,7 +299,8 @@ def test_errors(tmp_path):
             masked,
             "bert",
             {"vocab_size": 27},
-            f"the data have 27 token ids, the tokenizer of .* has {vocab}; use data=corpus data.tokenizer=",
+            f"the data have 27 token ids, the tokenizer of .* has {vocab}; "
+            "use data=corpus data.tokenizer=",
         ),
         (masked, "bert", {"tokenizer": str(tmp_path / "other")}, "ids mean other tokens"),
         (masked, "nothing_here", {}, "no tokenizer '.*nothing_here'"),

@@ -1,4 +1,6 @@
-"""Calls in decoding against ``conditionals``: the cache changes nothing, whatever was revealed, asked or masked again, in any rows."""
+"""Calls in decoding against ``conditionals``: the cache changes nothing, whatever was revealed,
+asked or masked again, in any rows.
+"""
 
 import pytest
 import torch
@@ -38,7 +40,9 @@ KINDS = [
 @pytest.mark.parametrize(("kind", "kwargs"), KINDS)
 @pytest.mark.parametrize("seed", range(4))
 def test_any_history(kind, kwargs, seed):
-    """Random histories: rows take part or not, reveal no, one or several tokens, mask some again, and ask about one or many positions."""
+    """Random histories: rows take part or not, reveal no, one or several tokens, mask some again,
+    and ask about one or many positions.
+    """
     net = make(kind, **kwargs)
     generator = torch.Generator().manual_seed(seed)
     session = net.session(N)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from ordo.denoisers import OrderCausalTableTransformer, TableTransformer
+from ordo.denoisers.cost import nll_of_order, nll_of_set
 from ordo.denoisers.table import ColumnEmbedding, ColumnHead
 from ordo.likelihood import enumerate_orders, order_log_prob, subset_likelihood
 from ordo.objectives import Dense, OrderSpace, TimeSpace
@@ -36,7 +37,9 @@ def all_rows(sizes=SIZES):
 @WAVES
 @pytest.mark.parametrize("kind", KINDS)
 def test_probabilities_of_all_rows_sum_to_one(kind, waves):
-    """Along any order: each column's probabilities lie on its own values only, and the last column's are not lost."""
+    """Along any order: each column's probabilities lie on its own values only, and the last
+    column's are not lost.
+    """
     net = make(kind, waves=waves)
     rows = all_rows()
     for order in itertools.permutations(range(4)):
@@ -57,6 +60,23 @@ def test_conditionals_agree_with_order_log_prob(kind):
         assert torch.allclose(log_prob[n, at, rows[n, at]], by_rank[:, k], atol=1e-12)
         outside = torch.arange(max(SIZES)) >= torch.tensor(SIZES)[:, None]
         assert (log_prob[:, outside] == -torch.inf).all()
+
+
+@WAVES
+@pytest.mark.parametrize("kind", KINDS)
+def test_costs_are_those_of_the_columns(kind, waves):
+    """-log mu by the method that losses use, against the logits of every column."""
+    net, rows = make(kind, waves=waves), all_rows()
+    if net.order_causal:
+        order = torch.rand(len(rows), 4, generator=torch.Generator().manual_seed(1)).argsort(-1)
+        logits, target = net(rows, order), rows.gather(1, order)
+        got = nll_of_order(net, rows, order)
+    else:
+        where = torch.rand(rows.shape, generator=torch.Generator().manual_seed(1)) < 0.5
+        z = rows.masked_fill(where, net.mask_id)
+        logits, target, got = net(z)[where], rows[where], nll_of_set(net, z, rows, where)[where]
+    want = -logits.log_softmax(-1).gather(-1, target[..., None])[..., 0]
+    assert torch.allclose(got, want, atol=1e-12)
 
 
 @WAVES
@@ -133,7 +153,9 @@ def test_values_of_different_columns_are_different_tokens():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_objectives_agree_with_enumeration(kind):
-    """The mean of every estimator that fits equals the enumerated NELBO within four standard errors; gradients are finite."""
+    """The mean of every estimator that fits equals the enumerated NELBO within four standard
+    errors; gradients are finite.
+    """
     net = make(kind).requires_grad_(True)
     schedule = Power(4, FreeTable(4, init_std=0.0))
     with torch.no_grad():
@@ -160,12 +182,12 @@ def test_samples_follow_the_model(kind):
     """Frequencies of all 30 rows against their exact probability under the order of sampling."""
     net = make(kind)
     order = torch.tensor([2, 0, 3, 1])
-    samples = sample(net, Sampler(ByOrder(order.tolist())), 20_000)
+    samples = sample(net, Sampler(ByOrder(order.tolist())), 8_000)
     rows = all_rows()
     p = order_log_prob(net, rows, order).exp()
     index = (samples.tokens[:, None] == rows).all(-1).double()
     assert (index.sum(-1) == 1).all(), "nothing outside the vocabularies"
-    expected = 20_000 * p
+    expected = 8_000 * p
     chi_square = ((index.sum(0) - expected).square() / expected).sum().item()
     assert chi_square < 29 + 4 * (2 * 29) ** 0.5
     by_row = order_log_prob(net, samples.tokens, order)

@@ -1,4 +1,6 @@
-"""Laws small enough to be listed, with denoisers that are exactly right about them; small random networks, and a schedule."""
+"""Laws small enough to be listed, with denoisers that are exactly right about them; small random
+networks, and a schedule.
+"""
 
 import itertools
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from ordo.schedules import FreeTable, Power
 
 
 class Remembering(SetDenoiser):
-    """An oracle that is asked once about rows that agree: small laws have few partly revealed rows."""
+    """An oracle asked once about rows that agree: small laws have few partly revealed rows."""
 
     def __init__(self, oracle: SetDenoiser):
         super().__init__()
@@ -50,7 +52,8 @@ class Listed:
     oracle: SetDenoiser
 
     def test(self, tokens: Tensor) -> float:
-        """The p-value of a G test of tokens (n, length) against the law; 0 where an impossible sequence was drawn.
+        """The p-value of a G test of tokens (n, length) against the law; 0 where an impossible
+        sequence was drawn.
 
         Sequences expected less than five times count as one.
         """

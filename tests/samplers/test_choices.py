@@ -162,7 +162,7 @@ def test_blocks_from_the_left(block):
 
 
 def test_threshold():
-    """Fast-dLLM (2505.22618): all positions at least as sure as the threshold, or the surest one."""
+    """Fast-dLLM (2505.22618): all positions as sure as the threshold, or the surest one."""
 
     def rule(p, masked, total, memory):
         ranked = surest("confidence", p, masked)

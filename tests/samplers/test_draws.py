@@ -11,7 +11,7 @@ import torch
 from tabled import Tabled, fit, joint_law, softmax, steps
 
 from ordo.denoisers import OrderCausalTransformer
-from ordo.samplers import ByLaw, ByOrder, ByRates, ByScore, InSteps, Sampler, TokenRule, sample
+from ordo.samplers import ByLaw, ByOrder, ByScore, InSteps, OnGrid, Sampler, TokenRule, sample
 from ordo.schedules import ContentSchedule, FreeTable, Power
 
 LENGTH, VOCAB, N = 3, 2, 20_000
@@ -58,7 +58,7 @@ def test_probabilities_of_tokens(setting):
 
 
 def test_tokens_are_looked_up_in_the_cumulative_distribution():
-    """Uniform numbers at even distances give every token as often as it is probable, to one draw."""
+    """Evenly spaced uniforms give every token as often as it is probable, to one draw."""
     p, n = [0.05, 0.5, 0.0, 0.45], 1000
     u = (torch.arange(n) + 0.5).double() / n
     for setting in ({}, {"temperature": 0.5}, {"top_p": 0.6}):
@@ -173,7 +173,7 @@ def test_orders_of_a_law(temperature):
 
 
 class Sharp(ContentSchedule):
-    """Rates r(z) that change by large factors with what is revealed, and u that favours one token."""
+    """Rates r(z) that change by large factors with what is revealed; u favours one token."""
 
     def __init__(self, tilted: bool):
         super().__init__(LENGTH)
@@ -209,7 +209,33 @@ def test_positions_and_tokens_by_rates(tilted, temperature):
             yield at, token, chosen[at] * p[at][token] * u[token] / mean_u[at]
 
     law = joint_law(policy, LENGTH, VOCAB)
-    assert fit(sample(net, Sampler(ByRates(temperature)), N, schedule=schedule), law) > LEAST
+    assert fit(sample(net, Sampler(ByLaw(temperature)), N, schedule=schedule), law) > LEAST
+
+
+def test_a_grid_needs_a_law_of_positions():
+    with pytest.raises(
+        ValueError, match="Sharp depends on the tokens: use how_many One or InSteps"
+    ):
+        sample(small(0), Sampler(how_many=OnGrid(3)), 2, schedule=Sharp(False))
+
+
+def test_largest_rates_first():
+    """Temperature 0 of rates: order and, given the order, log p(x) are functions of what is
+    revealed, also where given tokens are read in turn.
+    """
+    schedule = Sharp(False)
+    trace = sample(small(6), Sampler(ByLaw(0)), 50, schedule=schedule)
+    for row in range(50):
+        for shown, masked, chosen in steps(trace, row, VOCAB):
+            rates = schedule.rates[int(np.dot(shown, [9, 3, 1]))].tolist()
+            assert chosen == [max(masked, key=lambda at: rates[at])]
+    torch.manual_seed(0)
+    net = OrderCausalTransformer(VOCAB, LENGTH, width=8, heads=2, layers=1).eval()
+    given = {"given": torch.zeros(9, LENGTH, dtype=torch.int64), "known": torch.ones(9, LENGTH) > 0}
+    given["known"][:, 1] = False
+    forced = torch.ones(9, LENGTH, dtype=torch.int64)
+    trace = sample(net, Sampler(ByLaw(0)), schedule=schedule, forced=forced, **given)
+    assert (trace.total_log_prob == trace.total_log_prob[0]).all(), "whatever the row's seed"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The history of a sampler: replayed event by event it gives the trace, whatever the rule, and whatever the batch."""
+"""The history of a sampler: replayed event by event it gives the trace, whatever the rule, and
+whatever the batch.
+"""
 
 from dataclasses import fields
 
@@ -41,7 +43,9 @@ REVISING = ("remdm", "remdm_confidence", "path_planning", "forward_backward")
 
 
 def replayed(history, row, tokens, absent):
-    """Position -> token, step, log-probability, times masked again, and the order of decoding, by plain rules of the game."""
+    """Position -> token, step, log-probability, times masked again, and the order of decoding, by
+    plain rules of the game.
+    """
     stands, again, order = {}, [0] * len(tokens), []
     last = -1
     events = zip(

@@ -27,7 +27,8 @@ LENGTH, VOCAB = 6, 3
 class OrderMatters:
     """Order-causal in the letter: logits are a fixed function of the revealed tokens, in turn.
 
-    It reads the order by sorting it, as the protocol allows, so it goes wrong for what is no permutation.
+    It reads the order by sorting it, as the protocol allows, so it goes wrong for what is no
+    permutation.
     """
 
     vocab_size, length, mask_id, order_causal = VOCAB, LENGTH, VOCAB, True
@@ -52,7 +53,9 @@ class OrderMatters:
 
 
 def by_hand(denoiser, trace):
-    """-log p of a trace by a loop over its own steps: positions of one step see those of steps before, in turn."""
+    """-log p of a trace by a loop over its own steps: positions of one step see those of steps
+    before, in turn.
+    """
     total = torch.zeros(len(trace.tokens), dtype=torch.float64)
     for row in range(len(trace.tokens)):
         tokens, turn = trace.tokens[row], trace.rank[row].argsort().tolist()
@@ -75,7 +78,9 @@ SAMPLERS = {
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_decoding_by_conditionals(name):
-    """A denoiser with ``conditionals`` and no ``session`` draws by its own law, which a loop over the trace computes again."""
+    """A denoiser with ``conditionals`` and no ``session`` draws by its own law, which a loop over
+    the trace computes again.
+    """
     denoiser = OrderMatters()
     trace = sample(denoiser, SAMPLERS[name], 100, schedule=Linear(LENGTH), seed=1)  # type: ignore[arg-type]
     torch.testing.assert_close(trace.total_log_prob, by_hand(denoiser, trace), rtol=0, atol=1e-10)
@@ -100,7 +105,9 @@ REVISED = {
 
 @pytest.mark.parametrize("name", [*SAMPLERS, *REVISED])
 def test_the_order_handed_over_is_a_permutation(name):
-    """At every call, of every row, whatever is revealed at once or masked again; the revealed positions come first."""
+    """At every call, of every row, whatever is revealed at once or masked again; the revealed
+    positions come first.
+    """
     denoiser = OrderMatters()
     seen = []
 

@@ -32,8 +32,10 @@ class Watched(OnGrid):
 
 
 def test_remasking_keeps_the_share_revealed():
-    """ReMDM and the corrector: at every time as many positions are revealed as the schedule says, position by position."""
-    oracle, schedule, n = ChainOracle.of_chain(LENGTH, 2, 0.3), power(), 20_000
+    """ReMDM and the corrector: at every time as many positions are revealed as the schedule says,
+    position by position.
+    """
+    oracle, schedule, n = ChainOracle.of_chain(LENGTH, 2, 0.3), power(), 8_000
     for revise, rounds in (
         (ReMDM(eta=0.3), 1),
         (ReMDM("rescale", 0.9), 1),
@@ -57,9 +59,10 @@ def test_remasking_keeps_the_share_revealed():
 
 
 def test_what_remasking_does_to_the_law():
-    """On an oracle, total variation from the law: the corrector mends parallel decoding; ReMDM, which reveals more at once the more it
-    masks again, does not, however many steps it has."""
-    law, n = markov_chain(), 30_000
+    """On an oracle, total variation from the law: the corrector mends parallel decoding; ReMDM,
+    which reveals more at once the more it masks again, does not, however many steps it has.
+    """
+    law, n = markov_chain(), 12_000
     code = 2 ** torch.arange(6)
 
     def distance(calls, revise=None):

@@ -1,4 +1,6 @@
-"""Every rule against a second, independent computation: by hand, by enumeration, or by the law's own probabilities."""
+"""Every rule against a second, independent computation: by hand, by enumeration, or by the law's
+own probabilities.
+"""
 
 import pytest
 import torch
@@ -66,12 +68,13 @@ def test_exact_likelihood_of_deterministic_rules(name, kind):
     rows = every(LENGTH, VOCAB)
     log_p = sampler_log_prob(net, sampler, rows, schedule).total_log_prob
     assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-10)
-    trace = sample(net, sampler, 5000, schedule=schedule)
+    n = 2500
+    trace = sample(net, sampler, n, schedule=schedule)
     code = (trace.tokens * VOCAB ** torch.arange(LENGTH - 1, -1, -1)).sum(1)
     assert torch.allclose(trace.total_log_prob, log_p[code], atol=1e-10)
-    seen = torch.bincount(code, minlength=len(rows)).double() / 5000
+    seen = torch.bincount(code, minlength=len(rows)).double() / n
     p = log_p.exp()
-    error = (p * (1 - p) / 5000).sqrt()
+    error = (p * (1 - p) / n).sqrt()
     assert ((seen - p).abs() < 5 * error + 1e-3).all()
 
 
@@ -88,7 +91,9 @@ def test_one_by_one_in_a_given_order(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_orders_follow_the_law(kind):
-    """The joint law of samples is the mixture over orders, enumerated; orders the wrong way round are found out."""
+    """The joint law of samples is the mixture over orders, enumerated; orders the wrong way round
+    are found out.
+    """
     net, schedule, n = network(kind, 3, std=1.2), power(3), 12_000
     rows = every(3, VOCAB)
     mixture = enumerate_orders(net, schedule.law(), rows).log_mixture.exp()
@@ -143,7 +148,9 @@ def test_ancestral_sampling_reveals_with_the_right_probability():
 
 
 def test_parallel_rules_on_a_chain():
-    """KL to the law of 64 positions in 7 calls: bisection none, random orders 3.29 (± .7), contiguous blocks 17.5."""
+    """KL to the law of 64 positions in 7 calls: bisection none, random orders 3.29 (± .7),
+    contiguous blocks 17.5.
+    """
     chain = MarkovChain(64, 2, 0.1)
     oracle = ChainOracle.of_chain(64, 2, 0.1)
     rows = chain.sample(400, torch.Generator().manual_seed(0))
@@ -168,7 +175,9 @@ def test_parallel_rules_on_a_chain():
 
 
 def test_predicted_and_measured_factorisation_kl():
-    """The information profile predicts the loss of random orders in parallel, and the best step sizes beat uniform and cosine ones."""
+    """The information profile predicts the loss of random orders in parallel, and the best step
+    sizes beat uniform and cosine ones.
+    """
     length = 16
     chain, oracle = MarkovChain(length, 2, 0.1), ChainOracle.of_chain(length, 2, 0.1)
     rows = chain.sample(1000, torch.Generator().manual_seed(0))
@@ -203,14 +212,10 @@ def test_predicted_and_measured_factorisation_kl():
 
 
 def measured_kl(oracle, rows, log_law, sizes):
-    losses = []
-    for i in range(0, len(rows), 10):
-        order = torch.randperm(rows.shape[1], generator=torch.Generator().manual_seed(i)).tolist()
-        trace = sampler_log_prob(
-            oracle, Sampler(ByOrder(order), InSteps(shape=sizes)), rows[i : i + 10]
-        )
-        losses.append(log_law[i : i + 10] - trace.total_log_prob)
-    return torch.cat(losses).mean().item()
+    """Every row in a random order of its own."""
+    trace = sample(oracle, Sampler(how_many=InSteps(shape=sizes)), forced=rows)
+    assert torch.equal(trace.tokens, rows)
+    return (log_law - trace.total_log_prob).mean().item()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -244,12 +249,14 @@ def test_best_sizes_against_all_compositions():
 
 
 def test_likelihoods_in_their_order():
-    """mixture >= importance bound, rising in K >= -NELBO, on random denoisers; an oracle's NELBO is the entropy under every schedule."""
+    """mixture >= importance bound, rising in K >= -NELBO, on random denoisers; an oracle's NELBO is
+    the entropy under every schedule.
+    """
     net, rows = network(BidirectionalTransformer), every(LENGTH, VOCAB)[::5]
     law = power().law()
     exact = subset_likelihood(net, law, rows)
     bound = torch.stack(
-        [importance_bound(net, law, rows, 8, torch.Generator().manual_seed(i)) for i in range(60)]
+        [importance_bound(net, law, rows, 8, torch.Generator().manual_seed(i)) for i in range(20)]
     ).mean(0)
     assert (exact.log_mixture > -exact.nelbo).all()
     assert (bound.mean(0).diff() > 0).all()
@@ -311,7 +318,9 @@ EVERYTHING = PARALLEL | {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_rows_do_not_depend_on_one_another(name, kind):
-    """The same rows whatever the batch, whatever is asked of its other rows; given tokens stay; traces are consistent."""
+    """The same rows whatever the batch, whatever is asked of its other rows; given tokens stay;
+    traces are consistent.
+    """
     net, sampler, schedule = network(kind), EVERYTHING[name], power()
     if net.order_causal and name == "path_planning":
         with pytest.raises(ValueError, match="planner"):
@@ -350,7 +359,9 @@ def test_rows_do_not_depend_on_one_another(name, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_is_not_seen(kind):
-    """Rows of different lengths: what a row of length 3 becomes does not depend on the positions behind it."""
+    """Rows of different lengths: what a row of length 3 becomes does not depend on the positions
+    behind it.
+    """
     net = network(kind)
     lengths = torch.tensor([3, 5, 3, 4])
     for sampler in (Sampler(ByScore("margin")), Sampler(), Sampler(ByScore(), Threshold(0.5))):
@@ -367,7 +378,9 @@ def test_padding_is_not_seen(kind):
 
 
 def test_non_influence_on_independent_and_dependent_positions():
-    """Independent tokens are decoded in one step; a chain without flips takes one token, and then all."""
+    """Independent tokens are decoded in one step; a chain without flips takes one token, and then
+    all.
+    """
     free = ChainOracle(
         6, torch.tensor([0.3, 0.7]), torch.tensor([[0.3, 0.7]]).expand(2, -1), torch.eye(2)
     )
@@ -380,7 +393,9 @@ def test_non_influence_on_independent_and_dependent_positions():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_non_influence_of_nothing(kind):
-    """With no influence allowed, a network in which every position influences every other decodes one by one."""
+    """With no influence allowed, a network in which every position influences every other decodes
+    one by one.
+    """
     trace = sample(network(kind), Sampler(ByScore(), NonInfluence(0.0)), 20)
     assert (trace.step.max(1).values == LENGTH - 1).all()
 

@@ -94,7 +94,7 @@ def test_a_wrong_command_line_is_one_line_and_leaves_nothing(name, script, tmp_p
 def test_other_entry_points_too(script):
     cases = {
         "eval.py": (["checkpont=x"], "did you mean checkpoint=x?"),
-        "scripts/sample.py": (["sampler=top_k_margn"], "did you mean sampler=top_k_margin?"),
+        "scripts/sample.py": (["sampler=first_hiting"], "did you mean sampler=first_hitting?"),
         "scripts/export.py": (["ot=x"], "did you mean out=x?"),
         "scripts/search.py": (["optimzer.lr=interval(0.1,1)"], "did you mean optimizer.lr="),
         "scripts/collect.py": (["x", "--metrc", "own_nelbo"], "did you mean --metric?"),
@@ -421,7 +421,8 @@ def test_quiet(script, tmp_path):
         "n=4",
         "out=s.txt",
         "quiet=true",
-        "sampler=right_to_left",
+        "sampler=given_order",
+        "sampler.where.order=right_to_left",
     )
     assert (status, out, len(err.splitlines())) == (0, "", 1)
     status, out, err = script("scripts/collect.py", "run", "--quiet")

@@ -239,9 +239,7 @@ def test_infilling_and_trace(text_run, tmp_path, monkeypatch, capfd):
         shared = [f"checkpoint={text_run}", f"out={out}", f"trace={trace}", "n=6"]
         return call("scripts/sample.py", *shared, *settings, monkeypatch=monkeypatch, capfd=capfd)
 
-    status, _, err = call_with(
-        "template='th_ f_x'", "sampler=top_k_margin", "sampler.how_many.calls=3"
-    )
+    status, _, err = call_with("template='th_ f_x'", "sampler=top_k", "sampler.how_many.calls=3")
     assert status == 0, err
     assert "3.0 calls each" in err
     lines = out.read_text().splitlines()
@@ -258,7 +256,7 @@ def test_infilling_and_trace(text_run, tmp_path, monkeypatch, capfd):
         (["template='The'"], "template"),
         (["template=a", "blank=a"], "is a character of the model's vocabulary"),
         ([f"template='{'a' * 9}'"], "9 characters, the model 8"),
-        (["sampler=remdm_cap", "log_prob=true"], "has no likelihood"),
+        (["sampler=remdm", "log_prob=true"], "has no likelihood"),
         (["sampler=path_planning"], "planner"),
     ):
         status, _, err = call_with(*settings)
@@ -269,15 +267,15 @@ def test_infilling_and_trace(text_run, tmp_path, monkeypatch, capfd):
 def test_warning_off_the_law(tmp_path, monkeypatch, capfd):
     run(tmp_path / "run", *text_overrides(tmp_path), *STEPS, "schedule=left_to_right")
     for sampler, warned in (
-        ("right_to_left", True),
-        ("left_to_right", False),
-        ("mode_order", False),
+        (["sampler=given_order", "sampler.where.order=right_to_left"], True),
+        (["sampler=given_order"], False),
+        (["sampler=mode_order"], False),
     ):
         settings = [
             f"checkpoint={tmp_path / 'run'}",
             f"out={tmp_path / 's.txt'}",
             "n=3",
-            f"sampler={sampler}",
+            *sampler,
         ]
         status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
         assert status == 0
@@ -302,9 +300,9 @@ def test_every_sampler_decodes(choice, text_run, tmp_path, monkeypatch, capfd):
         monkeypatch=monkeypatch,
         capfd=capfd,
     )
-    if choice in ("path_planning", "by_rates"):
+    if choice == "path_planning":
         assert status in (1, 2)
-        assert {"path_planning": "planner", "by_rates": "use ByLaw"}[choice] in err
+        assert "planner" in err
     else:
         assert status == 0, err
         assert [len(line) for line in out.read_text().splitlines()] == [8] * 3
@@ -324,7 +322,7 @@ def test_every_sampler_decodes(choice, text_run, tmp_path, monkeypatch, capfd):
         (["trace=x.csv"], "choose a name in .npz"),
         (["template=a_"], "template is for text"),
         (
-            ["sampler.how_many.calls=0", "sampler=top_k_margin"],
+            ["sampler.how_many.calls=0", "sampler=top_k"],
             "sampler.how_many.calls=0: must be a whole number from 1",
         ),
         (["n=0"], "n=0: must be a whole number from 1"),

@@ -52,8 +52,8 @@ def final(data, number):
 def test_text(tmp_path, sample):
     run(tmp_path / "run", *text_overrides(tmp_path), *STEPS)
     for sampler in (
-        ["sampler=remdm_cap", "sampler.revise.eta=0.5"],
-        ["sampler=top_k_margin", "sampler.how_many.calls=3", "batch_size=4"],
+        ["sampler=remdm", "sampler.revise.eta=0.5"],
+        ["sampler=top_k", "sampler.where.score=margin", "sampler.how_many.calls=3", "batch_size=4"],
     ):
         data, text, err = sample(
             f"checkpoint={tmp_path / 'run'}", "n=11", "template='th_ f_x'", "seed=4", *sampler
@@ -83,7 +83,7 @@ def test_a_film(tmp_path, monkeypatch, capfd):
         "threads=1",
     ]
     status, _, err = call(
-        "scripts/sample.py", *settings, "sampler=remdm_cap", monkeypatch=monkeypatch, capfd=capfd
+        "scripts/sample.py", *settings, "sampler=remdm", monkeypatch=monkeypatch, capfd=capfd
     )
     assert status == 0, err
     assert "t.gif shows the first sequence of 3" in err
@@ -116,7 +116,7 @@ def test_table(tmp_path, sample):
     for settings in (
         ["n=20"],
         ["n=20", "+given.gain=0.1234"],
-        ["n=20", "sampler=remdm_cap", "sampler.revise.eta=0.5", "log_prob=false"],
+        ["n=20", "sampler=remdm", "sampler.revise.eta=0.5", "log_prob=false"],
     ):
         data, _, _ = sample(f"checkpoint={tmp_path / 'run'}", *settings, out="s.csv")
         written = pd.read_csv(tmp_path / "s.csv", dtype=str, keep_default_na=False)

@@ -16,7 +16,7 @@ from ordo.data import DataError, TableCodec
 from ordo.likelihood import order_log_prob
 from ordo.runs import CheckpointError, load
 from ordo.runs.run import train
-from ordo.samplers import ByRates, Sampler, sample
+from ordo.samplers import ByLaw, Sampler, sample
 from ordo.saved import OrderedModel, open_model
 
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2", *QUIET]
@@ -130,7 +130,7 @@ def test_round_trip(make, tmp_path):
             m.schedule.law(tokens) if make is heads else m.schedule.law() for m in (again, trained)
         )
         assert torch.equal(law.log_w, want.log_w)
-    sampler = Sampler(ByRates()) if make is heads else Sampler()
+    sampler = Sampler(ByLaw()) if make is heads else Sampler()
     drawn, wanted = (
         sample(m.denoiser, sampler, 4, schedule=m.schedule, seed=3) for m in (again, trained)
     )

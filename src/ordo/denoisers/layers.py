@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -38,15 +39,35 @@ class Past(Protocol):
     """Keys and values of slots computed before."""
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Those before and these, (batch, heads, slots, head_width)."""
+        """Earlier and new ones together, (batch, heads, slots, head_width) each."""
         ...
+
+
+class Around(NamedTuple):
+    """What a block is told besides its input. A tuple, so that FSDP sees the tensors in it.
+
+    Args:
+        causal: every slot attends to earlier slots and itself.
+        condition: of the modulated norms, (batch, width).
+        past: keys and values of earlier slots.
+    """
+
+    causal: bool = False
+    condition: Tensor | None = None
+    past: Past | None = None
+
+
+PLAIN = Around()
 
 
 @checked
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)). With ``conditioned`` the norms are modulated (AdaLN-zero, Peebles & Xie).
+    """x + attention(norm(x)), then x + mlp(norm(x)).
 
-    recompute: what is inside is not kept for the backward pass but computed again (activation checkpointing).
+    Args:
+        conditioned: the norms are modulated (AdaLN-zero, Peebles & Xie).
+        recompute: what is inside is computed again in the backward pass instead of kept (activation
+            checkpointing).
     """
 
     def __init__(
@@ -77,9 +98,8 @@ class Block(nn.Module):
         x: Tensor,
         rotary: Rotary | None,
         mask: Tensor | None,
-        causal: bool,
-        past: Past | None = None,
-        at: Tensor | None = None,
+        around: Around,
+        at: Tensor | None,
     ) -> Tensor:
         if at is None:
             q, k, v = self.by_head(self.qkv(x), 3)
@@ -92,11 +112,11 @@ class Block(nn.Module):
             if at is not None:
                 cos, sin = cos[at][:, None], sin[at][:, None]
             q, k = rotate(q, cos, sin), rotate(k, rotary[2], rotary[3])
-        if past is not None:
-            k, v = past.extend(k, v)
+        if around.past is not None:
+            k, v = around.past.extend(k, v)
         drop = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=causal, dropout_p=drop
+            q, k, v, attn_mask=mask, is_causal=around.causal, dropout_p=drop
         )
         return self.out(y.transpose(1, 2).flatten(2))
 
@@ -113,54 +133,44 @@ class Block(nn.Module):
         x: Tensor,
         rotary: Rotary | None = None,
         mask: Tensor | None = None,
-        causal: bool = False,
-        condition: Tensor | None = None,
-        past: Past | None = None,
+        around: Around = PLAIN,
         at: Tensor | None = None,
         rows: Tensor | None = None,
     ) -> Tensor:
-        """x (batch, length, width) -> same. mask: bool, True where a query may attend. condition: (batch, width). past: slots before x.
+        """x (batch, length, width) -> the same shape.
 
-        at (batch, m): only these slots are wanted, (batch, m, width); rotary tables are then (length, head_width).
-        rows (m,): only these places of the flattened (batch, length) go through the MLP and are returned, (m, width).
+        Args:
+            mask: bool, True where a query may attend.
+            at: only these slots are wanted, (batch, m) -> (batch, m, width); rotary tables are then
+                (length, head_width).
+            rows: only these places of the flattened (batch, length), (m,), go through the MLP and
+                are returned, (m, width).
         """
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint(
-                self._forward,
-                x,
-                rotary,
-                mask,
-                causal,
-                condition,
-                past,
-                at,
-                rows,
-                use_reentrant=False,
-            )  # type: ignore[return-value]
-        return self._forward(x, rotary, mask, causal, condition, past, at, rows)
+            out = checkpoint(self._forward, x, rotary, mask, around, at, rows, use_reentrant=False)
+            assert isinstance(out, Tensor)
+            return out
+        return self._forward(x, rotary, mask, around, at, rows)
 
     def _forward(
         self,
         x: Tensor,
         rotary: Rotary | None,
         mask: Tensor | None,
-        causal: bool,
-        condition: Tensor | None,
-        past: Past | None,
+        around: Around,
         at: Tensor | None,
         rows: Tensor | None,
     ) -> Tensor:
         residual = x if at is None else select(x, at)
-        if self.modulation is None or condition is None:
-            x = residual + self.attention(self.norm_attention(x), rotary, mask, causal, past, at)
+        if self.modulation is None or around.condition is None:
+            x = residual + self.attention(self.norm_attention(x), rotary, mask, around, at)
             x = x if rows is None else x.flatten(0, 1)[rows]
             return x + self.mlp(self.norm_mlp(x))
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition)[
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(around.condition)[
             :, None
         ].chunk(6, dim=-1)
-        x = residual + gate_a * self.attention(
-            self.norm_attention(x) * (1 + scale_a) + shift_a, rotary, mask, causal, None, at
-        )
+        normed = self.norm_attention(x) * (1 + scale_a) + shift_a
+        x = residual + gate_a * self.attention(normed, rotary, mask, around, at)
         if rows is not None:
             x, shift_m, scale_m, gate_m = (
                 y.expand_as(x).flatten(0, 1)[rows] for y in (x, shift_m, scale_m, gate_m)
@@ -171,39 +181,55 @@ class Block(nn.Module):
 MOST_LOGITS = 1 << 25  # held at once for the sake of a loss: 128 MiB in float32
 
 
-def head_cost(head: nn.Linear, x: Tensor, target: Tensor, most: int = MOST_LOGITS) -> Tensor:
-    """-log softmax(head(x)) at the targets: x (m, width), target (m,) int64 -> (m,) float32, or float64 of float64 features.
+def head_cost(
+    read_out: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    position: Tensor,
+    target: Tensor,
+    vocab_size: int,
+    most: int = MOST_LOGITS,
+) -> Tensor:
+    """-log mu of the targets, (m,) float32, or float64 of float64 features.
 
-    Beyond ``most`` logits they are made a part at a time, and again in the backward pass, so that a large vocabulary never needs all.
+    Beyond ``most`` logits they are made a part at a time, and again in the backward pass, so that
+    the logits of a large vocabulary are never held all at once.
+
+    Args:
+        read_out: from features (k, width) and their positions (k,) to logits (k, vocab_size).
+        x: features, (m, width).
+        position: of each feature, (m,) int64.
+        target: tokens, (m,) int64.
     """
 
-    def cost(x: Tensor, target: Tensor) -> Tensor:
-        logits = head(x)
-        return F.cross_entropy(
-            logits if logits.dtype == torch.float64 else logits.float(), target, reduction="none"
-        )
+    def cost(x: Tensor, position: Tensor, target: Tensor) -> Tensor:
+        logits = read_out(x, position)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return F.cross_entropy(logits, target, reduction="none")
 
-    rows = max(1, most // head.out_features)
+    rows = max(1, most // vocab_size)
     if len(x) <= rows:
-        return cost(x, target)
-    pieces = zip(x.split(rows), target.split(rows), strict=True)
-    if torch.is_grad_enabled():
-        return torch.cat([checkpoint(cost, *piece, use_reentrant=False) for piece in pieces])  # type: ignore[misc]
-    return torch.cat([cost(*piece) for piece in pieces])
+        return cost(x, position, target)
+    out = []
+    for piece in zip(x.split(rows), position.split(rows), target.split(rows), strict=True):
+        again = torch.is_grad_enabled()
+        part = checkpoint(cost, *piece, use_reentrant=False) if again else cost(*piece)
+        assert isinstance(part, Tensor)
+        out.append(part)
+    return torch.cat(out)
 
 
 def init_weights(module: nn.Module, n_layers: int) -> None:
-    """Embeddings Normal(0, .1); matrices Normal(0, 1 / fan in); projections into the residual stream scaled by 1/sqrt(2 layers).
+    """Embeddings Normal(0, .1); matrices Normal(0, 1 / fan in); projections into the residual
+    stream scaled by 1/sqrt(2 layers).
 
-    GPT-2's .02 everywhere suits its width of 768; at width 64 to 128 it starts the matrices six times too small.
+    GPT-2's .02 everywhere suits its width of 768; at width 64 to 128 it starts the matrices six
+    times too small.
     """
     embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     for name, parameter in module.named_parameters():
         if parameter.ndim < 2 or "modulation" in name:
             continue
         std = 0.1 if id(parameter) in embeddings else parameter.shape[1] ** -0.5
-        nn.init.normal_(
-            parameter,
-            std=std
-            * ((2 * n_layers) ** -0.5 if name.endswith(("out.weight", "down.weight")) else 1.0),
-        )
+        if name.endswith(("out.weight", "down.weight")):
+            std *= (2 * n_layers) ** -0.5
+        nn.init.normal_(parameter, std=std)

@@ -1,4 +1,6 @@
-"""Denoisers that are exactly right: the posteriors of laws small or simple enough to compute them. For proofs about samplers."""
+"""Denoisers that are exactly right: the posteriors of laws small or simple enough to compute them.
+For proofs about samplers.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from ordo.denoisers.sets import SetDenoiser
 class TableOracle(SetDenoiser):
     """The posterior of a law given by all its sequences: p(x_l | x_S), float64.
 
-    Args: sequences (m, length) int64, each once; log_prob (m,) nats; vocab_size. Raises ValueError unless probabilities sum to 1.
+    Args: sequences (m, length) int64, each once; log_prob (m,) nats; vocab_size. Raises ValueError
+    unless probabilities sum to 1.
     """
 
     weights: Tensor
@@ -34,7 +37,9 @@ class TableOracle(SetDenoiser):
     def forward(
         self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None
     ) -> Tensor:
-        """As BidirectionalTransformer; log-probabilities. What is revealed must be possible: elsewhere NaN."""
+        """As BidirectionalTransformer; log-probabilities. What is revealed must be possible:
+        elsewhere NaN.
+        """
         out = []
         for some in tokens.split(8192):  # (rows, m) at a time
             shown = torch.nn.functional.one_hot(some, self.vocab_size + 1)[
@@ -50,10 +55,12 @@ class TableOracle(SetDenoiser):
 
 
 class ChainOracle(SetDenoiser):
-    """The posterior of a hidden Markov model, by forward and backward messages: p(x_l | x_S), float64; O(length states^2) a row.
+    """The posterior of a hidden Markov model, by forward and backward messages: p(x_l | x_S),
+    float64; O(length states^2) a row.
 
-    Args: length; start (states,), transition (states, states) and emission (states, vocab), probabilities by row. A Markov chain is the
-    model whose emission is the identity. Raises ValueError for rows that do not sum to 1.
+    Args: length; start (states,), transition (states, states) and emission (states, vocab),
+    probabilities by row. A Markov chain is the model whose emission is the identity. Raises
+    ValueError for rows that do not sum to 1.
     """
 
     start: Tensor
@@ -79,8 +86,8 @@ class ChainOracle(SetDenoiser):
         )
 
     def messages(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """tokens (batch, length) -> p(state_l | revealed before l), p(revealed after l | state_l) up to a factor, both (batch, length,
-        states), and log p(revealed) (batch,).
+        """tokens (batch, length) -> p(state_l | revealed before l), p(revealed after l | state_l)
+        up to a factor, both (batch, length, states), and log p(revealed) (batch,).
         """
         seen = torch.cat([self.emission, torch.ones_like(self.emission[:, :1])], 1).T[
             tokens
@@ -106,7 +113,9 @@ class ChainOracle(SetDenoiser):
     def forward(
         self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None
     ) -> Tensor:
-        """As BidirectionalTransformer; log-probabilities, of each position given the other revealed ones."""
+        """As BidirectionalTransformer; log-probabilities, of each position given the other revealed
+        ones.
+        """
         forward, backward, _ = self.messages(tokens)
         state = forward * backward
         p = (state / state.sum(-1, keepdim=True)) @ self.emission

@@ -1,4 +1,4 @@
-"""Order-causal transformer: all ``length`` conditionals of one decoding order in one causal pass."""
+"""Order-causal transformer: all conditionals of one decoding order in one causal pass."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ordo.denoisers.layers import Block, Past, head_cost, init_weights, rotary_table
+from ordo.denoisers.layers import Around, Block, Past, head_cost, init_weights, rotary_table
 from ordo.denoisers.prefix import PrefixSession
-from ordo.denoisers.sets import OnDevice, Session
+from ordo.denoisers.protocol import Session
+from ordo.denoisers.sets import OnDevice
 from ordo.settings import BelowOne, Few, Size, Whole, checked
 
 
@@ -24,16 +25,17 @@ class OrderCausalTransformer(OnDevice):
 
     Its conditionals depend on the *order* in which tokens were revealed, not only on their set.
 
-    Args: as BidirectionalTransformer; ``positions="both"`` adds learned embeddings of the position a
-    token stands at and of the position that is predicted. given: positions that are given in every row,
-    and so come first in every order; None: none, or not the same ones in all rows. They are read by
-    position whatever the order says of them: no law says how, and of tokens in random order neighbours
-    see each other half the time. What is said at the ranks of given tokens is then of the positions as
-    read; nothing asks for it.
+    Args:
+        positions: "both" adds learned embeddings of the position a token stands at and of the
+            position that is predicted.
+        given: positions that are given in every row, and so come first in every order; None: no
+            position, or not the same ones in all rows. Given positions are read left to right
+            whatever order is passed: no law orders them, and in random order a token would see only
+            half of its neighbours. Outputs at their ranks follow that reading and are not used.
+        Others: as BidirectionalTransformer.
     """
 
     order_causal = True
-    scores_targets = True  # whether ``forward`` takes ``score``; False for subclasses with a read-out of their own
     cos: Tensor
     sin: Tensor
     is_given: Tensor
@@ -54,7 +56,8 @@ class OrderCausalTransformer(OnDevice):
         given = sorted(set(given or ()))
         if given and not (given[-1] < length and len(given) < length):
             raise ValueError(
-                f"given positions must be in 0..{length - 1}, and one position at least be decoded, got {given}"
+                f"given positions must be in 0..{length - 1}, and one position at least be "
+                f"decoded, got {given}"
             )
         self.vocab_size, self.length, self.mask_id = vocab_size, length, vocab_size
         self.n_given = len(given)
@@ -79,8 +82,8 @@ class OrderCausalTransformer(OnDevice):
         self.register_buffer("sin", sin, persistent=False)
 
     def as_read(self, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
-        """Orders (batch, length) with the given positions by position, where these come first and are all among the first n_revealed
-        (batch,); other orders as they are.
+        """Orders, (batch, length), with the given positions by position, where the given positions
+        come first and are all among the first n_revealed, (batch,); other orders as they are.
         """
         if self.n_given == 0:
             return order
@@ -98,9 +101,14 @@ class OrderCausalTransformer(OnDevice):
         mask: Tensor | None,
         past: Sequence[Past | None] | None = None,
     ) -> Tensor:
-        """carried ids, positions they stand at (-1: nowhere), target positions, all (batch, slots) -> (batch, slots, width).
+        """Normed features of slots, (batch, slots, width).
 
-        past: of every block, the slots before these; without a mask these are then a single one.
+        Args:
+            carried: ids of tokens, (batch, slots). stands: positions that the tokens stand at,
+            (batch, slots); -1: nowhere. target: positions that the slots predict, (batch, slots).
+            past: keys and values of earlier slots, one for every block. Without a mask there is
+            then
+                a single new slot.
         """
         x = self.embed(carried, stands)
         stands, target = stands + 1, target + 1
@@ -116,28 +124,49 @@ class OrderCausalTransformer(OnDevice):
             )
         causal = mask is None and x.shape[1] > 1
         for block, before in zip(self.blocks, past or [None] * len(self.blocks), strict=True):
-            x = block(x, rotary, mask, causal=causal, past=before)
+            x = block(x, rotary, mask, Around(causal, past=before))
         return self.norm(x)
 
     def embed(self, carried: Tensor, stands: Tensor) -> Tensor:
-        """Ids that slots carry and the positions they stand at, (batch, length), to (batch, length, width), before positions."""
+        """Ids that slots carry and the positions they stand at, (batch, length) each, to (batch,
+        length, width), before positions.
+        """
         return self.token(carried)
 
     def read_out(self, x: Tensor, target: Tensor) -> Tensor:
-        """Normed features by slot (batch, length, width), and the position that each slot predicts, a permutation, to logits by slot."""
+        """Logits by slot. A subclass with a read-out of its own also overrides ``read_out_at``.
+
+        Args:
+            x: normed features by slot, (batch, length, width).
+            target: the position that each slot predicts, a permutation, (batch, length).
+        """
         return self.head(x)
 
-    def forward(
-        self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None, score: bool = False
-    ) -> Tensor:
-        """Logits (batch, length, vocab_size) by rank: slot i predicts x_{pi(i)} from x_{pi(<i)}.
+    def forward(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
+        """Logits by rank, (batch, length, vocab_size): slot i predicts x_{pi(i)} from x_{pi(<i)}.
 
-        tokens (batch, length) int64 in 0..vocab_size-1, clean, by position; order (batch, length). With n_revealed (batch,) only the
-        first n_revealed tokens of the order are read: every later slot predicts its position from that prefix.
-        score: return -log mu of the tokens themselves, (batch, length) by rank, without holding all logits; see ``head_cost``.
+        Args:
+            tokens: (batch, length) int64 in 0..vocab_size-1, clean, by position. order: (batch,
+            length). n_revealed: (batch,); only the first n_revealed tokens of the order are read:
+            every later
+                slot predicts its position from that prefix.
         """
-        batch, length = order.shape
         order = self.as_read(order, n_revealed)
+        return self.read_out(self.by_slot(tokens, order, n_revealed), order)
+
+    def nll(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
+        """-log mu of the tokens themselves by rank, (batch, length), without holding all logits;
+        see ``head_cost``. Arguments as of ``forward``.
+        """
+        order = self.as_read(order, n_revealed)
+        x = self.by_slot(tokens, order, n_revealed).flatten(0, 1)
+        target = tokens.gather(1, order).flatten()
+        cost = head_cost(self.read_out_at, x, order.flatten(), target, self.vocab_size)
+        return cost.view_as(order)
+
+    def by_slot(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None) -> Tensor:
+        """Normed features by slot, (batch, length, width), of an order as read."""
+        batch, length = order.shape
         slot = torch.arange(length, device=order.device)
         mask = None
         source = (slot - 1).expand(batch, length)  # rank of the token that a slot carries
@@ -148,40 +177,31 @@ class OrderCausalTransformer(OnDevice):
             mask = ((slot[:, None] >= slot) & (prefix | itself))[:, None]
         stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))
         carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
-        x = self.run_slots(carried, stands, order, mask)
-        if score:
-            return head_cost(self.head, x.flatten(0, 1), tokens.gather(1, order).flatten()).view(
-                batch, length
-            )
-        return self.read_out(x, order)
+        return self.run_slots(carried, stands, order, mask)
 
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor:
-        """log mu(. | the first n_revealed of ``order``, revealed in that order): (batch, length, vocab) by position.
+        """log mu(. | the first n_revealed of ``order``, revealed in that order): (batch, length,
+        vocab) by position.
 
-        Meaningful at masked positions only. Every masked position has a slot of its own that attends to the
-        revealed prefix and to itself. Tokens at masked positions are not read.
+        Meaningful at masked positions only. Every masked position has a slot of its own that
+        attends to the revealed prefix and to itself. Tokens at masked positions are not read.
         """
         log_prob = self(tokens, order, n_revealed).log_softmax(-1)
-        rank = (
-            self.as_read(order, n_revealed)
-            .argsort(-1)[..., None]
-            .expand(-1, -1, log_prob.shape[-1])
-        )
-        return log_prob.gather(1, rank)
+        rank = self.as_read(order, n_revealed).argsort(-1)[..., None]
+        return log_prob.gather(1, rank.expand_as(log_prob))
 
     def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor:
         """log mu(x_{pi(i)} | x_{pi(<i)}) for every rank i: (batch, length), in one call."""
-        if self.scores_targets:
-            return -self(tokens, order, score=True)
-        target = tokens.gather(1, self.as_read(order))[..., None]
-        return self(tokens, order).log_softmax(-1).gather(-1, target)[..., 0]
+        return -self.nll(tokens, order)
 
     def session(self, n: int, present: Tensor | None = None) -> Session:
-        """Calls for n rows in decoding that compute every revealed token once, see ``PrefixSession``. Absent positions, which are never
-        revealed, are not seen anyway.
+        """Calls for n rows in decoding that compute every revealed token once, see
+        ``PrefixSession``. Absent positions are never revealed, and so never seen.
         """
         return PrefixSession(self, n)
 
     def read_out_at(self, x: Tensor, target: Tensor) -> Tensor:
-        """Normed features (m, width) of slots that predict the positions target (m,) to logits (m, vocab)."""
+        """Normed features, (m, width), of slots that predict the positions target, (m,), to logits,
+        (m, vocab).
+        """
         return self.head(x)

@@ -1,4 +1,6 @@
-"""The two transformers for tables: every column has a vocabulary, an embedding and an output head of its own."""
+"""The two transformers for tables: every column has a vocabulary, an embedding and an output head
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +10,23 @@ import torch
 from torch import Tensor, nn
 
 from ordo.denoisers.bidirectional import BidirectionalTransformer
+from ordo.denoisers.cost import nll_of_logits
 from ordo.denoisers.layers import init_weights
 from ordo.denoisers.order_causal import OrderCausalTransformer
 from ordo.settings import BelowOne, Few, Size, Some, Whole, checked
 
 
 class Columns(nn.Module):
-    """Where the values of all columns lie in one packed parameter, and smooth functions of the rank of ordered values.
+    """Where the values of all columns lie in one packed parameter, and smooth functions of the rank
+    of ordered values.
 
-    vocab_sizes: tokens of every column. ordered: how many of them, from 0 on, are ordered: bins of numbers; 0 for categories. waves: with
-    w > 0 a vector per value is a free one plus ``sum_k a_k cos(pi k u) / sqrt(k)``, u the value's rank in (0, 1) and a_k, k = 1..w, of its
-    column, so that neighbouring bins learn from one another. waves = 0: free ones alone.
+    Args:
+        vocab_sizes: number of tokens of every column.
+        ordered: how many tokens of every column, from 0 on, are ordered: bins of numbers; 0 for
+            categories.
+        waves: with w > 0 the vector of a value is a free vector plus
+            ``sum_k a_k cos(pi k u) / sqrt(k)``, u the value's rank in (0, 1) and a_k, k = 1..w, of
+            its column, so that neighbouring bins learn from one another. 0: free vectors alone.
     """
 
     row: Tensor
@@ -46,20 +54,30 @@ class Columns(nn.Module):
         self.register_buffer("features", features, persistent=False)
 
     def vectors(self, free: Tensor) -> Tensor:
-        """free (total, width) -> (columns, most, width); what a column has not repeats another's."""
+        """free (total, width) -> (columns, most, width). Values that a column has not repeat the
+        vector of another value.
+        """
         out = free[self.row]
         return out if self.waves is None else out + self.features @ self.waves
 
 
 class ColumnEmbedding(Columns):
-    """Embedding of value v of column l; one more, shared by all columns, for the mask id. Args: see Columns."""
+    """Embedding of value v of column l, and one for the mask id, shared by all columns. Args: see
+    Columns.
+    """
 
     def __init__(self, vocab_sizes: Sequence[int], width: int, ordered: Sequence[int], waves: int):
         super().__init__(vocab_sizes, width, ordered, waves)
         self.table = nn.Embedding(self.total + 1, width)
 
     def forward(self, tokens: Tensor, column: Tensor) -> Tensor:
-        """tokens, and the columns they stand in (any integer where the token is the mask), of one shape -> (..., width)."""
+        """Embeddings, (..., width).
+
+        Args:
+            tokens: of any shape.
+            column: the column of each token, of the same shape; any integer where the token is the
+                mask.
+        """
         mask = tokens == self.most
         if self.waves is None:
             row = self.row[column.clamp(min=0), tokens.clamp(max=self.most - 1)]
@@ -71,7 +89,9 @@ class ColumnEmbedding(Columns):
 
 
 class ColumnHead(Columns):
-    """A linear head for every column. Classes that a column has not get the logit -inf. Args: see Columns."""
+    """A linear head for every column. Classes that a column has not get the logit -inf. Args: see
+    Columns.
+    """
 
     def __init__(self, vocab_sizes: Sequence[int], width: int, ordered: Sequence[int], waves: int):
         super().__init__(vocab_sizes, width, ordered, waves)
@@ -80,13 +100,11 @@ class ColumnHead(Columns):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (batch, length, width), position l being column l -> logits (batch, length, vocab)."""
-        logits = torch.einsum("blw,lvw->blv", x, self.vectors(self.weight)) + self.bias[
-            self.row
-        ].to(x.dtype)
-        return logits.masked_fill(self.absent, -torch.inf)
+        logits = torch.einsum("blw,lvw->blv", x, self.vectors(self.weight))
+        return (logits + self.bias[self.row].to(x.dtype)).masked_fill(self.absent, -torch.inf)
 
     def of(self, x: Tensor, column: Tensor) -> Tensor:
-        """x (m, width), row i being of column[i] -> logits (m, vocab)."""
+        """Logits (m, vocab) of features x, (m, width), whose columns are column, (m,)."""
         vectors, bias = self.vectors(self.weight), self.bias[self.row]
         out = x.new_empty(len(x), self.most)
         for each in column.unique().tolist():
@@ -114,7 +132,7 @@ def check_sizes(
 
 
 def init_table(module: TableTransformer | OrderCausalTableTransformer, layers: int) -> None:
-    """As other denoisers; with waves these carry the start, and free vectors start small."""
+    """As for other denoisers. With waves, the waves carry the start; free vectors start small."""
     init_weights(module, layers)
     for part, name in ((module.token, "table.weight"), (module.head, "weight")):
         if isinstance(part, Columns) and part.waves is not None:
@@ -125,15 +143,18 @@ def init_table(module: TableTransformer | OrderCausalTableTransformer, layers: i
 
 @checked
 class TableTransformer(BidirectionalTransformer):
-    """The bidirectional denoiser of a table. Columns have learned embeddings and no geometry: their order in the file is irrelevant.
+    """The bidirectional denoiser of a table. Columns have learned embeddings and no geometry: their
+    order in the file is irrelevant.
 
     Args:
-        vocab_sizes: tokens of every column; ``vocab_size`` is the largest, the mask id; logits beyond a column's own are -inf.
-        ordered, waves: see Columns; ``ordered`` None: none.
+        vocab_sizes: number of tokens of every column; ``vocab_size`` is the largest, and the mask
+            id; logits beyond a column's own tokens are -inf.
+        ordered, waves: see Columns; ``ordered`` None: no column.
         width, heads, layers, dropout, time_conditioning: as BidirectionalTransformer.
     """
 
-    scores_targets = False
+    token: ColumnEmbedding  # type: ignore[assignment]
+    head: ColumnHead  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -158,8 +179,8 @@ class TableTransformer(BidirectionalTransformer):
             time_conditioning=time_conditioning,
         )
         self.vocab_sizes = sizes
-        self.token = ColumnEmbedding(sizes, width, ordered, waves)  # type: ignore[assignment]
-        self.head = ColumnHead(sizes, width, ordered, waves)  # type: ignore[assignment]
+        self.token = ColumnEmbedding(sizes, width, ordered, waves)
+        self.head = ColumnHead(sizes, width, ordered, waves)
         init_table(self, layers)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -172,14 +193,23 @@ class TableTransformer(BidirectionalTransformer):
         return logits if where is None else logits[where]
 
     def read_out_at(self, x: Tensor, position: Tensor) -> Tensor:
-        return self.head.of(x, position)  # type: ignore[operator]
+        return self.head.of(x, position)
+
+    def nll(
+        self, tokens: Tensor, at: Tensor, target: Tensor, present: Tensor | None = None
+    ) -> Tensor:
+        """As BidirectionalTransformer, but through all logits, which are few: one product for all
+        columns is faster than one for each column.
+        """
+        return nll_of_logits(self.forward(tokens, None, present).flatten(0, 1)[at], target)
 
 
 @checked
 class OrderCausalTableTransformer(OrderCausalTransformer):
     """The order-causal denoiser of a table. Args as TableTransformer, without time conditioning."""
 
-    scores_targets = False
+    token: ColumnEmbedding  # type: ignore[assignment]
+    head: ColumnHead  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -194,18 +224,23 @@ class OrderCausalTableTransformer(OrderCausalTransformer):
         sizes, ordered = check_sizes(vocab_sizes, ordered)
         super().__init__(max(sizes), len(sizes), width, heads, layers, dropout, "learned")
         self.vocab_sizes = sizes
-        self.token = ColumnEmbedding(sizes, width, ordered, waves)  # type: ignore[assignment]
-        self.head = ColumnHead(sizes, width, ordered, waves)  # type: ignore[assignment]
+        self.token = ColumnEmbedding(sizes, width, ordered, waves)
+        self.head = ColumnHead(sizes, width, ordered, waves)
         init_table(self, layers)
 
     def embed(self, carried: Tensor, stands: Tensor) -> Tensor:
         return self.token(carried, stands)
 
     def read_out(self, x: Tensor, target: Tensor) -> Tensor:
-        # The heads want columns side by side: back from decoding order, through the heads, and into decoding order again.
+        # The heads want columns side by side: back from decoding order, through the heads, and into
+        # decoding order again.
         by_column = x.gather(1, target.argsort(-1)[..., None].expand_as(x))
         logits = self.head(by_column)
         return logits.gather(1, target[..., None].expand(-1, -1, logits.shape[-1]))
 
     def read_out_at(self, x: Tensor, target: Tensor) -> Tensor:
-        return self.head.of(x, target)  # type: ignore[operator]
+        return self.head.of(x, target)
+
+    def nll(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None = None) -> Tensor:
+        """As OrderCausalTransformer, but through all logits, see ``TableTransformer.nll``."""
+        return nll_of_logits(self.forward(tokens, order, n_revealed), tokens.gather(1, order))

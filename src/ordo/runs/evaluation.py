@@ -33,7 +33,7 @@ from ordo.report.order import law_arrays
 from ordo.report.page import Link
 from ordo.report.paired import mean_difference
 from ordo.runs.build import build, first_line
-from ordo.samplers import Trace, own_sampler, sample_batches
+from ordo.samplers import Sampler, Trace, sample_batches
 from ordo.training.module import OrderDiffusion
 from ordo.training.pictures import shown, shown_part
 from ordo.training.quality import FEWEST
@@ -194,7 +194,7 @@ def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
     n = settings.samples
     with SamplingMeter("sampling") as meter:
         return sample_batches(
-            module.denoiser, own_sampler(module.schedule), n, settings.batch_size, meter.batches, on_step=meter.step,
+            module.denoiser, Sampler(), n, settings.batch_size, meter.batches, on_step=meter.step,
             schedule=module.schedule, seed=settings.seed, history=SHOWN_TRACES, **rows.given(n, module.device),
         )  # fmt: skip
 

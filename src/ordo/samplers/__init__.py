@@ -1,5 +1,6 @@
-"""Samplers: one loop, four choices. Where (positions), how many, what (tokens), revise (mask again)."""
+"""Samplers: one loop, four rules: where (positions), how many, what (tokens), revise (masking)."""
 
+from ordo.samplers.grid import OnGrid
 from ordo.samplers.how_many import (
     All,
     ByGroups,
@@ -9,18 +10,18 @@ from ordo.samplers.how_many import (
     InSteps,
     NonInfluence,
     One,
-    OnGrid,
     Settled,
     Threshold,
     in_best_steps,
 )
 from ordo.samplers.information import best_sizes, factorisation_kl
-from ordo.samplers.loop import Sampler, own_sampler, sample, sample_batches
+from ordo.samplers.loop import sample, sample_batches
 from ordo.samplers.off_law import NOTABLE_SURPRISE, order_surprise
 from ordo.samplers.revise import ForwardBackward, PathPlanning, ReMDM, Revise
+from ordo.samplers.sampler import Sampler
 from ordo.samplers.trace import History, Trace
 from ordo.samplers.what import TokenRule
-from ordo.samplers.where import ByLaw, ByOrder, ByRates, ByScore, Stable, Where
+from ordo.samplers.where import ByLaw, ByOrder, ByScore, Stable, Where
 
 __all__ = [
     "NOTABLE_SURPRISE",
@@ -28,7 +29,6 @@ __all__ = [
     "ByGroups",
     "ByLaw",
     "ByOrder",
-    "ByRates",
     "ByScore",
     "EntropyBounded",
     "Factor",
@@ -53,7 +53,6 @@ __all__ = [
     "factorisation_kl",
     "in_best_steps",
     "order_surprise",
-    "own_sampler",
     "sample",
     "sample_batches",
 ]

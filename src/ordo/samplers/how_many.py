@@ -1,7 +1,9 @@
-"""How many positions a step decodes: rules that choose among the eligible positions, most by taking the first few by key.
+"""How many positions a step decodes: rules that choose among the eligible positions, most by taking
+the first few by key.
 
-``deterministic``: the choice is a function of what is revealed. ``ahead``: it needs no denoiser call of its own. ``single``: one a step.
-``draws_first``: it wants the tokens that positions would be decoded to.
+``deterministic``: the choice is a function of what is revealed. ``ahead``: the choice needs no
+denoiser call. ``single``: one position a step. ``draws_first``: the rule wants the tokens that
+positions would be decoded to.
 """
 
 from __future__ import annotations
@@ -15,14 +17,15 @@ import torch
 from torch import Tensor
 
 from ordo.samplers.information import best_sizes
-from ordo.samplers.state import UNMASK, View
+from ordo.samplers.state import View
 from ordo.samplers.where import ByOrder
-from ordo.schedules import Schedule
-from ordo.settings import Count, NonNegative, Part, Share, Size, Sizes, checked
+from ordo.settings import Count, NonNegative, Share, Size, Sizes, checked
 
 
 class HowMany(Protocol):
-    """A rule that chooses (n, length) bool among view.eligible; it may choose none in a row, which then costs no call."""
+    """A rule that chooses positions, (n, length) bool, among ``view.eligible``. It may choose none
+    in a row, which then costs no call.
+    """
 
     @property
     def ahead(self) -> bool: ...
@@ -42,7 +45,9 @@ class HowMany(Protocol):
 @checked
 @dataclass(frozen=True)
 class One:
-    """One position a step: as many calls as positions, and exact in law with any position rule that scores distributions."""
+    """One position a step: as many calls as positions, and exact in law with any position rule that
+    scores distributions.
+    """
 
     ahead, deterministic, single, draws_first = True, True, True, False
 
@@ -53,7 +58,9 @@ class One:
 @checked
 @dataclass(frozen=True)
 class All:
-    """Every position at once: for a single call, or for ``revise: path_planning``, which masks most of them again."""
+    """Every position at once: for a single call, or for ``PathPlanning``, which masks most of them
+    again.
+    """
 
     ahead, deterministic, single, draws_first = True, True, False, False
     everything = True
@@ -67,8 +74,11 @@ class All:
 class InSteps:
     """A number of calls given beforehand, the same for all rows.
 
-    shape: "uniform" (as many positions every step), "cosine" (few first: 1 - cos(pi k / 2K) of them after k of K, MaskGIT) or the sizes
-    of the steps, such as those of ``ordo.samplers.best_sizes``; calls is then left out. Rows with less to decode take the same shares.
+    Args:
+        calls: steps; left out where shape has their sizes.
+        shape: "uniform" (as many positions every step), "cosine" (few first: the share
+            1 - cos(pi k / 2K) after k of K steps, MaskGIT), or the sizes of the steps, such as
+            those of ``ordo.samplers.best_sizes``. Rows with less to decode take the same shares.
     """
 
     calls: Size | None = None
@@ -103,11 +113,10 @@ class InSteps:
         )
         targets = (shares * state.block_size[:, None] - 1e-9).ceil().long()
         done = state.block_size - view.eligible.sum(1)
-        # The next larger number, not that of this step: a step that would decode nothing is no step.
-        target = (
-            torch.where(targets > done[:, None], targets, state.block_size[:, None]).min(1).values
-        )
-        return view.first((target - done).clamp(min=0))
+        # The next larger number, not that of this step: a step that would decode nothing is no
+        # step.
+        ahead = torch.where(targets > done[:, None], targets, state.block_size[:, None])
+        return view.first((ahead.min(1).values - done).clamp(min=0))
 
 
 @checked
@@ -134,7 +143,9 @@ class ByGroups:
 @checked
 @dataclass(frozen=True)
 class Threshold:
-    """All positions with confidence of at least ``confidence``, or the first by key where there is none (Fast-dLLM, 2505.22618)."""
+    """All positions with confidence of at least ``confidence``, or the first by key where there is
+    none (Fast-dLLM, 2505.22618).
+    """
 
     confidence: Share = 0.9
     ahead, deterministic, single, draws_first = False, True, False, False
@@ -146,7 +157,8 @@ class Threshold:
 @checked
 @dataclass(frozen=True)
 class Factor:
-    """The largest n with (n + 1) (1 - c_n) < factor, c_n the n-th largest confidence, and at least one (Fast-dLLM, 2505.22618).
+    """The first n positions, for the largest n with (n + 1) (1 - c_n) < factor, c_n the n-th
+    largest confidence; at least one position (Fast-dLLM, 2505.22618).
 
     Use it with the position rule by confidence.
     """
@@ -164,9 +176,11 @@ class Factor:
 @checked
 @dataclass(frozen=True)
 class EntropyBounded:
-    """EB sampler (2505.24857): the most positions, by key, whose entropies sum to at most gamma above the largest of them; at least one.
+    """EB sampler (2505.24857): the most positions, by key, whose entropies sum to at most gamma
+    nats above the largest entropy; at least one position.
 
-    sum H - max H bounds the dependence between them that decoding at once ignores, in nats. Usually with the position rule by entropy.
+    sum H - max H bounds, in nats, the dependence between positions that decoding them at once
+    ignores. Usually with the position rule by entropy.
     """
 
     gamma: NonNegative = 0.1
@@ -182,7 +196,9 @@ class EntropyBounded:
 @checked
 @dataclass(frozen=True)
 class Settled:
-    """All positions that the position rule ``Stable`` calls settled, or the first by key where none is (KLASS, 2511.05664)."""
+    """All positions that the position rule ``Stable`` calls settled, or the first by key where no
+    position is settled (KLASS, 2511.05664).
+    """
 
     ahead, deterministic, single, draws_first = False, True, False, False
 
@@ -190,18 +206,21 @@ class Settled:
         if "settled" not in view.state.memory:
             raise ValueError("how_many Settled needs where Stable")
         settled = view.state.memory["settled"] & view.eligible
-        one = view.best()
-        return torch.where(settled.any(1, keepdim=True), settled, one)
+        return torch.where(settled.any(1, keepdim=True), settled, view.best())
 
 
 @checked
 @dataclass(frozen=True)
 class NonInfluence:
-    """PUNT (2510.21961): positions that do not influence one another, by tests with about log2(length) further calls a step.
+    """PUNT (2510.21961): positions that do not influence one another, by tests with about
+    log2(length) further calls a step.
 
-    Positions by key are split in halves again and again. At each level the first halves get the tokens that they would be decoded to, and a
-    position of a second half that this moves by more than ``kl`` nats is left for a later step. at_most: only the first so many by key are
-    tried, null: all.
+    Positions by key are split in halves again and again. At each level the first halves get the
+    tokens that they would be decoded to. A position of a second half whose distribution this moves
+    by more than ``kl`` nats is left for a later step.
+
+    Args:
+        at_most: only the first so many positions by key are tried; None: all.
     """
 
     kl: NonNegative = 0.01
@@ -209,11 +228,9 @@ class NonInfluence:
     ahead, deterministic, single, draws_first = False, False, False, True
 
     def choose(self, view: View) -> Tensor:
-        trying = (
-            view.eligible
-            if self.at_most is None
-            else view.first(torch.full_like(view.state.n_revealed, self.at_most))
-        )
+        trying = view.eligible
+        if self.at_most is not None:
+            trying = view.first(torch.full_like(view.state.n_revealed, self.at_most))
         place = view.by_key().argsort(1)  # by key, the eligible first
         before = view.known_log_prob()
         assert view.drawn is not None
@@ -236,84 +253,14 @@ class NonInfluence:
 
 
 @checked
-@dataclass(frozen=True)
-class OnGrid:
-    """The ancestral sampler on a time grid: from t to s < t every masked position is revealed with probability
-    (alpha_l(s) - alpha_l(t)) / (1 - alpha_l(t)), independently (2511.19152, Eq. 2 with one alpha per position; any schedule).
-
-    spacing: "linear" in t, "cosine" (t = cos(pi k / 2K)), or "equal_mass" (as many positions are expected every step, which matters where
-    schedules differ). Rows where a step reveals nothing cost no call. hold: (alpha, share of the calls) of a plateau on which time
-    stands still for a remasking rule (ReMDM-loop, 2503.00307).
-    """
-
-    calls: Size
-    spacing: Literal["linear", "cosine", "equal_mass"] = "linear"
-    hold: tuple[Part, Part] | None = None
-    ahead, deterministic, single, draws_first = True, False, False, False
-
-    def times(self, schedule: Schedule) -> Tensor:
-        """(calls + 1,) float64 from 1 to 0."""
-        part = torch.linspace(0, 1, self.calls + 1, dtype=torch.float64)
-        if self.hold is not None:
-            held = max(1, round(self.calls * self.hold[1]))
-            before = max(1, round((self.calls - held) * self.hold[0]))
-            after = self.calls - held - before
-            if after < 1:
-                raise ValueError(
-                    f"hold={self.hold} leaves no step of {self.calls} after the plateau"
-                )
-            rise, fall = (
-                torch.linspace(0, self.hold[0], before + 1),
-                torch.linspace(self.hold[0], 1, after + 1),
-            )
-            part = torch.cat([rise, torch.full((held,), self.hold[0]), fall[1:]]).double()
-        if self.spacing == "linear":
-            return 1 - part
-        times = (
-            torch.cos(torch.pi * part / 2)
-            if self.spacing == "cosine"
-            else equal_mass(schedule, part)
-        )
-        times[0], times[-1] = 1.0, 0.0
-        return times
-
-    def alphas(self, view: View) -> tuple[Tensor, Tensor]:
-        """alpha at the step's t and at its s, (n, length)."""
-        schedule = view.schedule
-        assert isinstance(schedule, Schedule)
-        t = view.once("times", lambda: self.times(schedule))
-        k = view.state.step_in_block.clamp(max=self.calls - 1).cpu()
-        device = view.eligible.device
-        alpha_t, alpha_s = schedule.alpha(t[k].to(device)), schedule.alpha(t[k + 1].to(device))
-        return alpha_t, torch.where(t[k + 1].to(device)[:, None] == 0, 1.0, alpha_s)
-
-    def choose(self, view: View) -> Tensor:
-        alpha_t, alpha_s = self.alphas(view)
-        sigma = view.state.memory.get("sigma", 0.0)  # of a remasking rule
-        # Of those masked before or masked again: what makes alpha_s the share revealed at s (2503.00307, Eq. 5).
-        p = (alpha_s - (1 - sigma) * alpha_t) / (1 - alpha_t).clamp(min=1e-300)
-        last = (alpha_s >= 1) & (torch.as_tensor(sigma) == 0)
-        return view.eligible & ((view.uniform(UNMASK) < p) | last)
-
-
-def equal_mass(schedule: Schedule, part: Tensor) -> Tensor:
-    """Times at which the mean of alpha over positions is ``part`` (k,), from 1 to 0, by bisection."""
-    device = schedule._where.device
-    low, high = torch.zeros_like(part), torch.ones_like(part)
-    for _ in range(60):
-        middle = (low + high) / 2
-        more = (
-            schedule.alpha(middle.to(device)).detach().mean(1).cpu() > part
-        )  # too many revealed: a later time
-        low, high = torch.where(more, middle, low), torch.where(more, high, middle)
-    return (low + high) / 2
-
-
-@checked
 def in_best_steps(calls: Size, profile: Sequence[float] | None = None) -> InSteps:
-    """``InSteps`` with the step sizes of least predicted loss: profile (length,), nats of the next token by number revealed.
+    """``InSteps`` with the step sizes of least predicted loss.
 
-    profile: None where it comes later, such as from a report. Raises ValueError where it is not there by then.
+    Args:
+        profile: nats of the next token by number revealed, (length,); None: comes later, such as
+            from a report.
+
+    Raises ValueError without a profile.
     """
     if not profile:
         raise ValueError("profile is missing: nats of the next token by number revealed")

@@ -1,4 +1,6 @@
-"""How to spend calls: step sizes from the information profile, the loss against the number of tokens revealed."""
+"""How to spend calls: step sizes from the information profile, the loss against the number of
+tokens revealed.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,13 @@ from torch import Tensor
 def factorisation_kl(profile: Tensor, sizes: Sequence[int]) -> float:
     """Predicted nats lost by decoding several tokens at once: sum_k s_k f(n_k) - sum_n f(n).
 
-    profile (length,): f(n), mean loss of the next token given n revealed, nats. sizes: of the steps, summing to length; n_k tokens are
-    revealed before step k. Exact in expectation for orders drawn uniformly and an exact denoiser. Raises ValueError for other sums.
+    Exact in expectation for orders drawn uniformly and an exact denoiser.
+
+    Args:
+        profile: f(n), mean loss of the next token given n revealed, (length,) nats.
+        sizes: s_k of the steps; n_k tokens are revealed before step k.
+
+    Raises ValueError unless the sizes sum to length.
     """
     if sum(sizes) != len(profile) or min(sizes) < 1:
         raise ValueError(f"sizes must be positive and sum to {len(profile)}, got {list(sizes)}")
@@ -24,9 +31,10 @@ def factorisation_kl(profile: Tensor, sizes: Sequence[int]) -> float:
 
 
 def best_sizes(profile: Tensor, calls: int) -> list[int]:
-    """Sizes of ``calls`` steps of least predicted ``factorisation_kl``, by a dynamic programme over tokens revealed: O(calls length^2).
+    """Sizes of ``calls`` steps of least predicted ``factorisation_kl``, by a dynamic programme over
+    tokens revealed: O(calls length^2).
 
-    profile (length,) nats. Raises ValueError unless 1 <= calls <= length.
+    profile: (length,) nats. Raises ValueError unless 1 <= calls <= length.
     """
     length = len(profile)
     if not 1 <= calls <= length:

@@ -1,4 +1,4 @@
-"""How long sequences are to become, of models whose sequences are documents of different lengths."""
+"""How long sequences become, for models whose sequences are documents of different lengths."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from ordo.randomness import RowRandom, row_seeds
 def drawn_lengths(
     lengths: Tensor | None, known: Tensor | None, length: int | None, n: int, most: int, seed: int
 ) -> Tensor | None:
-    """Tokens of every sequence (n,), never fewer than are given; None: all.
+    """Number of tokens of every sequence, (n,), never fewer than are given; None: all.
 
-    lengths: of documents (m,) that the model was trained on, one of which is drawn as a function of the seed and the sequence's number;
-    None: sequences are whole. known: which positions are given, (n, most). length: of every sequence, instead.
+    Args:
+        lengths: of the documents, (m,), that the model was trained on. One of them is drawn, as a
+            function of the seed and the sequence's number. None: sequences are whole.
+        known: which positions are given, (n, most).
+        length: of every sequence, instead of a drawn one.
 
     Raises ValueError for a length that does not fit.
     """
     if lengths is None:
         if length is not None:
             raise ValueError(
-                f"length={length}: sequences of this model are whole; length is for models of documents"
+                f"length={length}: sequences of this model are whole; length is for models of "
+                "documents"
             )
         return None
     if length is not None and not 1 <= length <= most:

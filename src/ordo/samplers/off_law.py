@@ -14,14 +14,17 @@ NOTABLE_SURPRISE = 0.25  # nats per decoded token
 
 @torch.no_grad()
 def order_surprise(trace: Trace, law: OrderLaw, seed: int = 0) -> float | None:
-    """By how much less probable the trace's orders are under the law than the law's own orders are, mean over rows, nats per decoded token.
+    """By how much less probable the trace's orders are under the law than the law's own orders:
+    mean over rows, nats per decoded token. None: the law's probabilities have no closed form.
 
-    About 0 for orders of the law, below 0 for more typical ones, such as its mode; infinite where a given order is left. A denoiser trained
-    on a sharp law is far off on orders that are improbable under it, also on those that margin or confidence choose: above
-    ``NOTABLE_SURPRISE`` expect worse samples. Positions that were given or absent do not count. None: the law's probabilities have no
-    closed form.
+    About 0 for orders of the law; below 0 for more typical orders, such as its mode; infinite if
+    the law is a fixed order and the trace departs from it. A denoiser trained on a sharp law knows
+    little of orders that are improbable under the law, also of those that margin or confidence
+    choose: above ``NOTABLE_SURPRISE`` expect worse samples. Given and absent positions do not
+    count.
     """
-    if not hasattr(law, "step_log_prob"):
+    step_log_prob = getattr(law, "step_log_prob", None)
+    if step_log_prob is None:
         return None
     known = trace.rank < 0
     batch = Batch(trace.tokens, known)
@@ -34,7 +37,7 @@ def order_surprise(trace: Trace, law: OrderLaw, seed: int = 0) -> float | None:
         return float("inf") if bool((ranks & (trace.order != wanted)).any()) else 0.0
 
     def log_prob(order: Tensor) -> Tensor:
-        return torch.where(ranks, law.step_log_prob(order), 0.0).sum(1)  # type: ignore[attr-defined]
+        return torch.where(ranks, step_log_prob(order), 0.0).sum(1)
 
     own = batch.decoded_first(
         law.sample(len(known), torch.Generator(known.device).manual_seed(seed))

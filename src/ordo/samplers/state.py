@@ -1,10 +1,12 @@
-"""What a sampler knows while it decodes: the rows that are not finished, and what one step may look at."""
+"""What a sampler knows while it decodes: the rows that are not finished, and what one step may
+look at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,24 +14,36 @@ from torch import Tensor
 from ordo.denoisers import Session
 from ordo.order import OrderLaw
 from ordo.randomness import RowRandom
-from ordo.schedules import ContentSchedule, Schedule
+from ordo.schedules import Schedule
+
+if TYPE_CHECKING:
+    from ordo.samplers.how_many import HowMany
 
 T = TypeVar("T")
 
-TOKEN, ORDER, UNMASK, REMASK, NOISE, AGAIN = range(
-    6
-)  # uses of random numbers: one stream of uniforms each
+# Uses of random numbers: each use has its own stream of uniforms.
+TOKEN, ORDER, UNMASK, REMASK, NOISE, AGAIN = range(6)
 
 
 @dataclass
 class State:
-    """Rows in decoding, (n, ...) each; finished rows are taken out.
+    """Rows in decoding. Finished rows are taken out.
 
-    row: number of the row in the call. tokens (n, length): the mask id where masked. masked: still to be decoded. known: given or absent,
-    never decoded or revised. order (n, length): a permutation, the positions revealed so far in turn, then all others; n_revealed (n,).
-    step, log_prob
-    (n, length): of the last reveal of each position; -1 and 0 where none. remasked (n, length): how often masked again.
-    calls (n,): denoiser calls. step_in_block, block_size (n,): steps since the row's current block began, and positions masked then.
+    Args:
+        row: number of the row in the call, (n,).
+        seeds: of the row's random numbers, (n,).
+        tokens: (n, length); the mask id where masked.
+        masked: positions still to be decoded, (n, length) bool.
+        known: positions that are given or absent, (n, length) bool; never decoded or revised.
+        order: a permutation, (n, length): the positions revealed so far in turn, then all others.
+        n_revealed: number of positions revealed so far, (n,).
+        step: of the last reveal of each position, (n, length); -1 where there is none.
+        log_prob: of the last reveal of each position, (n, length) nats; 0 where there is none.
+        remasked: how often each position was masked again, (n, length).
+        calls: denoiser calls, (n,).
+        step_in_block: steps since the row's current block began, (n,).
+        block_size: positions masked when the block began, (n,); -1: not counted yet.
+        memory: what rules keep about rows from step to step.
     """
 
     row: Tensor
@@ -45,7 +59,7 @@ class State:
     calls: Tensor
     step_in_block: Tensor
     block_size: Tensor
-    memory: dict[str, Tensor]  # what rules keep about rows from step to step
+    memory: dict[str, Tensor]
 
     def take(self, keep: Tensor) -> State:
         """The rows where keep (n,) is true."""
@@ -58,7 +72,9 @@ class State:
     def reveal(
         self, chosen: Tensor, tokens: Tensor, log_prob: Tensor, key: Tensor, step: int
     ) -> None:
-        """Writes tokens and log_prob (chosen.sum(),) at chosen (n, length); those of one step follow one another by descending key."""
+        """Writes tokens and log_prob, (chosen.sum(),) each, at chosen, (n, length) bool. The
+        positions of one step follow one another by descending key.
+        """
         self.tokens.masked_scatter_(chosen, tokens)
         self.log_prob.masked_scatter_(chosen, log_prob)
         self.step.masked_fill_(chosen, step)
@@ -66,7 +82,7 @@ class State:
         self.order, self.n_revealed = extended(self.order, self.n_revealed, chosen, key)
 
     def mask_again(self, positions: Tensor, mask_id: int) -> None:
-        """Masks positions (n, length), all revealed and not known."""
+        """Masks positions, (n, length) bool, all revealed and not known."""
         self.tokens[positions] = mask_id
         self.masked = self.masked | positions
         self.remasked += positions
@@ -76,11 +92,17 @@ class State:
         self.order = self.order.gather(1, (~stays).to(torch.int8).argsort(dim=1, stable=True))
         self.n_revealed = stays.sum(1)
 
+    def end_blocks(self, finished: Tensor) -> None:
+        """The current block of the rows finished, (n,) bool, is decoded."""
+        self.step_in_block = torch.where(finished, 0, self.step_in_block)
+        self.block_size = torch.where(finished, -1, self.block_size)
+
 
 def extended(
     order: Tensor, n_revealed: Tensor, chosen: Tensor, key: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The order (n, length) and number revealed (n,) once chosen (n, length) follow by descending key; new tensors.
+    """The order (n, length) and the number revealed (n,) after the positions chosen, (n, length)
+    bool, follow by descending key. Both are new tensors.
 
     The order stays a permutation: a denoiser of one's own may sort it, or read all of it.
     """
@@ -100,41 +122,48 @@ def extended(
     return order.gather(1, torch.where(before, rank, place).argsort(1)), n_revealed + count
 
 
-class View:
-    """One step, for the rules. eligible (n, length): masked positions that may be revealed now.
+@dataclass(frozen=True)
+class Call:
+    """What all steps of one call of ``sample`` share.
 
-    log_prob: log mu of the eligible positions, (eligible.sum(), vocab) in row-major order, before the token rule; None while positions are
-    chosen ahead of the call. drawn: tokens for them and their log-probabilities, (eligible.sum(),) each, where a rule draws first. once:
-    what a rule needs to compute only once for all steps.
+    Args:
+        law: of orders; the uniform law where the schedule depends on the tokens.
+        forced: tokens taken in place of drawn ones, (n, length), or None.
+        once: what rules computed for all steps, by name.
     """
 
-    def __init__(
-        self,
-        state: State,
-        eligible: Tensor,
-        step: int,
-        session: Session,
-        schedule: Schedule | ContentSchedule,
-        law: OrderLaw,
-        how_many: Any,
-        shared: dict[str, Any],
-        mask_id: int,
-    ):
-        self.mask_id = mask_id
-        self.state, self.eligible, self.step, self.schedule, self.law, self.how_many = (
-            state,
-            eligible,
-            step,
-            schedule,
-            law,
-            how_many,
-        )
+    schedule: Schedule
+    law: OrderLaw
+    how_many: HowMany
+    session: Session
+    mask_id: int
+    forced: Tensor | None
+    once: dict[str, Any] = field(default_factory=dict)
+
+
+class View:
+    """One step, for the rules.
+
+    Attributes:
+        call: what all steps share; ``schedule``, ``law``, ``how_many`` and ``mask_id`` are of it.
+        state: the rows in decoding.
+        eligible: masked positions that may be revealed now, (n, length) bool.
+        step: number of the step, from 0.
+        log_prob: log mu of the eligible positions before the token rule, (eligible.sum(), vocab) in
+            row-major order; None while positions are chosen ahead of the call.
+        drawn: tokens for the eligible positions and their log-probabilities under the token rule,
+            (eligible.sum(),) each, where a rule draws first; else None.
+        key: of the position rule, (n, length); None before it is asked.
+        chosen: positions revealed in this step, (n, length) bool.
+    """
+
+    def __init__(self, call: Call, state: State, eligible: Tensor, step: int):
+        self.call, self.state, self.eligible, self.step = call, state, eligible, step
+        self.schedule, self.law, self.how_many = call.schedule, call.law, call.how_many
+        self.mask_id = call.mask_id
         self.random = RowRandom(state.seeds)
-        self._session, self._shared = session, shared
         self.log_prob: Tensor | None = None
-        self.drawn: tuple[Tensor, Tensor] | None = (
-            None  # tokens and their log-probabilities under the token rule
-        )
+        self.drawn: tuple[Tensor, Tensor] | None = None
         self.chosen = torch.zeros_like(eligible)
         self.key: Tensor | None = None
         self._ranked: Tensor | None = None
@@ -152,13 +181,17 @@ class View:
         return self.random.uniform(-1, use, self.length)
 
     def once(self, name: str, compute: Callable[[], T]) -> T:
-        """What ``compute`` gave in the first step of this call of ``sample``: for what depends on neither rows nor steps."""
-        if name not in self._shared:
-            self._shared[name] = compute()
-        return self._shared[name]
+        """What ``compute`` gave in the first step of this call of ``sample``: for what depends on
+        neither rows nor steps.
+        """
+        if name not in self.call.once:
+            self.call.once[name] = compute()
+        return self.call.once[name]
 
     def kept(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
-        """What ``compute`` gave in the first step, row by row: for what depends on rows but not on steps."""
+        """What ``compute`` gave in the first step, row by row: for what depends on rows but not on
+        steps.
+        """
         memory, key = self.state.memory, f"kept {name}"
         if key not in memory:
             memory[key] = compute()
@@ -167,9 +200,12 @@ class View:
     def ask(
         self, where: Tensor, as_if: Tensor | None = None, tokens: Tensor | None = None
     ) -> Tensor:
-        """One call: log mu (where.sum(), vocab) at where (n, length). Counts for the rows asked about.
+        """One denoiser call: log mu at where, (n, length) bool -> (where.sum(), vocab). The call
+        counts for the rows asked about.
 
-        as_if (n, length) bool, with tokens (n, length): as if they had been revealed too, by descending key, with these tokens.
+        Args:
+            as_if: positions, (n, length) bool, that are shown as if they had been revealed too, by
+                descending key, with these tokens, (n, length).
         """
         state = self.state
         shown, order, n_revealed = state.tokens, state.order, state.n_revealed
@@ -180,8 +216,8 @@ class View:
         rows = where.any(1)
         state.calls += rows
         if rows.all():
-            return self._session(state.row, shown, order, n_revealed, where)
-        return self._session(
+            return self.call.session(state.row, shown, order, n_revealed, where)
+        return self.call.session(
             state.row[rows], shown[rows], order[rows], n_revealed[rows], where[rows]
         )
 
@@ -215,9 +251,8 @@ class View:
 
     def _eligible_key(self) -> Tensor:
         assert self.key is not None
-        return self.key.clamp(min=-1e300).masked_fill(
-            ~self.eligible, -torch.inf
-        )  # the log of a score may be -inf too
+        key = self.key.clamp(min=-1e300)  # the log of a score may be -inf too
+        return key.masked_fill(~self.eligible, -torch.inf)
 
     def best(self) -> Tensor:
         """The first eligible position by key, where there is one: (n, length) bool."""
@@ -225,7 +260,7 @@ class View:
         return torch.zeros_like(self.eligible).scatter_(1, at, True) & self.eligible
 
     def first(self, count: Tensor) -> Tensor:
-        """The first count (n,) of the eligible positions by key, at most all: (n, length) bool."""
+        """The first count, (n,), eligible positions by key, at most all: (n, length) bool."""
         at = torch.arange(self.length, device=count.device)
         return (
             torch.zeros_like(self.eligible).scatter(1, self.by_key(), at < count[:, None])
@@ -236,26 +271,24 @@ class View:
 def new_state(
     tokens: Tensor, masked: Tensor, order: Tensor, n_revealed: Tensor, seeds: Tensor
 ) -> State:
-    """Before the first step. All (n, length) or (n,), written to from now on."""
-    n, length = tokens.shape
-    device = tokens.device
-
-    def zeros(*shape: int, dtype: Any = torch.int64) -> Tensor:
-        return torch.zeros(*shape, dtype=dtype, device=device)
-
+    """The state before the first step. The tensors, (n, length) or (n,), are written to from then
+    on.
+    """
+    n = len(tokens)
+    whole, rows = torch.zeros_like(tokens), torch.zeros_like(n_revealed)
     return State(
-        row=torch.arange(n, device=device),
+        row=torch.arange(n, device=tokens.device),
         seeds=seeds,
         tokens=tokens,
         masked=masked,
         known=~masked,
         order=order,
         n_revealed=n_revealed,
-        step=zeros(n, length) - 1,
-        log_prob=zeros(n, length, dtype=torch.float64),
-        remasked=zeros(n, length),
-        calls=zeros(n),
-        step_in_block=zeros(n),
-        block_size=zeros(n) - 1,
+        step=whole - 1,
+        log_prob=whole.double(),
+        remasked=whole.clone(),
+        calls=rows.clone(),
+        step_in_block=rows.clone(),
+        block_size=rows - 1,
         memory={},
     )

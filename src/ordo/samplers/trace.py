@@ -12,10 +12,14 @@ from ordo.samplers.state import State
 
 @dataclass(frozen=True)
 class History:
-    """Every reveal and every masking again, (m,) each: row by row, as they happened, those of one step in the order of decoding.
+    """Every reveal and every masking again, (m,) each: row by row, as they happened; those of one
+    step in the order of decoding. Given tokens are no events.
 
-    row, step, position int64: step from 0, as in ``Trace``. token int64: what was revealed, -1: masked again. log_prob float64 nats: of the
-    token under the token rule; 0 where masked again. Given tokens are no events.
+    Args:
+        row, position: int64.
+        step: int64 from 0, as in ``Trace``.
+        token: int64, the token revealed; -1: masked again.
+        log_prob: float64 nats, of the token under the token rule; 0 where masked again.
     """
 
     row: Tensor
@@ -34,10 +38,17 @@ class History:
 class Trace:
     """n sequences and how they were decoded, all on one device.
 
-    tokens (n, length) int64. rank (n, length): the how-many-th decoded token each is, from 0; those of one step by descending key; -1 where
-    given or absent. step (n, length): the step it was revealed in, from 0; -1 likewise. log_prob (n, length) float64: its log-probability
-    under the token rule when it was revealed; 0 likewise. remasked (n, length): how often the position was masked again. calls (n,):
-    denoiser calls that the row took part in (NFE). history: where it was asked for, of as many rows as were.
+    Args:
+        tokens: (n, length) int64.
+        rank: position of each token in the order of decoding, from 0, (n, length); tokens of one
+            step follow one another by descending key; -1 where given or absent.
+        step: the step that each token was revealed in, from 0, (n, length); -1 where given or
+            absent.
+        log_prob: log-probability of each token under the token rule when it was revealed, (n,
+            length) float64 nats; 0 where given or absent.
+        remasked: how often each position was masked again, (n, length).
+        calls: denoiser calls that the row took part in (NFE), (n,).
+        history: of the rows for which it was asked; None: of none.
     """
 
     tokens: Tensor
@@ -50,14 +61,15 @@ class Trace:
 
     @property
     def total_log_prob(self) -> Tensor:
-        """(n,) float64 nats: log p(what was drawn | what was given, positions chosen); log p(x) itself where the sampler's order is
-        deterministic. Meaningless where tokens were masked again.
+        """log p(what was drawn | what was given, positions chosen), (n,) float64 nats. This is
+        log p(x) itself where the sampler's order is deterministic, and meaningless where tokens
+        were masked again.
         """
         return self.log_prob.sum(-1)
 
     @property
     def order(self) -> Tensor:
-        """Positions in the order of decoding, those given first: (n, length) int64."""
+        """Positions in the order of decoding, given positions first: (n, length) int64."""
         return self.rank.argsort(dim=1, stable=True)
 
     def cpu(self) -> Trace:
@@ -96,31 +108,17 @@ class Recorder:
     def revealed(self, state: State, before: Tensor, step: int) -> None:
         """Called after a reveal. before (n,): positions revealed ahead of it."""
         at = torch.arange(state.order.shape[1], device=state.order.device)
-        new = (
-            (at >= before[:, None])
-            & (at < state.n_revealed[:, None])
-            & (state.row < self.rows)[:, None]
-        )
-        row, turn = new.nonzero(as_tuple=True)
+        new = (at >= before[:, None]) & (at < state.n_revealed[:, None])
+        row, turn = (new & (state.row < self.rows)[:, None]).nonzero(as_tuple=True)
         position = state.order[row, turn]
-        self._add(
-            state.row[row],
-            step,
-            position,
-            state.tokens[row, position],
-            state.log_prob[row, position],
-        )
+        tokens, log_prob = state.tokens[row, position], state.log_prob[row, position]
+        self._add(state.row[row], step, position, tokens, log_prob)
 
     def masked_again(self, state: State, positions: Tensor, step: int) -> None:
         """positions (n, length) bool."""
         row, position = (positions & (state.row < self.rows)[:, None]).nonzero(as_tuple=True)
-        self._add(
-            state.row[row],
-            step,
-            position,
-            torch.full_like(row, -1),
-            torch.zeros_like(row, dtype=torch.float64),
-        )
+        none = torch.full_like(row, -1)
+        self._add(state.row[row], step, position, none, torch.zeros_like(row).double())
 
     def _add(
         self, row: Tensor, step: int, position: Tensor, token: Tensor, log_prob: Tensor
@@ -128,7 +126,7 @@ class Recorder:
         self.parts.append((row, torch.full_like(row, step), position, token, log_prob))
 
     def history(self, device: torch.device) -> History:
-        """All events, row by row: what they are does not depend on the batch."""
+        """All events, row by row. They do not depend on the batch."""
         if not self.parts:  # everything was given
             none = torch.zeros(0, dtype=torch.int64, device=device)
             return History(none, none, none, none, none.double())

@@ -13,10 +13,15 @@ from ordo.settings import Count, NonNegative, PositiveShare, checked
 @checked
 @dataclass(frozen=True)
 class TokenRule:
-    """temperature (0: the most probable token), then top_k tokens, then the fewest tokens of probability top_p. Everything in float64.
+    """The temperature, then the top_k most probable tokens, then the fewest tokens that hold
+    probability top_p. Everything is computed in float64.
 
-    float32 Gumbel noise would act as a temperature below 1 (Zheng et al. 2409.02908); here one uniform number of 52 bits is looked up in
-    the cumulative distribution.
+    float32 Gumbel noise would act as a temperature below 1 (Zheng et al. 2409.02908). Here one
+    uniform number of 52 bits is looked up in the cumulative distribution.
+
+    Args:
+        temperature: 0: the most probable token.
+        top_k: None: all tokens.
     """
 
     temperature: NonNegative = 1.0
@@ -42,26 +47,34 @@ class TokenRule:
             out = out.masked_fill(out < worst, -torch.inf)
         if self.top_p < 1:
             ranked, index = out.log_softmax(-1).sort(dim=-1, descending=True, stable=True)
-            before = (
-                ranked.exp().cumsum(-1) - ranked.exp()
-            )  # of the tokens ahead: the most probable one always stays
-            out = out.masked_fill(
-                torch.zeros_like(out, dtype=torch.bool).scatter(-1, index, before >= self.top_p),
-                -torch.inf,
+            # Probability of the tokens ahead: 0 for the most probable token, which always stays.
+            before = ranked.exp().cumsum(-1) - ranked.exp()
+            left_out = torch.zeros_like(out, dtype=torch.bool).scatter(
+                -1, index, before >= self.top_p
             )
+            out = out.masked_fill(left_out, -torch.inf)
         return out.log_softmax(-1)
 
     def draw(self, log_prob: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """log_prob (m, vocab) of the denoiser, u (m,) float64 in (0, 1) -> tokens (m,) and their log-probabilities under the rule."""
+        """Tokens (m,) and their log-probabilities under the rule, (m,) float64 nats.
+
+        Args:
+            log_prob: of the denoiser, (m, vocab).
+            u: (m,) float64 in (0, 1).
+        """
         log_p = self.log_probs(log_prob)
         tokens = invert(log_p, u)
         return tokens, log_p.gather(-1, tokens[:, None])[:, 0]
 
 
 def invert(log_p: Tensor, u: Tensor) -> Tensor:
-    """The token whose interval of the cumulative distribution holds u: log_p (m, vocab) float64, u (m,) in (0, 1) -> (m,).
+    """The token whose interval of the cumulative distribution holds u, (m,).
 
-    A token of probability 0 has an empty interval, the ends of the range included.
+    A token of probability 0 has an empty interval, also at the ends of the range.
+
+    Args:
+        log_p: (m, vocab) float64.
+        u: (m,) in (0, 1).
     """
     cumulative = log_p.exp().cumsum(-1)
     return (cumulative <= (u * cumulative[:, -1])[:, None]).sum(-1)

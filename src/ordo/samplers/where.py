@@ -1,8 +1,10 @@
-"""Which positions come first: rules that give every position a key; larger keys are decoded earlier.
+"""Which positions come first: rules that give every position a key. Larger keys come earlier.
 
-A rule says ``ahead``: its keys need no denoiser call, so that the call can be spent on the chosen positions alone; ``deterministic``: its
-keys are a function of what is revealed; and ``score_on``: whether it looks at distributions or at tokens drawn from them. Tokens that are
-given are revealed first, by descending ``key_of_given`` of the order law and uniforms (n, length): for denoisers to which turns matter.
+``ahead``: whether the keys need no denoiser call, so that the call can be spent on the chosen
+positions alone. ``deterministic``: whether the keys are a function of what is revealed.
+``score_on``: whether the rule looks at distributions or at tokens drawn from them. Given tokens are
+revealed first, by descending ``key_of_given`` of the order law and uniforms (n, length); their
+order matters to order-causal denoisers.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from ordo.order import OrderLaw
 from ordo.samplers.state import NOISE, ORDER, View
-from ordo.schedules import ContentSchedule
+from ordo.schedules import Schedule
 from ordo.settings import Count, NonNegative, Share, Whole, checked
 
 
@@ -41,10 +43,20 @@ class Where(Protocol):
 @checked
 @dataclass(frozen=True)
 class ByLaw:
-    """The order law of the schedule: an order drawn for every row (temperature 1), its ``mode`` (0), or Plackett-Luce(w^(1/temperature)).
+    """The order law of the schedule, whether the law depends on the tokens or not.
 
-    One position at a time this is the first-hitting sampler (2409.02908) for any number of schedules: the limit of the sampler of
+    Law of positions: an order is drawn for every row. One position at a time this is the
+    first-hitting sampler (2409.02908) for any number of schedules: the limit of the sampler of
     2511.19152 for infinitely many steps.
+
+    Law that depends on the tokens: the jump chain of the schedule's reverse law. Position l comes
+    next with probability rho_l / W, rho_l = r_l(z) E_mu[u], and then token v in proportion to
+    u_v mu_l(v). The rates change from step to step. Several positions a step are drawn one after
+    another at the same rates.
+
+    Args:
+        temperature: 1: the law. 0: its mode, or the largest rho first; log p(x) is then exact.
+            Else Plackett-Luce(w^(1/temperature)), or rho^(1/temperature).
     """
 
     temperature: NonNegative = 1.0
@@ -54,39 +66,21 @@ class ByLaw:
     def deterministic(self) -> bool:
         return self.temperature == 0
 
-    def key(self, view: View) -> Tensor:
-        return view.kept("law", lambda: view.law.keys(view.fixed_uniform(ORDER), self.temperature))
-
-    def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
-        return law.keys(u, self.temperature)
-
-
-@checked
-@dataclass(frozen=True)
-class ByRates:
-    """The reverse law of a schedule that depends on the tokens (``ordo.schedules.ContentSchedule``): its jump chain.
-
-    Position l with probability rho_l / W, rho_l = r_l(z) E_mu[u], and then token v in proportion to u_v mu_l(v), which is what the token
-    rule gets. temperature: of log rho; 0: the largest rho, which makes the order a function of what is revealed and log p(x) exact. Several
-    positions a step are drawn one after another at the same rates. ``ahead`` where u = 1 only.
-    """
-
-    temperature: NonNegative = 1.0
-    ahead, score_on = True, "distribution"
-
-    @property
-    def deterministic(self) -> bool:
-        return self.temperature == 0
+    def tilt(self, schedule: Schedule) -> Tensor | None:
+        """log u, (vocab,), which is added to the denoiser's log mu, and for which the denoiser is
+        called before positions are chosen; None: u = 1.
+        """
+        return schedule.log_u()
 
     def key(self, view: View) -> Tensor:
-        """log rho + Gumbel noise of this step: the rates change from step to step, so no draw may be kept."""
-        schedule = view.schedule
-        assert isinstance(schedule, ContentSchedule)
-        there = ~view.state.known | (
-            view.state.tokens != view.mask_id
-        )  # what is absent holds the mask id, though known
-        log_rate = schedule.log_r(view.state.tokens, there)
-        log_u = schedule.log_u()
+        if not view.schedule.depends_on_tokens:
+            return view.kept(
+                "law", lambda: view.law.keys(view.fixed_uniform(ORDER), self.temperature)
+            )
+        # Absent positions are known, but hold the mask id.
+        present = ~view.state.known | (view.state.tokens != view.mask_id)
+        log_rate = view.schedule.log_r(view.state.tokens, present)
+        log_u = self.tilt(view.schedule)
         if log_u is not None:
             log_rate = log_rate + view.spread((view.known_log_prob() + log_u).logsumexp(-1), 0.0)
         if self.temperature == 0:
@@ -94,16 +88,19 @@ class ByRates:
         return log_rate / self.temperature - (-view.uniform(ORDER).log()).log()
 
     def key_of_given(self, law: OrderLaw, u: Tensor) -> Tensor:
-        return law.keys(u)
+        return law.keys(u, self.temperature)
 
 
 @checked
 @dataclass(frozen=True)
 class ByOrder:
-    """One order for all rows: left_to_right, right_to_left, bisection, dilated, or the positions in decoding order.
+    """One order for all rows.
 
-    bisection and dilated come with step sizes for ``how_many: by_groups``. bisection: the middle of every gap, coarse to fine; exact for
-    Markov chains. dilated (DUS, 2506.19037): positions a stride apart, the stride halved from step to step.
+    Args:
+        order: left_to_right; right_to_left; bisection: the middle of every gap, coarse to fine,
+            exact for Markov chains; dilated (DUS, 2506.19037): positions a stride apart, the stride
+            halved from step to step; or the positions in decoding order. bisection and dilated come
+            with groups for ``ByGroups``.
     """
 
     order: Literal["left_to_right", "right_to_left", "bisection", "dilated"] | Sequence[Whole] = (
@@ -112,7 +109,10 @@ class ByOrder:
     ahead, deterministic, score_on = True, True, "distribution"
 
     def groups(self, length: int) -> list[list[int]]:
-        """Positions in decoding order, in the groups that by_groups decodes at once. Raises ValueError unless they are a permutation."""
+        """Positions in decoding order, in the groups that ``ByGroups`` decodes at once.
+
+        Raises ValueError unless the positions are a permutation.
+        """
         if self.order == "left_to_right":
             return [[i] for i in range(length)]
         if self.order == "right_to_left":
@@ -141,7 +141,9 @@ class ByOrder:
 
 
 def bisection(length: int) -> list[list[int]]:
-    """The middle of every gap that the groups before left, until no gap is left: 7 groups for 64 positions."""
+    """The middle of every gap that earlier groups left, until no gap is left: 7 groups for 64
+    positions.
+    """
     groups, gaps = [], [(0, length)]
     while gaps:
         groups.append([(a + b - 1) // 2 for a, b in gaps])
@@ -155,7 +157,9 @@ def bisection(length: int) -> list[list[int]]:
 
 
 def dilated(length: int) -> list[list[int]]:
-    """Positions that a stride divides, the stride halved from group to group down to 1: log2(length) groups."""
+    """Positions that a stride divides; the stride is halved from group to group down to 1, which
+    makes log2(length) groups.
+    """
     stride, seen, groups = 1 << max(0, math.ceil(math.log2(length)) - 1), set(), []
     while stride:
         groups.append([i for i in range(0, length, stride) if i not in seen])
@@ -169,10 +173,15 @@ def dilated(length: int) -> list[list[int]]:
 class ByScore:
     """Positions the denoiser is surest of first.
 
-    score: confidence (largest probability, MaskGIT 2202.04200), margin (largest less second largest, 2502.06768), entropy (negative
-    entropy), or random. score_on: "distribution" scores before tokens are drawn, and every deterministic order then has an exact
-    likelihood; "drawn" scores the drawn token's probability in place of the largest one, as MaskGIT's published code does: it biases the
-    joint law and has no likelihood. noise: coefficient of Gumbel noise on log-score; anneal: times the share still masked (MaskGIT).
+    Args:
+        score: confidence (largest probability, MaskGIT 2202.04200), margin (largest less second
+            largest, 2502.06768), entropy (negative entropy), or random.
+        score_on: "distribution": scores before tokens are drawn; every deterministic order then has
+            an exact likelihood. "drawn": scores the drawn token's probability in place of the
+            largest one, as MaskGIT's published code does; this biases the joint law and has no
+            likelihood.
+        noise: coefficient of Gumbel noise on the log-score.
+        anneal: multiply the noise by the share still masked (MaskGIT).
     """
 
     score: Literal["confidence", "margin", "entropy", "random"] = "confidence"
@@ -203,7 +212,7 @@ class ByScore:
         return key
 
     def _score(self, view: View) -> Tensor:
-        """On a log scale, so that noise acts on all alike; entropy as it is."""
+        """Scores on a log scale, so that noise acts on all alike; entropy as it is."""
         if self.score_on == "drawn":
             assert view.drawn is not None
             return view.spread(view.drawn[1])
@@ -221,8 +230,9 @@ class ByScore:
 class Stable(ByScore):
     """KLASS (2511.05664): positions whose distribution has settled come first, by confidence.
 
-    Settled: confidence at least ``confidence``, and KL(now || step before) below ``kl`` for ``history`` steps running. Use it with
-    ``how_many: settled``, which decodes all settled positions, or the surest one where none is.
+    Settled: confidence is at least ``confidence``, and KL(now || step before) is below ``kl`` nats
+    for ``history`` steps running. Use it with ``how_many`` ``Settled``, which decodes all settled
+    positions, or the surest one where no position is settled.
     """
 
     confidence: Share = 0.9

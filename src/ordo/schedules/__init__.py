@@ -16,5 +16,3 @@ __all__ = [
     "PerVocabulary", "Polynomial", "PooledNetwork", "PositionNetwork", "Power", "Schedule",
     "SchedulePart", "TokenNetwork", "TokenSchedule", "attach_features",
 ]  # fmt: skip
-
-ContentSchedule = TokenSchedule

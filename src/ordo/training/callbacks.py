@@ -16,7 +16,7 @@ from ordo.files import write_whole
 from ordo.objectives.base import is_learned
 from ordo.randomness import seeded_generator
 from ordo.report.record import labels_of
-from ordo.samplers import own_sampler, sample
+from ordo.samplers import Sampler, sample
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 from ordo.settings import Count, Size, Text, checked
 from ordo.training.pictures import (
@@ -171,7 +171,7 @@ class SampleWriter(L.Callback):
         given = data.val_set.given(self.n, pl_module.device)
         drawn = sample(
             pl_module.denoiser,
-            own_sampler(pl_module.schedule),
+            Sampler(),
             self.n,
             schedule=pl_module.schedule,
             seed=seed,

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from ordo.settings import Text, checked
 
@@ -57,6 +57,8 @@ def shard(denoiser: nn.Module, schedule: nn.Module, mesh: Any) -> None:
     for block in getattr(denoiser, "blocks", ()):
         fully_shard(block, mesh=mesh)
     fully_shard(denoiser, mesh=mesh)
+    if hasattr(denoiser, "nll"):
+        register_fsdp_forward_method(denoiser, "nll")
     for parameter in (p for p in schedule.parameters() if p.requires_grad):
         parameter.register_post_accumulate_grad_hook(_average)
 

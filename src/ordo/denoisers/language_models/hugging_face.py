@@ -1,4 +1,6 @@
-"""Masked-language models of Hugging Face, and any other function from token ids to logits, as denoisers."""
+"""Masked-language models of Hugging Face, and any other function from token ids to logits, as
+denoisers.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,18 @@ from ordo.denoisers.sets import SetDenoiser
 
 
 class MaskedLM(SetDenoiser):
-    """A masked-language model as a denoiser: token ids are the model's own, and the mask id of ordo is ``vocab_size``, one beyond them.
+    """A masked-language model as a denoiser: token ids are the model's own, and the mask id of ordo
+    is ``vocab_size``, one beyond them.
 
     Args:
-        logits: ``logits(ids, attention_mask) -> (batch, length, vocab_size)``, attention_mask (batch, length) int64 or None. A model that
-            is an ``nn.Module`` is registered as a submodule.
+        logits: ``logits(ids, attention_mask) -> (batch, length, vocab_size)``, attention_mask
+            (batch, length) int64 or None. A model that is an ``nn.Module`` is registered as a
+            submodule.
         vocab_size: ids of the model, its mask token included.
         mask_token: the model's id of the mask.
         length: positions of a sequence.
         forbidden: ids that are never drawn, besides the mask: padding, separators.
+
     Raises ValueError for ids out of range.
     """
 
@@ -48,13 +53,17 @@ class MaskedLM(SetDenoiser):
     def of_model(
         cls, model: nn.Module, mask_token: int, length: int, forbidden: Sequence[int] = ()
     ) -> MaskedLM:
-        """model: called as ``model(input_ids=, attention_mask=).logits``, such as an ``AutoModelForMaskedLM`` or LLaDA."""
-        vocab_size = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator]  # rows may be more than config.vocab_size
+        """model: called as ``model(input_ids=, attention_mask=).logits``, such as an
+        ``AutoModelForMaskedLM`` or LLaDA.
+        """
+        # The output embeddings may have more rows than config.vocab_size.
+        vocab_size = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator]
         return cls(_Logits(model), vocab_size, mask_token, length, forbidden)
 
     @classmethod
     def from_pretrained(cls, name: str, length: int) -> MaskedLM:
-        """A model of the hub or of a folder, with its tokenizer's mask; all special tokens are forbidden. Runs no code that comes with it.
+        """A model of the hub or of a folder, with its tokenizer's mask; all special tokens are
+        forbidden. Runs no code that comes with the model.
 
         Raises ValueError where the tokenizer has no mask token.
         """
@@ -63,7 +72,8 @@ class MaskedLM(SetDenoiser):
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         if tokenizer.mask_token_id is None:
             raise ValueError(
-                f"the tokenizer of {name} has no mask token; use MaskedLM.of_model with the id the model was trained with"
+                f"the tokenizer of {name} has no mask token; use MaskedLM.of_model with the id the "
+                "model was trained with"
             )
         model = AutoModelForMaskedLM.from_pretrained(name, trust_remote_code=False).eval()
         return cls.of_model(model, tokenizer.mask_token_id, length, tokenizer.all_special_ids)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,16 +22,20 @@ from ordo.settings import Size, Text, Whole, checked
 
 @checked
 class PretrainedDenoiser(SetDenoiser):
-    """A language model of ``transformers``, with the tokenizer's own ids, as a denoiser that sees every revealed token and can be trained.
+    """A language model of ``transformers``, with the tokenizer's own ids, as a denoiser that sees
+    every revealed token and can be trained.
 
-    Attention of a causal model is made bidirectional from the first step on (its configuration's ``is_causal``). Its logits stay *shifted*,
-    as it was trained: those at position l - 1 are of token l. Adapted models keep that (DiffuLLaMA, Gong et al. 2410.17891; Dream, Ye et
-    al. 2508.15487), but never mask the first position or predict it without a shift; here a ``begin`` token, never masked, stands before
-    the sequence and predicts it. The mask is a new row of the embeddings, the mean of all others (Hewitt 2021, *Initializing New Word
+    Attention of a causal model is made bidirectional from the first step on (its configuration's
+    ``is_causal``). Its logits stay *shifted*, as it was trained: the logits at position l - 1 are
+    of token l. Adapted models keep the shift (DiffuLLaMA, Gong et al. 2410.17891; Dream, Ye et al.
+    2508.15487), but never mask the first position, or predict it without a shift. Here a ``begin``
+    token, never masked, stands before the sequence and predicts the first position. The mask is a
+    new row of the embeddings, the mean of all others (Hewitt 2021, *Initializing New Word
     Embeddings for Pretrained Language Models*).
 
-    A masked model's mask is its own mask token, and never a class: its logit is -inf. Ids of the model beyond ``vocab_size`` are no classes
-    either. Dropout is as in the model's configuration. Weights are float32.
+    The mask of a masked model is its own mask token, and never a class: its logit is -inf. Ids of
+    the model beyond ``vocab_size`` are no classes either. Dropout is as in the model's
+    configuration. Weights are float32.
 
     Args:
         config: of the model, as plain values, ``model_type`` among them; see ``arguments``.
@@ -40,13 +43,14 @@ class PretrainedDenoiser(SetDenoiser):
         length: positions.
         mask_token: the model's id of the mask.
         causal: a causal model, not a masked one.
-        begin: id that stands before every sequence, from whose position on logits are shifted; None: nothing, and no shift.
+        begin: id that stands before every sequence, from whose position on logits are shifted;
+            None: no id, and no shift.
         recompute: compute each block again in the backward pass instead of keeping what is inside.
         model: with weights; None: random ones, to be loaded. Nothing is fetched.
+
     Raises ValueError for a model that is too small or cannot be made bidirectional.
     """
 
-    scores_targets = True
     never: Tensor
 
     def __init__(
@@ -62,13 +66,8 @@ class PretrainedDenoiser(SetDenoiser):
     ):
         super().__init__()
         self.vocab_size = self.mask_id = vocab_size
-        self.length, self.mask_token, self.causal, self.begin, self.recompute = (
-            length,
-            mask_token,
-            causal,
-            begin,
-            recompute,
-        )
+        self.length, self.mask_token, self.causal = length, mask_token, causal
+        self.begin, self.recompute = begin, recompute
         self.model: Any = (build_model(config, causal) if model is None else model).float()
         self.check_sizes()
         never = [mask_token] if mask_token < vocab_size else []
@@ -79,15 +78,10 @@ class PretrainedDenoiser(SetDenoiser):
                 if getattr(part, "is_causal", None) is True:
                     part.is_causal = False  # type: ignore[assignment]
         if recompute:
-            enable = getattr(
-                self.model,
-                "activation_checkpointing_enable",
-                self.model.gradient_checkpointing_enable,
-            )  # its older name
-            enable({"use_reentrant": False})
-        self.rest = (
-            without_body(self.model),
-        )  # shares its modules with the model: the tuple keeps it from being registered
+            older = self.model.gradient_checkpointing_enable
+            getattr(self.model, "activation_checkpointing_enable", older)({"use_reentrant": False})
+        # Shares its modules with the model: the tuple keeps it from being registered.
+        self.rest = (without_body(self.model),)
         self.check_calls()
 
     @classmethod
@@ -101,25 +95,23 @@ class PretrainedDenoiser(SetDenoiser):
         revision: Text | None = None,
         recompute: bool = False,
     ) -> PretrainedDenoiser:
-        """From a masked model, such as BERT: a name on the hub, or a folder. Runs no code that comes with it.
+        """From a masked model, such as BERT: a name on the hub, or a folder. Runs no code that
+        comes with the model.
 
-        tokenizer: name of the data's tokenizer, whose ids must be the model's; None: not checked beyond their number.
+        tokenizer: name of the data's tokenizer, whose ids must be the model's; None: only their
+            number is checked.
+
         Raises ValueError for what cannot be found or does not fit.
         """
         own = load_tokenizer(name, vocab_size, tokenizer, revision)
         if own.mask_token_id is None:
             raise ValueError(
-                f"the tokenizer of {name} has no mask token; take a masked-language model, or denoiser=causal_lm"
+                f"the tokenizer of {name} has no mask token; take a masked-language model, or "
+                "denoiser=causal_lm"
             )
         model = load_model(name, False, revision)
-        return cls(
-            plain_config(model),
-            vocab_size,
-            length,
-            own.mask_token_id,
-            recompute=recompute,
-            model=model,
-        )
+        config, mask = plain_config(model), own.mask_token_id
+        return cls(config, vocab_size, length, mask, recompute=recompute, model=model)
 
     @classmethod
     @checked
@@ -133,17 +125,21 @@ class PretrainedDenoiser(SetDenoiser):
         revision: Text | None = None,
         recompute: bool = False,
     ) -> PretrainedDenoiser:
-        """From a causal model, such as GPT-2, Llama or Qwen: a name on the hub, or a folder. Runs no code that comes with it.
+        """From a causal model, such as GPT-2, Llama or Qwen: a name on the hub, or a folder. Runs
+        no code that comes with the model.
 
-        tokenizer: as in ``from_masked_lm``. shift: keep the model's shift, with the tokenizer's begin token before every sequence, or where
-        it has none its end token.
+        tokenizer: as of ``from_masked_lm``. shift: keep the model's shift, with the tokenizer's
+        begin token before every sequence, or its
+            end token if it has no begin token.
+
         Raises ValueError for what cannot be found or does not fit.
         """
         own = load_tokenizer(name, vocab_size, tokenizer, revision)
         begin = own.bos_token_id if own.bos_token_id is not None else own.eos_token_id
         if shift and begin is None:
             raise ValueError(
-                f"the tokenizer of {name} has neither a begin nor an end token to predict the first position from; set shift=false"
+                f"the tokenizer of {name} has neither a begin nor an end token to predict the "
+                "first position from; set shift=false"
             )
         model = load_model(name, True, revision)
         rows = model.get_input_embeddings().weight.shape[0]
@@ -152,39 +148,36 @@ class PretrainedDenoiser(SetDenoiser):
             with torch.no_grad():
                 table = model.get_input_embeddings().weight
                 table[rows] = table[:vocab_size].mean(0)
-        return cls(
-            plain_config(model),
-            vocab_size,
-            length,
-            rows,
-            True,
-            begin if shift else None,
-            recompute,
-            model,
-        )
+        config, begin = plain_config(model), begin if shift else None
+        return cls(config, vocab_size, length, rows, True, begin, recompute, model)
 
     @property
-    def arguments(self) -> dict[str, Any]:
-        """Of the constructor, plain values: from these and a state dict the denoiser is made again, without the model it started from."""
+    def arguments(self) -> dict[str, object]:
+        """Arguments of the constructor, plain values: from these and a state dict the denoiser is
+        made again, without the model it started from.
+        """
         names = ("vocab_size", "length", "mask_token", "causal", "begin", "recompute")
-        return {"config": plain_config(self.model)} | {name: getattr(self, name) for name in names}
+        own: dict[str, object] = {name: getattr(self, name) for name in names}
+        return {"config": plain_config(self.model), **own}
 
     def forward(
-        self,
-        tokens: Tensor,
-        where: Tensor | None = None,
-        present: Tensor | None = None,
-        at: Tensor | None = None,
-        target: Tensor | None = None,
+        self, tokens: Tensor, where: Tensor | None = None, present: Tensor | None = None
     ) -> Tensor:
-        """As BidirectionalTransformer; only the positions ``where``, or ``at``, go through the model's output head."""
+        """As BidirectionalTransformer; only the positions ``where`` go through the output head."""
         x = self.features(tokens, present)
-        if target is not None:
-            return head_cost(_Head(self.read_out, self.vocab_size), x.flatten(0, 1)[at], target)  # type: ignore[arg-type]
         return self.read_out(x if where is None else x[where])
 
+    def nll(
+        self, tokens: Tensor, at: Tensor, target: Tensor, present: Tensor | None = None
+    ) -> Tensor:
+        """As BidirectionalTransformer."""
+        x = self.features(tokens, present).flatten(0, 1)[at]
+        return head_cost(lambda some, _: self.read_out(some), x, at, target, self.vocab_size)
+
     def features(self, tokens: Tensor, present: Tensor | None = None) -> Tensor:
-        """What logits are read from, (batch, length, width); of a model whose head cannot be called by itself its logits."""
+        """What logits are read from, (batch, length, width). If the model's head cannot be called
+        by itself, these are its logits.
+        """
         ids = tokens.masked_fill(tokens == self.mask_id, self.mask_token)
         if self.begin is not None:
             ids = nn.functional.pad(ids, (1, 0), value=self.begin)
@@ -193,7 +186,7 @@ class PretrainedDenoiser(SetDenoiser):
         return x if self.begin is None else x[:, :-1]
 
     def body(self, ids: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """Of the model's body, (batch, length, width)."""
+        """What the model's body gives, (batch, length, width)."""
         body = self.model.base_model if self.rest else self.model
         cache = {"use_cache": False} if self.causal else {}
         return body(input_ids=ids, attention_mask=attention_mask, **cache)[0]
@@ -202,11 +195,8 @@ class PretrainedDenoiser(SetDenoiser):
         """Features (..., width) to logits (..., vocab_size)."""
         logits = x
         if self.rest:
-            logits = (
-                self.rest[0](input_ids=x.flatten(0, -2)[None])[0]
-                .squeeze(0)
-                .unflatten(0, x.shape[:-1])
-            )
+            rows = self.rest[0](input_ids=x.flatten(0, -2)[None])[0].squeeze(0)
+            logits = rows.unflatten(0, x.shape[:-1])
         return logits[..., : self.vocab_size].index_fill(-1, self.never, -torch.inf)
 
     def check_sizes(self) -> None:
@@ -217,18 +207,22 @@ class PretrainedDenoiser(SetDenoiser):
         )
         if max(self.vocab_size, self.mask_token + 1) > rows:
             raise ValueError(
-                f"the model has {rows} token ids, fewer than the {self.vocab_size} of the tokenizer; use the one it came with"
+                f"the model has {rows} token ids, fewer than the {self.vocab_size} of the "
+                "tokenizer; use the one it came with"
             )
         most, extra = longest(self.model), self.begin is not None
         if most is not None and self.length + extra > most:
             begin = " and the begin token" if extra else ""
             raise ValueError(
-                f"length={self.length}{begin}: the model has {most} positions; use data.length={most - extra} or less"
+                f"length={self.length}{begin}: the model has {most} positions; "
+                f"use data.length={most - extra} or less"
             )
 
     @torch.no_grad()
     def check_calls(self) -> None:
-        """Calls on a few tokens. Is the head by itself what it is in the model? Does the first position see the last?"""
+        """Calls on a few tokens. Is the head by itself what it is in the model? Does the first
+        position see the last one?
+        """
         training = self.model.training
         self.model.eval()
         no_padding = 1 if self.model.config.pad_token_id == 0 else 0
@@ -246,25 +240,18 @@ class PretrainedDenoiser(SetDenoiser):
         if tokens.shape[1] > 1 and torch.equal(whole[0, 0], whole[1, 0]):
             name = type(self.model).__name__
             raise ValueError(
-                f"{name} cannot be made bidirectional: its first position does not see later ones; take another model"
+                f"{name} cannot be made bidirectional: its first position does not see later ones; "
+                "take another model"
             )
 
 
-class _Head:
-    def __init__(self, read_out: Callable[[Tensor], Tensor], out_features: int):
-        self.read_out, self.out_features = read_out, out_features
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return self.read_out(x)
-
-
 class _Output:
-    """What a model's head asks of its body: features, and None for caches, attentions and the like."""
+    """What a head asks of its model's body: features, and None for caches, attentions and so on."""
 
     def __init__(self, features: Tensor):
         self.last_hidden_state = features
 
-    def __getitem__(self, index: Any) -> Any:
+    def __getitem__(self, index: int) -> Tensor:
         return (self.last_hidden_state,)[index]
 
     def __getattr__(self, name: str) -> None:
@@ -272,12 +259,14 @@ class _Output:
 
 
 class _NoBody(nn.Module):
-    def forward(self, input_ids: Tensor, *_: Any, **__: Any) -> _Output:
+    def forward(self, input_ids: Tensor, *_: object, **__: object) -> _Output:
         return _Output(input_ids)
 
 
 def without_body(model: Any) -> Any:
-    """The same model, weights shared, but called with features as its ``input_ids``: what it does after its body, whatever that is."""
+    """The same model, weights shared, but called with features as its ``input_ids``: what the model
+    does after its body, whatever that is.
+    """
     rest = copy.copy(model)
     rest._modules = {**model._modules, model.base_model_prefix: _NoBody()}
     return rest
