@@ -13,6 +13,7 @@ from ordo.randomness import RowRandom
 from ordo.samplers.grid import OnGrid
 from ordo.samplers.sampler import Sampler
 from ordo.samplers.state import ORDER, State, new_state
+from ordo.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Given:
         return at < self.lengths.to(denoiser.device)[:, None]
 
 
-def check_rules(sampler: Sampler, schedule: denoiser: Denoiser) -> None:
+def check_rules(sampler: Sampler, schedule: Schedule, denoiser: Denoiser) -> None:
     """Raises ValueError where the sampler's rules do not go with the schedule or the denoiser."""
     if sampler.revise is not None:
         sampler.revise.check(sampler.how_many, denoiser.order_causal)
