@@ -46,13 +46,15 @@ QUICK = words(
     "report.importance_draws=2 report.page=false report.orders=0 report.samples=0"
 )
 NO_PAGE = words("report.page=false report.orders=0 report.samples=0")
-NUMBERS = {  # options that are a whole number, and their help
+NUMBERS = {  # options that many studies have, and their help
     "seeds": "seeds 0, 1, ... of every kind that names no number of its own",
     "steps": "training steps; not given: as many as the experiment has",
     "rows": "denoiser rows a step",
     "length": "characters per sequence",
     "jobs": "runs at a time, one thread each",
 }
+Options = Mapping[str, tuple[Any, ...]]  # name -> default, help, further arguments of argparse
+TEXT8 = "data/text8", "text8 or its first megabytes", {"type": existing}
 LIKELIHOODS = {
     "own": "own_nelbo",
     "uniform": "uniform_nelbo",
@@ -247,8 +249,7 @@ class Study:
         kinds: names of the kinds.
         define: (kind, seed, options) -> experiment and overrides, besides seed and device.
         summary: (runs by kind, options) -> the JSON that the benchmark prints.
-        numbers: options that are a whole number (see ``NUMBERS``) and their defaults.
-        options: adds further options to a parser.
+        options: options of the command, ``seeds`` and ``jobs`` among them.
         seeds: kind -> number of seeds if the command names none.
         flag: option that chooses kinds.
         quick: overrides of ``--quick`` besides ``QUICK``.
@@ -258,22 +259,20 @@ class Study:
     kinds: Collection[str]
     define: Callable[[str, int, Namespace], Run]
     summary: Callable[[dict[str, Runs], Namespace], dict[str, Any]]
-    numbers: Mapping[str, int | None]
-    options: Callable[[ArgumentParser], object] = lambda parser: None
+    options: Options
     seeds: Mapping[str, int] = field(default_factory=dict)
     flag: str = "kinds"
     quick: str = ""
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        self.options(parser)
-        kinds, kind = list(self.kinds), self.flag.removesuffix("s").upper()
-        about = {"metavar": f"{kind}[=SEEDS]", "help": f"of {', '.join(kinds)}"}
-        parser.add_argument(f"--{self.flag}", nargs="+", default=kinds, **about)
-        add_numbers(parser, self.numbers)
+    def all_options(self) -> Options:
+        about = f"of {', '.join(self.kinds)}"
+        form = {"metavar": f"{self.flag.removesuffix('s').upper()}[=SEEDS]"}
+        return {**self.options, self.flag: (list(self.kinds), about, form)}
 
     def define_run(self, kind: str, seed: int, options: Namespace) -> Run:
         """One run. An option that ``options`` does not have is at its default."""
-        a = Namespace(**dict(self.numbers) | vars(options))
+        defaults = {name: default for name, (default, *_) in self.options.items()}
+        a = Namespace(**defaults | vars(options))
         experiment, changes = self.define(kind, seed, a)
         quick = [*QUICK, *self.quick.split()] if a.quick else []
         return experiment, [*changes, f"seed={seed}", accelerator(a.device), *quick]
@@ -296,15 +295,21 @@ class Study:
         return self.summary(self.train(a), a)
 
 
-def add_numbers(parser: ArgumentParser, numbers: Mapping[str, int | None]) -> None:
-    """Options of ``NUMBERS`` with these defaults."""
-    for name, default in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=NUMBERS[name])
+def numbers(**defaults: int | None) -> Options:
+    """Options of ``NUMBERS``, which are whole numbers, with these defaults."""
+    return {name: (default, NUMBERS[name], {"type": int}) for name, default in defaults.items()}
 
 
-def add_text8(parser: ArgumentParser, default: str | None = "data/text8", more: str = "") -> None:
-    about = "text8 or its first megabytes" + more
-    parser.add_argument("--text8", type=existing, default=default, help=about)
+def add_options(parser: ArgumentParser, options: Options) -> None:
+    """Adds options; the type of a number, of a list and of a flag is that of the default."""
+    for name, (default, about, *further) in options.items():
+        how: dict[str, Any] = {"default": default, "help": about}
+        several = isinstance(default, list)
+        kind = type(default[0] if several else default)
+        how |= {"nargs": "+"} if several else {}
+        how |= {"action": "store_true"} if kind is bool else {}
+        how |= {"type": kind} if kind is int else {}
+        parser.add_argument(f"--{name}", **how | dict(*further))
 
 
 def accelerator(device: str) -> str:

@@ -14,7 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import LIKELIHOODS, NO_PAGE, Run, Runs, Study, add_text8, objective, words
+from benchmarks.common import (
+    LIKELIHOODS,
+    NO_PAGE,
+    TEXT8,
+    Run,
+    Runs,
+    Study,
+    numbers,
+    objective,
+    words,
+)
 from benchmarks.text import scored
 
 # ..._base: networks that depart from a law of positions, which moves as fast as positions_dense.
@@ -88,7 +98,6 @@ STUDY = Study(
     kinds=RUNS,
     define=define,
     summary=summary,
-    numbers={"length": 32, "steps": 1000, "rows": 64, "seeds": 3, "jobs": 2},
-    options=add_text8,
+    options={"text8": TEXT8} | numbers(length=32, steps=1000, rows=64, seeds=3, jobs=2),
     flag="runs",
 )

@@ -19,13 +19,13 @@ import itertools
 import json
 import math
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.common import add_text8, compose_experiment, objective
+from benchmarks.common import TEXT8, compose_experiment, objective
 from benchmarks.timing import SPACES
 from benchmarks.variance import WARM, endless, total_variance
 from ordo.files import write_json
@@ -68,19 +68,16 @@ RELAX = {
 DISARM = {"disarm 2": (2, {"antithetic": "disarm"})}
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    add_text8(parser, None)
-    adult = {"metavar": "FOLDER", "help": "the folder of the Adult table"}
-    parser.add_argument("--adult", type=existing, **adult)
-    laws = list(LAWS)
-    parser.add_argument("--laws", nargs="+", default=laws, choices=laws, help="whose gradients")
-    parser.add_argument("--steps", type=int, default=600, help="of training")
-    rows = "denoiser rows a gradient estimate"
-    parser.add_argument("--rows", type=int, default=64, help=rows)
-    parser.add_argument("--repeats", type=int, default=60, help="gradient estimates a figure")
-    parser.add_argument("--seed", type=int, default=0, help="of models, data and estimates")
-    table = "write the compact table there too, Markdown"
-    parser.add_argument("--table", metavar="FILE", help=table)
+OPTIONS = {
+    "text8": (None, *TEXT8[1:]),
+    "adult": (None, "the folder of the Adult table", {"type": existing, "metavar": "FOLDER"}),
+    "laws": (list(LAWS), "whose gradients", {"choices": list(LAWS)}),
+    "steps": (600, "of training"),
+    "rows": (64, "denoiser rows a gradient estimate"),
+    "repeats": (60, "gradient estimates a figure"),
+    "seed": (0, "of models, data and estimates"),
+    "table": (None, "write the compact table there too, Markdown", {"metavar": "FILE"}),
+}
 
 
 def objectives_of(law: str, length: int, vocab_size: int) -> dict[str, Any]:

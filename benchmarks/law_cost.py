@@ -11,36 +11,16 @@ RLOO over two draws of half as many sequences.
 from __future__ import annotations
 
 import statistics
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from benchmarks.timing import (
-    SPACES,
-    about,
-    add_sizes,
-    make_denoiser,
-    median,
-    peaks,
-    start,
-    timed_in_turns,
-    training_step,
-)
+from benchmarks import timing
+from benchmarks.timing import SPACES, make_denoiser, training_step
+from ordo import schedules
 from ordo.objectives import ScoreFunction
-from ordo.schedules import (
-    FeatureHead,
-    Linear,
-    OrderPosterior,
-    PerContext,
-    PerVocabulary,
-    PooledNetwork,
-    PositionNetwork,
-    Power,
-    TokenNetwork,
-    attach_features,
-)
 
 LAWS = ("positions", "per_vocabulary", "per_context", "per_context_shared", "posterior")
 VARIANTS = ["fixed_order", *(f"{law}_order" for law in LAWS), "per_context_order_rloo"]
@@ -48,28 +28,32 @@ VARIANTS += ["fixed_time", *(f"{law}_time" for law in LAWS)]
 VARIANTS += ["fixed_dense", "positions_dense", "posterior_dense"]
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    add_sizes(parser, rows=64, length=32, vocab=27, width=128, layers=4, heads=4)
-    add_sizes(parser, rounds=7, steps=3, threads=1)
-    timed = {"choices": VARIANTS, "help": "training steps to time"}
-    parser.add_argument("--variants", nargs="+", default=VARIANTS, **timed)
+OPTIONS = {
+    **timing.sizes(rows=64, length=32, vocab=27, width=128, layers=4, heads=4),
+    **timing.sizes(rounds=7, steps=3, threads=1),
+    "variants": (VARIANTS, "training steps to time", {"choices": VARIANTS}),
+}
 
 
 def make_schedule(law: str, a: Namespace, denoiser: Any) -> Any:
+    def tokens() -> schedules.TokenNetwork:
+        return schedules.TokenNetwork(a.vocab, a.length)
+
     if law == "fixed":
-        return Linear(a.length)
+        return schedules.Linear(a.length)
     if law == "positions":
-        return Power(a.length, PositionNetwork(a.length))
+        return schedules.Power(a.length, schedules.PositionNetwork(a.length))
     if law == "per_vocabulary":
-        return PerVocabulary(a.length, a.vocab)
-    forward = TokenNetwork(a.vocab, a.length)
+        return schedules.PerVocabulary(a.length, a.vocab)
     if law == "per_context":
-        return PerContext(a.length, forward, TokenNetwork(a.vocab, a.length))
+        return schedules.PerContext(a.length, tokens(), tokens())
     if law == "per_context_shared":
-        shared = PerContext(a.length, FeatureHead(a.width), FeatureHead(a.width))
-        attach_features(shared, denoiser)
+        heads = schedules.FeatureHead(a.width), schedules.FeatureHead(a.width)
+        shared = schedules.PerContext(a.length, *heads)
+        schedules.attach_features(shared, denoiser)
         return shared
-    return OrderPosterior(a.length, forward, PooledNetwork(a.vocab, a.length))
+    pooled = schedules.PooledNetwork(a.vocab, a.length)
+    return schedules.OrderPosterior(a.length, tokens(), pooled)
 
 
 def parts(name: str) -> tuple[str, str, bool]:
@@ -98,18 +82,18 @@ def make_step(name: str, a: Namespace) -> Callable[[], None]:
 
 
 def run(a: Namespace) -> dict[str, Any]:
-    start(a)
-    peak = peaks(make_step, a.variants, a)
+    timing.start(a)
+    peak = timing.peaks(make_step, a.variants, a)
     steps = {name: make_step(name, a) for name in a.variants}
-    seconds = timed_in_turns(steps, a.rounds, a.steps, a.device)
+    seconds = timing.timed_in_turns(steps, a.rounds, a.steps, a.device)
     out: dict[str, Any] = {
-        "milliseconds": {name: 1e3 * value for name, value in median(seconds).items()},
+        "milliseconds": {name: 1e3 * value for name, value in timing.median(seconds).items()},
         "spread": {name: [1e3 * min(v), 1e3 * max(v)] for name, v in seconds.items()},
         "clock": "CPU time of the process" if a.device == "cpu" else "time",
         "peak_mib": peak,
         "relative_time": {},
         "relative_memory": {},
-        **about(a),
+        **timing.about(a),
     }
     for name in a.variants:
         base = f"fixed_{parts(name)[1]}"

@@ -15,13 +15,13 @@ those of strings only.
 from __future__ import annotations
 
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.common import NO_PAGE, Run, Runs, Study, objective, progress
+from benchmarks.common import NO_PAGE, Run, Runs, Study, numbers, objective, progress
 from ordo.data import SmilesData
 from ordo.metrics import canonical, has_rdkit, molecule_quality, string_quality
 from ordo.progress import note
@@ -46,11 +46,14 @@ RUNS = {  # experiment, changes
 }
 
 
-def options(parser: ArgumentParser) -> None:
-    smiles = "CSV with a column smiles, or a file with a SMILES a line"
-    parser.add_argument("--smiles", type=existing, default="data/qm9.csv", help=smiles)
-    drawn = "molecules drawn with every sampler"
-    parser.add_argument("--samples", type=int, default=1000, help=drawn)
+OPTIONS = {
+    "smiles": (
+        "data/qm9.csv",
+        "CSV with a column smiles, or a file with a SMILES a line",
+        {"type": existing},
+    ),
+    "samples": (1000, "molecules drawn with every sampler"),
+}
 
 
 def define(name: str, seed: int, a: Namespace) -> Run:
@@ -124,7 +127,6 @@ STUDY = Study(
     kinds=RUNS,
     define=define,
     summary=summary,
-    numbers={"steps": 2400, "rows": 64, "seeds": None, "jobs": 1},
-    options=options,
+    options=OPTIONS | numbers(steps=2400, rows=64, seeds=None, jobs=1),
     flag="runs",
 )

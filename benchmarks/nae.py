@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import Run, Runs, Study, objective, words
+from benchmarks.common import Run, Runs, Study, numbers, objective, words
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom
@@ -85,6 +85,6 @@ STUDY = Study(
     kinds=KINDS,
     define=define,
     summary=summary,
-    numbers={"seeds": None, "jobs": 2},
+    options=numbers(seeds=None, jobs=2),
     seeds={"dense": 5, "order": 5, "exchangeable": 5},
 )

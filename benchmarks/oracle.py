@@ -15,7 +15,7 @@ bisection's sizes, with the standard deviation between orders.
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from typing import Any
 
 import torch
@@ -47,16 +47,13 @@ from ordo.samplers import (
     sample,
 )
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    law = {"choices": ["chain", "hidden"], "help": "that the samplers draw from"}
-    parser.add_argument("--law", default="chain", **law)
-    parser.add_argument("--rows", type=int, default=2000, help="sequences for each figure")
-    orders = "random orders, each for rows/orders sequences"
-    parser.add_argument("--orders", type=int, default=50, help=orders)
-    calls: dict[str, Any] = {"default": [2, 4, 7, 16, 32, 64], "help": "denoiser calls a sequence"}
-    parser.add_argument("--calls", type=int, nargs="+", **calls)
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+OPTIONS = {
+    "law": ("chain", "that the samplers draw from", {"choices": ["chain", "hidden"]}),
+    "rows": (2000, "sequences for each figure"),
+    "orders": (50, "random orders, each for rows/orders sequences"),
+    "calls": ([2, 4, 7, 16, 32, 64], "denoiser calls a sequence"),
+    "seed": (0, "of the draws"),
+}
 
 
 def make_oracle(law: str) -> ChainOracle:

@@ -10,25 +10,25 @@ from __future__ import annotations
 import csv
 import json
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from benchmarks import text
-from benchmarks.common import Run, add_numbers, add_text8, run_all
+from benchmarks.common import Run, numbers, run_all
 from ordo.runs.provenance import write_json
 
 RUNS = ("fixed_time", "fixed_order", "fixed_dense", "network_dense")
 TARGET = "fixed_time"
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    add_text8(parser)
-    every = "steps between validations: how finely rows are told"
-    parser.add_argument("--every", type=int, default=100, help=every)
-    add_numbers(parser, dict(text.STUDY.numbers) | {"seeds": 2, "jobs": 1})
+OPTIONS = {
+    **text.STUDY.options,
+    **numbers(seeds=2, jobs=1),
+    "every": (100, "steps between validations: how finely rows are told"),
+}
 
 
 class Clock(L.Callback):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks import nae, text
-from benchmarks.common import (
-    Run,
-    add_numbers,
-    add_text8,
-    objective,
-    progress,
-    run_all,
-    sampler_of,
-    words,
-)
+from benchmarks.common import TEXT8, Run, numbers, objective, progress, run_all, sampler_of, words
 from ordo import plots
 from ordo.data import TaskData
 from ordo.denoisers import Denoiser
@@ -72,19 +63,16 @@ BUDGETED = words(
 )
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    task = {"choices": ["text", "nae"], "help": "what the models are trained on"}
-    parser.add_argument("--task", default="text", **task)
-    add_text8(parser)
-    whose = {"choices": list(MODELS), "help": "whose samples are scored"}
-    parser.add_argument("--models", nargs="+", default=list(MODELS), **whose)
-    samples, scored = "sequences drawn with every sampler", "test sequences whose -log p is taken"
-    parser.add_argument("--samples", type=int, default=1024, help=samples)
-    parser.add_argument("--scored", type=int, default=512, help=scored)
-    calls: dict[str, Any] = {"default": [2, 4, 8, 16, 32], "help": "denoiser calls a sequence"}
-    parser.add_argument("--calls", type=int, nargs="+", **calls)
-    parser.add_argument("--picture", help="PNG of nats and divergence against calls")
-    add_numbers(parser, {"jobs": 2})
+OPTIONS = {
+    "task": ("text", "what the models are trained on", {"choices": ["text", "nae"]}),
+    "text8": TEXT8,
+    "models": (list(MODELS), "whose samples are scored", {"choices": list(MODELS)}),
+    "samples": (1024, "sequences drawn with every sampler"),
+    "scored": (512, "test sequences whose -log p is taken"),
+    "calls": ([2, 4, 8, 16, 32], "denoiser calls a sequence"),
+    "picture": (None, "PNG of nats and divergence against calls"),
+    **numbers(jobs=2),
+}
 
 
 def define(model: str, a: Namespace) -> tuple[str, Run]:

@@ -15,15 +15,15 @@ medians, least and most.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.timing import add_sizes, make_denoiser, median, peaks, timed_in_turns
+from benchmarks.timing import make_denoiser, median, peaks, sizes, timed_in_turns
 from ordo.denoisers import BidirectionalTransformer
 from ordo.runs.provenance import describe_device
 from ordo.samplers import ByOrder, OnGrid, Sampler, sample
@@ -31,17 +31,14 @@ from ordo.samplers import ByOrder, OnGrid, Sampler, sample
 SHAPE = ("vocab", "width", "layers", "heads", "threads", "grid", "decode")
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    add_sizes(parser, vocab=27, width=128, layers=2, heads=4, rounds=5, threads=1)
-    grid, decode = "steps of the peer's sampler", "positions of each sequence that are decoded"
-    parser.add_argument("--grid", type=int, default=1000, help=grid)
-    several: dict[str, Any] = {"type": int, "nargs": "+"}
-    batches, lengths = "sequences at a time", "tokens a sequence"
-    parser.add_argument("--batches", default=[1, 64, 1024], help=batches, **several)
-    parser.add_argument("--lengths", default=[64, 1024], help=lengths, **several)
-    parser.add_argument("--decode", type=int, default=8, help=f"``throughput``: {decode}")
-    most = "``throughput`` leaves out batches of more tokens"
-    parser.add_argument("--most", type=int, default=70_000, help=most)
+OPTIONS = {
+    **sizes(vocab=27, width=128, layers=2, heads=4, rounds=5, threads=1),
+    "grid": (1000, "steps of the peer's sampler"),
+    "batches": ([1, 64, 1024], "sequences at a time"),
+    "lengths": ([64, 1024], "tokens a sequence"),
+    "decode": (8, "positions of each sequence that ``throughput`` decodes"),
+    "most": (70_000, "``throughput`` leaves out batches of more tokens"),
+}
 
 
 def gumbel(logits: Tensor) -> Tensor:
@@ -78,7 +75,7 @@ def peer_one_by_one(net: BidirectionalTransformer, tokens: Tensor) -> None:
 
 
 def compared(
-    variants: dict[str, Callable[[], object]], rounds: int, units: float = 1.0
+    variants: Mapping[str, Callable[[], object]], rounds: int, units: float = 1.0
 ) -> dict[str, Any]:
     """CPU seconds of every variant, and units a CPU second."""
     seconds = timed_in_turns(variants, rounds)
@@ -91,8 +88,8 @@ def compared(
 def make_net(space: str, length: int, a: Namespace) -> Any:
     """A denoiser that is not trained: its speed is all that counts."""
     torch.manual_seed(0)
-    sizes = Namespace(**vars(a) | {"length": length})
-    return make_denoiser(space, sizes).eval().requires_grad_(False)
+    a = Namespace(**vars(a) | {"length": length})
+    return make_denoiser(space, a).eval().requires_grad_(False)
 
 
 def decode_on_grid(steps: int, a: Namespace) -> Callable[[], object]:

@@ -16,7 +16,7 @@ not compare with the figures here, as paths are written as edges there, and grap
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import Run, Runs, Study, words
+from benchmarks.common import Run, Runs, Study, numbers, words
 from benchmarks.solving import solve
 from ordo.data import StarGraph, TaskData
 from ordo.runs.stored import load, load_data
@@ -65,15 +65,18 @@ REPORT = words(
 )
 
 
-def options(parser: ArgumentParser) -> None:
-    easy = "easy: all arms begin at the centre; else they cross in it"
-    parser.add_argument("--setting", default="easy", choices=SETTINGS, help=easy)
-    otherwise = "; not given: as the experiment has it"
-    moves = "steps before a learned law moves"
-    parser.add_argument("--delay", type=int, help=moves + otherwise)
-    parser.add_argument("--width", type=int, help="of the denoisers, 32 a head" + otherwise)
-    parser.add_argument("--lr", type=float, help="of the denoisers" + otherwise)
-    parser.add_argument("--graphs", type=int, default=1000, help="held out")
+OTHERWISE = "; not given: as the experiment has it"
+OPTIONS = {
+    "setting": (
+        "easy",
+        "easy: all arms begin at the centre; else they cross in it",
+        {"choices": SETTINGS},
+    ),
+    "delay": (None, f"steps before a learned law moves{OTHERWISE}", {"type": int}),
+    "width": (None, f"of the denoisers, 32 a head{OTHERWISE}", {"type": int}),
+    "lr": (None, f"of the denoisers{OTHERWISE}", {"type": float}),
+    "graphs": (1000, "held out"),
+}
 
 
 def define(kind: str, seed: int, a: Namespace) -> Run:
@@ -183,7 +186,6 @@ STUDY = Study(
     kinds=KINDS,
     define=define,
     summary=summary,
-    numbers={"steps": None, "seeds": None, "jobs": 1},
-    options=options,
+    options=OPTIONS | numbers(steps=None, seeds=None, jobs=1),
     quick="data.eval_size=20",
 )

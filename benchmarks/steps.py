@@ -13,41 +13,29 @@ multiplies large matrices.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 
-from benchmarks import mdlm
+from benchmarks import mdlm, timing
 from benchmarks.breakdown import breakdown, flops, peak_flops
-from benchmarks.timing import (
-    SPACES,
-    about,
-    add_sizes,
-    make_denoiser,
-    median,
-    peaks,
-    start,
-    timed_in_turns,
-    training_step,
-)
+from benchmarks.timing import SPACES, make_denoiser, training_step
 from ordo.schedules import FreeTable, Linear, Power
 
 ORDO = ("time", "order", "dense", "time_learned", "order_learned", "dense_learned")
 NAMES = ("mdlm", "mdlm_without_ema", *ORDO)
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    add_sizes(parser, rows=16, length=128, vocab=27, width=128, layers=2, heads=4)
-    add_sizes(parser, rounds=5, steps=3, threads=1)
-    bf16 = {"choices": ["float32", "bf16"], "help": "bf16: autocast, all variants"}
-    parser.add_argument("--precision", default="float32", **bf16)
-    compiled = "torch.compile: the reference's denoiser, ordo's whole step"
-    parser.add_argument("--compile", action="store_true", help=compiled)
-    timed = {"choices": NAMES, "help": "training steps to time"}
-    parser.add_argument("--variants", nargs="+", default=list(NAMES), **timed)
+OPTIONS = {
+    **timing.sizes(rows=16, length=128, vocab=27, width=128, layers=2, heads=4),
+    **timing.sizes(rounds=5, steps=3, threads=1),
+    "precision": ("float32", "bf16: autocast, all variants", {"choices": ["float32", "bf16"]}),
+    "compile": (False, "torch.compile: the reference's denoiser, ordo's whole step"),
+    "variants": (list(NAMES), "training steps to time", {"choices": NAMES}),
+}
 
 
 def autocast(a: Namespace) -> torch.autocast:
@@ -84,19 +72,19 @@ def make_step(name: str, a: Namespace) -> Callable[[], None]:
 
 
 def run(a: Namespace) -> dict[str, Any]:
-    start(a)
-    peak = peaks(make_step, a.variants, a)
+    timing.start(a)
+    peak = timing.peaks(make_step, a.variants, a)
     steps = {name: make_step(name, a) for name in a.variants}
-    seconds = timed_in_turns(steps, a.rounds, a.steps, a.device)
+    seconds = timing.timed_in_turns(steps, a.rounds, a.steps, a.device)
     tokens = a.rows * a.length
-    rate = median(seconds, tokens)
+    rate = timing.median(seconds, tokens)
     dtype = torch.float32 if a.precision == "float32" else torch.bfloat16
     out: dict[str, Any] = {
         "tokens_per_second": rate,
         "spread": {name: [tokens / max(v), tokens / min(v)] for name, v in seconds.items()},
         "clock": "CPU seconds of the process" if a.device == "cpu" else "seconds",
         "peak_mib": peak,
-        **about(a, "precision", "compile"),
+        **timing.about(a, "precision", "compile"),
         "peak_flops": peak_flops(a.device, dtype),
         "flops_a_step": {},
         "utilisation": {},
@@ -109,7 +97,7 @@ def run(a: Namespace) -> dict[str, Any]:
         shape, context = (batch, a.length, a.vocab), partial(autocast, a)
         out["parts"][name] = breakdown(*model, shape, a.device, a.rounds * a.steps, context)
         done = out["flops_a_step"][name] = flops(make_step(name, eager))
-        out["utilisation"][name] = done / median(seconds)[name] / out["peak_flops"]
+        out["utilisation"][name] = done / timing.median(seconds)[name] / out["peak_flops"]
     if "mdlm" in rate:
         out["ratio"] = {name: rate[name] / rate["mdlm"] for name in a.variants}
         out["memory_ratio"] = {name: peak[name] / peak["mdlm"] for name in a.variants}

@@ -10,7 +10,7 @@ gain. Further ``learned`` runs of network 0 say how stable the order is.
 from __future__ import annotations
 
 import math
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import Run, Runs, Study, compose_experiment, objective, run_all, words
+from benchmarks.common import (
+    Run,
+    Runs,
+    Study,
+    compose_experiment,
+    numbers,
+    objective,
+    run_all,
+    words,
+)
 from ordo.data import BayesNet, TaskData
 from ordo.metrics import edges_kept, kendall_tau, precedence_accuracy
 from ordo.order import PlackettLuce, uniform_law
@@ -44,9 +53,8 @@ REPORT = words(
 )
 
 
-def options(parser: ArgumentParser) -> None:
-    again = "further learned runs of network 0, with run seeds 1, 2, ..."
-    parser.add_argument("--repeats", type=argument(Whole), default=1, help=again)
+AGAIN = "further learned runs of network 0, with run seeds 1, 2, ..."
+OPTIONS = {"repeats": (1, AGAIN, {"type": argument(Whole)})}
 
 
 def network(design_seed: int) -> BayesNet:
@@ -164,7 +172,6 @@ STUDY = Study(
     kinds=KINDS,
     define=define,
     summary=summary,
-    numbers={"seeds": None, "jobs": 2},
-    options=options,
+    options=OPTIONS | numbers(seeds=None, jobs=2),
     seeds=dict.fromkeys(KINDS, 5),
 )

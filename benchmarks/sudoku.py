@@ -8,13 +8,13 @@ solved if every cell is right; the errors are binomial. Published, 9 x 9, 6M par
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.common import Run, Runs, Study, sampler_of
+from benchmarks.common import Run, Runs, Study, numbers, sampler_of
 from benchmarks.solving import solve
 from ordo.data import SudokuData
 from ordo.runs.entry import existing
@@ -28,13 +28,16 @@ KINDS = {
 REPORT = "report.split=val report.sequences=500 report.importance_draws=1 report.exact_sequences=32"
 
 
-def options(parser: ArgumentParser) -> None:
-    parser.add_argument("--box", type=int, default=3, choices=[2, 3], help="3: 9 x 9, 2: 4 x 4")
-    puzzles = "CSV of test puzzles (puzzle, solution); not given: made here"
-    parser.add_argument("--puzzles", type=existing, help=puzzles)
-    parser.add_argument("--most", type=int, default=500, help="test puzzles, evenly spaced")
-    calls = "budgets of the parallel samplers"
-    parser.add_argument("--calls", type=int, nargs="+", default=[4, 12], help=calls)
+OPTIONS = {
+    "box": (3, "3: 9 x 9, 2: 4 x 4", {"choices": [2, 3]}),
+    "puzzles": (
+        None,
+        "CSV of test puzzles (puzzle, solution); not given: made here",
+        {"type": existing},
+    ),
+    "most": (500, "test puzzles, evenly spaced"),
+    "calls": ([4, 12], "budgets of the parallel samplers"),
+}
 
 
 def define(kind: str, seed: int, a: Namespace) -> Run:
@@ -109,7 +112,6 @@ STUDY = Study(
     kinds=KINDS,
     define=define,
     summary=summary,
-    numbers={"steps": None, "seeds": None, "jobs": 2},
-    options=options,
+    options=OPTIONS | numbers(steps=None, seeds=None, jobs=2),
     quick="data.bank=20 data.eval_size=20",
 )

@@ -12,7 +12,7 @@ model (``model``).
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from benchmarks.common import QUICK, Run, accelerator, add_numbers, run_all
+from benchmarks.common import QUICK, Run, accelerator, numbers, run_all
 from ordo.data import TABLE_SETS, TableData
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.metrics import independent_columns, table_report
@@ -34,18 +34,20 @@ from ordo.samplers import Sampler, sample_batches
 SETS = ("adult", "default", "shoppers", "magic", "beijing")
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    where = "folder with a folder for every set"
-    parser.add_argument("--data", type=existing, default="data", help=where)
-    sets = {"choices": list(TABLE_SETS), "help": "tables of the paper"}
-    parser.add_argument("--sets", nargs="+", default=list(SETS), **sets)
-    parser.add_argument("--draws", type=int, default=5, help="synthetic tables a set")
-    parser.add_argument("--seed", type=int, default=0, help="of the run")
-    changes = {"metavar": "KEY=VALUE", "help": "changes of experiment=table_synthesis"}
-    parser.add_argument("--override", nargs="*", default=[], **changes)
-    split = "held-out rows of MLE and DCR; val while choosing settings"
-    parser.add_argument("--split", default="test", choices=["test", "val"], help=split)
-    add_numbers(parser, {"jobs": 2})
+CHANGES = {"nargs": "*", "metavar": "KEY=VALUE"}
+OPTIONS = {
+    "data": ("data", "folder with a folder for every set", {"type": existing}),
+    "sets": (list(SETS), "tables of the paper", {"choices": list(TABLE_SETS)}),
+    "draws": (5, "synthetic tables a set"),
+    "seed": (0, "of the run"),
+    "override": ((), "changes of experiment=table_synthesis", CHANGES),
+    "split": (
+        "test",
+        "held-out rows of MLE and DCR; val while choosing settings",
+        {"choices": ["test", "val"]},
+    ),
+    **numbers(jobs=2),
+}
 
 
 def define(name: str, a: Namespace) -> Run:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import Run, Runs, Study, add_text8, objective
+from benchmarks.common import TEXT8, Run, Runs, Study, numbers, objective
 
 LAWS = {
     "fixed": "schedule=linear",
@@ -87,8 +87,7 @@ STUDY = Study(
     kinds=RUNS,
     define=define,
     summary=summary,
-    numbers={"length": 32, "steps": 2400, "rows": 64, "seeds": None, "jobs": 2},
-    options=add_text8,
+    options={"text8": TEXT8} | numbers(length=32, steps=2400, rows=64, seeds=None, jobs=2),
     seeds={"network_dense": 5},
     flag="runs",
 )

@@ -10,7 +10,7 @@ denoiser the same kind of input with fixed masks or orders and sums the cross-en
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
@@ -18,25 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.timing import (
-    SPACES,
-    about,
-    add_sizes,
-    make_denoiser,
-    median,
-    peaks,
-    start,
-    timed_in_turns,
-)
+from benchmarks import timing
+from benchmarks.timing import SPACES, make_denoiser
 from ordo.randomness import StepRandom
 from ordo.schedules import FreeTable, Linear, Power
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    add_sizes(parser, rows=32, length=128, vocab=27, width=128, layers=4, heads=4)
-    add_sizes(parser, rounds=7, steps=5, threads=1)
-    compiled = "also every objective with torch.compile"
-    parser.add_argument("--compile", action="store_true", help=compiled)
+OPTIONS = {
+    **timing.sizes(rows=32, length=128, vocab=27, width=128, layers=4, heads=4),
+    **timing.sizes(rounds=7, steps=5, threads=1),
+    "compile": (False, "also every objective with torch.compile"),
+}
 
 
 class Reference(nn.Module):
@@ -131,15 +122,15 @@ def run(a: Namespace) -> dict[str, Any]:
     Modes: ``_plain`` (random orders, the reference's positions), ``_fixed`` (random orders),
     ``_bare`` (no objective), ``_compile`` (learned, compiled).
     """
-    start(a)
-    peak = peaks(make_step, ("reference", "time_plain", *SPACES), a, growth=False)
+    timing.start(a)
+    peak = timing.peaks(make_step, ("reference", "time_plain", *SPACES), a, growth=False)
     names = ["reference", "time_plain"]
     modes = ["_fixed", "", "_bare", *(["_compile"] if a.compile else [])]
     names += [space + mode for mode in modes for space in SPACES]
     steps = {name: make_step(name, a) for name in names}
-    seconds = timed_in_turns(steps, a.rounds, a.steps, a.device, wall=True)
-    tokens, middle = a.rows * a.length, median(seconds)
-    rate = median(seconds, tokens)
+    seconds = timing.timed_in_turns(steps, a.rounds, a.steps, a.device, wall=True)
+    tokens, middle = a.rows * a.length, timing.median(seconds)
+    rate = timing.median(seconds, tokens)
     return {
         "ordo": rate["time_plain"],
         "reference": rate["reference"],
@@ -148,5 +139,5 @@ def run(a: Namespace) -> dict[str, Any]:
         "spread": {name: [tokens / max(v), tokens / min(v)] for name, v in seconds.items()},
         "overhead": {space: 1 - middle[f"{space}_bare"] / middle[space] for space in SPACES},
         "peak_mib": peak,
-        **about(a),
+        **timing.about(a),
     }

@@ -10,13 +10,14 @@ import multiprocessing
 import resource
 import statistics
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 
+from benchmarks.common import Options
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
 from ordo.objectives import (
     ContentDense,
@@ -53,9 +54,8 @@ SPACES: dict[str, tuple[Any, Any]] = {
 }
 
 
-def add_sizes(parser: ArgumentParser, **defaults: int) -> None:
-    for name, default in defaults.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=SIZES[name])
+def sizes(**defaults: int) -> Options:
+    return {name: (default, SIZES[name]) for name, default in defaults.items()}
 
 
 def start(a: Namespace) -> None:

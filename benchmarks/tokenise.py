@@ -16,7 +16,7 @@ import os
 import statistics
 import tempfile
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -35,7 +35,8 @@ from ordo.data.text.tokenizer import Encoder, load_tokenizer
 from ordo.runs.provenance import describe_device
 
 NAMES = ("ordo", "map_processes", "map_threads", "stream")
-SIZES = {  # default, help
+OPTIONS = {
+    "text": (None, "plain text files", {"nargs": "+", "required": True}),
     "characters": (2000, "characters of a document"),
     "copies": (2, "times the documents are taken, to make long enough work"),
     "vocab": (8192, "symbols"),
@@ -45,12 +46,6 @@ SIZES = {  # default, help
     "threads": (2, "of the CPU"),
     "rounds": (7, "turns of everything; medians are reported"),
 }
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--text", nargs="+", required=True, help="plain text files")
-    for name, (default, about) in SIZES.items():
-        parser.add_argument(f"--{name}", type=int, default=default, help=about)
 
 
 def prepare(a: Namespace, folder: Path) -> tuple[int, int]:

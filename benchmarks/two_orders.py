@@ -19,7 +19,7 @@ hardest to close.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import Run, Runs, Study, objective
+from benchmarks.common import Run, Runs, Study, numbers, objective
 from ordo.data import TaskData, TwoWays
 from ordo.runs.stored import load, load_data
 from ordo.samplers import TokenRule, own_sampler, sample
@@ -53,9 +53,10 @@ KINDS = STATIC_SCHEDULES | TOKEN_SCHEDULES
 TASKS = {"two_orders": "nae_mixture_lomdm", "two_ways": "two_ways_posterior"}  # task: experiment
 
 
-def options(parser: ArgumentParser) -> None:
-    parser.add_argument("--task", default="two_orders", choices=TASKS, help="see above")
-    parser.add_argument("--n-half", type=int, default=8, help="columns of each half, of two_orders")
+OPTIONS = {
+    "task": ("two_orders", "see above", {"choices": TASKS}),
+    "n-half": (8, "columns of each half, of two_orders"),
+}
 
 
 def task_of(a: Namespace) -> str:
@@ -145,6 +146,5 @@ STUDY = Study(
     kinds=KINDS,
     define=define,
     summary=summary,
-    numbers={"steps": 4000, "rows": 128, "seeds": None, "jobs": 2},
-    options=options,
+    options=OPTIONS | numbers(steps=4000, rows=128, seeds=None, jobs=2),
 )

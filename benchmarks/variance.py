@@ -9,7 +9,7 @@ its entries are added up. Cases: NAE under each model's own learned law, text8 u
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import nae, text
-from benchmarks.common import add_numbers, add_text8, run_all, workers
+from benchmarks.common import TEXT8, numbers, run_all, workers
 from benchmarks.timing import SPACES
 from ordo.order import PlackettLuce
 from ordo.progress import note, track
@@ -33,10 +33,11 @@ CASES = {  # study, bidirectional run, order-causal run, whether each has its ow
 }
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    add_text8(parser, None, "; without it only NAE is measured")
-    parser.add_argument("--repeats", type=int, default=200, help="gradient estimates per figure")
-    add_numbers(parser, {"jobs": 2})
+OPTIONS = {
+    "text8": (None, f"{TEXT8[1]}; without it only NAE is measured", TEXT8[2]),
+    "repeats": (200, "gradient estimates per figure"),
+    **numbers(jobs=2),
+}
 
 
 def total_variance(gradients: list[torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:

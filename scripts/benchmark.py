@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.common import words
+from benchmarks.common import add_options, words
 from ordo.runs.entry import Parser, command, job
 
 NAMES = words(
@@ -44,8 +44,9 @@ def main() -> None:
         sub.add_argument("--work", default="outputs/benchmark", help="folder for the runs")
         quiet = "prints errors and the result, nothing else"
         sub.add_argument("--quiet", action="store_true", help=quiet)
-        studies[name] = getattr(module, "STUDY", module)
-        studies[name].add_arguments(sub)
+        study = getattr(module, "STUDY", None)
+        add_options(sub, study.all_options() if study else module.OPTIONS)
+        studies[name] = study or module
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.work += "_quick"
