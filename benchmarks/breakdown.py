@@ -1,7 +1,5 @@
 """Where the time of a training step goes, and how much of the device's arithmetic it uses."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -55,7 +53,8 @@ def breakdown(
         shape: batch, length, vocabulary.
         autocast: makes the context in which the loss is computed.
     """
-    seconds = dict.fromkeys(("loader", "forward", "objective", "backward", "optimizer"), 0.0)
+    names = ["loader", "forward", "objective", "backward", "optimizer"]
+    seconds = dict.fromkeys(names, 0.0)
     optimizer = adamw(net, schedule)
     begun, inside = 0.0, 0.0
 

@@ -3,8 +3,6 @@
 A study trains runs of several kinds, each kind with several seeds, and reports on every kind.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os
@@ -12,7 +10,7 @@ import shutil
 import threading
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,7 +20,7 @@ from typing import Any, TypeVar
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from ordo.progress import note, track
+from ordo.progress import note
 from ordo.runs.build import build
 from ordo.runs.entry import existing
 from ordo.runs.provenance import git_commit, write_json
@@ -74,18 +72,9 @@ def compose_experiment(experiment: str, overrides: list[str]) -> Any:
         return compose("train", [f"experiment={experiment}", f"name={experiment}", *overrides])
 
 
-def progress(work: Mapping[str, T], title: str) -> Iterator[tuple[str, T]]:
-    """The items, while a bar on a terminal, or a line every half minute, tells the time left."""
-    yield from track(work.items(), title)
-
-
-def sampler_of(choice: str, overrides: Iterable[str] = ()) -> Sampler:
-    """The sampler of ``python scripts/sample.py sampler=choice overrides``."""
-    return _sampler_of(choice, *overrides)
-
-
 @cache
-def _sampler_of(choice: str, *overrides: str) -> Sampler:
+def sampler_of(choice: str, *overrides: str) -> Sampler:
+    """The sampler of ``python scripts/sample.py sampler=choice overrides``."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
         return build(compose("sample", [f"sampler={choice}", *overrides]).sampler, "sampler")
 

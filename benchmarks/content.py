@@ -6,8 +6,6 @@ can have per-vocabulary rates), ``_dense`` runs have an order-causal denoiser. T
 of the test split of a local text8 file.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -54,6 +52,11 @@ RUNS = words(
     "fixed_dense positions_dense posterior_dense l2r_dense per_context_base_dense "
     "posterior_base_dense"
 )
+OPTIONS = {"text8": TEXT8, **numbers(length=32, steps=1000, rows=64, seeds=3, jobs=2)}
+
+
+def folder(name: str, seed: int, a: Namespace) -> str:
+    return f"content_{name}_{a.length}_{seed}"
 
 
 def define(name: str, seed: int, a: Namespace) -> Run:
@@ -93,11 +96,4 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     }
 
 
-STUDY = Study(
-    folder=lambda name, seed, a: f"content_{name}_{a.length}_{seed}",
-    kinds=RUNS,
-    define=define,
-    summary=summary,
-    options={"text8": TEXT8} | numbers(length=32, steps=1000, rows=64, seeds=3, jobs=2),
-    flag="runs",
-)
+STUDY = Study(folder, RUNS, define, summary, OPTIONS, flag="runs")

@@ -12,8 +12,6 @@ draws of each sequence. Laws: ``position`` (a table of log w), ``vocabulary``, `
 ``posterior``, and ``dense`` (a table, order-causal denoiser).
 """
 
-from __future__ import annotations
-
 import copy
 import itertools
 import json
@@ -66,8 +64,6 @@ RELAX = {
     "relax learned unigram 1": (1, {"control": "relax", "baseline": "learned", "unigram": True}),
 }
 DISARM = {"disarm 2": (2, {"antithetic": "disarm"})}
-
-
 OPTIONS = {
     "text8": (None, *TEXT8[1:]),
     "adult": (None, "the folder of the Adult table", {"type": existing, "metavar": "FOLDER"}),

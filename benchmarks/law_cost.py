@@ -8,8 +8,6 @@ row has one draw, with a running regression (dense: a running mean) as its basel
 RLOO over two draws of half as many sequences.
 """
 
-from __future__ import annotations
-
 import statistics
 from argparse import Namespace
 from collections.abc import Callable
@@ -26,8 +24,6 @@ LAWS = ("positions", "per_vocabulary", "per_context", "per_context_shared", "pos
 VARIANTS = ["fixed_order", *(f"{law}_order" for law in LAWS), "per_context_order_rloo"]
 VARIANTS += ["fixed_time", *(f"{law}_time" for law in LAWS)]
 VARIANTS += ["fixed_dense", "positions_dense", "posterior_dense"]
-
-
 OPTIONS = {
     **timing.sizes(rows=64, length=32, vocab=27, width=128, layers=4, heads=4),
     **timing.sizes(rounds=7, steps=3, threads=1),

@@ -6,8 +6,6 @@ mask, the SUBS parameterisation by in-place substitution, float32 log-probabilit
 noise, AdamW, and an EMA of every parameter in a loop.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -12,8 +12,6 @@ call, by the own law or by margin. The shares of them are explained at
 those of strings only.
 """
 
-from __future__ import annotations
-
 import time
 from argparse import Namespace
 from pathlib import Path
@@ -21,10 +19,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.common import NO_PAGE, Run, Runs, Study, numbers, objective, progress
+from benchmarks.common import NO_PAGE, Run, Runs, Study, numbers, objective
 from ordo.data import SmilesData
 from ordo.metrics import canonical, has_rdkit, molecule_quality, string_quality
-from ordo.progress import note
+from ordo.progress import note, track
 from ordo.runs.entry import existing
 from ordo.runs.stored import load, load_data
 from ordo.samplers import ByScore, Sampler, own_sampler, sample_batches
@@ -35,25 +33,21 @@ SCORE = "objective.score.unigram=true"
 RUNS = {  # experiment, changes
     "fixed_order": ("qm9_smiles_mdm", ""),
     "fixed_dense": ("qm9_smiles_mdm", DENSE),
-    "position_order": (
-        "qm9_smiles_learned_order",
-        f"{ORDER} {SCORE} optimizer.schedule_lr=0.1",
-    ),
+    "position_order": ("qm9_smiles_learned_order", f"{ORDER} {SCORE} optimizer.schedule_lr=0.1"),
     "position_dense": ("qm9_smiles_learned_order", ""),
     "vocabulary_order": ("qm9_smiles_genmd4", SCORE),
     "context_order": ("qm9_smiles_lomdm", SCORE),
     "l2r_dense": ("qm9_smiles_mdm", f"{DENSE} schedule=left_to_right"),
 }
-
-
 OPTIONS = {
-    "smiles": (
-        "data/qm9.csv",
-        "CSV with a column smiles, or a file with a SMILES a line",
-        {"type": existing},
-    ),
+    "smiles": ("data/qm9.csv", "CSV with a column smiles, or a SMILES a line", {"type": existing}),
     "samples": (1000, "molecules drawn with every sampler"),
+    **numbers(steps=2400, rows=64, seeds=None, jobs=1),
 }
+
+
+def folder(name: str, seed: int, a: Namespace) -> str:
+    return f"molecules_{name}_{seed}"
 
 
 def define(name: str, seed: int, a: Namespace) -> Run:
@@ -85,7 +79,7 @@ def draw(
     module = module.to(a.device).eval()
     samplers = {"own law": own_sampler(module.schedule), "margin": Sampler(ByScore("margin"))}
     out = {}
-    for name, sampler in progress(samplers, folder.name):
+    for name, sampler in track(samplers.items(), folder.name):
         begun = time.perf_counter()
         how = {"schedule": module.schedule, "seed": seed}
         trace = sample_batches(module.denoiser, sampler, a.samples, 500, **how)
@@ -122,11 +116,4 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     return {"runs": out} | settings | {"data": {key: about[key] for key in keys}}
 
 
-STUDY = Study(
-    folder=lambda name, seed, a: f"molecules_{name}_{seed}",
-    kinds=RUNS,
-    define=define,
-    summary=summary,
-    options=OPTIONS | numbers(steps=2400, rows=64, seeds=None, jobs=1),
-    flag="runs",
-)
+STUDY = Study(folder, RUNS, define, summary, OPTIONS, flag="runs")

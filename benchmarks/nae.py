@@ -7,8 +7,6 @@ are of the same 1024 test sequences. ``exchangeable`` is the control: 16 bits of
 no order is better, so that own and uniform NELBO must agree.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,11 @@ KINDS = {
 REPORT = words(
     "report.split=test report.exact_sequences=256 validate_every=1500 checkpoint_every=1500"
 )
+OPTIONS = numbers(seeds=None, jobs=2)
+
+
+def folder(kind: str, seed: int, a: Namespace) -> str:
+    return f"nae_{kind}_{seed}"
 
 
 def define(kind: str, seed: int, a: Namespace) -> Run:
@@ -81,10 +84,5 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
 
 
 STUDY = Study(
-    folder=lambda kind, seed, a: f"nae_{kind}_{seed}",
-    kinds=KINDS,
-    define=define,
-    summary=summary,
-    options=numbers(seeds=None, jobs=2),
-    seeds={"dense": 5, "order": 5, "exchangeable": 5},
+    folder, KINDS, define, summary, OPTIONS, seeds={"dense": 5, "order": 5, "exchangeable": 5}
 )

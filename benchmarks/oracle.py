@@ -12,8 +12,6 @@ step sizes. ``orders``: KL of random orders in as many steps as bisection, of eq
 bisection's sizes, with the standard deviation between orders.
 """
 
-from __future__ import annotations
-
 import math
 from argparse import Namespace
 from typing import Any
@@ -21,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.common import progress
 from ordo.denoisers import ChainOracle
 from ordo.likelihood import sampler_log_prob
+from ordo.progress import track
 from ordo.samplers import (
     All,
     ByGroups,
@@ -139,7 +137,7 @@ def run(a: Namespace) -> dict[str, Any]:
         return log_p - given_orders(oracle, rows, sizes, a.orders, a.seed)
 
     out: dict[str, Any] = {}
-    for name, sampler in progress(samplers(length, a.calls), a.law):
+    for name, sampler in track(samplers(length, a.calls).items(), a.law):
         trace = sample(oracle, sampler, a.rows, seed=a.seed + 1)
         entry: dict[str, Any] = {"calls": trace.calls.double().mean().item()}
         entry["excess"] = mean_and_error(-oracle.log_law(trace.tokens) + log_p)

@@ -5,8 +5,6 @@ number of denoiser rows. The value is the NELBO of each model's own order law on
 pieces every time, with the same draws.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import time
@@ -22,8 +20,6 @@ from ordo.runs.provenance import write_json
 
 RUNS = ("fixed_time", "fixed_order", "fixed_dense", "network_dense")
 TARGET = "fixed_time"
-
-
 OPTIONS = {
     **text.STUDY.options,
     **numbers(seeds=2, jobs=1),

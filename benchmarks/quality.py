@@ -12,8 +12,6 @@ samples that the law can produce. ``calls``: mean denoiser calls a sequence. ``o
 token, see ``order_surprise``.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from argparse import Namespace
@@ -25,12 +23,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks import nae, text
-from benchmarks.common import TEXT8, Run, numbers, objective, progress, run_all, sampler_of, words
+from benchmarks.common import TEXT8, Run, numbers, objective, run_all, sampler_of, words
 from ordo import plots
 from ordo.data import TaskData
 from ordo.denoisers import Denoiser
 from ordo.likelihood import nelbo, sampler_log_prob
 from ordo.metrics import ngram_divergence, unigram_entropy
+from ordo.progress import track
 from ordo.randomness import StepRandom
 from ordo.runs.stored import load, load_data
 from ordo.samplers import ByLaw, InSteps, Sampler, best_sizes, order_surprise, sample_batches
@@ -61,8 +60,6 @@ BUDGETED = words(
     "top_k_confidence top_k_margin top_k_entropy maskgit ancestral ancestral_cosine "
     "ancestral_equal_mass remdm_cap remdm_rescale remdm_confidence"
 )
-
-
 OPTIONS = {
     "task": ("text", "what the models are trained on", {"choices": ["text", "nae"]}),
     "text8": TEXT8,
@@ -93,11 +90,11 @@ def samplers(
     out = {name: sampler_of(name) for name in WHOLE}
     for name, (key, values) in VALUED.items():
         for value in values:
-            out[f"{name} {value}"] = sampler_of(name, [f"sampler.how_many.{key}={value}"])
+            out[f"{name} {value}"] = sampler_of(name, f"sampler.how_many.{key}={value}")
     for k in (k for k in calls if k <= length):
 
         def budget(name: str, calls: int, part: str = "how_many", k: int = k) -> None:
-            out[f"{name}, {k}"] = sampler_of(name, [f"sampler.{part}.calls={calls}"])
+            out[f"{name}, {k}"] = sampler_of(name, f"sampler.{part}.calls={calls}")
 
         for name in BUDGETED:
             budget(name, k)
@@ -156,7 +153,7 @@ def evaluate(folder: Path, a: Namespace, profile: list[float]) -> dict[str, Any]
 
     out: dict[str, Any] = {"real": compare(fresh) | {"samples": len(fresh)}}
     chosen = samplers(data.length, a.calls, denoiser.order_causal, profile)
-    for name, sampler in progress(chosen, folder.name):
+    for name, sampler in track(chosen.items(), folder.name):
         begun = time.perf_counter()
         trace = sample_batches(denoiser, sampler, a.samples, 512, schedule=schedule, seed=1)
         entry = {"calls": trace.calls.double().mean().item(), **compare(trace.tokens)}

@@ -13,8 +13,6 @@ at 64 and at 1024 steps. Figures are CPU seconds of one process in which variant
 medians, least and most.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,8 +27,6 @@ from ordo.runs.provenance import describe_device
 from ordo.samplers import ByOrder, OnGrid, Sampler, sample
 
 SHAPE = ("vocab", "width", "layers", "heads", "threads", "grid", "decode")
-
-
 OPTIONS = {
     **sizes(vocab=27, width=128, layers=2, heads=4, rounds=5, threads=1),
     "grid": (1000, "steps of the peer's sampler"),

@@ -1,7 +1,5 @@
 """How many held-out tasks a trained model solves, by sampler: paths in star graphs, Sudokus."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.common import progress
+from ordo.progress import track
 from ordo.samplers import Sampler, Trace, sample_batches
 from ordo.schedules import Linear
 
@@ -49,19 +47,12 @@ def solve(
     """
     tokens, known = tasks
     linear = Linear(tokens.shape[1]).to(module.denoiser.device)
-    for name, (sampler, own) in progress(samplers, title):
+    for name, (sampler, own) in track(samplers.items(), title):
         begun = time.perf_counter()
         given = {"given": tokens, "known": known, "schedule": module.schedule if own else linear}
         trace = sample_batches(module.denoiser, sampler, len(tokens), 250, seed=seed, **given)
+        seconds = time.perf_counter() - begun
         right = trace.tokens == tokens
         rate = right.all(1).double().mean().item()
-        yield (
-            name,
-            Solved(
-                trace,
-                rate,
-                (rate * (1 - rate) / len(tokens)) ** 0.5,
-                right[~known].double().mean().item(),
-                time.perf_counter() - begun,
-            ),
-        )
+        error = (rate * (1 - rate) / len(tokens)) ** 0.5
+        yield name, Solved(trace, rate, error, right[~known].double().mean().item(), seconds)

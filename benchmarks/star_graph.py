@@ -14,8 +14,6 @@ of 64 on 50,000 graphs (2602.18695): ARM 24.0%, MDM 25.0%, LO-ARM 30.1%, LoFlexM
 not compare with the figures here, as paths are written as edges there, and graphs are drawn once.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -63,20 +61,19 @@ REPORT = words(
     "report.split=test report.draws=4 report.importance_draws=2 report.exact_sequences=64 "
     "report.orders=0 report.samples=0"
 )
-
-
 OTHERWISE = "; not given: as the experiment has it"
 OPTIONS = {
-    "setting": (
-        "easy",
-        "easy: all arms begin at the centre; else they cross in it",
-        {"choices": SETTINGS},
-    ),
+    "setting": ("easy", "easy: arms begin at the centre; else cross there", {"choices": SETTINGS}),
     "delay": (None, f"steps before a learned law moves{OTHERWISE}", {"type": int}),
     "width": (None, f"of the denoisers, 32 a head{OTHERWISE}", {"type": int}),
     "lr": (None, f"of the denoisers{OTHERWISE}", {"type": float}),
     "graphs": (1000, "held out"),
+    **numbers(steps=None, seeds=None, jobs=1),
 }
+
+
+def folder(kind: str, seed: int, a: Namespace) -> str:
+    return f"star_{a.setting}_{kind}_{seed}"
 
 
 def define(kind: str, seed: int, a: Namespace) -> Run:
@@ -181,11 +178,4 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     return out
 
 
-STUDY = Study(
-    folder=lambda kind, seed, a: f"star_{a.setting}_{kind}_{seed}",
-    kinds=KINDS,
-    define=define,
-    summary=summary,
-    options=OPTIONS | numbers(steps=None, seeds=None, jobs=1),
-    quick="data.eval_size=20",
-)
+STUDY = Study(folder, KINDS, define, summary, OPTIONS, quick="data.eval_size=20")

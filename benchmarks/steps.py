@@ -11,8 +11,6 @@ For the variants of ordo the JSON also says where a step's time goes, which arit
 multiplies large matrices.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
@@ -27,8 +25,6 @@ from ordo.schedules import FreeTable, Linear, Power
 
 ORDO = ("time", "order", "dense", "time_learned", "order_learned", "dense_learned")
 NAMES = ("mdlm", "mdlm_without_ema", *ORDO)
-
-
 OPTIONS = {
     **timing.sizes(rows=16, length=128, vocab=27, width=128, layers=2, heads=4),
     **timing.sizes(rounds=5, steps=3, threads=1),
@@ -93,7 +89,8 @@ def run(a: Namespace) -> dict[str, Any]:
     # A compiled graph has no parts to be told apart.
     eager = Namespace(**vars(a) | {"compile": False})
     for name in (name for name in a.variants if not name.startswith("mdlm")):
-        *model, batch = make_parts(name, eager)
+        net, schedule, objective, batch = make_parts(name, eager)
+        model = net, schedule, objective
         shape, context = (batch, a.length, a.vocab), partial(autocast, a)
         out["parts"][name] = breakdown(*model, shape, a.device, a.rounds * a.steps, context)
         done = out["flops_a_step"][name] = flops(make_step(name, eager))

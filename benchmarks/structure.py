@@ -7,8 +7,6 @@ given orders that decode every parent before, or after, its children: they show 
 gain. Further ``learned`` runs of network 0 say how stable the order is.
 """
 
-from __future__ import annotations
-
 import math
 from argparse import Namespace
 from itertools import combinations
@@ -51,16 +49,18 @@ REPORT = words(
     "report.split=test report.sequences=null report.importance_draws=1 validate_every=1500 "
     "checkpoint_every=1500"
 )
-
-
 AGAIN = "further learned runs of network 0, with run seeds 1, 2, ..."
-OPTIONS = {"repeats": (1, AGAIN, {"type": argument(Whole)})}
+OPTIONS = {"repeats": (1, AGAIN, {"type": argument(Whole)}), **numbers(seeds=None, jobs=2)}
 
 
 def network(design_seed: int) -> BayesNet:
     """The law that a run with this design seed learns."""
     changes = ["data=bayes_net", f"data.task.design_seed={design_seed}"]
     return build(compose_experiment("nae_learned_order", changes).data.task, "data.task")
+
+
+def folder(kind: str, seed: int, a: Namespace) -> str:
+    return f"structure_{kind}_{seed}"
 
 
 def define(kind: str, design_seed: int, a: Namespace) -> Run:
@@ -167,11 +167,4 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     return out | {"entropy": [network(seed).entropy for seed in range(most)]}
 
 
-STUDY = Study(
-    folder=lambda kind, seed, a: f"structure_{kind}_{seed}",
-    kinds=KINDS,
-    define=define,
-    summary=summary,
-    options=OPTIONS | numbers(seeds=None, jobs=2),
-    seeds=dict.fromkeys(KINDS, 5),
-)
+STUDY = Study(folder, KINDS, define, summary, OPTIONS, seeds=dict.fromkeys(KINDS, 5))

@@ -6,8 +6,6 @@ solved if every cell is right; the errors are binomial. Published, 9 x 9, 6M par
 2025, 2502.06768): random order 6.9%, confidence 18.5%, margin 89.5%.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -26,18 +24,17 @@ KINDS = {
     "learned": "schedule=power_table objective.draws=2 data.batch_size=32",
 }
 REPORT = "report.split=val report.sequences=500 report.importance_draws=1 report.exact_sequences=32"
-
-
 OPTIONS = {
     "box": (3, "3: 9 x 9, 2: 4 x 4", {"choices": [2, 3]}),
-    "puzzles": (
-        None,
-        "CSV of test puzzles (puzzle, solution); not given: made here",
-        {"type": existing},
-    ),
+    "puzzles": (None, "CSV of puzzles (puzzle, solution), else made here", {"type": existing}),
     "most": (500, "test puzzles, evenly spaced"),
     "calls": ([4, 12], "budgets of the parallel samplers"),
+    **numbers(steps=None, seeds=None, jobs=2),
 }
+
+
+def folder(kind: str, seed: int, a: Namespace) -> str:
+    return f"sudoku_{a.box}_{kind}_{seed}"
 
 
 def define(kind: str, seed: int, a: Namespace) -> Run:
@@ -53,18 +50,18 @@ def samplers(calls: list[int], learned: bool) -> dict[str, tuple[Sampler, bool]]
     # One cell a call.
     out |= {score: Sampler(ByScore(score)) for score in ("confidence", "margin", "entropy")}
     for k in calls:
-        budget = [f"sampler.how_many.calls={k}"]
+        budget = f"sampler.how_many.calls={k}"
         for score in ("margin", "entropy"):
             out[f"{score}, {k} calls"] = sampler_of(f"top_k_{score}", budget)
         out[f"ancestral, {k} calls"] = sampler_of("ancestral", budget)
-        revised = sampler_of("path_planning", [f"sampler.revise.calls={k}"])
+        revised = sampler_of("path_planning", f"sampler.revise.calls={k}")
         out[f"path planning, {k} calls"] = revised
     for name, key, values in (
         ("threshold", "confidence", (0.9, 0.99)),
         ("entropy_bounded", "gamma", (0.01, 0.1)),
     ):
         for value in values:
-            out[f"{name} {value}"] = sampler_of(name, [f"sampler.how_many.{key}={value}"])
+            out[f"{name} {value}"] = sampler_of(name, f"sampler.how_many.{key}={value}")
     out |= {"klass": sampler_of("klass"), "remdm, 64 steps": sampler_of("remdm_cap")}
     chosen = {name: (sampler, False) for name, sampler in out.items()}
     return chosen | {name: (sampler_of(choice), True) for name, choice in own.items()}
@@ -107,11 +104,4 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     return out | {"box": a.box, "puzzles": puzzles, "torch": torch.__version__}
 
 
-STUDY = Study(
-    folder=lambda kind, seed, a: f"sudoku_{a.box}_{kind}_{seed}",
-    kinds=KINDS,
-    define=define,
-    summary=summary,
-    options=OPTIONS | numbers(steps=None, seeds=None, jobs=2),
-    quick="data.bank=20 data.eval_size=20",
-)
+STUDY = Study(folder, KINDS, define, summary, OPTIONS, quick="data.bank=20 data.eval_size=20")

@@ -10,8 +10,6 @@ compare among themselves: the other half of the real rows (``real``), that half 
 model (``model``).
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -32,8 +30,6 @@ from ordo.runs.stored import load, load_data
 from ordo.samplers import Sampler, sample_batches
 
 SETS = ("adult", "default", "shoppers", "magic", "beijing")
-
-
 CHANGES = {"nargs": "*", "metavar": "KEY=VALUE"}
 OPTIONS = {
     "data": ("data", "folder with a folder for every set", {"type": existing}),
@@ -41,11 +37,7 @@ OPTIONS = {
     "draws": (5, "synthetic tables a set"),
     "seed": (0, "of the run"),
     "override": ((), "changes of experiment=table_synthesis", CHANGES),
-    "split": (
-        "test",
-        "held-out rows of MLE and DCR; val while choosing settings",
-        {"choices": ["test", "val"]},
-    ),
+    "split": ("test", "held-out rows; val while choosing settings", {"choices": ["test", "val"]}),
     **numbers(jobs=2),
 }
 

@@ -6,8 +6,6 @@ a step. Laws: ``fixed`` (uniformly random orders), ``table`` (a free log w per p
 test split of a local text8 file.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ RUNS += ["l2r_dense"]
 # time and order space are noisier.
 RATES = dict.fromkeys(["table_time", "table_order", "table_dense", "network_time"], 0.05)
 RATES["network_order"] = 0.1
+OPTIONS = {"text8": TEXT8, **numbers(length=32, steps=2400, rows=64, seeds=None, jobs=2)}
 
 
 def scored(length: int, exact: int, orders: int) -> str:
@@ -42,6 +41,10 @@ def scored(length: int, exact: int, orders: int) -> str:
         f"report.split=test report.sequences={32768 // length} "
         f"report.exact_sequences={exact // length} report.importance_draws={orders}"
     )
+
+
+def folder(name: str, seed: int, a: Namespace) -> str:
+    return f"text_{name}_{a.length}_{seed}"
 
 
 def define(name: str, seed: int, a: Namespace) -> Run:
@@ -82,12 +85,4 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     return out
 
 
-STUDY = Study(
-    folder=lambda name, seed, a: f"text_{name}_{a.length}_{seed}",
-    kinds=RUNS,
-    define=define,
-    summary=summary,
-    options={"text8": TEXT8} | numbers(length=32, steps=2400, rows=64, seeds=None, jobs=2),
-    seeds={"network_dense": 5},
-    flag="runs",
-)
+STUDY = Study(folder, RUNS, define, summary, OPTIONS, seeds={"network_dense": 5}, flag="runs")

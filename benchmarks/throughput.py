@@ -8,8 +8,6 @@ denoiser forward, backward and optimizer: 1 - bare step / whole step, where the 
 denoiser the same kind of input with fixed masks or orders and sums the cross-entropies.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any

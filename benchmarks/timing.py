@@ -4,8 +4,6 @@ Whatever else the machine does is then the same for all variants. Peak memory is
 of its own.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import resource
 import statistics
@@ -18,16 +16,9 @@ from typing import Any, TypeVar
 import torch
 
 from benchmarks.common import Options
+from ordo import objectives
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.objectives import (
-    ContentDense,
-    ContentOrderSpace,
-    ContentTimeSpace,
-    Dense,
-    Objective,
-    OrderSpace,
-    TimeSpace,
-)
+from ordo.objectives import Objective
 from ordo.progress import track
 from ordo.randomness import StepRandom
 from ordo.runs.provenance import describe_device
@@ -48,9 +39,9 @@ SIZES = {
 SHAPE = ("rows", "length", "vocab", "width", "layers", "heads", "threads")
 # Objective of a space: for a law of positions, for a law of tokens.
 SPACES: dict[str, tuple[Any, Any]] = {
-    "order": (OrderSpace, ContentOrderSpace),
-    "time": (TimeSpace, ContentTimeSpace),
-    "dense": (Dense, ContentDense),
+    "order": (objectives.OrderSpace, objectives.ContentOrderSpace),
+    "time": (objectives.TimeSpace, objectives.ContentTimeSpace),
+    "dense": (objectives.Dense, objectives.ContentDense),
 }
 
 

@@ -10,8 +10,6 @@ first batch comes when the buffer of shuffling is filled. All take turns, each i
 whose start is not counted.
 """
 
-from __future__ import annotations
-
 import os
 import statistics
 import tempfile
@@ -25,13 +23,14 @@ from typing import Any
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from benchmarks.common import progress, workers
+from benchmarks.common import workers
 from ordo.data import StepBatchSampler
 from ordo.data.text.sequences import Cutter, PackedRows
 from ordo.data.text.source import batches, load_split
 from ordo.data.text.stream import StreamRows, Streams
 from ordo.data.text.token_cache import open_or_build
 from ordo.data.text.tokenizer import Encoder, load_tokenizer
+from ordo.progress import track
 from ordo.runs.provenance import describe_device
 
 NAMES = ("ordo", "map_processes", "map_threads", "stream")
@@ -182,7 +181,7 @@ def run(a: Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=work) as folder:
         documents, characters = prepare(a, Path(folder))
         tokens = 0
-        for _ in progress({str(i + 1): None for i in range(a.rounds)}, "rounds"):
+        for _ in track(range(a.rounds), "rounds"):
             for name in NAMES:
                 with workers(1) as pool:
                     turns[name].append(pool.submit(turn, a, name, folder, tokens).result())

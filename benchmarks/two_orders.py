@@ -17,8 +17,6 @@ same 512 test sequences. The gap is that of the best static run of any kind and 
 hardest to close.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections import Counter
 from dataclasses import replace
@@ -51,16 +49,19 @@ TOKEN_SCHEDULES = {
 }
 KINDS = STATIC_SCHEDULES | TOKEN_SCHEDULES
 TASKS = {"two_orders": "nae_mixture_lomdm", "two_ways": "two_ways_posterior"}  # task: experiment
-
-
 OPTIONS = {
     "task": ("two_orders", "see above", {"choices": TASKS}),
     "n-half": (8, "columns of each half, of two_orders"),
+    **numbers(steps=4000, rows=128, seeds=None, jobs=2),
 }
 
 
 def task_of(a: Namespace) -> str:
     return f"two_orders_{a.n_half}" if a.task == "two_orders" else a.task
+
+
+def folder(kind: str, seed: int, a: Namespace) -> str:
+    return f"{task_of(a)}_{kind}_{seed}"
 
 
 def define(kind: str, seed: int, a: Namespace) -> Run:
@@ -76,10 +77,7 @@ def define(kind: str, seed: int, a: Namespace) -> Run:
 
 
 def gap_closed(value: float, error: float, static: float, static_error: float) -> dict[str, float]:
-    """1 - value / static, both nats above the entropy, and its standard error.
-
-    The standard error is that of independent values.
-    """
+    """1 - value / static, nats above the entropy, and its error, as if both were independent."""
     return {
         "share": 1 - value / static,
         "standard_error": ((error / static) ** 2 + (value * static_error / static**2) ** 2) ** 0.5,
@@ -129,7 +127,7 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     every = [p for kind in static_kinds for k in ("mode", "importance") for p in bounds(kind, k)]
     static = [pair for pair in every if None not in pair]
     out = {"task": task_of(a), "steps": a.steps, "rows": a.rows, "torch": torch.__version__}
-    out |= {"kinds": kinds}
+    out["kinds"] = kinds
     if static:
         best = out["best_static"] = min(static)
         for kind in kinds:
@@ -141,10 +139,4 @@ def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     return out
 
 
-STUDY = Study(
-    folder=lambda kind, seed, a: f"{task_of(a)}_{kind}_{seed}",
-    kinds=KINDS,
-    define=define,
-    summary=summary,
-    options=OPTIONS | numbers(steps=4000, rows=128, seeds=None, jobs=2),
-)
+STUDY = Study(folder, KINDS, define, summary, OPTIONS)

@@ -7,8 +7,6 @@ estimated many times, each time from ``rows`` denoiser rows on fresh sequences, 
 its entries are added up. Cases: NAE under each model's own learned law, text8 under uniform orders.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +29,6 @@ CASES = {  # study, bidirectional run, order-causal run, whether each has its ow
     "NAE, own learned law of each": ("nae", "order", "dense", True),
     "text8, 32 characters, uniform orders": ("text", "fixed_order", "fixed_dense", False),
 }
-
-
 OPTIONS = {
     "text8": (None, f"{TEXT8[1]}; without it only NAE is measured", TEXT8[2]),
     "repeats": (200, "gradient estimates per figure"),
