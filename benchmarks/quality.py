@@ -62,7 +62,7 @@ BUDGETED = words(
 )
 OPTIONS = {
     "task": ("text", "what the models are trained on", {"choices": ["text", "nae"]}),
-    "text8": TEXT8,
+    "text8": (Path(TEXT8[0]), *TEXT8[1:]),  # a Path: need not be there for --task nae
     "models": (list(MODELS), "whose samples are scored", {"choices": list(MODELS)}),
     "samples": (1024, "sequences drawn with every sampler"),
     "scored": (512, "test sequences whose -log p is taken"),

@@ -15,6 +15,7 @@ import json
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,9 +26,16 @@ NAMES = words(
     "nae text tables structure variance throughput oracle sampling quality sudoku steps pace "
     "tokenise content molecules star_graph two_orders estimators law_cost"
 )
+OPTIONS = {
+    "device": ("cpu", "where models are trained and timed", {"choices": ["cpu", "cuda"]}),
+    "quick": (False, "a few steps only: shows that it runs, says nothing"),
+    "work": ("outputs/benchmark", "folder for the runs"),
+    "quiet": (False, "prints errors and the result, nothing else"),
+}
 
 
-def main() -> None:
+def make_parser() -> tuple[Parser, dict[str, Any]]:
+    """The parser, and name -> what runs the study."""
     parser = Parser(description=__doc__)
     names = "{" + ",".join(NAMES) + "}"
     commands = parser.add_subparsers(dest="benchmark", required=True, metavar=names)
@@ -37,21 +45,19 @@ def main() -> None:
         module = import_module(f"benchmarks.{name}")
         about = (module.__doc__ or "").splitlines()[0]
         sub = commands.add_parser(name, help=about, formatter_class=form)
-        device = {"choices": ["cpu", "cuda"], "help": "where models are trained and timed"}
-        sub.add_argument("--device", default="cpu", **device)
-        quick = "a few steps only: shows that it runs, says nothing"
-        sub.add_argument("--quick", action="store_true", help=quick)
-        sub.add_argument("--work", default="outputs/benchmark", help="folder for the runs")
-        quiet = "prints errors and the result, nothing else"
-        sub.add_argument("--quiet", action="store_true", help=quiet)
-        study = getattr(module, "STUDY", None)
-        add_options(sub, study.all_options() if study else module.OPTIONS)
-        studies[name] = study or module
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.work += "_quick"
-    with job(arguments.quiet):
-        print(json.dumps(studies[arguments.benchmark].run(arguments)))
+        study = studies[name] = getattr(module, "STUDY", module)
+        add_options(sub, OPTIONS)
+        add_options(sub, study.all_options() if study is not module else module.OPTIONS)
+    return parser, studies
+
+
+def main() -> None:
+    parser, studies = make_parser()
+    a = parser.parse_args()
+    if a.quick:
+        a.work += "_quick"
+    with job(a.quiet):
+        print(json.dumps(studies[a.benchmark].run(a)))
 
 
 if __name__ == "__main__":
