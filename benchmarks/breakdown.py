@@ -1,80 +1,79 @@
 """Where the time of a training step goes, and how much of the device's arithmetic it uses."""
 
-from __future__ import annotations
-
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+from benchmarks.timing import adamw, clock
 from ordo.data import StepBatchSampler
 from ordo.data.text.sequences import PackedRows
 from ordo.data.text.token_cache import open_or_build
 from ordo.objectives import Objective
 from ordo.randomness import StepRandom
 
-PARTS = ("loader", "forward", "objective", "backward", "optimizer")
 
-
-def clock(device: str) -> float:
-    """CPU seconds of the process, or on a GPU seconds once it has done what it was given."""
-    if device == "cpu":
-        return time.process_time()
-    torch.cuda.synchronize()
-    return time.perf_counter()
+def batches_from(folder: str, shape: tuple[int, int, int], device: str) -> Iterator[Tensor]:
+    """Endless batches of random tokens, read from a memory-mapped token cache below ``folder``."""
+    batch, length, vocab = shape
+    rows = max(64, 4 * batch)
+    ids = np.random.default_rng(0).integers(vocab, size=rows * length).astype(np.uint32)
+    cache = open_or_build(Path(folder) / "c", vocab, [(ids, np.array([len(ids)]))], {})
+    table = PackedRows(cache, length)
+    sampler = StepBatchSampler(len(table), batch, 0)
+    options: dict[str, Any] = {"batch_sampler": sampler, "pin_memory": device != "cpu"}
+    loader = StatefulDataLoader(table, collate_fn=lambda x: x, **options)
+    while True:
+        yield from loader
 
 
 def breakdown(
     net: nn.Module,
     schedule: nn.Module,
     objective: Objective,
-    optimizer: Any,
     shape: tuple[int, int, int],
     device: str,
     steps: int,
-    autocast: Callable[[], Any],
+    autocast: Callable[[], AbstractContextManager[object]],
 ) -> dict[str, float]:
-    """Seconds a step of its parts, mean over steps. shape: batch, length, vocabulary. The loader reads a memory-mapped token cache and
-    copies to the device; ``objective`` is what the loss takes besides the denoiser's forward. Each part is waited for.
+    """Seconds a step of the parts of a training step, mean over steps. Each part is waited for.
+
+    The part ``loader`` reads a batch and copies it to the device. The part ``objective`` is what
+    the loss takes besides the denoiser's forward pass.
+
+    Args:
+        shape: batch, length, vocabulary.
+        autocast: makes the context in which the loss is computed.
     """
-    batch, length, vocab = shape
-    seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
-    inside = {"begun": 0.0, "sum": 0.0}
+    names = ["loader", "forward", "objective", "backward", "optimizer"]
+    seconds = dict.fromkeys(names, 0.0)
+    optimizer = adamw(net, schedule)
+    begun, inside = 0.0, 0.0
 
     def enter(*_: Any) -> None:
-        inside["begun"] = clock(device)
+        nonlocal begun
+        begun = clock(device)
 
     def leave(*_: Any) -> None:
-        inside["sum"] += clock(device) - inside["begun"]
+        nonlocal inside
+        inside += clock(device) - begun
 
     hooks = [net.register_forward_pre_hook(enter), net.register_forward_hook(leave)]
     with tempfile.TemporaryDirectory() as folder:
-        rows = max(64, 4 * batch)
-        ids = np.random.default_rng(0).integers(vocab, size=rows * length).astype(np.uint32)
-        table = PackedRows(
-            open_or_build(Path(folder) / "c", vocab, [(ids, np.array([len(ids)]))], {}), length
-        )
-        sampler = StepBatchSampler(len(table), batch, 0)
-        loader = StatefulDataLoader(
-            table, batch_sampler=sampler, collate_fn=lambda x: x, pin_memory=device != "cpu"
-        )
-        batches = iter(loader)
+        batches = batches_from(folder, shape, device)
         for step in range(-1, steps):  # the first warms up
             at = [clock(device)]
-            tokens = next(batches, None)
-            if tokens is None:
-                batches = iter(loader)
-                tokens = next(batches)
-            tokens = tokens.to(device, non_blocking=True)
+            tokens = next(batches).to(device, non_blocking=True)
             at.append(clock(device))
-            inside["sum"] = 0.0
+            inside = 0.0
             with autocast():
                 loss = objective(net, schedule, tokens, StepRandom(0, step + 1)).loss
             at.append(clock(device))
@@ -83,30 +82,25 @@ def breakdown(
             optimizer.step()
             optimizer.zero_grad()
             at.append(clock(device))
+            loader, whole, backward, update = (after - before for before, after in pairwise(at))
+            parts = loader, inside, whole - inside, backward, update
             if step >= 0:
-                parts = (
-                    at[1] - at[0],
-                    inside["sum"],
-                    at[2] - at[1] - inside["sum"],
-                    at[3] - at[2],
-                    at[4] - at[3],
-                )
-                for name, value in zip(PARTS, parts, strict=True):
+                for name, value in zip(seconds, parts, strict=True):
                     seconds[name] += value / steps
     for hook in hooks:
         hook.remove()
     return seconds
 
 
-def flops(step: Callable[[], None]) -> int:
-    """Of matrix products and attention in one call, backward included, as torch counts them."""
+def flops(step: Callable[[], object]) -> int:
+    """Operations of matrix products and attention in one call, as torch counts them."""
     with FlopCounterMode(display=False) as counter:
         step()
     return counter.get_total_flops()
 
 
 def peak_flops(device: str, dtype: torch.dtype) -> float:
-    """Per second, best of five turns of square matrix products: what there is to be had."""
+    """Operations a second of large square matrix products: the best of five turns."""
     n, turns = (1024, 4) if device == "cpu" else (8192, 20)
     a = torch.randn(n, n, device=device, dtype=dtype)
     best = 0.0

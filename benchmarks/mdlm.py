@@ -1,14 +1,14 @@
-"""The training step of MDLM (Sahoo et al. 2406.07524) as its repository performs it, in our own lines: what ``steps`` is measured against.
+"""The training step of MDLM (Sahoo et al. 2406.07524), which the study ``steps`` measures against.
 
-AdaLN blocks with a conditioning vector even where time is not used, logits of all positions over a vocabulary that includes the mask,
-the SUBS parameterisation by in-place substitution, float32 log-probabilities, log-linear noise, AdamW, an EMA of every parameter in a loop.
+It does what the published repository does, in our own lines: AdaLN blocks with a conditioning
+vector even where time is not used, logits of all positions over a vocabulary that includes the
+mask, the SUBS parameterisation by in-place substitution, float32 log-probabilities, log-linear
+noise, AdamW, and an EMA of every parameter in a loop.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -27,19 +27,15 @@ class AdaLNBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width, bias=False), nn.LayerNorm(width, bias=False)
-        self.qkv, self.out = (
-            nn.Linear(width, 3 * width, bias=False),
-            nn.Linear(width, width, bias=False),
-        )
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width)
-        )
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        wide, gelu = nn.Linear(width, 4 * width), nn.GELU(approximate="tanh")
+        self.mlp = nn.Sequential(wide, gelu, nn.Linear(4 * width, width))
         self.modulation = nn.Linear(CONDITION, 6 * width)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, condition: Tensor) -> Tensor:
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(condition)[:, None].chunk(
-            6, dim=-1
-        )
+        parts = self.modulation(condition)[:, None].chunk(6, dim=-1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = parts
         y = self.norm1(x) * (1 + scale1) + shift1
         q, k, v = self.qkv(y).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
@@ -54,26 +50,23 @@ class MDLM(nn.Module):
         super().__init__()
         self.mask = vocab
         self.token = nn.Embedding(vocab + 1, width)
-        self.time = nn.Sequential(
-            nn.Linear(256, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION)
-        )
-        self.blocks = nn.ModuleList(AdaLNBlock(width, heads) for _ in range(layers))
-        self.norm, self.modulation = (
-            nn.LayerNorm(width, bias=False),
-            nn.Linear(CONDITION, 2 * width),
-        )
+        embed, again = nn.Linear(256, CONDITION), nn.Linear(CONDITION, CONDITION)
+        self.time = nn.Sequential(embed, nn.SiLU(), again)
+        blocks = [AdaLNBlock(width, heads) for _ in range(layers)]
+        self.blocks = nn.ModuleList(blocks)
+        self.norm = nn.LayerNorm(width, bias=False)
+        self.modulation = nn.Linear(CONDITION, 2 * width)
         self.head = nn.Linear(width, vocab + 1)
         cos, sin = rotary_table(length, width // heads)
         self.register_buffer("cos", cos)
         self.register_buffer("sin", sin)
-        for block in self.blocks:
-            nn.init.normal_(block.modulation.weight, std=0.02)  # type: ignore[union-attr]  # away from zero, so that gradients flow as later
+        for block in blocks:  # away from zero, so that gradients flow as later in training
+            nn.init.normal_(block.modulation.weight, std=0.02)
 
     def forward(self, z: Tensor) -> Tensor:
         sigma = torch.zeros(len(z), device=z.device)  # time_conditioning=False feeds zeros
-        angle = sigma[:, None] * torch.exp(
-            -math.log(10_000) * torch.arange(128, device=z.device) / 128
-        )
+        frequency = -math.log(10_000) * torch.arange(128, device=z.device) / 128
+        angle = sigma[:, None] * frequency.exp()
         condition = F.silu(self.time(torch.cat([angle.cos(), angle.sin()], dim=-1)))
         x = self.token(z)
         for block in self.blocks:
@@ -93,34 +86,22 @@ class MDLM(nn.Module):
 
 
 def make_step(
-    tokens: Tensor,
-    vocab: int,
-    width: int,
-    heads: int,
-    layers: int,
-    ema: bool,
-    autocast: Callable[[], Any],
-    compiled: bool,
+    net: MDLM, tokens: Tensor, ema: bool, autocast: Callable[[], AbstractContextManager[object]]
 ) -> Callable[[], None]:
-    """One step on tokens (batch, length): noise, loss, backward, AdamW, and with ``ema`` the moving average of every parameter.
+    """One step on tokens (batch, length): noise, loss, backward pass, AdamW.
 
-    compiled: the denoiser by torch.compile, which the published code leaves to the user.
+    ``ema``: also the moving average of every parameter.
     """
-    net = MDLM(vocab, tokens.shape[1], width, heads, layers).to(tokens.device)
-    if compiled:
-        net.compile()
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-4)
     shadow = [p.detach().clone() for p in net.parameters()]
+    n, device = len(tokens), tokens.device
 
     def step() -> None:
         optimizer.zero_grad()
-        n = len(tokens)
-        t = (
-            torch.rand(n, device=tokens.device) / n + torch.arange(n, device=tokens.device) / n
-        ) * (1 - 1e-3) + 1e-3
-        z = torch.where(
-            torch.rand(tokens.shape, device=tokens.device) < t[:, None], net.mask, tokens
-        )
+        u = torch.rand(n, device=device) / n + torch.arange(n, device=device) / n
+        t = u * (1 - 1e-3) + 1e-3
+        masked = torch.rand(tokens.shape, device=device) < t[:, None]
+        z = torch.where(masked, net.mask, tokens)
         with autocast():
             log_p = net.log_prob(z).gather(-1, tokens[..., None])[..., 0]
         (-(log_p / t[:, None]).mean()).backward()

@@ -1,45 +1,37 @@
-"""Time to quality: rows and CPU seconds until a run is as good on validation pieces as time-space training is at its end. text8 pieces.
+"""Time to quality: rows and CPU seconds until a run is as good as time-space training at its end.
 
-All runs train the same transformer size for the same number of denoiser rows, as ``benchmarks.text`` defines them; the value is the NELBO of
-each model's own order law on the same validation pieces every time, with the same draws.
+The runs are those of ``benchmarks.text`` on text8: all train the same transformer size for the same
+number of denoiser rows. The value is the NELBO of each model's own order law on the same validation
+pieces every time, with the same draws.
 """
 
-from __future__ import annotations
-
-import argparse
 import csv
 import json
 import time
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from benchmarks import text
-from benchmarks.common import run_all
-from ordo.runs.entry import existing
+from benchmarks.common import Run, numbers, run_all
 from ordo.runs.provenance import write_json
 
 RUNS = ("fixed_time", "fixed_order", "fixed_dense", "network_dense")
 TARGET = "fixed_time"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--text8", type=existing, default="data/text8", help="text8 or its first megabytes"
-    )
-    parser.add_argument("--length", type=int, default=32, help="characters per sequence")
-    parser.add_argument("--steps", type=int, default=2400, help="of training")
-    parser.add_argument("--rows", type=int, default=64, help="denoiser rows a step")
-    parser.add_argument(
-        "--every", type=int, default=100, help="steps between validations: how finely rows are told"
-    )
-    parser.add_argument("--seeds", type=int, default=2, help="runs of every kind")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, one thread each")
+OPTIONS = {
+    **text.STUDY.options,
+    **numbers(seeds=2, jobs=1),
+    "every": (100, "steps between validations: how finely rows are told"),
+}
 
 
 class Clock(L.Callback):
-    """CPU seconds of the process in training steps, written with the step at every validation; loading and validating do not count."""
+    """Writes the CPU seconds of training steps, with the step, at every validation.
+
+    Loading and validating do not count.
+    """
 
     def __init__(self, path: str):
         self.path, self.seconds, self.begun = Path(path), 0.0, 0.0
@@ -75,48 +67,47 @@ def curve(folder: Path) -> dict[str, list[Any]]:
                 if row["val/bits_per_token"]
             }
     steps = sorted(values)
-    return {
-        "step": steps,
-        "bits": [values[s] for s in steps],
-        "cpu_seconds": [clock[str(s)] for s in steps],
+    seconds = [clock[str(step)] for step in steps]
+    return {"step": steps, "bits": [values[step] for step in steps], "cpu_seconds": seconds}
+
+
+def define(name: str, seed: int, folder: Path, a: Namespace) -> Run:
+    experiment, changes = text.STUDY.define_run(name, seed, a)
+    changes += [f"validate_every={10 if a.quick else a.every}", "trainer.limit_val_batches=4"]
+    changes += ["data.eval_batch_size=256", "data.limit_eval=1024", "report=null"]
+    changes += ["+callbacks.clock._target_=benchmarks.pace.Clock"]
+    return experiment, [*changes, f"+callbacks.clock.path={folder / 'clock.json'}"]
+
+
+def reached(curve: dict[str, list[Any]], target: dict[str, list[Any]], rows: int) -> dict[str, Any]:
+    """Where a run is first as good as the target at its end; empty if it never is."""
+    value = target["bits"][-1]
+    for step, bits, seconds in zip(*curve.values(), strict=True):
+        if bits <= value:
+            return {
+                "steps": step,
+                "rows": step * rows,
+                "share_of_rows": step / target["step"][-1],
+                "share_of_cpu_seconds": seconds / target["cpu_seconds"][-1],
+            }
+    return {}
+
+
+def run(a: Namespace) -> dict[str, Any]:
+    folders = {
+        (seed, name): Path(a.work) / f"pace_{name}_{a.length}_{seed}"
+        for seed in range(a.seeds)
+        for name in RUNS
     }
-
-
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    a = arguments
-    every = 10 if a.quick else a.every
-    runs = {}
-    for seed in range(a.seeds):
-        for name in RUNS:
-            experiment, changes = text.define(
-                name, seed, a.text8, a.device, a.quick, a.length, a.steps, a.rows
-            )
-            folder = f"pace_{name}_{a.length}_{seed}"
-            changes += [
-                f"validate_every={every}",
-                "trainer.limit_val_batches=4",
-                "data.eval_batch_size=256",
-                "data.limit_eval=1024",
-            ]
-            changes += [
-                "report=null",
-                "+callbacks.clock._target_=benchmarks.pace.Clock",
-                f"+callbacks.clock.path={Path(a.work) / folder / 'clock.json'}",
-            ]
-            runs[folder] = (experiment, changes)
+    runs = {folder.name: define(name, seed, folder, a) for (seed, name), folder in folders.items()}
     run_all(runs, a.work, a.jobs)
     out: dict[str, Any] = {"rows_a_step": a.rows, "target": [], "runs": {name: [] for name in RUNS}}
     for seed in range(a.seeds):
-        curves = {name: curve(Path(a.work) / f"pace_{name}_{a.length}_{seed}") for name in RUNS}
-        target, end = curves[TARGET]["bits"][-1], curves[TARGET]["cpu_seconds"][-1]
-        out["target"].append(target)
+        curves = {name: curve(folders[seed, name]) for name in RUNS}
+        target = curves[TARGET]
+        out["target"].append(target["bits"][-1])
         for name, found in curves.items():
-            first = next((i for i, bits in enumerate(found["bits"]) if bits <= target), None)
-            reached = {} if first is None else {
-                "steps": found["step"][first],
-                "rows": found["step"][first] * a.rows,
-                "share_of_rows": found["step"][first] / curves[TARGET]["step"][-1],
-                "share_of_cpu_seconds": found["cpu_seconds"][first] / end,
-            }  # fmt: skip
-            out["runs"][name].append({"reached": reached, "final_bits": found["bits"][-1], **found})
+            first = reached(found, target, a.rows)
+            entry = {"reached": first, "final_bits": found["bits"][-1], **found}
+            out["runs"][name].append(entry)
     return out

@@ -1,68 +1,53 @@
-"""Sampling speed against loops as peers write them: full forward passes, float64 Gumbel noise at every position, caching of whole batches.
+"""Sampling speed against loops as peers write them.
 
-``grid``: sequences decoded on a grid of --grid steps, by the peers' loop (a call is made when any row of the batch has changed), by
-ordo's ``ancestral`` and ``first_hitting``, the law of infinitely many steps. ``throughput``: tokens/s one token a call, by batch size and
-length, --decode positions of each sequence, the others given; reference: a random position a step. ``cache``: all positions one by one
-with the order-causal denoiser, against a bidirectional one of equal size. ``memory``: peak MiB of a process at 64 and at 1024 steps.
-CPU seconds of one process, variants taking turns; medians, least and most.
+Such loops make full forward passes, draw float64 Gumbel noise at every position, and cache whole
+batches.
+
+``grid``: sequences decoded on a grid of --grid steps, by the peers' loop (which makes a call when
+any row of the batch has changed), by ordo's ``ancestral``, and by ``first_hitting``, which draws
+from the law of infinitely many steps. ``throughput``: tokens/s one token a call, by batch size and
+length; --decode positions of each sequence are decoded, the other positions are given; the
+reference decodes a random position a step. ``cache``: all positions one by one with the
+order-causal denoiser, against a bidirectional one of equal size. ``memory_mib``: peak of a process
+at 64 and at 1024 steps. Figures are CPU seconds of one process in which variants take turns:
+medians, least and most.
 """
 
-from __future__ import annotations
-
-import argparse
-import multiprocessing
-import resource
-import statistics
-import time
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.progress import track
+from benchmarks.timing import make_denoiser, median, peaks, sizes, timed_in_turns
+from ordo.denoisers import BidirectionalTransformer
 from ordo.runs.provenance import describe_device
 from ordo.samplers import ByOrder, OnGrid, Sampler, sample
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--vocab", type=int, default=27, help="symbols")
-    parser.add_argument("--width", type=int, default=128, help="of the network")
-    parser.add_argument("--layers", type=int, default=2, help="of the network")
-    parser.add_argument("--heads", type=int, default=4, help="of attention")
-    parser.add_argument("--grid", type=int, default=1000, help="steps of the peer's sampler")
-    parser.add_argument(
-        "--batches", type=int, nargs="+", default=[1, 64, 1024], help="sequences at a time"
-    )
-    parser.add_argument(
-        "--lengths", type=int, nargs="+", default=[64, 1024], help="tokens a sequence"
-    )
-    parser.add_argument(
-        "--decode",
-        type=int,
-        default=8,
-        help="positions of each sequence that ``throughput`` decodes",
-    )
-    parser.add_argument(
-        "--most",
-        type=int,
-        default=70_000,
-        help="tokens of a batch beyond which ``throughput`` leaves it out",
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="measurements")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
+SHAPE = ("vocab", "width", "layers", "heads", "threads", "grid", "decode")
+OPTIONS = {
+    **sizes(vocab=27, width=128, layers=2, heads=4, rounds=5, threads=1),
+    "grid": (1000, "steps of the peer's sampler"),
+    "batches": ([1, 64, 1024], "sequences at a time"),
+    "lengths": ([64, 1024], "tokens a sequence"),
+    "decode": (8, "positions of each sequence that ``throughput`` decodes"),
+    "most": (70_000, "``throughput`` leaves out batches of more tokens"),
+}
 
 
 def gumbel(logits: Tensor) -> Tensor:
-    return (logits.double() - (-torch.rand_like(logits, dtype=torch.float64).log()).log()).argmax(
-        -1
-    )
+    noise = -(-torch.rand_like(logits, dtype=torch.float64).log()).log()
+    return (logits.double() + noise).argmax(-1)
 
 
 @torch.no_grad()
 def peer_grid(net: BidirectionalTransformer, n: int, steps: int) -> int:
-    """The cached ancestral sampler of published masked diffusion code, linear schedule. Returns the calls made."""
+    """The cached ancestral sampler of published masked diffusion code, linear schedule.
+
+    Returns the calls made.
+    """
     tokens = torch.full((n, net.length), net.mask_id)
     logits, calls = None, 0
     for k in range(steps, 0, -1):
@@ -85,105 +70,81 @@ def peer_one_by_one(net: BidirectionalTransformer, tokens: Tensor) -> None:
         tokens.scatter_(1, position, gumbel(net(tokens)).gather(1, position))
 
 
-def take_turns(
-    variants: dict[str, Callable[[], Any]], rounds: int, units: float = 1.0
-) -> dict[str, dict[str, float]]:
-    """CPU seconds, or units a CPU second; a first turn warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for turn in track(range(rounds + 1), "rounds"):
-        for name, variant in variants.items():
-            start = time.process_time()
-            variant()
-            if turn:
-                seconds[name].append(time.process_time() - start)
-    out = {
-        name: {"seconds": statistics.median(v), "least": min(v), "most": max(v)}
-        for name, v in seconds.items()
+def compared(
+    variants: Mapping[str, Callable[[], object]], rounds: int, units: float = 1.0
+) -> dict[str, Any]:
+    """CPU seconds of every variant, and units a CPU second."""
+    seconds = timed_in_turns(variants, rounds)
+    return {
+        name: {"seconds": middle, "least": min(v), "most": max(v), "per_second": units / middle}
+        for (name, v), middle in zip(seconds.items(), median(seconds).values(), strict=True)
     }
-    for entry in out.values():
-        entry["per_second"] = units / entry["seconds"]
+
+
+def make_net(space: str, length: int, a: Namespace) -> Any:
+    """A denoiser that is not trained: its speed is all that counts."""
+    torch.manual_seed(0)
+    a = Namespace(**vars(a) | {"length": length})
+    return make_denoiser(space, a).eval().requires_grad_(False)
+
+
+def decode_on_grid(steps: int, a: Namespace) -> Callable[[], object]:
+    return partial(sample, make_net("order", 128, a), Sampler(how_many=OnGrid(steps)), 64)
+
+
+def throughput(a: Namespace) -> dict[str, Any]:
+    out = {}
+    for length in a.lengths:
+        net = make_net("order", length, a)
+        for batch in (batch for batch in a.batches if batch * length <= a.most):
+            given = torch.randint(a.vocab, (batch, length))
+            known = torch.rand(batch, length).argsort(1) >= a.decode
+            tokens = torch.where(known, given, net.mask_id)
+            peer = partial(peer_one_by_one, net, tokens)
+            ours = partial(sample, net, Sampler(), given=given, known=known)
+            found = compared({"peer": peer, "ordo": ours}, a.rounds, batch * a.decode)
+            found["ratio"] = found["peer"]["seconds"] / found["ordo"]["seconds"]
+            out[f"length {length}, batch {batch}"] = found
     return out
 
 
-def peak_mib(steps: int, a: argparse.Namespace) -> float:
-    torch.set_num_threads(a.threads)
-    sample(make(BidirectionalTransformer, 128, a), Sampler(how_many=OnGrid(steps)), 64)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def cache(a: Namespace) -> dict[str, Any]:
+    length = max(a.lengths)
+    both, cached = make_net("order", length, a), make_net("dense", length, a)
+    order = torch.randperm(length, generator=torch.Generator().manual_seed(0)).tolist()
+    sampler = Sampler(ByOrder(order))
+    trace = sample(cached, sampler, 1)
+    exact = cached.order_log_prob(trace.tokens, torch.tensor([order]))
+    variants = {
+        "bidirectional": partial(sample, both, sampler, 1),
+        "order_causal": partial(sample, cached, sampler, 1),
+    }
+    out = compared(variants, min(a.rounds, 2), length)
+    out["ratio"] = out["bidirectional"]["seconds"] / out["order_causal"]["seconds"]
+    error = (trace.log_prob.gather(1, trace.order) - exact).abs().max().item()
+    return out | {"largest_error": error}
 
 
-def make(kind: Any, length: int, a: argparse.Namespace) -> Any:
-    torch.manual_seed(0)
-    return (
-        kind(a.vocab, length, width=a.width, heads=a.heads, layers=a.layers)
-        .eval()
-        .requires_grad_(False)
-    )
-
-
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    a = arguments
+def run(a: Namespace) -> dict[str, Any]:
     if a.device != "cpu":
         raise SystemExit("error: CPU seconds are measured; use --device cpu")
     if a.quick:
         a.grid, a.batches, a.lengths, a.decode, a.rounds = 20, [1, 4], [16], 2, 1
     torch.set_num_threads(a.threads)
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        memory = {
-            steps: pool.apply(peak_mib, (steps, a))
-            for steps in ((64, 1024) if not a.quick else (4, 8))
-        }
-    net = make(BidirectionalTransformer, 16 if a.quick else 128, a)
-    grid: dict[str, Any] = take_turns(
-        {
-            "peer": lambda: peer_grid(net, 8, a.grid),
-            "ancestral": lambda: sample(net, Sampler(how_many=OnGrid(a.grid)), 8),
-            "first_hitting": lambda: sample(net, Sampler(), 8),
-        },
-        a.rounds,
-    )
-    throughput = {}
-    for length in a.lengths:
-        net = make(BidirectionalTransformer, length, a)
-        for batch in a.batches:
-            if batch * length > a.most:
-                continue
-            given = torch.randint(a.vocab, (batch, length))
-            known = torch.rand(batch, length).argsort(1) >= a.decode
-            tokens = torch.where(known, given, net.mask_id)
-            variants = {
-                "peer": lambda net=net, tokens=tokens: peer_one_by_one(net, tokens),
-                "ordo": lambda net=net, given=given, known=known: sample(
-                    net, Sampler(), given=given, known=known
-                ),
-            }
-            measured: dict[str, Any] = take_turns(variants, a.rounds, batch * a.decode)
-            throughput[f"length {length}, batch {batch}"] = measured | {
-                "ratio": measured["peer"]["seconds"] / measured["ordo"]["seconds"]
-            }
-    long = max(a.lengths)
-    two, cached = make(BidirectionalTransformer, long, a), make(OrderCausalTransformer, long, a)
-    order = torch.randperm(long, generator=torch.Generator().manual_seed(0)).tolist()
-    trace = sample(cached, Sampler(ByOrder(order)), 1)
-    exact = cached.order_log_prob(trace.tokens, torch.tensor([order]))
-    cache: dict[str, Any] = take_turns(
-        {
-            "bidirectional": lambda: sample(two, Sampler(ByOrder(order)), 1),
-            "order_causal": lambda: sample(cached, Sampler(ByOrder(order)), 1),
-        },
-        min(a.rounds, 2),
-        long,
-    )
-    cache["ratio"] = cache["bidirectional"]["seconds"] / cache["order_causal"]["seconds"]
-    cache["largest_error"] = (trace.log_prob.gather(1, trace.order) - exact).abs().max().item()
+    steps = (4, 8) if a.quick else (64, 1024)
+    memory = peaks(decode_on_grid, steps, a, times=1, growth=False)
+    net = make_net("order", 16 if a.quick else 128, a)
+    variants = {
+        "peer": partial(peer_grid, net, 8, a.grid),
+        "ancestral": partial(sample, net, Sampler(how_many=OnGrid(a.grid)), 8),
+        "first_hitting": partial(sample, net, Sampler(), 8),
+    }
     return {
-        "grid": grid,
-        "throughput": throughput,
-        "cache": cache,
+        "grid": compared(variants, a.rounds),
+        "throughput": throughput(a),
+        "cache": cache(a),
         "memory_mib": memory,
-        "shape": {
-            k: getattr(a, k)
-            for k in ("vocab", "width", "layers", "heads", "threads", "grid", "decode")
-        },
+        "shape": {name: getattr(a, name) for name in SHAPE},
         "torch": torch.__version__,
         "device": describe_device(a.device),
     }

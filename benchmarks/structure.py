@@ -1,15 +1,14 @@
-"""Does a learned order follow the direction of a Bayesian network? Random networks of 12 columns, nats above the exact entropy.
+"""Does a learned order follow the arrows of a Bayesian network? Nats above the exact entropy.
 
-Seed s is network s (``data.task.design_seed``) and the seed of the run. Equal denoiser rows: 256 a step, 3000 steps, 2 layers of width 64.
-``fixed`` trains on uniformly random orders, ``learned`` on a free table of log w; ``topological`` and ``reverse`` are given orders that
-decode every parent before its children, and after them: what there is to gain. More ``learned`` runs of network 0 say how stable the
-order is.
+Seed s is random network s of 12 columns (``data.task.design_seed``) and the seed of the run. Every
+run has 256 denoiser rows a step, 3000 steps, and 2 layers of width 64. ``fixed`` trains on
+uniformly random orders, ``learned`` on a free table of log w. ``topological`` and ``reverse`` are
+given orders that decode every parent before, or after, its children: they show what there is to
+gain. Further ``learned`` runs of network 0 say how stable the order is.
 """
 
-from __future__ import annotations
-
-import argparse
 import math
+from argparse import Namespace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.common import QUICK, Run, compose_experiment, estimate, run_all, seeds_of
+from benchmarks.common import (
+    Run,
+    Runs,
+    Study,
+    compose_experiment,
+    numbers,
+    objective,
+    run_all,
+    words,
+)
 from ordo.data import BayesNet, TaskData
 from ordo.metrics import edges_kept, kendall_tau, precedence_accuracy
 from ordo.order import PlackettLuce, uniform_law
@@ -27,77 +35,48 @@ from ordo.runs.build import build
 from ordo.runs.stored import load, load_data
 from ordo.settings import Whole, argument
 
-ONE_ORDER = ["objective=dense", "data.batch_size=256"]
+ONE_ORDER = f"{objective('dense')} data.batch_size=256"
 KINDS = {
-    "fixed": [*ONE_ORDER, "schedule=linear"],
-    "learned": [],
-    "topological": [*ONE_ORDER, "schedule=left_to_right"],
-    "reverse": [*ONE_ORDER, "schedule=left_to_right"],
+    "fixed": f"{ONE_ORDER} schedule=linear",
+    "learned": "",
+    "topological": f"{ONE_ORDER} schedule=left_to_right",
+    "reverse": f"{ONE_ORDER} schedule=left_to_right",
 }
 NULL_ORDERS = 10_000
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        help="networks 0, 1, ... of every kind that names no number of its own; 5 if not given",
-    )
-    parser.add_argument(
-        "--kinds",
-        nargs="+",
-        default=list(KINDS),
-        metavar="KIND[=SEEDS]",
-        help=f"of {', '.join(KINDS)}",
-    )
-    parser.add_argument(
-        "--repeats",
-        type=argument(Whole),
-        default=1,
-        help="further learned runs of network 0, with run seeds 1, 2, ...",
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
+LIKELIHOODS = {"own": "own_nelbo", "mode": "mode_exact"}
+# The importance bound is not reported here.
+REPORT = words(
+    "report.split=test report.sequences=null report.importance_draws=1 validate_every=1500 "
+    "checkpoint_every=1500"
+)
+AGAIN = "further learned runs of network 0, with run seeds 1, 2, ..."
+OPTIONS = {"repeats": (1, AGAIN, {"type": argument(Whole)}), **numbers(seeds=None, jobs=2)}
 
 
 def network(design_seed: int) -> BayesNet:
     """The law that a run with this design seed learns."""
-    config = compose_experiment(
-        "nae_learned_order", ["data=bayes_net", f"data.task.design_seed={design_seed}"]
-    )
-    return build(config.data.task, "data.task")
+    changes = ["data=bayes_net", f"data.task.design_seed={design_seed}"]
+    return build(compose_experiment("nae_learned_order", changes).data.task, "data.task")
 
 
-def define(kind: str, design_seed: int, seed: int, device: str, quick: bool) -> Run:
-    """The run of one kind, network and run seed."""
-    changes = [
-        "data=bayes_net",
-        f"data.task.design_seed={design_seed}",
-        "data.eval_size=4096",
-        f"seed={seed}",
-        *KINDS[kind],
-    ]
+def folder(kind: str, seed: int, a: Namespace) -> str:
+    return f"structure_{kind}_{seed}"
+
+
+def define(kind: str, design_seed: int, a: Namespace) -> Run:
+    changes = f"data=bayes_net data.task.design_seed={design_seed} data.eval_size=4096 "
+    changes = [*changes.split(), *KINDS[kind].split(), *REPORT]
     if kind in ("topological", "reverse"):
         order = network(design_seed).columns.tolist()
-        changes.append(
-            f"schedule.order={order if kind == 'topological' else order[::-1]}".replace(" ", "")
-        )
-    changes += [
-        "report.split=test",
-        "report.sequences=null",
-        "report.importance_draws=1",
-    ]  # the importance bound is not reported here
-    changes += [
-        "validate_every=1500",
-        "checkpoint_every=1500",
-        f"trainer.accelerator={device.replace('cuda', 'gpu')}",
-    ]
-    return "nae_learned_order", [*changes, *(QUICK if quick else [])]
+        order = order if kind == "topological" else order[::-1]
+        changes.append(f"schedule.order={order}".replace(" ", ""))
+    return "nae_learned_order", changes
 
 
 def above_law(folder: Path) -> dict[str, tuple[float, float]]:
-    """Mean and standard error of NELBO, or -log p, minus the exact -log p of the same test sequence, nats: by likelihood of the report.
+    """Likelihood -> mean and standard error of it minus the exact -log p of a test sequence, nats.
 
-    Its expectation is the value above the entropy; its spread is without that of the law's own -log p.
+    The expectation is the value above the entropy. The spread lacks that of the law's own -log p.
     """
     values = np.load(folder / "report_values.npz")
     data = load_data(load(folder)[1], folder, as_trained=True)
@@ -108,10 +87,8 @@ def above_law(folder: Path) -> dict[str, tuple[float, float]]:
     out = {}
     for name, rows in (("own_nelbo", slice(None)), ("mode_exact", values["exact_rows"])):
         difference = values[name] + log_p[rows]
-        out[name] = (
-            float(difference.mean()),
-            float(difference.std(ddof=1) / math.sqrt(len(difference))),
-        )
+        error = difference.std(ddof=1) / math.sqrt(len(difference))
+        out[name] = float(difference.mean()), float(error)
     return out
 
 
@@ -150,61 +127,44 @@ def direction(law: PlackettLuce, seed: int) -> dict[str, Any]:
 def stability(modes: list[Tensor]) -> dict[str, Any]:
     """Kendall's tau between every two mode orders learned on one network."""
     taus = [kendall_tau(a, b) for a, b in combinations(modes, 2)]
-    return {
-        "runs": len(modes),
-        "kendall_tau": taus,
-        "mean_kendall_tau": sum(taus) / len(taus) if taus else None,
-    }
+    mean = sum(taus) / len(taus) if taus else None
+    return {"runs": len(modes), "kendall_tau": taus, "mean_kendall_tau": mean}
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    a, work = arguments, Path(arguments.work)
-    seeds = seeds_of(a.kinds, KINDS, a.seeds, dict.fromkeys(KINDS, 5))
-    names = {kind: [f"structure_{kind}_{seed}" for seed in range(seeds[kind])] for kind in seeds}
-    runs = {
-        name: define(kind, seed, seed, a.device, a.quick)
-        for kind in seeds
-        for seed, name in enumerate(names[kind])
-    }
-    again = (
-        [f"structure_learned_0_run_{seed}" for seed in range(1, a.repeats + 1)]
-        if "learned" in seeds
-        else []
-    )
-    runs |= {
-        name: define("learned", 0, seed, a.device, a.quick) for seed, name in enumerate(again, 1)
-    }
+def repeats(a: Namespace) -> list[Path]:
+    """Trains the further runs of network 0. Returns the folders of those that did not diverge."""
+    experiment, changes = STUDY.define_run("learned", 0, a)
+    seeds = {f"structure_learned_0_run_{seed}": seed for seed in range(1, a.repeats + 1)}
+    runs = {name: (experiment, [*changes, f"seed={seed}"]) for name, seed in seeds.items()}
     reports = run_all(runs, a.work, a.jobs)
+    return [Path(a.work) / name for name in runs if reports[name]["estimates"]]
+
+
+def summary(found: dict[str, Runs], a: Namespace) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for kind in seeds:
-        mine = [reports[name] for name in names[kind]]
-        exact = [
-            above_law(work / name) if reports[name]["estimates"] else None for name in names[kind]
-        ]
-        out[kind] = {}
-        for key, estimated in (("own", "own_nelbo"), ("mode", "mode_exact")):
-            out[kind] |= {
-                key: [estimate(r, estimated, "nats_above_entropy") for r in mine],
-                f"{key}_standard_error": [estimate(r, estimated, "standard_error") for r in mine],
-                f"{key}_above_law": [e and e[estimated][0] for e in exact],
-                f"{key}_above_law_standard_error": [e and e[estimated][1] for e in exact],
-            }
-        out[kind]["seconds"] = [r["fit_seconds"] for r in mine]
-    if "learned" in seeds:
-        found = [
-            direction(order_law(work / n), seed) if reports[n]["estimates"] else {}
-            for seed, n in enumerate(names["learned"])
-        ]
-        out["learned"] |= {
-            key: [each.get(key) for each in found]
-            for key in next((each for each in found if each), {})
-        }
-        finished = [name for name in (names["learned"][0], *again) if reports[name]["estimates"]]
-        out["stability"] = stability([order_law(work / name).mode() for name in finished])
-        exact = [above_law(work / name)["mode_exact"] for name in finished]
+    for kind, runs in found.items():
+        out[kind] = runs.estimates("nats_above_entropy", **LIKELIHOODS)
+        exact = runs.each(above_law)
+        for key, name in LIKELIHOODS.items():
+            out[kind][f"{key}_above_law"] = [e and e[name][0] for e in exact]
+            out[kind][f"{key}_above_law_standard_error"] = [e and e[name][1] for e in exact]
+        out[kind]["seconds"] = runs.listed("fit_seconds")
+    if "learned" in found:
+        learned = found["learned"]
+        laws = enumerate(learned.each(order_law))
+        followed = [{} if law is None else direction(law, seed) for seed, law in laws]
+        for key in next((each for each in followed if each), {}):
+            out["learned"][key] = [each.get(key) for each in followed]
+        first = learned.folders[:1] if learned.reports[0]["estimates"] else []
+        folders = [*first, *repeats(a)]
+        out["stability"] = stability([order_law(folder).mode() for folder in folders])
+        exact = [above_law(folder)["mode_exact"] for folder in folders]
         out["stability"] |= {
-            "mode_above_law": [e[0] for e in exact],
-            "mode_above_law_standard_error": [e[1] for e in exact],
+            "mode_above_law": [value for value, _ in exact],
+            "mode_above_law_standard_error": [error for _, error in exact],
         }
-    out["entropy"] = [network(seed).entropy for seed in range(max(seeds.values()))]
-    return out
+    most = max(len(runs.folders) for runs in found.values())
+    return out | {"entropy": [network(seed).entropy for seed in range(most)]}
+
+
+STUDY = Study(folder, KINDS, define, summary, OPTIONS, seeds=dict.fromkeys(KINDS, 5))

@@ -1,54 +1,38 @@
-"""Training tokens/s and peak memory of each objective, against the same step written with a plain torch.nn.TransformerEncoder.
+"""Tokens/s and peak memory of every objective, against the step of a plain TransformerEncoder.
 
-``ordo`` and its ratio to the reference are of the time-space step with the reference's learned positions (variant time_plain); every
-other variant has ordo's default positions, rotary and learned, which the reference has not.
-
-All variants take turns within one process, so that ratios hold whatever else the machine does; peak memory is that of a process of
-its own. ``overhead`` is the share of a learned-schedule step that is not denoiser forward, backward and optimizer: 1 - bare step / whole
-step, where the bare step feeds the denoiser the same kind of input with fixed masks or orders and sums the cross-entropies.
+``ordo`` and its ratio to the reference are of the time-space step with the reference's learned
+positions (variant time_plain). Every other variant has ordo's default positions, rotary and
+learned, which the reference has not. All variants take turns within one process; peak memory is
+that of a process of its own. ``overhead`` is the share of a learned-schedule step that is not
+denoiser forward, backward and optimizer: 1 - bare step / whole step, where the bare step feeds the
+denoiser the same kind of input with fixed masks or orders and sums the cross-entropies.
 """
 
-from __future__ import annotations
-
-import argparse
-import multiprocessing
-import resource
-import statistics
-import time
+from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.objectives import Dense, OrderSpace, TimeSpace
-from ordo.progress import track
+from benchmarks import timing
+from benchmarks.timing import SPACES, make_denoiser
 from ordo.randomness import StepRandom
-from ordo.runs.provenance import describe_device
 from ordo.schedules import FreeTable, Linear, Power
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=int, default=32, help="denoiser rows a step")
-    parser.add_argument("--length", type=int, default=128, help="tokens a sequence")
-    parser.add_argument("--vocab", type=int, default=27, help="symbols")
-    parser.add_argument("--width", type=int, default=128, help="of the network")
-    parser.add_argument("--layers", type=int, default=4, help="of the network")
-    parser.add_argument("--heads", type=int, default=4, help="of attention")
-    parser.add_argument(
-        "--rounds", type=int, default=7, help="turns of every variant; medians are reported"
-    )
-    parser.add_argument("--steps", type=int, default=5, help="steps a turn")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument(
-        "--compile", action="store_true", help="also every objective with torch.compile"
-    )
+OPTIONS = {
+    **timing.sizes(rows=32, length=128, vocab=27, width=128, layers=4, heads=4),
+    **timing.sizes(rounds=7, steps=5, threads=1),
+    "compile": (False, "also every objective with torch.compile"),
+}
 
 
 class Reference(nn.Module):
-    """A masked diffusion denoiser as a first course would write it: TransformerEncoder, learned positions, logits at every position."""
+    """A masked diffusion denoiser as a first course would write it.
+
+    It is a TransformerEncoder with learned positions, and makes logits at every position.
+    """
 
     def __init__(self, vocab: int, length: int, width: int, heads: int, layers: int):
         super().__init__()
@@ -56,69 +40,71 @@ class Reference(nn.Module):
         layer = nn.TransformerEncoderLayer(
             width, heads, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
         )
-        self.encoder = nn.TransformerEncoder(
-            layer, layers, nn.LayerNorm(width), enable_nested_tensor=False
-        )
+        norm = nn.LayerNorm(width)
+        self.encoder = nn.TransformerEncoder(layer, layers, norm, enable_nested_tensor=False)
         self.head = nn.Linear(width, vocab)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: Tensor) -> Tensor:
         return self.head(self.encoder(self.token(z) + self.position.weight))
 
 
-def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
-    """One whole training step of a variant: data on the device, loss, backward, AdamW."""
+def reference_loss(a: Namespace, tokens: Tensor) -> tuple[list[nn.Module], Callable[[], Tensor]]:
+    """The reference, and the loss of one step."""
+    net = Reference(a.vocab, a.length, a.width, a.heads, a.layers).to(a.device)
+
+    def loss() -> Tensor:
+        t = torch.rand(a.rows, 1, device=a.device).clamp(min=1e-3)
+        masked = torch.rand(tokens.shape, device=a.device) < t
+        logits = net(tokens.masked_fill(masked, a.vocab)).transpose(1, 2)
+        cost = F.cross_entropy(logits, tokens, reduction="none")
+        return (cost * masked / t).sum() / tokens.numel()
+
+    return [net], loss
+
+
+def ordo_loss(
+    space: str, mode: str, a: Namespace, tokens: Tensor
+) -> tuple[list[nn.Module], Callable[[], Tensor]]:
+    """Denoiser and schedule of ordo, and the loss of one step; mode: see ``run``."""
+    net = make_denoiser(space, a, positions="learned" if mode == "plain" else "both")
+    fixed, dense = mode in ("fixed", "plain"), space == "dense"
+    draws = 1 if fixed or dense else 2
+    x = tokens[: a.rows // draws]
+    kind = SPACES[space]
+    objective = kind(a.length) if dense else kind(draws=draws)
+    objective = objective.to(a.device)
+    schedule = Linear(a.length) if fixed else Power(a.length, FreeTable(a.length))
+    schedule = schedule.to(a.device)
+    if "compile" in mode:  # as compile=true does it
+        objective.estimate = torch.compile(objective.estimate, dynamic=False)
+    counter = iter(range(10**9))
+    order = torch.rand(tokens.shape, device=a.device).argsort(-1)
+    fraction = torch.arange(a.rows, device=a.device)[:, None] / a.rows
+    masked = torch.rand(tokens.shape, device=a.device) < fraction
+
+    def loss() -> Tensor:
+        if "bare" not in mode:
+            return objective(net, schedule, x, StepRandom(0, next(counter))).loss
+        if dense:
+            logits, targets = net(tokens, order).flatten(0, 1), tokens.gather(1, order).flatten()
+            return F.cross_entropy(logits, targets)
+        return F.cross_entropy(
+            net(tokens.masked_fill(masked, a.vocab), where=masked), tokens[masked]
+        )
+
+    return [net, schedule], loss
+
+
+def make_step(name: str, a: Namespace) -> Callable[[], None]:
+    """One whole training step of a variant: loss, backward pass, AdamW."""
     torch.manual_seed(0)
-    size = {"width": a.width, "heads": a.heads, "layers": a.layers}
     tokens = torch.randint(a.vocab, (a.rows, a.length), device=a.device)
-    kind, _, mode = name.partition("_")
-    if kind == "reference":
-        net: nn.Module = Reference(a.vocab, a.length, **size).to(a.device)
-
-        def loss() -> torch.Tensor:
-            t = torch.rand(a.rows, 1, device=a.device).clamp(min=1e-3)
-            masked = torch.rand(tokens.shape, device=a.device) < t
-            cost = F.cross_entropy(
-                net(tokens.masked_fill(masked, a.vocab)).transpose(1, 2), tokens, reduction="none"
-            )
-            return (cost * masked / t).sum() / tokens.numel()
-
-        optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    space, _, mode = name.partition("_")
+    if space == "reference":
+        modules, loss = reference_loss(a, tokens)
     else:
-        transformer = OrderCausalTransformer if kind == "dense" else BidirectionalTransformer
-        net = transformer(
-            a.vocab, a.length, **size, positions="learned" if mode == "plain" else "both"
-        ).to(a.device)
-        fixed = mode in ("fixed", "plain")
-        draws = 1 if fixed or kind == "dense" else 2
-        x = tokens[: a.rows // draws]
-        objective = (
-            {"time": TimeSpace, "order": OrderSpace}[kind](draws=draws)
-            if kind != "dense"
-            else Dense(a.length, draws=1, baseline="ema")
-        )
-        schedule = (Linear(a.length) if fixed else Power(a.length, FreeTable(a.length))).to(
-            a.device
-        )
-        objective = objective.to(a.device)
-        parameters = [*net.parameters(), *schedule.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=1e-3)
-        if "compile" in mode:  # as compile=true does it
-            objective.estimate = torch.compile(objective.estimate, dynamic=False)
-        counter = iter(range(10**9))
-        order = torch.rand(tokens.shape, device=a.device).argsort(-1)
-        fraction = torch.arange(a.rows, device=a.device)[:, None] / a.rows
-        masked = torch.rand(tokens.shape, device=a.device) < fraction
-
-        def loss() -> torch.Tensor:
-            if "bare" not in mode:
-                return objective(net, schedule, x, StepRandom(0, next(counter))).loss
-            if kind == "dense":
-                return F.cross_entropy(
-                    net(tokens, order).flatten(0, 1), tokens.gather(1, order).flatten()
-                )
-            return F.cross_entropy(
-                net(tokens.masked_fill(masked, a.vocab), where=masked), tokens[masked]
-            )
+        modules, loss = ordo_loss(space, mode, a, tokens)
+    optimizer = torch.optim.AdamW([p for module in modules for p in module.parameters()], lr=1e-3)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -128,63 +114,28 @@ def make_step(name: str, a: argparse.Namespace) -> Callable[[], None]:
     return step
 
 
-def peak_mib(name: str, a: argparse.Namespace) -> float:
-    """Peak resident memory of a process that makes three steps, MiB; on a GPU the peak allocated."""
-    torch.set_num_threads(a.threads)
-    step = make_step(name, a)
-    for _ in range(3):
-        step()
-    if a.device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def run(a: Namespace) -> dict[str, Any]:
+    """Variants: SPACE alone (learned), and with a mode.
 
-
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    a = arguments
-    if a.quick:
-        a.rounds, a.steps, a.rows, a.length = 2, 1, 4, 16
-    torch.set_num_threads(a.threads)
-    # First, while this process is small: a child's peak starts from its parent's size.
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        peak = {
-            name: pool.apply(peak_mib, (name, a))
-            for name in ("reference", "time_plain", "time", "order", "dense")
-        }
-    names = [
-        "reference",
-        "time_plain",
-        *(kind + mode for mode in ("_fixed", "", "_bare") for kind in ("time", "order", "dense")),
-    ]
-    names += ["time_compile", "order_compile", "dense_compile"] if a.compile else []
+    Modes: ``_plain`` (random orders, the reference's positions), ``_fixed`` (random orders),
+    ``_bare`` (no objective), ``_compile`` (learned, compiled).
+    """
+    timing.start(a)
+    peak = timing.peaks(make_step, ("reference", "time_plain", *SPACES), a, growth=False)
+    names = ["reference", "time_plain"]
+    modes = ["_fixed", "", "_bare", *(["_compile"] if a.compile else [])]
+    names += [space + mode for mode in modes for space in SPACES]
     steps = {name: make_step(name, a) for name in names}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in track(range(a.rounds + 1), "rounds"):  # the first turn warms up
-        for name, step in steps.items():
-            if a.device == "cuda":
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            for _ in range(a.steps):
-                step()
-            if a.device == "cuda":
-                torch.cuda.synchronize()
-            if turn:
-                seconds[name].append((time.perf_counter() - start) / a.steps)
-    median = {name: statistics.median(values) for name, values in seconds.items()}
-    tokens = a.rows * a.length
+    seconds = timing.timed_in_turns(steps, a.rounds, a.steps, a.device, wall=True)
+    tokens, middle = a.rows * a.length, timing.median(seconds)
+    rate = timing.median(seconds, tokens)
     return {
-        "ordo": tokens / median["time_plain"],
-        "reference": tokens / median["reference"],
-        "ratio": median["reference"] / median["time_plain"],
-        "tokens_per_second": {name: tokens / value for name, value in median.items()},
+        "ordo": rate["time_plain"],
+        "reference": rate["reference"],
+        "ratio": middle["reference"] / middle["time_plain"],
+        "tokens_per_second": rate,
         "spread": {name: [tokens / max(v), tokens / min(v)] for name, v in seconds.items()},
-        "overhead": {
-            kind: 1 - median[f"{kind}_bare"] / median[kind] for kind in ("time", "order", "dense")
-        },
+        "overhead": {space: 1 - middle[f"{space}_bare"] / middle[space] for space in SPACES},
         "peak_mib": peak,
-        "shape": {
-            k: getattr(a, k)
-            for k in ("rows", "length", "vocab", "width", "layers", "heads", "threads")
-        },
-        "torch": torch.__version__,
-        "device": describe_device(a.device),
+        **timing.about(a),
     }

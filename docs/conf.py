@@ -1,4 +1,7 @@
-"""How the documentation is built: ``sphinx-build -W -n -b html docs build/docs``. No step needs a network, nor do the pages."""
+"""How the documentation is built: ``sphinx-build -W -n -b html docs build/docs``.
+
+No step needs a network, nor do the pages.
+"""
 
 import re
 import shutil
@@ -47,22 +50,37 @@ INNER = "C|Race|FreshDraws|FreshPuzzles|RandomCrops|Decoding|CategoricalColumn|N
 nitpick_ignore_regex = [("py:.*", rf"({OTHERS})(\..*)?"), ("py:class", rf"ordo\..*\.({INNER})")]
 
 
+def copies_of(name: str, *patterns: str) -> Path:
+    """Copies files of ../name to a folder of that name here, which git ignores."""
+    folder = HERE / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in (path for pattern in patterns for path in (HERE.parent / name).glob(pattern)):
+        shutil.copy(path, folder)
+    return folder
+
+
 def copy_notebooks() -> None:
-    """../notebooks/*.ipynb to where Sphinx looks for pages, a folder that git ignores, with a page that lists them."""
-    copies = HERE / "notebooks"
-    shutil.rmtree(copies, ignore_errors=True)
-    copies.mkdir()
-    names = sorted(path.name for path in (HERE.parent / "notebooks").glob("*.ipynb"))
-    for name in names:
-        shutil.copy(HERE.parent / "notebooks" / name, copies)
+    """Copies ../notebooks/*.ipynb and writes a page that lists them."""
+    folder = copies_of("notebooks", "*.ipynb")
     lines = [
         "# Notebooks",
         "",
         "Executed when these pages are built, at a small size; they are `notebooks/*.ipynb`.",
         "",
     ]
+    names = sorted(path.name for path in folder.iterdir())
     lines += ["```{toctree}", ":maxdepth: 1", "", *names, "```", ""] if names else []
-    (copies / "index.md").write_text("\n".join(lines), encoding="utf-8")
+    (folder / "index.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def copy_studies() -> None:
+    """Copies ../benchmarks: the README becomes the page that lists all others."""
+    folder = copies_of("benchmarks", "*.md", "*.png")
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    (folder / "README.md").unlink()
+    toctree = "\n```{toctree}\n:hidden:\n:glob:\n\n*\n```\n"
+    (folder / "index.md").write_text(text + toctree, encoding="utf-8")
 
 
 def mathml(node: nodes.Element, as_block: bool) -> str:
@@ -89,7 +107,10 @@ def block(self: Any, node: nodes.math_block) -> None:
 
 
 def sentences(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Lets napoleon take the docstring of a property as it is: it would read what comes before a colon as a type."""
+    """Lets napoleon take the docstring of a property as it is.
+
+    It would read what comes before a colon as a type.
+    """
     if what in ("property", "attribute") and lines:
         lines.insert(0, "\\")  # renders as nothing
 
@@ -119,7 +140,7 @@ def signatures(
     signature: str | None,
     returns: str | None,
 ) -> Any:
-    """Types without their ranges, and defaults of dataclasses that are made afresh, in a form that Sphinx can read."""
+    """Types without their ranges, and defaults that are made afresh as ``...`` for Sphinx."""
     return signature and without_ranges(signature).replace("<factory>", "..."), returns
 
 
@@ -129,3 +150,4 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", sentences, priority=0)  # before napoleon
     app.connect("autodoc-process-signature", signatures)
     copy_notebooks()
+    copy_studies()

@@ -1,11 +1,15 @@
-"""All runs below some folders in one table and one picture: seeds together, likelihoods with their spread, failed runs too.
+"""All runs below some folders in one table and one picture.
 
-    python train.py -m experiment=nae_learned_order seed=0,1,2 optimizer.lr=1e-3,3e-3 output=outputs/lr
+    python train.py -m experiment=nae_learned_order seed=0,1,2 optimizer.lr=1e-3,3e-3 \\
+        output=outputs/lr
     python scripts/collect.py outputs/lr
-    python scripts/collect.py outputs/a outputs/b --metric mode_exact --group seed data.seed --output outputs/a_and_b
+    python scripts/collect.py outputs/a outputs/b --metric mode_exact --group seed data.seed \\
+        --output outputs/a_and_b
 
-Columns are the settings in which the runs differ. Into --output: runs.csv (a line a run, with standard errors over sequences), means.csv (a
-line a setting: mean, standard deviation and number of its finished runs) and runs.png (--metric; every run, mean and deviation).
+Seeds are taken together: the table has likelihoods with their spread, and failed runs too. Its
+columns are the settings in which the runs differ. The script writes into --output: runs.csv (a line
+a run, with standard errors over sequences), means.csv (a line a setting: mean, standard deviation
+and number of its finished runs) and runs.png (--metric; every run, mean and deviation).
 """
 
 from __future__ import annotations
@@ -41,12 +45,8 @@ def status_of(folder: Path, config: dict[str, Any]) -> tuple[str, str]:
     if (folder / "diverged.json").is_file():
         return "diverged", str(read_json(folder / "diverged.json").get("error", ""))
     rows = read_metrics(folder)
-    steps = rows["step"] if len(rows) else []
-    done = (
-        f"step {max(steps) + 1} of {config.get('steps')}"
-        if len(steps)
-        else f"no step of {config.get('steps')} logged"
-    )
+    steps, of = rows["step"] if len(rows) else [], config.get("steps")
+    done = f"step {max(steps) + 1} of {of}" if len(steps) else f"no step of {of} logged"
     return ("no report" if config.get("report") is None else "unfinished"), done
 
 
@@ -57,26 +57,24 @@ def read_run(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, An
     report = read_report(folder / "report.json") if status == "finished" else {}
     about = {"run": str(folder), "status": status, "remark": remark}
     if report:
-        about |= {
-            "seconds": report.get("fit_seconds"),
-            "parameters": report.get("parameters"),
-            "steps_done": report.get("steps", config.get("steps")),
-        }
+        about |= {"seconds": report.get("fit_seconds"), "parameters": report.get("parameters")}
+        about["steps_done"] = report.get("steps", config.get("steps"))
     return about, flat(config, str(config.get("output"))), report
 
 
 def collect(folders: list[Path]) -> tuple[pd.DataFrame, list[str], str]:
-    """A line per run, the names of the settings in which runs differ, and the unit of the likelihoods. Raises ConfigError."""
+    """A line per run, the names of the settings that differ, and the unit of the likelihoods.
+
+    Raises ConfigError.
+    """
     found = []
     for folder in folders:
-        below = sorted(
-            path.parent
-            for path in folder.rglob("provenance.json")
-            if (path.parent / "config.yaml").is_file()
-        )
+        every = sorted(path.parent for path in folder.rglob("provenance.json"))
+        below = [path for path in every if (path / "config.yaml").is_file()]
         if not below:
             raise ConfigError(
-                f"no run below {folder}: a run is a folder with config.yaml and provenance.json, as train.py makes them"
+                f"no run below {folder}: a run is a folder with config.yaml and provenance.json, "
+                "as train.py makes them"
             )
         found += [path for path in below if path not in found]
     abouts, settings, reports = zip(*map(read_run, found), strict=True)
@@ -89,34 +87,25 @@ def collect(folders: list[Path]) -> tuple[pd.DataFrame, list[str], str]:
         for key in LABELS:
             entry = report["estimates"][key] if report else {}
             line |= {key: entry.get(unit), f"{key}_standard_error": entry.get(error)}
-        lines.append(
-            line
-            | {name: about.get(name) for name in FIGURES}
-            | {"run": about["run"], "remark": about["remark"]}
-        )
+        line |= {name: about.get(name) for name in FIGURES}
+        lines.append(line | {"run": about["run"], "remark": about["remark"]})
     numbers = [*LABELS, *(f"{key}_standard_error" for key in LABELS), *FIGURES]
-    return (
-        pd.DataFrame(lines, dtype=object).astype(dict.fromkeys(numbers, float)),
-        names,
-        unit,
-    )  # object: whole numbers stay whole
+    table = pd.DataFrame(lines, dtype=object)  # object: whole numbers stay whole
+    return table.astype(dict.fromkeys(numbers, float)), names, unit
 
 
 def means(runs: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """A line per setting: number of finished runs and of others, mean and standard deviation (over runs) of each likelihood."""
+    """A line per setting: number of finished and of other runs, mean and deviation over runs."""
     lines = []
     keys = runs[names].map(repr).agg(" ".join, axis=1) if names else pd.Series("", runs.index)
     for _, group in runs.groupby(keys, sort=False):
         line = {name: group[name].iloc[0] for name in names}
-        line |= {
-            "finished": int((group["status"] == "finished").sum()),
-            "others": int((group["status"] != "finished").sum()),
-        }
+        finished = int((group["status"] == "finished").sum())
+        line |= {"finished": finished, "others": len(group) - finished}
         for key in LABELS:
             line |= {key: group[key].mean(), f"{key}_sd": group[key].std()}
-        lines.append(
-            line | {name: group[name].mean() for name in FIGURES} | {"runs": list(group.index)}
-        )
+        line |= {name: group[name].mean() for name in FIGURES}
+        lines.append(line | {"runs": list(group.index)})
     table = pd.DataFrame(lines, dtype=object)
     return table.astype(dict.fromkeys([*LABELS, *(f"{key}_sd" for key in LABELS), *FIGURES], float))
 
@@ -138,65 +127,41 @@ def print_table(
         grid.add_column(title, justify="right", overflow="fold")
     digits = DECIMALS[unit]
     for _, line in table.iterrows():
+        first, finished = runs.loc[line["runs"]], line["finished"]
         likelihoods = []
         for key in LABELS:
-            first = runs.loc[line["runs"]]
-            spread = (
-                line[f"{key}_sd"] if line["finished"] > 1 else first[f"{key}_standard_error"].max()
-            )
-            likelihoods.append(
-                "-" if not line["finished"] else f"{line[key]:.{digits}f} ± {spread:.{digits}f}"
-            )
+            error = first[f"{key}_standard_error"].max()
+            spread = line[f"{key}_sd"] if finished > 1 else error
+            figure = f"{line[key]:.{digits}f} ± {spread:.{digits}f}"
+            likelihoods.append(figure if finished else "-")
         others = f" (+{line['others']})" if line["others"] else ""
         cost = [f"{line[name]:.0f}" if line[name] == line[name] else "-" for name in FIGURES]
-        grid.add_row(
-            *(shown(name, line[name]) for name in names),
-            f"{line['finished']}{others}",
-            *likelihoods,
-            *cost,
-        )
+        settings = (shown(name, line[name]) for name in names)
+        grid.add_row(*settings, f"{finished}{others}", *likelihoods, *cost)
     console.print(
-        f"{UNITS[unit]}; ± the standard deviation over runs, for a single run its standard error over sequences"
+        f"{UNITS[unit]}; ± the standard deviation over runs, for a single run its standard error "
+        "over sequences"
     )
     console.print(grid)
+    plain: dict[str, Any] = {"soft_wrap": True, "highlight": False, "markup": False}
     for _, run in runs[runs["status"] != "finished"].iterrows():
-        console.print(
-            f"{run['run']}: {run['status']}, {run['remark']}",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
+        console.print(f"{run['run']}: {run['status']}, {run['remark']}", **plain)
 
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument(
-        "folders", nargs="+", type=Path, help="of runs, or folders that have them anywhere below"
-    )
-    parser.add_argument(
-        "--metric",
-        default="own_nelbo",
-        choices=list(LABELS),
-        help="what the table is sorted by and the picture shows",
-    )
-    parser.add_argument(
-        "--group",
-        nargs="*",
-        default=["seed"],
-        metavar="KEY",
-        help="settings over which to average; default: seed",
-    )
-    parser.add_argument(
-        "--sort", metavar="COLUMN", help="of means.csv, ascending; default: the metric"
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        help="folder for runs.csv, means.csv and runs.png; default: the first folder",
-    )
-    parser.add_argument(
-        "--quiet", action="store_true", help="no table, only where it has been written"
-    )
+    folders = "of runs, or folders that have them anywhere below"
+    parser.add_argument("folders", nargs="+", type=Path, help=folders)
+    metric = {"choices": list(LABELS), "help": "what sorts the table and what the picture shows"}
+    parser.add_argument("--metric", default="own_nelbo", **metric)
+    group = {"metavar": "KEY", "help": "settings over which to average; default: seed"}
+    parser.add_argument("--group", nargs="*", default=["seed"], **group)
+    sort = "of means.csv, ascending; default: the metric"
+    parser.add_argument("--sort", metavar="COLUMN", help=sort)
+    output = "folder for runs.csv, means.csv and runs.png; default: the first folder"
+    parser.add_argument("--output", type=Path, help=output)
+    quiet = "prints where the files have been written, and no table"
+    parser.add_argument("--quiet", action="store_true", help=quiet)
     a = parser.parse_args()
     output = a.output or a.folders[0]
     with job(a.quiet):
@@ -204,41 +169,33 @@ def main() -> None:
         runs, names, unit = collect(a.folders)
         unknown = [key for key in a.group if key not in names and key != "seed"]
         if unknown:
+            differ = ", ".join(names) or "nothing"
             raise ConfigError(
-                f"--group {unknown[0]}: the runs do not differ in it, but in {', '.join(names) or 'nothing'}"
+                f"--group {unknown[0]}: the runs do not differ in it, but in {differ}"
             )
         names = [name for name in names if name not in a.group]
         table = means(runs, names)
         sort = a.sort or a.metric
         if sort not in table or sort == "runs":
-            raise ConfigError(
-                f"--sort {sort}: no such column; there are {', '.join(map(str, table.columns.drop('runs')))}"
-            )
+            there = ", ".join(map(str, table.columns.drop("runs")))
+            raise ConfigError(f"--sort {sort}: no such column; there are {there}")
         table = table.sort_values(sort, key=sortable, kind="stable")
-        write_whole(
-            output / "runs.csv", lambda path: runs.assign(unit=unit).to_csv(path, index=False)
-        )
-        write_whole(
-            output / "means.csv",
-            lambda path: table.drop(columns="runs").assign(unit=unit).to_csv(path, index=False),
-        )
+        written = {"runs.csv": runs, "means.csv": table.drop(columns="runs")}
+        for name, frame in written.items():
+            frame = frame.assign(unit=unit)
+            write_whole(output / name, lambda path, frame=frame: frame.to_csv(path, index=False))
         labels = [
             ", ".join(f"{n.removesuffix('._target_')} {shown(n, line[n])}" for n in names)
             for _, line in table.iterrows()
         ]
         values = [runs.loc[index, a.metric].dropna() for index in table["runs"]]
-        plots.save(
-            plots.compare_settings(values, labels, f"{LABELS[a.metric]} ({UNITS[unit]})"),
-            output / "runs.png",
-        )
+        title = f"{LABELS[a.metric]} ({UNITS[unit]})"
+        plots.save(plots.compare_settings(values, labels, title), output / "runs.png")
         console = Console(width=None if sys.stdout.isatty() else 200)
         if not a.quiet:
             print_table(table, runs, names, unit, console)
-        console.print(
-            f"{len(runs)} runs: {output}/runs.csv, means.csv, runs.png",
-            soft_wrap=True,
-            highlight=False,
-        )
+        told = f"{len(runs)} runs: {output}/runs.csv, means.csv, runs.png"
+        console.print(told, soft_wrap=True, highlight=False)
 
 
 if __name__ == "__main__":

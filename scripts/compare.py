@@ -1,9 +1,12 @@
-"""Runs side by side in one HTML file: likelihoods with paired differences, overlaid curves, schedules, orders, samples.
+"""Runs side by side in one HTML file.
+
+The file has likelihoods with paired differences, overlaid curves, schedules, orders and samples.
 
     python scripts/compare.py outputs/A/TIME outputs/B/TIME            # runs, or outputs of eval.py
-    python scripts/compare.py outputs/SWEEP --output outputs/SWEEP     # every finished run below a folder
+    python scripts/compare.py outputs/SWEEP --output outputs/SWEEP     # every finished run below
 
-Into --output: compare.html, compare.csv and the pictures. The first run is the baseline: a gain above 0 is better than it.
+The script writes compare.html, compare.csv and the pictures into --output. The first run is the
+baseline: a gain above 0 is better than it.
 """
 
 from __future__ import annotations
@@ -28,22 +31,22 @@ from ordo.runs.run import check_writable
 
 
 def find_records(folders: list[Path]) -> list[Record]:
-    """Of the folders that have a report, and of every run below those that have none; of a single folder both. Raises ConfigError."""
+    """The folders that have a report, and every run below those that have none.
+
+    A single folder counts itself and the runs below it. Raises ConfigError.
+    """
     found: list[Path] = []
     for folder in folders:
         here = [folder] if (folder / "report.json").is_file() else []
-        if (
-            not here or len(folders) == 1
-        ):  # outputs of eval.py, which lie beside checkpoints, are of runs that are there already
+        if not here or len(folders) == 1:
+            # Outputs of eval.py lie beside the checkpoints of runs that are found already.
             below = sorted(path.parent for path in folder.rglob("report.json"))
-            here += [
-                path
-                for path in below
-                if path != folder and "checkpoints" not in path.relative_to(folder).parts
-            ]
+            others = [path for path in below if path != folder]
+            here += [path for path in others if "checkpoints" not in path.relative_to(folder).parts]
         if not here:
             raise ConfigError(
-                f"no report.json in or below {folder}: name finished runs, folders that hold some, or outputs of eval.py"
+                f"no report.json in or below {folder}: name finished runs, folders that hold some, "
+                "or outputs of eval.py"
             )
         found += [path for path in here if path not in found]
     if len(found) < 2:
@@ -54,47 +57,41 @@ def find_records(folders: list[Path]) -> list[Record]:
 
 
 def run_of(folder: Path) -> Path:
-    """The run folder of an output of eval.py that lies beside the checkpoint; else the folder itself."""
+    """The run folder of an output of eval.py that lies beside the checkpoint; else the folder."""
     run = folder.parent.parent
-    return (
-        run
-        if not (folder / "config.yaml").is_file() and (run / "config.yaml").is_file()
-        else folder
-    )
+    beside = not (folder / "config.yaml").is_file() and (run / "config.yaml").is_file()
+    return run if beside else folder
 
 
 def table(runs: dict[str, Record]) -> pd.DataFrame:
-    """A line a run: likelihoods in nats per sequence, a table's row or a molecule, and paired differences to the first (below 0 is better),
-    with standard errors; and whether the line may be compared with the first.
+    """A line a run: likelihoods, paired differences to the first run, and their standard errors.
+
+    Likelihoods are nats per sequence, row of a table or molecule; a difference below 0 is better.
+    ``comparable`` says whether the line may be compared with the first.
     """
     first = next(iter(runs.values()))
     lines = []
     for label, record in runs.items():
-        line: dict[str, object] = {
-            "run": label,
-            "folder": str(record.folder),
-            "token": record.report["unit"],
-        }
-        line |= {"comparable": comparable(first, record)}
+        report = record.report
+        line: dict[str, object] = {"run": label, "folder": str(record.folder)}
+        line |= {"token": report["unit"], "comparable": comparable(first, record)}
         for key in LABELS:
-            entry = record.report["estimates"][key]
-            difference = paired(first, record, key)
+            entry, difference = report["estimates"][key], paired(first, record, key)
             line |= {key: entry["nats"], f"{key}_standard_error": entry["standard_error"]}
-            line |= {
-                f"{key}_difference": difference and difference[0],
-                f"{key}_difference_standard_error": difference and difference[1],
-            }
+            mean, error = difference or (None, None)
+            line |= {f"{key}_difference": mean, f"{key}_difference_standard_error": error}
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def show(runs: dict[str, Record]) -> None:
-    """A line a run, with its unit, and how much better it is than the first; and whether runs may not be compared."""
+    """Prints a line a run, with its gain over the first, and whether runs may not be compared."""
     base = next(iter(runs.values()))
     for label, record in runs.items():
         unit = unit_among(record, runs.values())
+        figure = cell(record.report, "own_nelbo", unit)
+        text = f"{label}: {LABELS['own_nelbo']} {figure} {unit_words(record, runs.values())}"
         better = gain(base, record, "own_nelbo", unit) if record is not base else "-"
-        text = f"{label}: {LABELS['own_nelbo']} {cell(record.report, 'own_nelbo', unit)} {unit_words(record, runs.values())}"
         print(text if better == "-" else f"{text}, gain {better}")
     line = not_comparable(runs)
     if line is not None:
@@ -103,27 +100,15 @@ def show(runs: dict[str, Record]) -> None:
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument(
-        "folders",
-        nargs="+",
-        type=Path,
-        help="of runs or of eval.py, or folders that have them anywhere below",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("outputs/compared"),
-        help="folder to write into; default: outputs/compared",
-    )
-    parser.add_argument(
-        "--labels",
-        nargs="+",
-        metavar="NAME",
-        help="of the runs, in their order; default: the settings in which they differ",
-    )
-    parser.add_argument(
-        "--quiet", action="store_true", help="nothing but errors and where it has been written"
-    )
+    runs_help = "of runs or of eval.py, or folders that have them anywhere below"
+    parser.add_argument("folders", nargs="+", type=Path, help=runs_help)
+    output = Path("outputs/compared")
+    written = f"folder to write into; default: {output}"
+    parser.add_argument("--output", type=Path, default=output, help=written)
+    named = "of the runs, in their order; default: the settings in which they differ"
+    parser.add_argument("--labels", nargs="+", metavar="NAME", help=named)
+    quiet = "prints errors and where the page has been written, nothing else"
+    parser.add_argument("--quiet", action="store_true", help=quiet)
     a = parser.parse_args()
     with job(a.quiet):
         check_writable(a.output)
@@ -133,15 +118,11 @@ def main() -> None:
                 f"--labels: there are {len(records)} runs, which need as many names, each another"
             )
         runs = dict(zip(a.labels or labels(records), records, strict=True))
-        pages = {label: record.folder / "report.html" for label, record in runs.items()}
-        links = {
-            label: os.path.relpath(page, a.output)
-            for label, page in pages.items()
-            if page.is_file()
-        }
-        with reading(
-            " and ".join(str(record.folder) for record in records[:4]), "what the runs left there"
-        ):
+        reports = {label: record.folder / "report.html" for label, record in runs.items()}
+        there = {label: page for label, page in reports.items() if page.is_file()}
+        links = {label: os.path.relpath(page, a.output) for label, page in there.items()}
+        folders = " and ".join(str(record.folder) for record in records[:4])
+        with reading(folders, "what the runs left there"):
             page, pictures = comparison_page(runs, links)
         write_whole(a.output / "compare.csv", lambda path: table(runs).to_csv(path, index=False))
         save_page(page, pictures, a.output, "compare.html")

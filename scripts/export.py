@@ -1,4 +1,6 @@
-"""A training checkpoint as a folder to give away or push to the Hugging Face hub, for ``OrderedModel.from_pretrained``.
+"""Exports a checkpoint as a folder to give away or to push to the Hugging Face hub.
+
+``OrderedModel.from_pretrained`` reads the folder.
 
 python scripts/export.py checkpoint=outputs/NAME/TIME out=my_model
 """
@@ -30,9 +32,8 @@ def main(config: DictConfig) -> None:
         quiet()
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
-                raise ConfigError(
-                    f"no {key} given; python scripts/export.py checkpoint=RUN_FOLDER out=FOLDER"
-                )
+                usage = "python scripts/export.py checkpoint=RUN_FOLDER out=FOLDER"
+                raise ConfigError(f"no {key} given; {usage}")
         check_settings(config, Export)
         out = Path(config.out)
         if out.exists():
@@ -43,10 +44,8 @@ def main(config: DictConfig) -> None:
         if told is not None:
             note(told)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6
-    print(
-        f"{sum(p.numel() for p in model.parameters())} parameters, {size:.1f} MB: {out}",
-        file=sys.stderr,
-    )
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{parameters} parameters, {size:.1f} MB: {out}", file=sys.stderr)
 
 
 if __name__ == "__main__":

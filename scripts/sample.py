@@ -1,4 +1,6 @@
-"""Samples of a checkpoint or exported model as a table or text, by any sampler, also conditional. Needs it alone, not the data.
+"""Draws samples of a checkpoint or exported model, as a table or text.
+
+Any sampler may draw them, also given some values. The script needs the model alone, not its data.
 
 python scripts/sample.py checkpoint=outputs/NAME/TIME n=1000 out=table.csv
 """
@@ -53,29 +55,30 @@ def from_command_line() -> Iterator[None]:
 
 
 def conditions(codec: TableCodec, reading: dict[str, Any], config: DictConfig) -> Conditions:
-    """What rows have before the others are drawn. Raises DataError for an unfit file, ConfigError."""
+    """What rows have before the others are drawn.
+
+    Raises DataError for an unfit file, ConfigError.
+    """
     if config.impute is not None:
         if config.given:
             raise ConfigError("give either given or impute")
         found = file_cells(codec, config.impute, reading, config.delimiter)
         if config.n not in (None, len(found.tokens)):
-            raise ConfigError(
-                f"n={config.n}, but {config.impute} has {len(found.tokens)} rows; leave n out"
-            )
+            rows = f"{config.impute} has {len(found.tokens)} rows"
+            raise ConfigError(f"n={config.n}, but {rows}; leave n out")
         return found
     if config.delimiter is not None:
         raise ConfigError(f"delimiter={config.delimiter!r} is of the file that impute names")
     if not isinstance(config.given, str | DictConfig | None) or config.given == "":
         raise ConfigError(
-            f"given={config.given}: give values, +given.COLUMN=VALUE, or name a file, given=FILE.yaml"
+            f"given={config.given}: give values, +given.COLUMN=VALUE, or name a file, "
+            "given=FILE.yaml"
         )
-    given = (
-        config.given
-        if isinstance(config.given, str)
-        else OmegaConf.to_container(config.given or OmegaConf.create({}))
-    )
+    given: Any = config.given
+    if not isinstance(given, str):
+        given = OmegaConf.to_container(given or OmegaConf.create({}))
     with from_command_line():
-        return given_cells(codec, given, reading["missing"], config.n or 1000)  # type: ignore[arg-type]
+        return given_cells(codec, given, reading["missing"], config.n or 1000)
 
 
 def template(config: DictConfig, decoding: Decoding, length: int) -> tuple[Tensor, Tensor]:
@@ -89,23 +92,25 @@ def template(config: DictConfig, decoding: Decoding, length: int) -> tuple[Tenso
 
 
 def build_sampler(config: DictConfig) -> Sampler:
-    """The sampler of the configuration; ``best_steps`` gets the information profile of the report beside the checkpoint."""
+    """The sampler of the configuration.
+
+    ``best_steps`` gets the information profile of the report beside the checkpoint.
+    """
     node = plain(config.sampler)
     how_many = node.get("how_many")
     if isinstance(how_many, dict) and how_many.get("profile", "none") is None:
         folder = Path(config.checkpoint)  # of an exported model, which has none
-        path = (
-            folder if (folder / "config.json").is_file() else find(folder).parent.parent
-        ) / "report.json"
+        exported = (folder / "config.json").is_file()
+        path = (folder if exported else find(folder).parent.parent) / "report.json"
         if not path.is_file():
             raise ConfigError(
-                f"no {path}: give sampler.how_many.profile=[nats of the next token by number revealed]"
+                f"no {path}: give sampler.how_many.profile=[nats of the next token by number "
+                "revealed]"
             )
         with reading(path, "its loss_by_revealed"):
             nats = json.loads(path.read_text(encoding="utf-8"))["loss_by_revealed"]["own"]["nats"]
-            how_many["profile"] = [
-                float(value) for value in nats
-            ]  # numbers alone: the file may be a stranger's
+            # Numbers alone: the file may be a stranger's.
+            how_many["profile"] = [float(value) for value in nats]
     return make(node, "sampler")
 
 
@@ -115,16 +120,12 @@ def main(config: DictConfig) -> None:
         quiet()
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
-                raise ConfigError(
-                    f"no {key} given; python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv"
-                )
+                usage = "python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv"
+                raise ConfigError(f"no {key} given; {usage}")
         check_settings(config, Sample)
-        device = (
-            ("cuda" if torch.cuda.is_available() else "cpu")
-            if config.device == "auto"
-            else config.device
-        )
-        if device == "cuda" and not torch.cuda.is_available():
+        gpu = torch.cuda.is_available()
+        device = ("cuda" if gpu else "cpu") if config.device == "auto" else config.device
+        if device == "cuda" and not gpu:
             raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
         out = Path(config.out)
         if out.suffix not in (".csv", ".parquet", ".txt"):
@@ -134,7 +135,8 @@ def main(config: DictConfig) -> None:
         trace_path = None if config.trace is None else Path(config.trace)
         if trace_path is not None and trace_path.suffix not in TRACES:
             raise ConfigError(
-                f"trace={trace_path}: choose a name in .npz (arrays), .html (a page of the first 8) or .gif (the first)"
+                f"trace={trace_path}: choose a name in .npz (arrays), .html (a page of the first "
+                "8) or .gif (the first)"
             )
         shown = 0 if trace_path is None else TRACES[trace_path.suffix]
         for path in (out, *([trace_path] if trace_path else [])):
@@ -144,9 +146,8 @@ def main(config: DictConfig) -> None:
         decoding = model.decoding
         state = decoding.table
         if (state is None) != (out.suffix == ".txt"):
-            raise ConfigError(
-                f"out={out}: the model is of {'text, choose .txt' if state is None else 'a table, choose .csv or .parquet'}"
-            )
+            kind = "text, choose .txt" if state is None else "a table, choose .csv or .parquet"
+            raise ConfigError(f"out={out}: the model is of {kind}")
         if config.tokenizer is not None and CorpusData.__qualname__ not in decoding.states:
             raise ConfigError(
                 f"tokenizer={config.tokenizer}: the model is of no corpus, and needs no tokenizer"
@@ -174,10 +175,9 @@ def main(config: DictConfig) -> None:
             )
         model = model.to(device)
         begun = time.perf_counter()
+        longest = model.denoiser.length
         with from_command_line():
-            lengths = drawn_lengths(
-                decoding.lengths, known, config.length, n, model.denoiser.length, config.seed
-            )
+            lengths = drawn_lengths(decoding.lengths, known, config.length, n, longest, config.seed)
         settings = {
             "schedule": model.schedule,
             "seed": config.seed,
@@ -205,14 +205,13 @@ def main(config: DictConfig) -> None:
         if state is None:
             symbols = decoding.symbols(tokens[:shown])
             texts: list[str] = decoding(tokens)  # type: ignore[assignment]
-            logs = (
-                [f"{value:.6f}\t" for value in log_prob.tolist()] if config.log_prob else [""] * n
-            )
+            logs = [f"{x:.6f}\t" if config.log_prob else "" for x in log_prob.tolist()]
             lines = [f"{log}{one_line(text)}\n" for log, text in zip(logs, texts, strict=True)]
             write_whole(out, lambda path: path.write_text("".join(lines), encoding="utf-8"))
         else:
             assert own is not None
-            # A CSV gets the cells as they were written, a Parquet file as what they mean: its columns have types.
+            # A CSV gets the cells as they were written. A Parquet file gets what they mean: its
+            # columns have types.
             text = out.suffix != ".parquet"
             drawn = codec.decode(tokens, config.seed)
             frame = in_own_types(own.merged(drawn, text), codec, text)
@@ -222,9 +221,8 @@ def main(config: DictConfig) -> None:
             write_table(out, frame, own.delimiter if config.impute is not None else ",")
             again = [f"{name} ({count})" for name, count in own.still_missing(drawn).items()]
             if again and config.impute is not None:
-                note(
-                    f"cells that were drawn and are missing again, as in the training table: {', '.join(again)}"
-                )
+                cells = "cells that were drawn and are missing again, as in the training table"
+                note(f"{cells}: {', '.join(again)}")
         schedule: Any = model.schedule.cpu()
         surprise = None if schedule.depends_on_tokens else order_surprise(trace, schedule.law())
         if trace_path is not None:
@@ -233,15 +231,14 @@ def main(config: DictConfig) -> None:
             save_trace(trace_path, trace, symbols, sampler=name, seed=config.seed, layout=layout)
     if surprise is not None and surprise > NOTABLE_SURPRISE and not config.quiet:
         print(
-            f"warning: this sampler decodes in orders that the model was hardly trained on ({surprise:.2f} nats a token less probable than "
-            "its own): expect poor samples; sampler=first_hitting or mode_order decode as it was trained",
+            "warning: this sampler decodes in orders that the model was hardly trained on "
+            f"({surprise:.2f} nats a token less probable than its own): expect poor samples; "
+            "sampler=first_hitting or mode_order decode as it was trained",
             file=sys.stderr,
         )
     if trace_path is not None and trace_path.suffix != ".npz" and n > shown:
-        print(
-            f"{trace_path} shows the first {f'{shown} sequences' if shown > 1 else 'sequence'} of {n}",
-            file=sys.stderr,
-        )
+        first = f"{shown} sequences" if shown > 1 else "sequence"
+        print(f"{trace_path} shows the first {first} of {n}", file=sys.stderr)
     rate = f"{trace.calls.double().mean():.1f} calls each, {tokens.numel() / seconds:.0f} tokens/s"
     print(f"{n} {'rows' if state is not None else 'sequences'} ({rate}): {out}", file=sys.stderr)
 

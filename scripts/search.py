@@ -1,12 +1,18 @@
-"""A search for settings of train.py with Optuna: the least NELBO on the validation split, under the model's own order law.
+"""Searches settings of train.py with Optuna, for the least NELBO on the validation split.
 
-    python scripts/search.py experiment=nae_learned_order steps=500 'optimizer.lr=tag(log, interval(1e-4, 1e-2))' \\
-        'denoiser.width=choice(64,128)' 'optimizer.warmup_steps=range(50,401,50)' --trials 20 --output outputs/search
+    python scripts/search.py experiment=nae_learned_order steps=500 \\
+        'optimizer.lr=tag(log, interval(1e-4, 1e-2))' 'denoiser.width=choice(64,128)' \\
+        'optimizer.warmup_steps=range(50,401,50)' --trials 20 --output outputs/search
 
-What is searched is written as Hydra's sweeps: choice(a,b) or a,b; range(start,stop,step) without stop; interval(a,b), of whole numbers
-int(interval(a,b)); on a log scale tag(log, interval(a,b)). Every other override holds for all trials. The same command started again goes
-on, also with more --trials; started several times at once, also on machines that share the folder, all work on one study. A trial is
-the run OUTPUT/trials/NUMBER; one that diverges counts as pruned. OUTPUT has trials.csv, history.png and best.txt, a command for train.py.
+The NELBO is that of the model's own order law. What is searched is written as Hydra writes sweeps:
+choice(a,b) or a,b; range(start,stop,step) without stop; interval(a,b), of whole numbers
+int(interval(a,b)); on a log scale tag(log, interval(a,b)). Every other override holds for all
+trials.
+
+The same command started again goes on, also with more --trials. Commands that are started several
+times at once, also on machines that share the folder, all work on one study. A trial is the run
+OUTPUT/trials/NUMBER; a trial that diverges counts as pruned. The script writes trials.csv,
+history.png and best.txt, a command for train.py, into OUTPUT.
 """
 
 from __future__ import annotations
@@ -36,6 +42,7 @@ from omegaconf import DictConfig
 from ordo import plots
 from ordo.errors import ConfigError, first_line
 from ordo.files import write_whole
+from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
 from ordo.progress import clock, note
 from ordo.runs.entry import Parser, command, job
@@ -47,7 +54,6 @@ from ordo.training.module import TrainingDiverged
 try:
     import optuna
     from optuna.distributions import (
-        BaseDistribution,
         CategoricalDistribution,
         FloatDistribution,
         IntDistribution,
@@ -56,13 +62,25 @@ try:
     from optuna.trial import FrozenTrial, Trial, TrialState
 except ImportError:
     sys.exit(
-        "error: scripts/search.py needs Optuna 4 or newer: pip install -c constraints.txt -e '.[search]'"
+        "error: scripts/search.py needs Optuna 4 or newer: "
+        "pip install -c constraints.txt -e '.[search]'"
     )
 
 CONFIGS = str(Path(__file__).resolve().parents[1] / "configs")
 
 
-def distribution(override: Override) -> BaseDistribution:
+Numbers = FloatDistribution | IntDistribution
+Space = dict[str, Numbers | CategoricalDistribution]
+
+
+def numbers(low: float, high: float, step: float | None = None, log: bool = False) -> Numbers:
+    """Whole numbers if both ends are whole."""
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log, step=1 if step is None else int(step))
+    return FloatDistribution(low, high, log=log, step=step)
+
+
+def distribution(override: Override) -> Numbers | CategoricalDistribution:
     """What a sweep of Hydra's grammar is to Optuna. Raises ConfigError."""
     value: Any = override.value()
     if not isinstance(value, IntervalSweep | RangeSweep | ChoiceSweep):
@@ -73,23 +91,21 @@ def distribution(override: Override) -> BaseDistribution:
         )
     try:
         if isinstance(value, IntervalSweep):
-            whole = isinstance(value.start, int) and isinstance(value.end, int)
-            return (IntDistribution if whole else FloatDistribution)(
-                value.start, value.end, log="log" in value.tags
-            )  # type: ignore[arg-type]
+            ends: Any = value.start, value.end
+            return numbers(*ends, log="log" in value.tags)
         if isinstance(value, RangeSweep):
             points = sorted(value.range())
-            whole = all(isinstance(point, int) for point in points)
-            return (IntDistribution if whole else FloatDistribution)(
-                points[0], points[-1], step=abs(value.step)
-            )  # type: ignore[arg-type]
+            return numbers(points[0], points[-1], abs(value.step))
         return CategoricalDistribution([str(choice) for choice in override.sweep_string_iterator()])
     except (ValueError, IndexError) as error:
         raise ConfigError(f"{override.input_line}: {first_line(error)}") from error
 
 
-def read_space(overrides: list[str]) -> tuple[list[str], dict[str, BaseDistribution]]:
-    """The overrides that all trials share, and the distribution of every other key. Raises ConfigError."""
+def read_space(overrides: list[str]) -> tuple[list[str], Space]:
+    """The overrides that all trials share, and the distribution of every other key.
+
+    Raises ConfigError.
+    """
     fixed, space = [], {}
     parser = OverridesParser.create()
     for text in overrides:
@@ -104,7 +120,8 @@ def read_space(overrides: list[str]) -> tuple[list[str], dict[str, BaseDistribut
             )
         if key.startswith(("hydra/", "hydra.")) and key != "hydra.searchpath":
             raise ConfigError(
-                f"{override.input_line}: settings of Hydra have no effect here, where trials are run one by one"
+                f"{override.input_line}: settings of Hydra have no effect here, where trials are "
+                "run one by one"
             )
         if override.is_sweep_override():
             space[key] = distribution(override)
@@ -112,13 +129,17 @@ def read_space(overrides: list[str]) -> tuple[list[str], dict[str, BaseDistribut
             fixed.append(str(override.input_line))
     if not space:
         raise ConfigError(
-            "nothing to search: give at least one key=choice(...), key=range(...) or key=interval(...)"
+            "nothing to search: give at least one key=choice(...), key=range(...) or "
+            "key=interval(...)"
         )
     return fixed, space
 
 
 def configuration(overrides: list[str], folder: Path) -> DictConfig:
-    """Of one trial, which goes on where it was if it had been killed. Raises ConfigError, HydraException."""
+    """The configuration of a trial, which goes on where it was if it had been killed.
+
+    Raises ConfigError, HydraException.
+    """
     name = [] if any(override.startswith("name=") for override in overrides) else ["name=search"]
     with initialize_config_dir(CONFIGS, version_base="1.3"):
         config = compose("train", [*overrides, *name, f"output={folder}", "resume=auto"])
@@ -128,17 +149,21 @@ def configuration(overrides: list[str], folder: Path) -> DictConfig:
     check_run(config)
     if config.report.split != "val":
         raise ConfigError(
-            "report.split=test: settings are chosen on validation data; evaluate the chosen ones once with eval.py split=test"
+            "report.split=test: settings are chosen on validation data; evaluate the chosen ones "
+            "once with eval.py split=test"
         )
     return config
 
 
-def check_space(fixed: list[str], space: dict[str, BaseDistribution], folder: Path) -> None:
-    """Composes every choice once, the other keys at their first value. Raises ConfigError, HydraException."""
+def check_space(fixed: list[str], space: Space, folder: Path) -> None:
+    """Composes every choice once, with the other keys at their first value.
+
+    Raises ConfigError, HydraException.
+    """
     choices = {
         key: list(d.choices) if isinstance(d, CategoricalDistribution) else [d.low]
         for key, d in space.items()
-    }  # type: ignore[attr-defined]
+    }
     first = {key: values[0] for key, values in choices.items()}
     for key, values in choices.items():
         for value in values:
@@ -150,7 +175,10 @@ def assignments(parameters: dict[str, Any]) -> list[str]:
 
 
 class Pruning(L.Callback):
-    """Reports the validation NELBO to the trial, and stops a run that is behind the median of earlier trials at the same step."""
+    """Reports the validation NELBO to the trial, and stops a run that is behind.
+
+    A run is behind if its NELBO is above the median of earlier trials at the same step.
+    """
 
     def __init__(self, trial: Trial):
         self.trial = trial
@@ -162,25 +190,22 @@ class Pruning(L.Callback):
 
 
 class Search:
-    """One worker on a study that lives in ``folder``; a lock held by the living worker tells a running trial from one that was killed."""
+    """One worker on a study that lives in ``folder``.
+
+    A lock that the living worker holds tells a running trial from one that was killed.
+    """
 
     def __init__(
         self,
         folder: Path,
         fixed: list[str],
-        space: dict[str, BaseDistribution],
+        space: Space,
         seed: int,
         prune: bool,
         quiet: bool = False,
     ):
-        self.folder, self.fixed, self.space, self.seed, self.prune = (
-            folder,
-            fixed,
-            space,
-            seed,
-            prune,
-        )
-        self.quiet = quiet
+        self.folder, self.fixed, self.space = folder, fixed, space
+        self.seed, self.prune, self.quiet = seed, prune, quiet
         (folder / "locks").mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(folder / "locks" / "study")
         with self.lock:
@@ -190,15 +215,12 @@ class Search:
                 load_if_exists=True,
                 pruner=optuna.pruners.MedianPruner(),
             )
-            identity = {
-                "fixed": sorted(fixed),
-                "space": {k: repr(d) for k, d in sorted(space.items())},
-                "seed": seed,
-                "prune": prune,
-            }
+            kept = {key: repr(d) for key, d in sorted(space.items())}
+            identity = {"fixed": sorted(fixed), "space": kept, "seed": seed, "prune": prune}
             if self.study.user_attrs.setdefault("identity", identity) != identity:
                 raise ConfigError(
-                    f"{folder} has a search with other settings; repeat its command, or choose another --output"
+                    f"{folder} has a search with other settings; repeat its command, or choose "
+                    "another --output"
                 )
             self.study.set_user_attr("identity", identity)
 
@@ -220,79 +242,73 @@ class Search:
             for killed in self.trials(TrialState.RUNNING):
                 if lock := self.life(killed.number):
                     return killed, None, lock
-            if (
-                len(self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING))
-                >= trials
-            ):
+            counted = self.trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+            if len(counted) >= trials:
                 return None
-            # Seeded by the trial's number: a study that was interrupted proposes what it would have, and two workers never the same.
-            seed = int(np.random.SeedSequence([self.seed, len(self.trials())]).generate_state(1)[0])
+            # Seeded by the trial's number: a study that was interrupted proposes what it would
+            # have, and two workers never propose the same.
+            numbered = np.random.SeedSequence([self.seed, len(self.trials())])
+            seed = int(numbered.generate_state(1)[0])
             self.study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-            trial = self.study.ask(self.space)
+            trial = self.study.ask(dict(self.space))
             lock = self.life(trial.number)
             assert lock is not None
             return self.trials()[trial.number], trial, lock
 
     def run(self, frozen: FrozenTrial, trial: Trial | None) -> str:
-        """Trains one trial and tells the study. Returns a line on it; raises USER_ERRORS other than divergence."""
+        """Trains one trial and tells the study. Returns a line on it.
+
+        Raises USER_ERRORS other than divergence.
+        """
         number = frozen.number
-        config = configuration(
-            [*self.fixed, *assignments(frozen.params)], self.folder / "trials" / str(number)
-        )
+        folder = self.folder / "trials" / str(number)
+        config = configuration([*self.fixed, *assignments(frozen.params)], folder)
         config.quiet, config.label = self.quiet, f"{config.name} trial {number}"
+        # A trial that goes on is not pruned any more: it has no Trial to report to.
+        pruning = [Pruning(trial)] if self.prune and trial is not None else []
         try:
-            # A trial that goes on is not pruned any more: it has no Trial to report to.
-            result = train(config, [Pruning(trial)] if self.prune and trial is not None else [])
-            assert result.report is not None
-            own = result.report.estimates["own_nelbo"]
-            scored = {
-                "sequences": own.sequences,
-                "length": own.length,
-                "symbols": result.report.vocab_size,
-                "unit": result.report.unit,
-            }
-            with self.lock:
-                if self.study.user_attrs.get("scored", scored) != scored:
-                    raise ConfigError(
-                        f"trial {number} scores other data ({scored}) than those before: search no settings of the data's form"
-                    )
-                self.study.set_user_attr("scored", scored)
-            if not math.isfinite(own.nats):
-                raise TrainingDiverged("the validation NELBO is not finite")
+            nats = self.checked(number, train(config, pruning).report)
         except (TrainingDiverged, LawTooSharp, optuna.TrialPruned) as error:
             self.study.tell(number, state=TrialState.PRUNED)
             return f"trial {number}: stopped, {first_line(error)}"
         except USER_ERRORS:
             self.study.tell(number, state=TrialState.FAIL)
             raise
-        self.study.tell(number, own.nats)
+        self.study.tell(number, nats)
         best = self.study.best_trial
-        return f"trial {number}: {own.nats:.4f} nats (least so far {best.value:.4f}, trial {best.number})"
+        return (
+            f"trial {number}: {nats:.4f} nats (least so far {best.value:.4f}, trial {best.number})"
+        )
+
+    def checked(self, number: int, report: LikelihoodReport | None) -> float:
+        """The NELBO of a trial; an error if it scores other data than the trials before."""
+        assert report is not None
+        own = report.estimates["own_nelbo"]
+        scored = {"sequences": own.sequences, "length": own.length}
+        scored |= {"symbols": report.vocab_size, "unit": report.unit}
+        with self.lock:
+            if self.study.user_attrs.get("scored", scored) != scored:
+                raise ConfigError(
+                    f"trial {number} scores other data ({scored}) than those before: search no "
+                    "settings of the data's form"
+                )
+            self.study.set_user_attr("scored", scored)
+        if not math.isfinite(own.nats):
+            raise TrainingDiverged("the validation NELBO is not finite")
+        return own.nats
 
     def table(self) -> pd.DataFrame:
         """A line per trial; NELBO in nats a sequence."""
         lines = []
         for trial in self.trials():
-            line = {
-                "trial": trial.number,
-                "state": trial.state.name.lower(),
-                "own_nelbo": None,
-                "standard_error": None,
-                "seconds": None,
-            }
+            line: dict[str, Any] = {"trial": trial.number, "state": trial.state.name.lower()}
+            line |= dict.fromkeys(("own_nelbo", "standard_error", "seconds"))
             if trial.state == TrialState.COMPLETE:
-                report = json.loads(
-                    (self.folder / "trials" / str(trial.number) / "report.json").read_text(
-                        encoding="utf-8"
-                    )
-                )
-                line["own_nelbo"] = (
-                    trial.value
-                )  # of a pruned trial it is the last validation, which scores fewer sequences
-                line |= {
-                    "standard_error": report["estimates"]["own_nelbo"]["standard_error"],
-                    "seconds": report["fit_seconds"],
-                }
+                path = self.folder / "trials" / str(trial.number) / "report.json"
+                report = json.loads(path.read_text(encoding="utf-8"))
+                # The value of a pruned trial is its last validation, which scores fewer sequences.
+                line |= {"own_nelbo": trial.value, "seconds": report["fit_seconds"]}
+                line["standard_error"] = report["estimates"]["own_nelbo"]["standard_error"]
             lines.append(line | trial.params)
         return pd.DataFrame(lines)
 
@@ -302,46 +318,33 @@ class Search:
             table = self.table()
             write_whole(self.folder / "trials.csv", lambda path: table.to_csv(path, index=False))
             done = table[table["state"].isin(["complete", "pruned"])].astype({"own_nelbo": float})
-            picture = plots.search_history(
-                done["trial"].to_numpy(),
-                done["own_nelbo"].to_numpy(),
-                "validation NELBO, own law (nats/sequence)",
-            )
-            plots.save(picture, self.folder / "history.png")
+            numbers, values = done["trial"].to_numpy(), done["own_nelbo"].to_numpy()
+            title = "validation NELBO, own law (nats/sequence)"
+            plots.save(plots.search_history(numbers, values, title), self.folder / "history.png")
             if self.trials(TrialState.COMPLETE):
-                write_whole(
-                    self.folder / "best.txt",
-                    lambda path: path.write_text(self.command() + "\n", encoding="utf-8"),
-                )
+                text = self.command() + "\n"
+                best = self.folder / "best.txt"
+                write_whole(best, lambda path: path.write_text(text, encoding="utf-8"))
 
     def command(self) -> str:
         """Trains the best trial again."""
-        return shlex.join(["python", "train.py", *self.fixed, *assignments(self.study.best_params)])
+        settings = [*self.fixed, *assignments(self.study.best_params)]
+        return shlex.join(["python", "train.py", *settings])
 
 
 def main() -> None:
     parser = Parser(description=__doc__)
-    parser.add_argument(
-        "overrides",
-        nargs="+",
-        metavar="KEY=VALUE",
-        help="of train.py; those with choice, range or interval are searched",
-    )
-    parser.add_argument(
-        "--trials", type=int, default=20, help="of the whole study, not counting failed ones"
-    )
+    overrides = "of train.py; those with choice, range or interval are searched"
+    parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help=overrides)
+    trials = "of the whole study, not counting failed ones"
+    parser.add_argument("--trials", type=int, default=20, help=trials)
     parser.add_argument("--output", default="outputs/search", help="folder of the study")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the proposals; that of training is seed=..."
-    )
-    parser.add_argument(
-        "--prune",
-        action="store_true",
-        help="stop trials whose validation NELBO is behind the median at the same step",
-    )
-    parser.add_argument(
-        "--quiet", action="store_true", help="nothing but errors and the command of the best trial"
-    )
+    seed = "of the proposals; that of training is seed=..."
+    parser.add_argument("--seed", type=int, default=0, help=seed)
+    prune = "stop trials whose validation NELBO is behind the median at the same step"
+    parser.add_argument("--prune", action="store_true", help=prune)
+    quiet = "prints errors and the command of the best trial, nothing else"
+    parser.add_argument("--quiet", action="store_true", help=quiet)
     a = parser.parse_intermixed_args()
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -358,32 +361,22 @@ def main() -> None:
             try:
                 told = search.run(frozen, trial)
             except KeyboardInterrupt as stop:
-                raise Stopped(
-                    f"{str(stop) or 'interrupted'}; the same command started again goes on",
-                    number_of(stop),
-                ) from None
+                told = f"{str(stop) or 'interrupted'}; the same command started again goes on"
+                raise Stopped(told, number_of(stop)) from None
             finally:
                 lock.release()
                 search.save()
             done += 1
             to_do = max(0, a.trials - len(search.trials(TrialState.COMPLETE, TrialState.PRUNED)))
-            note(
-                told
-                + (
-                    f"; about {clock((time.perf_counter() - begun) / done * to_do)} left"
-                    if to_do
-                    else ""
-                )
-            )
+            left = clock((time.perf_counter() - begun) / done * to_do)
+            note(f"{told}; about {left} left" if to_do else told)
         search.save()
         running = search.trials(TrialState.RUNNING)
         if running:
             note(f"{len(running)} trials still run in other processes")
-        print(
-            search.command()
-            if search.trials(TrialState.COMPLETE)
-            else f"no trial finished; see {folder / 'trials.csv'}"
-        )
+        finished = search.trials(TrialState.COMPLETE)
+        none = f"no trial finished; see {folder / 'trials.csv'}"
+        print(search.command() if finished else none)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     ROOT / "README.md",
-    *sorted(path for path in (ROOT / "docs").rglob("*.md") if "notebooks" not in path.parts),
+    *sorted(p for p in (ROOT / "docs").rglob("*.md") if not {"benchmarks", "notebooks"} & {*p.parts}),
 ]
 BLOCK = r"^```(\w+)\n((?s:.*?))^```$"
 COMMAND = r"^ {4}((?:\w+=\S+ )*(?:python3?|sh|torchrun|srun|sphinx-build) (?:.*\\\n)*.*)$"

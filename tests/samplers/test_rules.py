@@ -6,6 +6,7 @@ import pytest
 import torch
 from laws import KINDS, LENGTH, VOCAB, every, markov_chain, network, power
 
+from benchmarks.oracle import given_orders, information_profile
 from ordo.data import MarkovChain
 from ordo.denoisers import BidirectionalTransformer, ChainOracle
 from ordo.likelihood import (
@@ -182,15 +183,7 @@ def test_predicted_and_measured_factorisation_kl():
     chain, oracle = MarkovChain(length, 2, 0.1), ChainOracle.of_chain(length, 2, 0.1)
     rows = chain.sample(1000, torch.Generator().manual_seed(0))
     log_law = chain.log_prob(rows)
-    order = torch.rand(len(rows), length, generator=torch.Generator().manual_seed(1)).argsort(1)
-    profile = []
-    for n in range(
-        length
-    ):  # the entropy of every masked position in place of one position's loss: less noise
-        log_p = oracle.conditionals(rows, order, torch.full((len(rows),), n))
-        entropy = -torch.where(log_p > -torch.inf, log_p.exp() * log_p, 0.0).sum(-1)
-        profile.append(entropy[order.argsort(1) >= n].mean())
-    profile = torch.stack(profile)
+    profile = information_profile(oracle, rows, seed=1)
     assert profile.sum().item() == pytest.approx(chain.entropy, abs=0.05), "the chain rule"
     for calls in (2, 4, 8):
         shapes = {"best": best_sizes(profile, calls)} | {
@@ -199,9 +192,10 @@ def test_predicted_and_measured_factorisation_kl():
         assert (sum(shapes["best"]), len(shapes["best"])) == (length, calls)
         predicted = {name: factorisation_kl(profile, sizes) for name, sizes in shapes.items()}
         assert predicted["best"] <= min(predicted.values()) + 1e-12
-        measured = {
-            name: measured_kl(oracle, rows, log_law, shapes[name]) for name in ("best", "uniform")
-        }
+        measured = {}
+        for name in ("best", "uniform"):
+            log_q = given_orders(oracle, rows, shapes[name], orders=100, seed=0)
+            measured[name] = (log_law - log_q).mean().item()
         for name, value in measured.items():
             assert abs(value - predicted[name]) < 0.06 + 0.1 * predicted[name], (
                 calls,
@@ -209,13 +203,6 @@ def test_predicted_and_measured_factorisation_kl():
                 predicted,
             )
         assert measured["best"] <= measured["uniform"] + 0.03, (calls, measured)
-
-
-def measured_kl(oracle, rows, log_law, sizes):
-    """Every row in a random order of its own."""
-    trace = sample(oracle, Sampler(how_many=InSteps(shape=sizes)), forced=rows)
-    assert torch.equal(trace.tokens, rows)
-    return (log_law - trace.total_log_prob).mean().item()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -41,7 +41,7 @@ class Objective(Protocol):
     """One estimator of the NELBO and of its gradients."""
 
     def __call__(
-        self, denoiser: nn.Module, schedule: nn.Module, batch: Batch, random: StepRandom
+        self, denoiser: nn.Module, schedule: nn.Module, batch: Batch | Tensor, random: StepRandom
     ) -> ObjectiveOutput: ...
 
 
