@@ -31,9 +31,8 @@ SPLITS = {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HF_HUB_OFFLINE", True
-    )  # the variable is read when it is imported
+    # The variable is read when it is imported
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
 
 

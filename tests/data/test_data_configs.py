@@ -41,7 +41,8 @@ def local_corpus(folder, streaming):
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_config(name, tmp_path):
     (tmp_path / "root.yaml").write_text(
-        f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n"
+        f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: "
+        f"{{searchpath: ['file://{CONFIGS.parent}']}}\n"
     )
     (tmp_path / "letters").write_text(LETTERS)
     (tmp_path / "table.csv").write_text(

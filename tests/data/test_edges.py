@@ -55,9 +55,8 @@ def test_no_value_of_a_single_row_is_kept(data):
         column = next(c for c in edges.columns if c.name == name)
         counts = train[name].value_counts()
         rare = set(counts.index[counts < SHARED])
-        by_chance = len(rare & set(column.values)) / len(
-            rare
-        )  # a whole number beside an edge may be one that a row had
+        # A whole number beside an edge may be one that a row had
+        by_chance = len(rare & set(column.values)) / len(rare)
         assert by_chance < (0.02 if name in ("gain", "weight") else 1e-9), name
         assert len(column.values) <= 2 * column.bins
         assert column.values[0] <= train[name].min()

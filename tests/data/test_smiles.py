@@ -13,9 +13,8 @@ from ordo.data.text.smiles import END, QM9_MD5, SmilesVocabulary, read_smiles
 from ordo.settings import SettingError
 
 QM9 = Path(__file__).resolve().parents[3] / "shared" / "data" / "molecules" / "qm9_smiles.csv"
-MOLECULES = [
-    "C" * a + "O" * b + "N" * c for a in range(1, 6) for b in range(4) for c in range(5)
-]  # 100 of 1 to 12 tokens
+# 100 of 1 to 12 tokens
+MOLECULES = ["C" * a + "O" * b + "N" * c for a in range(1, 6) for b in range(4) for c in range(5)]
 
 
 def of(folder, molecules=MOLECULES, name="m.csv", **arguments):

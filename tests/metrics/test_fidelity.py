@@ -125,9 +125,8 @@ def test_empty_columns_and_many_categories_pass_through(real, fresh, kinds, monk
         for classifier in ("logistic", "trees"):
             assert 0 <= c2st(a, b, kinds, classifier) <= 1
     whole = trend(first, second, kinds), wnmis(first, second, kinds)
-    monkeypatch.setattr(
-        sys.modules["ordo.metrics.encoding"], "DENSE_CELLS", 0
-    )  # as if every contingency table were huge
+    # As if every contingency table were huge
+    monkeypatch.setattr(sys.modules["ordo.metrics.encoding"], "DENSE_CELLS", 0)
     assert (trend(first, second, kinds), wnmis(first, second, kinds)) == pytest.approx(
         whole, abs=1e-12
     )

@@ -39,9 +39,8 @@ def test_auroc_of_a_known_score():
     expected = roc_auc_score(test["c"] == "two", test["u"] == "q")
     assert mle(train, test, kinds, "c") == pytest.approx(expected)
     assert mle(train.assign(c="one"), test, kinds, "c") == 0.5
-    three = pd.concat(
-        [test, pd.DataFrame({"u": ["p"], "c": ["three"]})], ignore_index=True
-    )  # a class never trained on
+    # A class never trained on
+    three = pd.concat([test, pd.DataFrame({"u": ["p"], "c": ["three"]})], ignore_index=True)
     of_one = roc_auc_score(three["c"] == "one", three["u"] == "p")
     of_two = roc_auc_score(three["c"] == "two", three["u"] == "q")
     assert mle(train, three, kinds, "c") == pytest.approx((of_one + of_two + 0.5) / 3)

@@ -23,13 +23,14 @@ from ordo.data.text.smiles import SmilesData, SmilesVocabulary
 from ordo.data.text.tokenizer import decode, fingerprint, is_hub_name, load_tokenizer, piece
 from ordo.data.text.vocabulary import Vocabulary
 
+# Whose state says what tokens mean
 KINDS = (
     TextData,
     SudokuData,
     CorpusData,
     SmilesData,
     TableData,
-)  # whose state says what tokens mean
+)
 DTYPES = {"float64": torch.float64, "int64": torch.int64}
 
 
@@ -108,7 +109,8 @@ class Decoding:
         name = self._tokenizer_name or state["tokenizer"]
         if self._tokenizer_name is None and not is_hub_name(name):
             raise DataError(
-                f"the model's tokenizer is in the folder {name}, and a file may not say what is read here: give tokenizer={name}, or "
+                f"the model's tokenizer is in the folder {name}, and a file may not say what is "
+                f"read here: give tokenizer={name}, or "
                 "where it lies now"
             )
         tokenizer = load_tokenizer(name)

@@ -26,7 +26,8 @@ def check_md5(name: str, actual: str, expected: str) -> None:
     """
     if actual != expected.lower():
         raise ChecksumError(
-            f"{name}: wrong md5: expected {expected}, got {actual}; the file is damaged or another one: fetch it again, "
+            f"{name}: wrong md5: expected {expected}, got {actual}; the file is damaged or another "
+            "one: fetch it again, "
             "or give the md5 of the file that is meant"
         )
 
@@ -74,7 +75,8 @@ def fetch(url: str, target: Path, md5: str | None, timeout: float = 60.0) -> Non
                         shutil.copyfileobj(inside, out)
             except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
                 raise DataError(
-                    f"{url}: the archive ({fetched.stat().st_size} bytes) is damaged or cut short ({error}); try again, "
+                    f"{url}: the archive ({fetched.stat().st_size} bytes) is damaged or cut short "
+                    f"({error}); try again, "
                     f"or by hand: {by_hand(url, target)}"
                 ) from error
         else:

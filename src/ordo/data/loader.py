@@ -80,8 +80,10 @@ class StepSampler(Sampler[list[int]]):
         saved = dict(state_dict["identity"])
         if saved != self.identity:
             raise DataError(
-                f"cannot resume the training batches: the checkpoint was written with {saved}, this run has {self.identity}; "
-                "resume with the same data, seed and batch_size times devices, or start a new run from the weights alone"
+                f"cannot resume the training batches: the checkpoint was written with {saved}, "
+                f"this run has {self.identity}; "
+                "resume with the same data, seed and batch_size times devices, or start a new run "
+                "from the weights alone"
             )
         self._step, self._taken, self._resumed = (
             int(state_dict["step"]),
@@ -141,9 +143,8 @@ class StepBatchSampler(StepSampler):
             rank,
             world_size,
         )
-        self._rounds = math.ceil(
-            steps * total / n
-        )  # times an epoch goes through (a part of) the permutation
+        # Times an epoch goes through (a part of) the permutation
+        self._rounds = math.ceil(steps * total / n)
         self._permutation: tuple[int, Callable[[Tensor], Tensor]] | None = None
 
     def rows(self, step: int) -> list[int]:

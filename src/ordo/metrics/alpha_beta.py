@@ -101,7 +101,8 @@ def _points(
     real, synthetic = subsample(real, rows, seed, 0), subsample(synthetic, rows, seed, 1)
     if len(real) != len(synthetic):
         raise ValueError(
-            f"{len(real)} real and {len(synthetic)} synthetic rows; give as many of each, or rows={min(len(real), len(synthetic))}"
+            f"{len(real)} real and {len(synthetic)} synthetic rows; give as many of each, or "
+            f"rows={min(len(real), len(synthetic))}"
         )
     if len(real) < 2:
         raise ValueError("one row has no neighbours; give at least two")
@@ -115,7 +116,8 @@ def _points(
     )
     if x.shape[1] == 0:
         raise ValueError(
-            f"column {next(iter(kinds))!r} is the only one and drop_last leaves it out; pass drop_last=False"
+            f"column {next(iter(kinds))!r} is the only one and drop_last leaves it out; pass "
+            "drop_last=False"
         )
     return x, y
 

@@ -52,7 +52,8 @@ def c2st(
         raise ValueError(f"classifier={classifier!r}; use 'logistic' or 'trees'")
     if min(len(real), len(synthetic)) < FOLDS:
         raise ValueError(
-            f"{len(real)} real and {len(synthetic)} synthetic rows make no {FOLDS} folds; give at least {FOLDS} of each"
+            f"{len(real)} real and {len(synthetic)} synthetic rows make no {FOLDS} folds; give at "
+            f"least {FOLDS} of each"
         )
     if classifier == "logistic":
         x = np.vstack(_logistic_features(real, synthetic, kinds))
@@ -84,9 +85,8 @@ def _logistic_features(
 ) -> list[np.ndarray]:
     numeric = columns_of(kinds, NUMERIC)
     categorical = one_hot_categorical(kinds, real, synthetic)
-    means = (
-        real[numeric].mean().fillna(0.0)
-    )  # nothing is left for sdmetrics' imputer but columns without any real value
+    # Nothing is left for sdmetrics' imputer but columns without any real value
+    means = real[numeric].mean().fillna(0.0)
     return [
         np.hstack([table[numeric].fillna(means).to_numpy(dtype=np.float64), block])
         for table, block in zip((real, synthetic), categorical, strict=True)

@@ -10,9 +10,8 @@ from sklearn.preprocessing import MinMaxScaler
 
 from ordo.metrics.inputs import CATEGORICAL, NUMERIC, Kinds, columns_of
 
-DENSE_CELLS = (
-    1 << 22
-)  # above it, counting a whole contingency table costs more than sorting the cells that occur
+# Above it, counting a whole contingency table costs more than sorting the cells that occur
+DENSE_CELLS = 1 << 22
 
 
 def category_codes(*columns: pd.Series) -> tuple[list[np.ndarray], int]:

@@ -53,7 +53,8 @@ def _checked_table(name: str, table: Any, kinds: Kinds) -> pd.DataFrame:
     absent = [column for column in kinds if column not in table.columns]
     if absent:
         raise ValueError(
-            f"{name} lacks column {absent[0]!r} ({len(absent)} missing in all); add it, or leave it out of kinds"
+            f"{name} lacks column {absent[0]!r} ({len(absent)} missing in all); add it, or leave "
+            "it out of kinds"
         )
     if len(table) == 0:
         raise ValueError(
@@ -73,9 +74,8 @@ def _checked_table(name: str, table: Any, kinds: Kinds) -> pd.DataFrame:
 def _objects(values: pd.Series) -> pd.Series:
     objects = values.astype(object).to_numpy(dtype=object, copy=True)
     objects[values.isna().to_numpy()] = None
-    return pd.Series(
-        objects, dtype=object
-    )  # a bare array of text would become a str column, whose missing values are NaN again
+    # A bare array of text would become a str column, whose missing values are NaN again
+    return pd.Series(objects, dtype=object)
 
 
 def _numbers(name: str, values: pd.Series) -> np.ndarray:
@@ -85,7 +85,8 @@ def _numbers(name: str, values: pd.Series) -> np.ndarray:
                 value, Real | np.bool_
             ):  # numbers written as text too: is " 7" a number or a category?
                 raise ValueError(
-                    f"{name}, numeric column {values.name!r}: {value!r} is not a number; convert it with pandas.to_numeric, "
+                    f"{name}, numeric column {values.name!r}: {value!r} is not a number; convert "
+                    "it with pandas.to_numeric, "
                     "or call the column 'categorical'"
                 )
     numbers = (
@@ -94,6 +95,7 @@ def _numbers(name: str, values: pd.Series) -> np.ndarray:
     out = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(out).any():
         raise ValueError(
-            f"{name}, numeric column {values.name!r}: infinite values; replace them by NaN (missing) or by a finite bound"
+            f"{name}, numeric column {values.name!r}: infinite values; replace them by NaN "
+            "(missing) or by a finite bound"
         )
     return out

@@ -38,7 +38,8 @@ def mle(
     train, test = train[train[target].notna()], test[test[target].notna()]
     if len(train) == 0 or len(test) == 0:
         raise ValueError(
-            f"target {target!r} is missing in every {'training' if len(train) == 0 else 'test'} row; choose another column"
+            f"target {target!r} is missing in every {'training' if len(train) == 0 else 'test'} "
+            "row; choose another column"
         )
     (x, x_test), native = tree_features(features, train, test)
     x, x_test = filled_where_empty(x, x_test)
@@ -54,7 +55,8 @@ def mle(
     classes = np.unique(y_test)
     if len(classes) < 2:
         raise ValueError(
-            f"target {target!r} has one class only in the test rows, so no AUROC; use a longer test table"
+            f"target {target!r} has one class only in the test rows, so no AUROC; use a longer "
+            "test table"
         )
     known = np.unique(y)
     if len(known) < 2:

@@ -27,9 +27,8 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
     out: list[str | None] = []
     with rdBase.BlockLogs():  # it tells standard error what is wrong with every string
         for string in smiles:
-            plain = (
-                string.isascii() and " " not in string
-            )  # what follows a space is a name to RDKit
+            # What follows a space is a name to RDKit
+            plain = string.isascii() and " " not in string
             molecule = Chem.MolFromSmiles(string) if plain else None
             out.append(
                 Chem.MolToSmiles(molecule)

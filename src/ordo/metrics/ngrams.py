@@ -22,7 +22,8 @@ def ngram_divergence(samples: Tensor, real: Tensor, n: int = 3, by_position: boo
         or not 1 <= n <= samples.shape[1]
     ):
         raise ValueError(
-            f"need two sets of sequences of one length of at least n={n}, got {tuple(samples.shape)} and {tuple(real.shape)}"
+            f"need two sets of sequences of one length of at least n={n}, got "
+            f"{tuple(samples.shape)} and {tuple(real.shape)}"
         )
     a, b = (rows.cpu().unfold(1, n, 1).numpy() for rows in (samples, real))  # (rows, places, n)
     if by_position:

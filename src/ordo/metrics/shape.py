@@ -9,8 +9,10 @@ from scipy.stats import ks_2samp
 from ordo.metrics.encoding import category_codes
 from ordo.metrics.inputs import NUMERIC, Kinds, checked
 
-DECIMALS = 14  # sdmetrics rounds to one digit fewer than a double holds, so that arithmetic noise makes no steps
-UNSEEN = 1e-6  # count that sdmetrics gives in the real table to a category that only the synthetic one has
+# Sdmetrics rounds to one digit fewer than a double holds, so that arithmetic noise makes no steps
+DECIMALS = 14
+# Count that sdmetrics gives in the real table to a category that only the synthetic one has
+UNSEEN = 1e-6
 
 
 def shape(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:

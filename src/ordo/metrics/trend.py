@@ -71,7 +71,8 @@ def trend_by_pair(
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     if len(kinds) < 2:
         raise ValueError(
-            f"trend compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns"
+            f"trend compares pairs, and column {next(iter(kinds))!r} is alone; give at least two "
+            "columns"
         )
     codes = _all_codes(real, synthetic, kinds, edges)
     scores: dict[tuple[str, str], float] = {}
@@ -135,9 +136,8 @@ def _codes(real: pd.Series, synthetic: pd.Series, kind: str, edges: Edges) -> _C
     if edges == "real":
         of_real[[0, -1]] = -np.inf, np.inf
         of_synthetic = of_real
-    return _Codes(
-        np.digitize(first, of_real), np.digitize(second, of_synthetic), BINS + 2
-    )  # NaN sorts above the last edge
+    # NaN sorts above the last edge
+    return _Codes(np.digitize(first, of_real), np.digitize(second, of_synthetic), BINS + 2)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:

@@ -28,7 +28,8 @@ def wnmis(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     if len(kinds) < 2:
         raise ValueError(
-            f"wnmis compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns"
+            f"wnmis compares pairs, and column {next(iter(kinds))!r} is alone; give at least two "
+            "columns"
         )
     edges = {column: _edges(real[column]) for column, kind in kinds.items() if kind == NUMERIC}
     nmi_r, nmi_s = _nmi_of_pairs(real, kinds, edges), _nmi_of_pairs(synthetic, kinds, edges)

@@ -94,7 +94,8 @@ class TableCodec:
         too_large = (array < 0) | (array >= np.array(self.vocab_sizes))
         if too_large.any():
             raise DataError(
-                f"column {self.names[too_large.any(0).argmax()]!r} has tokens outside its vocabulary"
+                f"column {self.names[too_large.any(0).argmax()]!r} has tokens outside its "
+                "vocabulary"
             )
         random = np.random.default_rng([seed, 0x7AB1E])
         return pd.DataFrame(
@@ -116,7 +117,8 @@ class TableCodec:
         """Raises DataError for another version."""
         if state["version"] != cls.VERSION:
             raise DataError(
-                f"the codec has version {state['version']}, this library reads {cls.VERSION}; use the version that wrote it"
+                f"the codec has version {state['version']}, this library reads {cls.VERSION}; use "
+                "the version that wrote it"
             )
         return cls(tuple(column_from_state(column) for column in state["columns"]))
 

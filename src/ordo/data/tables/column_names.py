@@ -72,7 +72,8 @@ def mapping_file(path: str | Path, key: str) -> dict[str, str]:
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(
-            f"{key}={path}: no such file (working folder {Path.cwd()}); name a YAML file with a line COLUMN: VALUE for every column"
+            f"{key}={path}: no such file (working folder {Path.cwd()}); name a YAML file with a "
+            "line COLUMN: VALUE for every column"
         )
     try:
         found = yaml.load(path.read_text(encoding="utf-8-sig"), _Texts)  # texts alone, no objects
@@ -118,7 +119,8 @@ def one_column(name: Any, columns: Sequence[str], key: str, where: str) -> str:
     """The column of that name, or of that number from 1. Raises DataError."""
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise DataError(
-            f"{key}: {name!r} is read as no name; name the column by its number, from 1, or in a file,"
+            f"{key}: {name!r} is read as no name; name the column by its number, from 1, or in a "
+            "file,"
             f" {key}=FILE.yaml, with the name in quotes"
         )
     number = int(name) if isinstance(name, int) or re.fullmatch("[0-9]{1,9}", name) else None
@@ -129,7 +131,8 @@ def one_column(name: Any, columns: Sequence[str], key: str, where: str) -> str:
             and 1 <= name <= len(columns)
         ):
             raise DataError(
-                f"{key}: {name} may be the column of that name or that of that number, {columns[name - 1]!r};"
+                f"{key}: {name} may be the column of that name or that of that number, "
+                f"{columns[name - 1]!r};"
                 f" use a file, {key}=FILE.yaml, which has names"
             )
         return str(name)

@@ -46,7 +46,8 @@ class CategoricalColumn:
         if tokens.isna().any():
             unseen = values[tokens.isna()].iloc[0]
             raise DataError(
-                f"column {self.name!r} has the value {unseen!r}, which the table that the codec was fitted on had not; "
+                f"column {self.name!r} has the value {unseen!r}, which the table that the codec "
+                "was fitted on had not; "
                 "leave these rows out, or fit on a table that has them"
             )
         _check_missing(self, values)
@@ -94,9 +95,8 @@ class NumericColumn:
             return
         below, above = self.values[self.starts[1:] - 1], self.values[self.starts[1:]]
         middle = below / 2 + above / 2  # their sum may overflow
-        object.__setattr__(
-            self, "_edges", np.where(middle < above, middle, below)
-        )  # neighbouring doubles have nothing between them
+        # Neighbouring doubles have nothing between them
+        object.__setattr__(self, "_edges", np.where(middle < above, middle, below))
 
     @classmethod
     def fit(
@@ -212,9 +212,8 @@ def quantile_bins(counts: np.ndarray, bins: int) -> np.ndarray:
     if parts.size > bins:  # more spikes and runs than bins: only for a handful of bins
         return np.minimum(np.arange(len(counts)) * bins // len(counts), bins - 1)
     index = run - 1
-    before = (
-        counts.cumsum() - counts / 2 - (mass.cumsum() - mass)[index]
-    )  # mass of the run up to the middle of the value
+    # Mass of the run up to the middle of the value
+    before = counts.cumsum() - counts / 2 - (mass.cumsum() - mass)[index]
     inside = np.minimum((before / mass[index] * parts[index]).astype(np.int64), parts[index] - 1)
     code = (parts.cumsum() - parts)[index] + inside
     return np.cumsum(np.diff(code, prepend=code[0]) > 0)  # a heavy value may have left a bin empty
@@ -223,7 +222,8 @@ def quantile_bins(counts: np.ndarray, bins: int) -> np.ndarray:
 def _check_missing(column: Column, values: pd.Series) -> None:
     if not column.missing and values.isna().any():
         raise DataError(
-            f"column {column.name!r} lacks a value in row {int(values.isna().to_numpy().argmax()) + 1}, but the table that the codec was "
+            f"column {column.name!r} lacks a value in row "
+            f"{int(values.isna().to_numpy().argmax()) + 1}, but the table that the codec was "
             "fitted on was complete there; fill it in, or leave the row out"
         )
 

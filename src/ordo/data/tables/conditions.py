@@ -154,14 +154,16 @@ def given_cells(
         column = codec.columns[i]
         if isinstance(value, Mapping | list | tuple):
             raise DataError(
-                f"given: {name!r} gets {value!r}, which is no value; name a column with a dot in its name by its number, from 1:"
+                f"given: {name!r} gets {value!r}, which is no value; name a column with a dot in "
+                "its name by its number, from 1:"
                 f" '+given={{{i + 1}: VALUE}}', or use a file, given=FILE.yaml"
             )
         one = plain(pd.Series([value], name=name, dtype=object), missing)
         if one.isna().all():
             if not column.missing:
                 raise DataError(
-                    f"given.{name}={value} means a missing value, but the column had none in training, so that it is no condition; leave"
+                    f"given.{name}={value} means a missing value, but the column had none in "
+                    "training, so that it is no condition; leave"
                     " it out to have the column drawn"
                 )
             token, meant = missing_token(column), None
@@ -175,7 +177,8 @@ def given_cells(
             )
             if not column.values[0] <= meant <= column.values[-1]:
                 raise DataError(
-                    f"given.{name}={meant:g} lies outside of what was seen, {column.values[0]:g} to {column.values[-1]:g}"
+                    f"given.{name}={meant:g} lies outside of what was seen, {column.values[0]:g} "
+                    f"to {column.values[-1]:g}"
                 )
             token = int(column.encode(pd.Series([meant], name=name))[0])
         start.tokens[:, i], start.known[:, i] = token, True
@@ -219,7 +222,8 @@ def read_gaps(
     columns = reading.get("columns")
     if not header and columns is not None and len(rows[0]) != len(columns):
         raise DataError(
-            f"{path} has {len(rows[0])} columns and no header, the training table had {len(columns)}: complete it, or give it a header"
+            f"{path} has {len(rows[0])} columns and no header, the training table had "
+            f"{len(columns)}: complete it, or give it a header"
             f" of their names, {columns[0]} and so on"
         )
     return as_frame(rows, header, str(path), ""), own, notes
@@ -252,7 +256,8 @@ def file_cells(
         meant = close(name, lacking)
         if meant is not None and name not in dropped:
             raise DataError(
-                f"{path} has the column {name!r}, which the model has not, and lacks {meant!r}: rename it, or take it out"
+                f"{path} has the column {name!r}, which the model has not, and lacks {meant!r}: "
+                "rename it, or take it out"
             )
     if foreign:
         notes.append(
@@ -295,6 +300,7 @@ def outside(numbers: pd.Series, column: NumericColumn, name: str) -> str | None:
         return None
     most = far[(far - (low + high) / 2).abs().idxmax()]
     return (
-        f"{name}: {len(far)} value{'s' if len(far) > 1 else ''} of {column.name!r}, such as {most:g}, outside of what was seen, {low:g} to"
+        f"{name}: {len(far)} value{'s' if len(far) > 1 else ''} of {column.name!r}, such as "
+        f"{most:g}, outside of what was seen, {low:g} to"
         f" {high:g}: the model takes them for the nearest values that it knows"
     )

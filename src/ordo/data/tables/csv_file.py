@@ -45,7 +45,8 @@ def unescaped(delimiter: str, key: str) -> str:
     delimiter = {"\\t": "\t"}.get(str(delimiter), str(delimiter))
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise DataError(
-            f"{key}={delimiter!r}: must be one character, such as ';' or '\\t', and no quote or line end"
+            f"{key}={delimiter!r}: must be one character, such as ';' or '\\t', and no quote or "
+            "line end"
         )
     return delimiter
 
@@ -154,7 +155,8 @@ def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str
     other = other_delimiter(text, delimiter)
     if columns == 1 and other is not None:
         raise DataError(
-            f"{name} has one column with {key}={shown(delimiter)}, but every line splits into {other[1]} with {key}={shown(other[0])}:"
+            f"{name} has one column with {key}={shown(delimiter)}, but every line splits into "
+            f"{other[1]} with {key}={shown(other[0])}:"
             f" add {argument(key, other[0])}, or put the cells between quotes if it is one column"
         )
     if columns > 1 and delimiter == ",":
@@ -162,7 +164,8 @@ def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str
         for semi in (";", "\t", "|"):
             if even(first, semi) > 1 and _columns_of_numbers(first, semi, decimal_comma=True):
                 raise DataError(
-                    f"{name} may have commas within its numbers and {key}={shown(semi)}: every line splits evenly either way;"
+                    f"{name} may have commas within its numbers and {key}={shown(semi)}: every "
+                    "line splits evenly either way;"
                     f" write numbers with a point, and add {argument(key, semi)}"
                 )
 

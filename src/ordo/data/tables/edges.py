@@ -9,7 +9,8 @@ import numpy as np
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.columns import Column, NumericColumn
 
-SHARED = 10  # rows with one value: from so many on it is no one's own, and is kept where it has a bin of its own
+# Rows with one value: from so many on it is no one's own, and is kept where it has a bin of its own
+SHARED = 10
 
 
 def edges_alone(codec: TableCodec) -> TableCodec:
@@ -70,11 +71,13 @@ def holds(codec: TableCodec) -> str:
     if own:
         most = max(own, key=lambda c: len(c.values))
         parts.append(
-            f"{sum(len(c.values) for c in own):,} values of {len(own)} numeric columns (most of {most.name!r}, {len(most.values):,})"
+            f"{sum(len(c.values) for c in own):,} values of {len(own)} numeric columns (most of "
+            f"{most.name!r}, {len(most.values):,})"
         )
     elif numbers:
         parts.append(
-            f"the bin edges of {len(numbers)} numeric columns, and values that at least {SHARED} rows share"
+            f"the bin edges of {len(numbers)} numeric columns, and values that at least {SHARED} "
+            "rows share"
         )
     if categories:
         parts.append(f"{categories:,} categories of {len(codec.columns) - len(numbers)} columns")

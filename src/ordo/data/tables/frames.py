@@ -64,7 +64,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again, or use CSV"
+            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again, or "
+            "use CSV"
         ) from error
     named = [name for name in frame.index.names if name is not None]
     return frame.reset_index() if named and len(named) == frame.index.nlevels else frame
@@ -94,13 +95,15 @@ def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str,
     numbers = [each for each in names if is_number(each)]
     if numbers:
         raise DataError(
-            f"{name}: the header has names that are numbers ({', '.join(numbers[:3])}): it is missing ({without}), or "
+            f"{name}: the header has names that are numbers ({', '.join(numbers[:3])}): it is "
+            f"missing ({without}), or "
             "give these columns names"
         )
     again = next((i for i, row in enumerate(rows) if list(row) == list(names) and any(row)), None)
     if again is not None:
         raise DataError(
-            f"{name}: row {again + 1} is the same as the header: take a header that stands amidst the rows away, or, if there is none, "
+            f"{name}: row {again + 1} is the same as the header: take a header that stands amidst "
+            "the rows away, or, if there is none, "
             f"{without}"
         )
 
@@ -117,7 +120,8 @@ def check_first_row(rows: Sequence[Sequence[str]], name: str, key: str) -> None:
         ):
             mend = f"say {key}header=true" if key else "its names must be the model's"
             raise DataError(
-                f"{name}: the first row has {first!r} above nothing but numbers: if it is a header, {mend}"
+                f"{name}: the first row has {first!r} above nothing but numbers: if it is a "
+                f"header, {mend}"
             )
 
 
@@ -133,7 +137,8 @@ def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         )
     if "" in frame.columns:
         raise DataError(
-            f"{name}: column {list(frame.columns).index('') + 1} has no name; name it (an index is best left out of the file)"
+            f"{name}: column {list(frame.columns).index('') + 1} has no name; name it (an index is "
+            "best left out of the file)"
         )
     if frame.empty:
         raise DataError(
@@ -205,7 +210,8 @@ def plain(values: pd.Series, missing: Collection[Any], columns: Sequence[str] = 
         if isinstance(cell, int | float):
             return None if cell in numbers else cell
         raise DataError(
-            f"column {values.name!r} holds {type(cell).__name__} objects, such as {cell!r}: turn them into numbers or strings first, or "
+            f"column {values.name!r} holds {type(cell).__name__} objects, such as {cell!r}: turn "
+            "them into numbers or strings first, or "
             f"drop it: {setting(values.name, 'drop', columns)}"
         )
 
@@ -238,22 +244,27 @@ def _typed_column(
     distinct = len(set(map(str, present.unique())))
     if flags.any() and not flags.all() and (numeric & ~flags).any() and kind != "numeric":
         raise DataError(
-            f"column {column!r} holds flags and numbers, in {where(numeric & ~flags)}: True is 1 there; make them all alike"
+            f"column {column!r} holds flags and numbers, in {where(numeric & ~flags)}: True is 1 "
+            "there; make them all alike"
         )
     if distinct < present.nunique() and kind != "numeric" and not numeric.all():
         raise DataError(
-            f"column {column!r} holds numbers and texts that read the same, such as 1 and '1'; make them all alike"
+            f"column {column!r} holds numbers and texts that read the same, such as 1 and '1'; "
+            "make them all alike"
         )
     if kind != "categorical" and not numeric.all():
         check_writings(present[~numeric], len(present), column, kind, columns)
     if kind is None and not numeric.all() and numeric.mean() >= 0.5 and distinct > FEW:
         raise DataError(
-            f"column {column!r}: {numeric.sum()} of {len(present)} values are numbers, but {where(~numeric)} holds "
-            f"{present[~numeric].iloc[0]!r}; mend it, add it to data.missing, or say {setting(column, 'categorical', columns)}"
+            f"column {column!r}: {numeric.sum()} of {len(present)} values are numbers, but "
+            f"{where(~numeric)} holds "
+            f"{present[~numeric].iloc[0]!r}; mend it, add it to data.missing, or say "
+            f"{setting(column, 'categorical', columns)}"
         )
     if kind == "numeric" and not numeric.all():
         raise DataError(
-            f"column {column!r} is to be numeric, but holds {present[~numeric].iloc[0]!r}; add it to data.missing or mend it"
+            f"column {column!r} is to be numeric, but holds {present[~numeric].iloc[0]!r}; add it "
+            "to data.missing or mend it"
         )
     if kind != "categorical" and numeric.all():
         infinite, large = (
@@ -262,11 +273,13 @@ def _typed_column(
         )
         if infinite.any():
             raise DataError(
-                f"column {column!r} is infinite in {where(infinite)}; mend it, or add it to data.missing"
+                f"column {column!r} is infinite in {where(infinite)}; mend it, or add it to "
+                "data.missing"
             )
         if large.any():
             raise DataError(
-                f"column {column!r} has whole numbers beyond 2^53, in {where(large)}, which would not be kept exactly: change the unit, or "
+                f"column {column!r} has whole numbers beyond 2^53, in {where(large)}, which would "
+                "not be kept exactly: change the unit, or "
                 f"drop the column: {setting(column, 'drop', columns)}"
             )
     if kind is None:
@@ -277,7 +290,8 @@ def _typed_column(
         return numbers.reindex(values.index)
     if distinct > MANY:
         raise DataError(
-            f"column {column!r} has {distinct} different values, such as {present.iloc[0]!r}: an identifier, date or free text cannot be a "
+            f"column {column!r} has {distinct} different values, such as {present.iloc[0]!r}: an "
+            "identifier, date or free text cannot be a "
             f"category; drop it: {setting(column, 'drop', columns)}"
         )
     return values
@@ -295,17 +309,21 @@ def check_writings(
     odd = first_of(counts.index)
     if odd is not None and kind == "numeric":
         raise DataError(
-            f"column {column!r} is to be numeric, but holds {odd[0]!r}, a number with {odd[1]}; write such numbers as 1234.5"
+            f"column {column!r} is to be numeric, but holds {odd[0]!r}, a number with {odd[1]}; "
+            "write such numbers as 1234.5"
         )
     written = sum(int(n) for text, n in counts.items() if first_of([str(text)]))
     if odd is not None and 2 * (present - len(texts) + written) >= present:
         raise DataError(
-            f"column {column!r} holds {odd[0]!r}, a number with {odd[1]}: write such numbers as 1234.5, or, if they are categories, say "
+            f"column {column!r} holds {odd[0]!r}, a number with {odd[1]}: write such numbers as "
+            "1234.5, or, if they are categories, say "
             f"{setting(column, 'categorical', columns)}"
         )
     dates = [str(text) for text in counts.index if is_date(str(text))]
     if kind is None and len(dates) > FEW and 2 * len(dates) >= len(counts):
         raise DataError(
-            f"column {column!r} holds {len(dates)} different dates or times, such as {dates[0]!r}: turn them into numbers, or "
-            f"drop the column: {setting(column, 'drop', columns)}; as categories: {setting(column, 'categorical', columns)}"
+            f"column {column!r} holds {len(dates)} different dates or times, such as {dates[0]!r}: "
+            "turn them into numbers, or "
+            f"drop the column: {setting(column, 'drop', columns)}; as categories: "
+            f"{setting(column, 'categorical', columns)}"
         )

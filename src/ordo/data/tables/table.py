@@ -46,9 +46,8 @@ def split_rows(
     rest = held = np.empty(0, dtype=np.int64)
     rows = np.arange(len(frame))  # shuffled again and again, as in TabSyn
     for attempt in range(ATTEMPTS):
-        np.random.RandomState((seed + attempt) % 2**32).shuffle(
-            rows
-        )  # the legacy generator: the published splits were drawn with it
+        # The legacy generator: the published splits were drawn with it
+        np.random.RandomState((seed + attempt) % 2**32).shuffle(rows)
         rest, held = rows[:first].copy(), rows[first:].copy()
         if all(len(np.unique(code[rest])) == code.max() + 1 for code in codes):
             return rest, held
@@ -65,14 +64,14 @@ def split_rows(
         other = "; or is data.delimiter another?" if frame.shape[1] == 1 else ""
         mend = setting(most[0], "drop", names or frame.columns)
         raise DataError(
-            f"no row can be held out: each has a category of its own; {what}: if it is an identifier, drop it: {mend}{other}"
+            f"no row can be held out: each has a category of its own; {what}: if it is an "
+            f"identifier, drop it: {mend}{other}"
         )
     return np.concatenate([rest, held[move]]), held[~move]
 
 
-Name = (
-    str | int | float | bool | None
-)  # as Hydra may read the name of a column; ``by_column`` says what is none
+# As Hydra may read the name of a column; ``by_column`` says what is none
+Name = str | int | float | bool | None
 
 
 @checked
@@ -133,7 +132,8 @@ class TableData(SequenceData):
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
         if name is not None and name not in TABLE_SETS:
             raise DataError(
-                f"unknown table {name!r}; choices: {', '.join(TABLE_SETS)}, or data.path=FILE for a table of your own"
+                f"unknown table {name!r}; choices: {', '.join(TABLE_SETS)}, or data.path=FILE for "
+                "a table of your own"
             )
         if frame is not None and (name is not None or path is not None):
             raise DataError("give either a frame, or a name or path")
@@ -143,7 +143,8 @@ class TableData(SequenceData):
             )
         if name is not None and (types or test_path is not None or target is not None):
             raise DataError(
-                f"data.name={name} has its own types, target and test rows; leave these out, or give data.path alone"
+                f"data.name={name} has its own types, target and test rows; leave these out, or "
+                "give data.path alone"
             )
         self.set = TABLE_SETS[name] if name is not None else None
         self.name, self.path, self.frame, self.bins = (
@@ -159,9 +160,8 @@ class TableData(SequenceData):
             if name is None
             else MISSING_IN_SETS
         )
-        self.target: Any = (
-            self.set.target if self.set is not None else target
-        )  # a name, once the table is read
+        # A name, once the table is read
+        self.target: Any = self.set.target if self.set is not None else target
         self.test_path, self.test_share, self.val_share, self.split_seed = (
             test_path,
             test_share,
@@ -201,9 +201,8 @@ class TableData(SequenceData):
         train, val = split_rows(whole, self.val_share, self.split_seed, self._columns)
         frames = {"train": whole.iloc[train], "validation": whole.iloc[val], "test": test}
         self.frames = {name: frame.reset_index(drop=True) for name, frame in frames.items()}
-        empty = [
-            name for name in whole.columns if whole[name].isna().all()
-        ]  # but for rows of test, perhaps
+        # But for rows of test, perhaps
+        empty = [name for name in whole.columns if whole[name].isna().all()]
         if empty:
             raise no_value(empty[0], self._columns)
         codec = TableCodec.fit(whole, self.bins, self._dtypes)
@@ -253,7 +252,8 @@ class TableData(SequenceData):
                     else f"{self.set.by_hand}, in {path.parent}"
                 )
                 raise MissingDataError(
-                    f"no such file: {path} (working folder {Path.cwd()}); say where it is (data.path), or get it: {mend}"
+                    f"no such file: {path} (working folder {Path.cwd()}); say where it is "
+                    f"(data.path), or get it: {mend}"
                 )
             self._note_md5(path)
             if file.md5 is not None:
@@ -261,7 +261,8 @@ class TableData(SequenceData):
             frames.append(self.set.frame(path))
             if file.rows not in (None, len(frames[-1])):
                 raise DataError(
-                    f"{path} has {len(frames[-1])} rows, expected {file.rows}; is it the whole file?"
+                    f"{path} has {len(frames[-1])} rows, expected {file.rows}; is it the whole "
+                    "file?"
                 )
         test = self.set.test_file
         self._columns, self._dtypes = list(frames[0].columns), {}
@@ -349,7 +350,8 @@ class TableData(SequenceData):
         saved = TableCodec.from_state_dict(state_dict["codec"])
         if saved.names != self.codec.names:
             raise DataError(
-                f"the checkpoint was trained on the columns {', '.join(saved.names)}, this table has {', '.join(self.codec.names)}"
+                f"the checkpoint was trained on the columns {', '.join(saved.names)}, this table "
+                f"has {', '.join(self.codec.names)}"
             )
         if not saved.same_as(self.codec):
             name = next(
@@ -358,5 +360,6 @@ class TableData(SequenceData):
                 if not TableCodec((a,)).same_as(TableCodec((b,)))
             )
             raise DataError(
-                f"column {name!r} is coded otherwise in the checkpoint: the table, its split or data.bins is another one"
+                f"column {name!r} is coded otherwise in the checkpoint: the table, its split or "
+                "data.bins is another one"
             )

@@ -71,7 +71,8 @@ def write_table(path: Path, frame: pd.DataFrame, delimiter: str = ",") -> None:
             write_whole(path, frame.to_parquet)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise DataError(
-                f"{path}: a column has values of several types ({str(error).splitlines()[0]}); write a .csv"
+                f"{path}: a column has values of several types ({str(error).splitlines()[0]}); "
+                "write a .csv"
             ) from None
         return
 

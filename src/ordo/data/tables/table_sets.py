@@ -12,10 +12,11 @@ from ordo.data.errors import DataError
 from ordo.data.tables.csv_file import read_text
 from ordo.data.tables.frames import read_table, typed
 
+# Adult's '?' is a category like any other, as in the papers that use the table
 MISSING_IN_SETS = (
     "",
     "NA",
-)  # Adult's '?' is a category like any other, as in the papers that use the table
+)
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 _ADULT = [
     "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race", "sex",
@@ -84,7 +85,8 @@ def _named(path: Path, names: list[str]) -> pd.DataFrame:
     frame = read_table(path, header=False)
     if frame.shape[1] != len(names):
         raise DataError(
-            f"{path} has {frame.shape[1]} columns, expected {len(names)}; is it the file that UCI ships?"
+            f"{path} has {frame.shape[1]} columns, expected {len(names)}; is it the file that UCI "
+            "ships?"
         )
     return frame.set_axis(names, axis=1)
 
@@ -125,7 +127,8 @@ def _news(path: Path) -> pd.DataFrame:
         names = [name.removeprefix(prefix) for name in group]
         if (flags.sum(1) > 1).any():
             raise DataError(
-                f"{path}: row {int((flags.sum(1) > 1).argmax()) + 1} has several of {prefix}...; is it the file that UCI ships?"
+                f"{path}: row {int((flags.sum(1) > 1).argmax()) + 1} has several of {prefix}...; "
+                "is it the file that UCI ships?"
             )
         # Some articles have no channel.
         values = [names[row.argmax()] if row.any() else "none" for row in flags]

@@ -59,7 +59,8 @@ class BayesNet(Law):
         most = math.floor(math.log2(LARGEST_JOINT) / math.log2(self.n_values))
         require(
             self.n_nodes <= most,
-            f"the exact entropy enumerates n_values ** n_nodes sequences, which must be at most 2**21, got {self.n_values} ** "
+            "the exact entropy enumerates n_values ** n_nodes sequences, which must be at most "
+            f"2**21, got {self.n_values} ** "
             f"{self.n_nodes}; take n_nodes <= {most} or fewer values",
         )
 
@@ -125,9 +126,8 @@ class BayesNet(Law):
     def _entropy(self) -> float:
         d = self._design
         powers = self.n_values ** torch.arange(self.n_nodes - 1, -1, -1)
-        reached = torch.zeros(
-            len(d.table), dtype=torch.float64
-        )  # probability of every row's parent values
+        # Probability of every row's parent values
+        reached = torch.zeros(len(d.table), dtype=torch.float64)
         for numbers in torch.arange(self.n_values**self.n_nodes).split(CHUNK):
             values = numbers[:, None] // powers % self.n_values
             rows = self._rows(values)
@@ -152,9 +152,8 @@ class BayesNet(Law):
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         d = self._design
         up_to = d.table.cumsum(1)
-        up_to = (
-            up_to / up_to[:, -1:]
-        )  # a last value of probability 0 is never drawn, whatever the sum rounds to
+        # A last value of probability 0 is never drawn, whatever the sum rounds to
+        up_to = up_to / up_to[:, -1:]
         uniform = torch.rand((n, self.n_nodes, 1), generator=generator, dtype=torch.float64)
         values = torch.zeros((n, self.n_nodes), dtype=torch.int64)
         for node in range(self.n_nodes):

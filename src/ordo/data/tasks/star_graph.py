@@ -53,12 +53,14 @@ class StarGraph(Law):
     def __post_init__(self) -> None:
         require(
             self.after < self.shortest <= self.path_length,
-            f"need after < shortest <= path_length, got {self.after}, {self.shortest} and {self.path_length}",
+            f"need after < shortest <= path_length, got {self.after}, {self.shortest} and "
+            f"{self.path_length}",
         )
         most = 1 + self.degree * (self.path_length - 1)
         require(
             self.n_nodes >= most,
-            f"n_nodes must be at least {most} for {self.degree} arms of {self.path_length}, got {self.n_nodes}",
+            f"n_nodes must be at least {most} for {self.degree} arms of {self.path_length}, got "
+            f"{self.n_nodes}",
         )
 
     @property
@@ -103,9 +105,8 @@ class StarGraph(Law):
         ).long()
         names = torch.rand((n, self.n_nodes), generator=generator).argsort(1)
         step = torch.arange(most)
-        node = (
-            1 + torch.arange(d)[:, None] * (most - 1) + step - (step > centre).long()
-        )  # the centre is node 0
+        # The centre is node 0
+        node = 1 + torch.arange(d)[:, None] * (most - 1) + step - (step > centre).long()
         node = node.masked_fill(step == centre, 0)
         arms = (
             names.gather(1, node.flatten(1))
@@ -114,9 +115,8 @@ class StarGraph(Law):
         )
         edges = torch.stack([arms[..., :-1], arms[..., 1:]], -1).flatten(1, 2)
         edges = edges.masked_fill((edges == self.n_nodes).any(-1, keepdim=True), self.n_nodes)
-        key = torch.rand((n, self.n_edges), generator=generator) + (
-            edges[..., 0] == self.n_nodes
-        )  # those that are none come last
+        # Those that are none come last
+        key = torch.rand((n, self.n_edges), generator=generator) + (edges[..., 0] == self.n_nodes)
         edges = edges.gather(1, key.argsort(1)[..., None].expand(-1, -1, 2))
         path = arms[:, 0]
         return torch.cat(
@@ -140,10 +140,11 @@ class StarGraph(Law):
         for _ in range(self.path_length - 1):
             ahead.append((ahead[-1] @ adjacent > 0).float())
             back.append((adjacent @ back[-1] > 0).float())
+        # (n, steps, nodes): where k steps lead, or come from
         forward, backward = (
             torch.cat(ahead, 1),
             torch.cat(back, 2).transpose(1, 2),
-        )  # (n, steps, nodes): where k steps lead, or come from
+        )
         arrives = (
             forward.gather(2, goal.clamp(max=blank)[:, None, None].expand(-1, self.path_length, 1))[
                 ..., 0
@@ -185,6 +186,7 @@ class StarGraph(Law):
             pairs = zip(told[: 2 * self.n_edges : 2], told[1 : 2 * self.n_edges : 2], strict=True)
             edges = " ".join(f"{a}>{b}" for a, b in pairs)
             out.append(
-                f"{edges} | {' '.join(told[2 * self.n_edges :][:2])} | {' '.join(told[-self.path_length :])}"
+                f"{edges} | {' '.join(told[2 * self.n_edges :][:2])} | "
+                f"{' '.join(told[-self.path_length :])}"
             )
         return [re.sub(r"( \.>\.)+ \|", " |", text).rstrip(" .") for text in out]

@@ -127,7 +127,8 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
     file = Path(path)
     if not file.is_file():
         raise MissingDataError(
-            f"no puzzles at {file}; give data.path another file, or null for puzzles that are made here"
+            f"no puzzles at {file}; give data.path another file, or null for puzzles that are made "
+            "here"
         )
     cells, side = box**4, box**2
     _, units = geometry(box)
@@ -143,7 +144,8 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
         )
         require(
             fits,
-            f"{file}, line {number}: needs a puzzle and its solution, {cells} digits of 0..{side} each",
+            f"{file}, line {number}: needs a puzzle and its solution, {cells} digits of 0..{side} "
+            "each",
         )
     puzzle, solution = (torch.tensor([[int(c) for c in row[i]] for row in rows]) for i in (0, 1))
     given = puzzle > 0

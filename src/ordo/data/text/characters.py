@@ -37,7 +37,8 @@ def embedded_text() -> str:
         from pydoc_data.topics import topics
     except ImportError as error:
         raise MissingDataError(
-            "this Python came without pydoc_data (some distributions split the standard library into packages): install the "
+            "this Python came without pydoc_data (some distributions split the standard library "
+            "into packages): install the "
             "rest of it, or use source=file with a text of your own"
         ) from error
     return normalise(" ".join(topics[name] for name in sorted(topics)))
@@ -126,7 +127,8 @@ class TextData(SequenceData):
             raise DataError(f"the shares of split must sum to 1, got {list(split)}")
         if (path is None) != (source != "file") and source != "text8":
             raise DataError(
-                f"source={source} {'needs a path' if source == 'file' else 'takes no path'}, got path={path}"
+                f"source={source} {'needs a path' if source == 'file' else 'takes no path'}, got "
+                f"path={path}"
             )
         if alphabet is not None and source != "file":
             raise DataError(f"source={source} has a fixed alphabet; alphabet is for source=file")
@@ -202,7 +204,8 @@ class TextData(SequenceData):
         if characters < self.length:
             what = "is empty" if characters == 0 else f"has {characters} characters"
             raise DataError(
-                f"{name} {what}, fewer than one sequence of length={self.length}: use a longer text or less length"
+                f"{name} {what}, fewer than one sequence of length={self.length}: use a longer "
+                "text or less length"
             )
         bounds = [
             0,
@@ -213,9 +216,11 @@ class TextData(SequenceData):
         for split, share, (start, end) in zip(SPLITS, self.split, pairwise(bounds), strict=True):
             if end - start < self.length:
                 raise DataError(
-                    f"{name} ({characters} characters): its {split} split ({share:g} of it) has {end - start} characters, "
+                    f"{name} ({characters} characters): its {split} split ({share:g} of it) has "
+                    f"{end - start} characters, "
                     f"fewer than one sequence of length={self.length}; use a text of at least "
-                    f"{math.ceil((self.length + 1) / min(self.split))} characters, less length or other shares in split"
+                    f"{math.ceil((self.length + 1) / min(self.split))} characters, less length or "
+                    "other shares in split"
                 )
         return bounds
 
@@ -257,6 +262,7 @@ class TextData(SequenceData):
         if state_dict["vocabulary"] != self.vocabulary:
             saved = "".join(state_dict["vocabulary"])
             raise DataError(
-                f"the checkpoint was trained with the vocabulary {saved!r}, this text has {''.join(self.vocabulary)!r}; "
+                f"the checkpoint was trained with the vocabulary {saved!r}, this text has "
+                f"{''.join(self.vocabulary)!r}; "
                 "use the same text, or source=file with the checkpoint's alphabet"
             )

@@ -104,8 +104,10 @@ class CorpusData(SequenceData):
             raise DataError(f"splits must name {', '.join(SPLITS)}, got {', '.join(splits)}")
         if streaming and (limit_eval is None or num_workers > 1):
             raise DataError(
-                "streaming needs limit_eval (of eval.py sequences) as a number, and at most num_workers=1, got "
-                f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such limits"
+                "streaming needs limit_eval (of eval.py sequences) as a number, and at most "
+                "num_workers=1, got "
+                f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such "
+                "limits"
             )
         self.source, self.tokenizer_name, self.config, self.revision, self.column = (
             source,
@@ -151,7 +153,8 @@ class CorpusData(SequenceData):
             where = f"{self.source}, split {self.splits[name]}"
             if not len(cache.tokens):
                 raise DataError(
-                    f"{where}: none of its documents has text in column {self.column!r}; set data.column or data.splits"
+                    f"{where}: none of its documents has text in column {self.column!r}; set "
+                    "data.column or data.splits"
                 )
             if not len(rows[name]):
                 what = (
@@ -160,7 +163,8 @@ class CorpusData(SequenceData):
                     else f"none of {len(cache.ends)} documents fits"
                 )
                 raise DataError(
-                    f"{where}: {what}, fewer than one sequence of length={self.length}; use another length or more text"
+                    f"{where}: {what}, fewer than one sequence of length={self.length}; use "
+                    "another length or more text"
                 )
         self._rows = rows
         self.val_set, self.test_set = (self._some(rows[name]) for name in SPLITS[1:])
@@ -304,8 +308,10 @@ class CorpusData(SequenceData):
                 for name in ("begin", "end", "layout", "longer")
             ]
             raise DataError(
-                f"the checkpoint was trained with the tokenizer {saved['tokenizer']}, {', '.join(told[:4])}; "
-                f"these data have {self.tokenizer_name}, {', '.join(told[4:])}: {', '.join(different)} differ"
+                f"the checkpoint was trained with the tokenizer {saved['tokenizer']}, "
+                f"{', '.join(told[:4])}; "
+                f"these data have {self.tokenizer_name}, {', '.join(told[4:])}: "
+                f"{', '.join(different)} differ"
             )
 
     def describe(self) -> dict[str, Any]:
@@ -326,10 +332,11 @@ class CorpusData(SequenceData):
                 "fingerprint": self._fingerprint,
                 "shuffle_buffer": self.shuffle_buffer,
             }
+            # None: nobody has counted them
             return out | {
                 "stream": stream,
                 "sequences": {"train": None, **evaluation},
-            }  # None: nobody has counted them
+            }
         return out | {
             "tokens": {name: len(cache.tokens) for name, cache in self.caches.items()},
             "documents": {name: len(cache.ends) for name, cache in self.caches.items()},

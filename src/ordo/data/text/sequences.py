@@ -19,9 +19,8 @@ def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: in
     """Rows (n, length): ``sizes`` tokens from ``starts`` on, at most ``length`` each, then zeros. starts, sizes: (n,) int64."""
     if not len(tokens):
         return np.zeros((len(starts), length), tokens.dtype)
-    rows = tokens.take(
-        starts[:, None] + np.arange(length), mode="clip"
-    )  # what follows, where a row is shorter
+    # What follows, where a row is shorter
+    rows = tokens.take(starts[:, None] + np.arange(length), mode="clip")
     return rows * (np.arange(length) < sizes[:, None])
 
 
@@ -33,9 +32,8 @@ class PackedRows(Dataset[Tensor]):
     def __init__(self, cache: TokenCache, length: int) -> None:
         n = len(cache.tokens) // length
         self.cache, self.length = cache, length
-        self.table = np.asarray(cache.tokens[: n * length]).reshape(
-            n, length
-        )  # a view: nothing is read
+        # A view: nothing is read
+        self.table = np.asarray(cache.tokens[: n * length]).reshape(n, length)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedRows, (self.cache, self.length)
@@ -73,9 +71,8 @@ class DocumentRows(Dataset[Batch]):
             self.longer += int((sizes > length).sum())
             kept.append((sizes > 0) & (sizes <= length) if longer == "drop" else sizes > 0)
         keep = np.concatenate(kept) if kept else np.zeros(0, bool)
-        self.kept = (
-            None if keep.all() else np.flatnonzero(keep)
-        )  # 8 bytes a document only where some are left out
+        # 8 bytes a document only where some are left out
+        self.kept = None if keep.all() else np.flatnonzero(keep)
         self.n = len(keep) if self.kept is None else len(self.kept)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -22,7 +22,8 @@ from ordo.data.tasks.law import require
 from ordo.settings import PositiveShare, Seed, Size, Some, Text, checked
 
 QM9_URL = "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/qm9.csv"
-QM9_MD5 = "601171d75436ec413ad916f4f5b37eba"  # of the file that numbers were measured on: 133,595 SMILES, canonical, no stereo marks
+# Of the file that numbers were measured on: 133,595 SMILES, canonical, no stereo marks
+QM9_MD5 = "601171d75436ec413ad916f4f5b37eba"
 END, MASK = "·", "_"  # as shown; neither is a character of SMILES
 SPLITS = ("train", "validation", "test")
 # A bracket atom, a ring bond of two digits, an atom of two letters, or any other character.
@@ -69,13 +70,16 @@ class SmilesVocabulary:
             shown = "".join(molecule)
             if len(molecule) > length:
                 raise DataError(
-                    f"{name}: {shown!r} has {len(molecule)} tokens, more than length={length}; set data.length to at least that"
+                    f"{name}: {shown!r} has {len(molecule)} tokens, more than length={length}; set "
+                    "data.length to at least that"
                 )
             unknown = [token for token in molecule if token not in ids]
             if unknown:
                 raise DataError(
-                    f"{name}: {shown!r} has the token {unknown[0]!r}, which no training molecule has, so that every model gives it "
-                    "probability 0; choose another data.split_seed, or a larger training split, or take the molecule out"
+                    f"{name}: {shown!r} has the token {unknown[0]!r}, which no training molecule "
+                    "has, so that every model gives it "
+                    "probability 0; choose another data.split_seed, or a larger training split, or "
+                    "take the molecule out"
                 )
             rows.append([ids[token] for token in molecule] + [0] * (length - len(molecule)))
         return torch.tensor(rows, dtype=torch.int16)
@@ -103,7 +107,8 @@ def read_smiles(file: Path, column: str) -> list[str]:
         text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); unpack it, or convert it to UTF-8"
+            f"{file} is not UTF-8 text ({error.reason} at byte {error.start}); unpack it, or "
+            "convert it to UTF-8"
         ) from None
     if file.suffix.lower() != ".csv":
         molecules = [line.split()[0] for line in text.splitlines() if line.strip()]
@@ -123,7 +128,8 @@ def read_smiles(file: Path, column: str) -> list[str]:
         molecules = [row[at] if at < len(row) else "" for row in rows]
         require(
             all(molecules),
-            f"{file}, row {molecules.index('') + 1 if '' in molecules else 0}: the column {column!r} is empty",
+            f"{file}, row {molecules.index('') + 1 if '' in molecules else 0}: the column "
+            f"{column!r} is empty",
         )
     require(bool(molecules), f"{file} holds no molecules")
     return molecules
@@ -194,7 +200,8 @@ class SmilesData(SequenceData):
             return
         if not self.file.is_file():
             raise MissingDataError(
-                f"no such file: {self.file} (working folder {Path.cwd()}); give data.path=FILE, or, for QM9: "
+                f"no such file: {self.file} (working folder {Path.cwd()}); give data.path=FILE, "
+                "or, for QM9: "
                 f"{by_hand(QM9_URL, self.file.with_suffix('.csv'))}"
             )
         self.md5 = hashlib.md5(self.file.read_bytes()).hexdigest()
@@ -251,7 +258,8 @@ class SmilesData(SequenceData):
         saved, mine = state_dict["vocabulary"], list(self.vocabulary.symbols)
         require(
             saved == mine,
-            f"the checkpoint was trained with the {len(saved)} tokens {' '.join(saved)}, these data have the {len(mine)} {' '.join(mine)}; "
+            f"the checkpoint was trained with the {len(saved)} tokens {' '.join(saved)}, these "
+            f"data have the {len(mine)} {' '.join(mine)}; "
             "use the same file and split",
         )
 

@@ -28,9 +28,8 @@ def located(source: str) -> tuple[str, dict[str, Any]]:
         raise DataError(f"{source} must hold files of one kind, one of {', '.join(LOADERS)}")
     kind = str(kinds.pop())
     named: dict[str, Any] = {"data_files": {"train": [str(p) for p in files]}}
-    return kind, named | (
-        {"sample_by": "document"} if kind == "text" else {}
-    )  # line by line would lose where lines end
+    # Line by line would lose where lines end
+    return kind, named | ({"sample_by": "document"} if kind == "text" else {})
 
 
 def load_split(
@@ -83,7 +82,8 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     if "gated" in str(error).lower():
         return MissingDataError(
-            f"no data set {source!r}: it is gated ({told}); accept its terms on its page of the hub, then log in: hf auth login"
+            f"no data set {source!r}: it is gated ({told}); accept its terms on its page of the "
+            "hub, then log in: hf auth login"
         )
     if names & {
         "ConnectionError",
@@ -94,7 +94,8 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
         "LocalEntryNotFoundError",
     }:
         return MissingDataError(
-            f"no data set {source!r} here, and the hub cannot be reached ({told}); try again on a network, without HF_HUB_OFFLINE, "
+            f"no data set {source!r} here, and the hub cannot be reached ({told}); try again on a "
+            "network, without HF_HUB_OFFLINE, "
             "or give data.source a local file or folder"
         )
     if isinstance(error, DatasetGenerationError) or isinstance(
@@ -108,7 +109,8 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
     if isinstance(error, ValueError) and "config" in told.lower():
         return DataError(f"{source}: {' '.join(str(error).split())}: set data.config")
     return MissingDataError(
-        f"no data set {source!r} ({told}); give data.source the name of one on the hub (hf auth login for private ones), "
+        f"no data set {source!r} ({told}); give data.source the name of one on the hub (hf auth "
+        "login for private ones), "
         "or a local file or folder"
     )
 
@@ -126,7 +128,8 @@ def damaged(source: str, error: BaseException) -> DataError:
                 pass
         except Exception as found:
             return DataError(
-                f"{file} is damaged or no {kind} file of UTF-8 text ({reason(found)}): mend it or take it away"
+                f"{file} is damaged or no {kind} file of UTF-8 text ({reason(found)}): mend it or "
+                "take it away"
             )
     where = (
         "delete what the hub's cache (HF_HOME) has of it, it is fetched again"

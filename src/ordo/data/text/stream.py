@@ -83,7 +83,8 @@ class Streams:
         match = re.fullmatch(r"([\w.-]+)(?:\[(\d*):(\d*)\])?", split)
         if match is None:
             raise DataError(
-                f"{self.source}, split {split!r}: of a stream only whole splits and parts in documents are known: set {SLICES}"
+                f"{self.source}, split {split!r}: of a stream only whole splits and parts in "
+                f"documents are known: set {SLICES}"
             )
         name, start, stop = match[1], int(match[2] or 0), int(match[3]) if match[3] else None
         try:
@@ -139,7 +140,8 @@ class Streams:
                 break
         if n == 0:
             raise DataError(
-                f"{self.source}, split {split}: not one sequence of length={cutter.length}; use less length or more text"
+                f"{self.source}, split {split}: not one sequence of length={cutter.length}; use "
+                "less length or more text"
             )
         tokens, lengths = (np.concatenate(part)[:limit] for part in zip(*found, strict=True))
         packed = cutter.layout == "packed"
@@ -185,9 +187,8 @@ class StreamRows(Dataset[Any]):
         )
         self._buffer: tuple[np.ndarray, np.ndarray] | None = None
         self.cutter.left = self.cutter.left[:0]
-        self._next = self.cutter(
-            np.empty(0, np.uint32), np.empty(0, np.int64)
-        )  # sequences that are not in the buffer yet
+        # Sequences that are not in the buffer yet
+        self._next = self.cutter(np.empty(0, np.uint32), np.empty(0, np.int64))
 
     def __getitems__(self, steps: list[int]) -> Any:
         """This rank's part of the batch for the one step in ``steps``: tokens (batch, length) int64, or ``Batch`` with lengths."""
@@ -253,7 +254,8 @@ class StreamRows(Dataset[Any]):
             if self._shard == len(self.shards):
                 if not self._found:
                     raise StreamError(
-                        f"{shard.name}: not one document with text that fits length={self.cutter.length}"
+                        f"{shard.name}: not one document with text that fits "
+                        f"length={self.cutter.length}"
                     )
                 self._epoch, self._shard, self._found = self._epoch + 1, 0, 0
         ids, sizes = (

@@ -29,7 +29,8 @@ def template_tokens(
     check_blank(blank)
     if blank in vocabulary.symbols:
         raise DataError(
-            f"blank={blank!r} is a character of the model's vocabulary; choose another, such as blank='#'"
+            f"blank={blank!r} is a character of the model's vocabulary; choose another, such as "
+            "blank='#'"
         )
     if len(template) > length:
         raise DataError(f"template has {len(template)} characters, the model {length}")
@@ -69,7 +70,8 @@ def check_special(template: str, blank: str, tokenizer: Any) -> None:
     if tokenizer.mask_token and tokenizer.mask_token in template:
         mask = tokenizer.mask_token
         raise DataError(
-            f"template has the tokenizer's mask {mask!r}, which is no blank of the model: write {blank!r} for one"
+            f"template has the tokenizer's mask {mask!r}, which is no blank of the model: write "
+            f"{blank!r} for one"
         )
     cut = next(
         (token for token in tokenizer.all_special_tokens if blank in token and token in template),
@@ -77,7 +79,8 @@ def check_special(template: str, blank: str, tokenizer: Any) -> None:
     )
     if cut is not None:
         raise DataError(
-            f"template has the special token {cut!r}, which holds the blank {blank!r}; choose another, such as blank='#'"
+            f"template has the special token {cut!r}, which holds the blank {blank!r}; choose "
+            "another, such as blank='#'"
         )
 
 

@@ -40,7 +40,8 @@ class TokenCache:
                 found = (folder / name).stat().st_size
                 if found != size:
                     raise DataError(
-                        f"{folder / name} has {found} bytes and should have {size}: delete the folder, it is built again"
+                        f"{folder / name} has {found} bytes and should have {size}: delete the "
+                        "folder, it is built again"
                     )
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):
@@ -60,9 +61,8 @@ class TokenCache:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TokenCache, (
-            self.folder,
-        )  # a copy in another process opens the files; a pickled memory map would be all they hold
+        # A copy in another process opens the files; a pickled memory map would be all they hold
+        return TokenCache, (self.folder,)
 
 
 def check_ids(ids: np.ndarray, vocab_size: int) -> None:
@@ -78,9 +78,8 @@ def smallest(vocab_size: int) -> np.dtype:
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
-Encoded = tuple[
-    np.ndarray, np.ndarray
-]  # documents: their ids below the vocabulary's size, one after the other, and how many each has
+# Documents: their ids below the vocabulary's size, one after the other, and how many each has
+Encoded = tuple[np.ndarray, np.ndarray]
 
 
 def open_or_build(

@@ -31,7 +31,8 @@ def load_tokenizer(name: str) -> Any:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise MissingDataError(
-            f"no tokenizer {name!r} ({str(error).strip().splitlines()[0]}); give data.tokenizer the name of one on the hub, or a folder"
+            f"no tokenizer {name!r} ({str(error).strip().splitlines()[0]}); give data.tokenizer "
+            "the name of one on the hub, or a folder"
         ) from error
 
 
@@ -72,7 +73,8 @@ def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
     )
     if value is None:
         raise DataError(
-            f"{where}={token}: the tokenizer has no such token; choose bos, eos, cls, sep, one of its tokens, or null"
+            f"{where}={token}: the tokenizer has no such token; choose bos, eos, cls, sep, one of "
+            "its tokens, or null"
         )
     return int(value)
 
@@ -98,14 +100,12 @@ class Encoder:
         self.tokenizer, self.backend = tokenizer, getattr(tokenizer, "backend_tokenizer", None)
         self.before, self.after = ([] if token is None else [token] for token in (begin, end))
         if self.backend is not None:
-            self.backend = type(self.backend).from_str(
-                self.backend.to_str()
-            )  # a copy, which cuts and pads nothing whatever its file says
+            # A copy, which cuts and pads nothing whatever its file says
+            self.backend = type(self.backend).from_str(self.backend.to_str())
             self.backend.no_truncation()
             self.backend.no_padding()
-            self.plain = type(self.backend).from_str(
-                self.backend.to_str()
-            )  # to which special tokens written out are text
+            # To which special tokens written out are text
+            self.plain = type(self.backend).from_str(self.backend.to_str())
             self.plain.encode_special_tokens = True
 
     def without_mask(self, text: str, ids: list[int]) -> list[int]:

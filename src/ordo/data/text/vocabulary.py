@@ -33,7 +33,8 @@ def codepoints(raw: bytes, name: str) -> np.ndarray:
     """
     if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise DataError(
-            f"{name} is not UTF-8 but UTF-16, as its byte-order mark says: convert it (iconv -f UTF-16 -t UTF-8)"
+            f"{name} is not UTF-8 but UTF-16, as its byte-order mark says: convert it (iconv -f "
+            "UTF-16 -t UTF-8)"
         )
     raw = raw.removeprefix(codecs.BOM_UTF8)
     if raw.isascii():
@@ -42,8 +43,10 @@ def codepoints(raw: bytes, name: str) -> np.ndarray:
         return np.frombuffer(raw.decode("utf-8").encode("utf-32-le"), dtype="<u4")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{name} is not UTF-8: byte {raw[error.start]:#04x} at offset {error.start} ({error.reason}); the file is "
-            "corrupt or in another encoding: fetch it again, or convert it (iconv -f latin1 -t utf-8)"
+            f"{name} is not UTF-8: byte {raw[error.start]:#04x} at offset {error.start} "
+            f"({error.reason}); the file is "
+            "corrupt or in another encoding: fetch it again, or convert it (iconv -f latin1 -t "
+            "utf-8)"
         ) from None
 
 
@@ -64,7 +67,8 @@ class Vocabulary:
             or any(len(s) != 1 for s in self.symbols)
         ):
             raise DataError(
-                f"a vocabulary needs one or more distinct single characters, got {''.join(self.symbols)!r}"
+                "a vocabulary needs one or more distinct single characters, got "
+                f"{''.join(self.symbols)!r}"
             )
 
     @classmethod
@@ -93,7 +97,8 @@ class Vocabulary:
         if tokens.max() == unknown:
             offset = int(np.argmax(tokens == unknown))
             raise DataError(
-                f"{name}: character {chr(codes[offset])!r} at offset {offset} (counted in characters) is not one of "
+                f"{name}: character {chr(codes[offset])!r} at offset {offset} (counted in "
+                "characters) is not one of "
                 f"the {unknown} of the vocabulary {''.join(self.symbols[:80])!r}; {mend}"
             )
         return torch.from_numpy(tokens)
