@@ -1,8 +1,9 @@
-"""Batch samplers whose position is saved in checkpoints, so that a killed run resumes with exactly the next batch.
+"""Batch samplers whose position is saved in checkpoints: a killed run resumes with the next batch.
 
-Both are made for ``torchdata.stateful_dataloader.StatefulDataLoader``, which calls their ``state_dict`` and
-``load_state_dict``. They count batches, not epochs: batch ``s`` of a run is a pure function of ``(seed, s)``, whatever
-the number of ranks, and the saved state holds no rank, because Lightning writes only rank 0's.
+Both are made for ``torchdata.stateful_dataloader.StatefulDataLoader``, which calls their
+``state_dict`` and ``load_state_dict``. They count batches, not epochs: batch ``s`` of a run is a
+pure function of ``(seed, s)``, whatever the number of ranks. The saved state holds no rank, because
+Lightning writes the state of rank 0 only.
 """
 
 from __future__ import annotations
@@ -23,20 +24,25 @@ LARGE = 1 << 22  # rows from which on no table of the permutation is made
 
 
 def data_generator(*keys: int) -> torch.Generator:
-    """A CPU generator that is a pure function of the keys, and never the one that draws masks and orders in a step."""
+    """A CPU generator that is a pure function of the keys.
+
+    It is never the generator that draws masks and orders in a training step.
+    """
     return seeded_generator("cpu", 0xDA7A, *keys)
 
 
 class StepSampler(Sampler[list[int]]):
-    """Hands out the numbers of the run's batches, ``[0], [1], [2], ...``, for data drawn afresh at every step.
+    """Hands out the numbers of the run's batches, ``[0], [1], [2], ...``, to draw data at every step.
 
-    One ``iter()`` is one pass of ``steps`` batches; the next ``iter()`` goes on from there. A pass that was left early
-    (``limit_train_batches``) is followed by a whole pass that starts where it was left. After ``load_state_dict`` the first
-    pass has only the batches that were still missing from the interrupted one.
+    One ``iter()`` is one pass of ``steps`` batches, and the next ``iter()`` goes on from there. A
+    pass that was left early (``limit_train_batches``) is followed by a whole pass that starts where
+    it was left. After ``load_state_dict`` the first pass has only the batches that the interrupted
+    pass still lacked.
 
     Args:
         steps: batches in a pass, at least 1.
-        identity: what must be equal for a saved position to mean the same batches (seed, batch size over all ranks...).
+        identity: what must be equal for a saved position to mean the same batches, such as the seed
+            and the batch size over all ranks.
     """
 
     def __init__(self, steps: int, identity: Mapping[str, int | str] | None = None) -> None:
@@ -74,8 +80,7 @@ class StepSampler(Sampler[list[int]]):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Goes to a saved position.
 
-        Raises:
-            DataError: the position was saved with another seed, batch size or amount of data.
+        Raises DataError if it was saved with another seed, batch size or amount of data.
         """
         saved = dict(state_dict["identity"])
         if saved != self.identity:
@@ -93,14 +98,16 @@ class StepSampler(Sampler[list[int]]):
 
 
 class StepBatchSampler(StepSampler):
-    """Shuffled batches of row numbers; epoch ``e`` is a permutation that depends on ``(seed, e)`` only.
+    """Shuffled batches of row numbers; epoch ``e`` is a permutation, a function of ``(seed, e)``.
 
-    Ranks take strided slices of one global permutation: the rows of batch ``s`` on W ranks with ``batch_size`` B are
-    the rows of batch ``s`` on one rank with batch size W * B. The number handed out for row ``i`` in epoch ``e`` is
-    ``e' * n + i`` with an ``e'`` never used twice, so that a dataset may draw a random crop from that number alone;
-    one without randomness takes it modulo ``n``.
+    Ranks take strided slices of one global permutation: the rows of batch ``s`` on W ranks with
+    ``batch_size`` B are the rows of batch ``s`` on one rank with batch size W * B. The number
+    handed out for row ``i`` in epoch ``e`` is ``e' * n + i`` with an ``e'`` that is never used
+    twice. So a dataset may draw a random crop from that number alone, and one without randomness
+    takes it modulo ``n``.
 
-    The permutation is torch.randperm's, a table of 8 n bytes; of more than ``LARGE`` rows it is ``LargePermutation``, which needs none.
+    The permutation is torch.randperm's, a table of 8 n bytes. Above ``LARGE`` rows it is a
+    ``LargePermutation``, which needs no table.
 
     Args:
         n: rows in the data set.
@@ -108,9 +115,10 @@ class StepBatchSampler(StepSampler):
         seed: of the permutations.
         rank: this process, 0 <= rank < world_size.
         world_size: number of processes.
-        drop_last: leave out the rows that fill no whole batch. If False, and also whenever ``n`` is smaller than one batch
-            over all ranks, the last batch is filled up from the beginning of the same permutation: batches are always
-            full, no rank ever waits for another, and a tiny data set gives repeated rows rather than an empty loader.
+        drop_last: leave out the rows that fill no whole batch. If False, and also if ``n`` is
+            smaller than one batch over all ranks, the last batch is filled up from the beginning of
+            the same permutation. So batches are always full, no rank waits for another, and a tiny
+            data set gives repeated rows rather than an empty loader.
 
     Raises:
         DataError: an argument out of range.
@@ -159,7 +167,10 @@ class StepBatchSampler(StepSampler):
 
 
 def permutation(n: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """Indices (any shape) int64 in 0..n-1 to where a permutation of them takes them; it depends on the generator's state only."""
+    """A permutation of 0..n-1, as a function from indices int64 of any shape to their places.
+
+    It depends on the state of the generator only.
+    """
     if n > LARGE:
         return LargePermutation(n, generator)
     return torch.randperm(n, generator=generator).__getitem__

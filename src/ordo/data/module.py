@@ -19,8 +19,9 @@ from ordo.settings import Seed, Size, Some, checked
 class Batch(NamedTuple):
     """Sequences of a step or an evaluation.
 
-    tokens: (batch, length) int64. known: positions (batch, length) bool that are given, and only the others decoded; None: none is.
-    lengths: (batch,) int64, at least 1: later positions are padding, never masked, seen or counted, whatever token they hold; None: none.
+    tokens: (batch, length) int64. known: positions (batch, length) bool that are given, and only
+    the others decoded; None: none is. lengths: (batch,) int64, at least 1: later positions are
+    padding, never masked, seen or counted, whatever token they hold; None: none.
     """
 
     tokens: Tensor
@@ -60,7 +61,9 @@ class Batch(NamedTuple):
 class Rows(Dataset[Any]):
     """A fixed table of sequences; rows are fetched a batch at a time.
 
-    tokens: (n, length), any integer dtype. known, lengths: as of ``Batch``, for all rows.
+    Args:
+        tokens: (n, length), any integer dtype.
+        known, lengths: as in ``Batch``, for all rows.
     """
 
     def __init__(
@@ -72,23 +75,26 @@ class Rows(Dataset[Any]):
         return len(self.tokens)
 
     def __getitems__(self, indices: list[int]) -> Batch | Tensor:
-        """A batch, or just its tokens where that is all."""
+        """A batch; bare tokens if nothing is known and nothing is padded."""
         batch = self.batch(torch.tensor(indices) % len(self.tokens))
         return batch if batch.given else batch.tokens
 
     def batch(self, rows: Tensor) -> Batch:
-        """The rows (batch,) int64."""
+        """The batch of the rows (batch,) int64."""
         known, lengths = (None if x is None else x[rows] for x in (self.known, self.lengths))
         return Batch(self.tokens[rows].long(), known, lengths)
 
     def decoded_positions(self) -> Tensor | None:
-        """The positions (k,) int64 that are not given, where some are, and the same ones in all rows."""
+        """The positions (k,) int64 to decode, if all rows have the same positions given; else None."""
         if self.known is None or not self.known.any() or (self.known != self.known[:1]).any():
             return None
         return (~self.known[0]).nonzero()[:, 0]
 
     def given(self, n: int, device: torch.device) -> dict[str, Any]:
-        """What to give ``ordo.samplers.sample`` for n sequences: of the first rows, in turn, their lengths and the positions given."""
+        """Arguments of ``ordo.samplers.sample`` for n sequences: lengths, and the given positions.
+
+        They are those of the first n rows; after the last row the first one follows.
+        """
         batch = self.batch(torch.arange(n) % len(self.tokens))
         given = {name: value.to(device) for name, value in batch.given.items()}
         return given if self.known is None else given | {"given": batch.tokens.to(device)}
@@ -100,29 +106,35 @@ def _as_is(batch: Any) -> Any:
 
 @checked
 class SequenceData(L.LightningDataModule, ABC):
-    """Base of the data modules. Batches are ``Batch``, or just its tokens: (batch, length) int64 in 0..vocab_size-1.
+    """Base of the data modules. Batches are ``Batch``, or tokens (batch, length) int64 alone.
 
-    Subclasses fill the attributes below and ``val_set``, ``test_set`` in ``setup``, which is cheap to call twice; they say
-    what the training rows are (``train_rows``) and in which order they come (``train_sampler``).
+    A subclass fills the attributes below, and ``val_set`` and ``test_set``, in ``setup``, which is
+    cheap to call twice. Its training rows are ``train_set``, shuffled; a subclass whose rows come
+    otherwise says so in ``train_rows`` and ``train_sampler``.
 
     Attributes (after ``setup``):
-        vocab_size: V; the mask, which no data set contains, is token V.
-        vocab_sizes: of every position, for denoisers with a vocabulary per column; None (text): ``vocab_size`` everywhere.
-        coordinates: of positions on a grid, its axes: lists of ``length`` whole numbers from 0, such as row and column; None: a line.
-        given: positions that are given in every row; None: none is, or not the same ones in all rows.
-        ordered: how many of every position's tokens are ordered, such as bins of numbers; None: none.
+        vocab_size: V. Tokens are in 0..V-1; the mask, which no data set contains, is token V.
+        vocab_sizes: the vocabulary size of every position, for denoisers with a vocabulary per
+            column; None (text): ``vocab_size`` everywhere.
+        coordinates: where positions lie on a grid: for each axis, such as row and column, a list of
+            ``length`` whole numbers from 0; None: on a line.
+        given: positions that are given in every row; None: no position is.
+        ordered: how many tokens of each position are ordered, such as bins of numbers; None: none.
         length: tokens per sequence.
         unit: what one token is: "char", "token", or "column" of a table.
-        entropy: exact entropy of the source in nats per sequence, None where it is unknown.
-        labels: a name for every position, such as a table's columns; None: positions are just numbered.
-        precedence: pairs (i, j) of positions of which i comes before j in a good decoding order; None where unknown.
-        places: settings of the constructor that say where data lie, which are never taken from a checkpoint.
+        entropy: exact entropy of the source in nats per sequence; None: unknown.
+        labels: a name for every position, such as a table's columns; None: positions are numbered.
+        precedence: pairs (i, j) of positions: in a good decoding order i comes before j; None:
+            unknown.
+        places: settings of the constructor that say where data lie. A checkpoint never supplies
+            them.
 
     Args:
         batch_size: training sequences per step and device.
         eval_batch_size: validation and test sequences per step and device; None: ``batch_size``.
         seed: of everything random about the training batches.
-        num_workers: processes that prepare batches; 0 does it in the training process and is fast enough here.
+        num_workers: processes that prepare batches. 0 prepares them in the training process, which
+            is fast enough here.
 
     Raises:
         SettingError: an argument of another type, or out of range.
@@ -166,7 +178,9 @@ class SequenceData(L.LightningDataModule, ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What the data are, as JSON-serialisable values: name, sizes, vocabulary, checksum or seeds."""
+        """What the data are, as JSON-serialisable values: name, sizes, vocabulary, checksum or
+        seeds.
+        """
 
     def ranks(self) -> tuple[int, int]:
         """(rank, number of processes): the trainer's, else torch.distributed's, else (0, 1)."""
@@ -185,15 +199,18 @@ class SequenceData(L.LightningDataModule, ABC):
         )
 
     def _to_gpu(self) -> bool:
-        """Whether batches are copied to a GPU: from pinned memory the copy does not wait, nor is waited for."""
+        """Whether batches go to a GPU. Copies from pinned memory run beside the computation."""
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Validation sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
+        """Validation sequences in order; the last batch may be smaller.
+
+        Ranks take strided slices of equal size.
+        """
         return self._ordered(self.val_set)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Test sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
+        """Test sequences, as ``val_dataloader``."""
         return self._ordered(self.test_set)
 
     def _ordered(self, dataset: Rows) -> DataLoader[Any]:

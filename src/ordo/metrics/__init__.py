@@ -1,5 +1,7 @@
-"""Metrics of synthetic tables against real ones (fidelity, dependence, usefulness, copying; higher is better unless said otherwise), of
-sequences, of molecules, and of orders.
+"""Metrics of synthetic tables against real ones, of sequences, of molecules, and of orders.
+
+Those of tables are fidelity, dependence, usefulness and copying. Higher is better unless a metric
+says otherwise.
 """
 
 from ordo.metrics.alpha_beta import AlphaBeta, alpha_beta, alpha_precision, beta_recall

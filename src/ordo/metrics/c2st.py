@@ -30,21 +30,25 @@ def c2st(
     classifier: Classifier = "logistic",
     seed: int = 0,
 ) -> float:
-    """1 - mean over folds of max(0, 2 AUC - 1), AUC of real against synthetic rows on the held-out third.
+    """1 - mean over folds of max(0, 2 AUC - 1), AUC of real against synthetic held-out rows.
 
-    In [0, 1], higher better, about 1 where the classifier guesses. Stratified 3-fold, shuffled by ``seed``, in which it is deterministic.
+    In [0, 1], higher better, about 1 if the classifier guesses. The folds are three, stratified and
+    shuffled by ``seed``; for a seed the result is deterministic.
 
-    "logistic": features and pipeline of sdmetrics LogisticDetection. Missing numbers get the real mean (0 if there is none),
-    categories are one-hot with missing as one of them, then RobustScaler and LogisticRegression(solver="lbfgs") at its default 100
-    iterations, converged or not.
-    sdmetrics goes by dtype (integer codes of categories are numbers to it) and refuses categories that the real table lacks; here
-    ``kinds`` decides, and such categories get columns of their own. It cannot see dependence: independent columns score about 1.
+    "logistic": features and pipeline of sdmetrics LogisticDetection. Missing numbers get the real
+    mean (0 if there is none), categories are one-hot with missing as one of them, then RobustScaler
+    and LogisticRegression(solver="lbfgs") at its default 100 iterations, converged or not.
+    sdmetrics goes by dtype (integer codes of categories are numbers to it) and refuses categories
+    that the real table lacks; here ``kinds`` decides, and such categories get columns of their own.
+    This classifier cannot see dependence: independent columns score about 1.
 
-    "trees": the same score from HistGradientBoostingClassifier, 100 trees of at most 31 leaves, learning rate 0.1, at least 20 rows a
-    leaf, no early stopping; numbers as they are, NaN included, categories split as sets up to 255 of them. Published tree numbers use
-    XGBoost (arXiv 2603.23016), so they compare in order of magnitude only.
+    "trees": the same score from HistGradientBoostingClassifier, 100 trees of at most 31 leaves,
+    learning rate 0.1, at least 20 rows a leaf, no early stopping; numbers as they are, NaN
+    included, categories split as sets up to 255 of them. Published tree numbers use XGBoost (arXiv
+    2603.23016), so they compare in order of magnitude only.
 
-    ValueError: unknown classifier, fewer than 3 rows in a table, and see ``ordo.metrics.inputs.checked``.
+    Raises ValueError: unknown classifier, fewer than 3 rows in a table, and see
+    ``ordo.metrics.inputs.checked``.
     Source: sdmetrics LogisticDetection.
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)

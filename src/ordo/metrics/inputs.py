@@ -1,4 +1,7 @@
-"""What every metric asks of its tables: the columns named in ``kinds``, each "numeric" or "categorical", and some rows."""
+"""What every metric asks of its tables: the columns named in ``kinds``, and some rows.
+
+A kind is "numeric" or "categorical".
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,10 @@ Kinds = Mapping[str, str]
 def checked(kinds: Kinds, **tables: pd.DataFrame) -> list[pd.DataFrame]:
     """The tables by their argument names, reduced to the columns of ``kinds`` in its order.
 
-    Numeric columns come back as float64 with NaN for missing, categorical ones as objects with None for missing.
-    ValueError, naming column and mend: no columns, unknown kind, not a DataFrame, no rows, missing or repeated columns, non-numeric or
-    infinite values in a numeric column.
+    Numeric columns come back as float64 with NaN for missing, categorical ones as objects with None
+    for missing. Raises ValueError, naming column and mend: no columns, unknown kind, not a
+    DataFrame, no rows, missing or repeated columns, non-numeric or infinite values in a numeric
+    column.
     """
     if not kinds:
         raise ValueError(
@@ -38,7 +42,10 @@ def columns_of(kinds: Kinds, kind: str) -> list[str]:
 
 
 def subsample(table: pd.DataFrame, rows: int | None, *seed: int) -> pd.DataFrame:
-    """``rows`` rows drawn without replacement in their old order, or the table itself where it has no more. ValueError: rows below 1."""
+    """``rows`` rows drawn without replacement, in their old order; or the table if it has no more.
+
+    Raises ValueError: rows below 1.
+    """
     if rows is not None and rows < 1:
         raise ValueError(f"rows={rows}; give a positive number, or None for all rows")
     if rows is None or rows >= len(table):

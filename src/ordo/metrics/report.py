@@ -30,16 +30,29 @@ def table_report(
     drop_last: bool = True,
     progress: Callable[[Sequence[Any], str], Iterable[Any]] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """{metric: {"mean", "sd", "values"}}, one value a draw, JSON-serialisable.
+    """All metrics of several synthetic tables: {metric: {"mean", "sd", "values"}}, fit for JSON.
 
-    shape, trend, trend_real_edges, alpha_precision, beta_recall, authenticity, c2st_logistic, c2st_trees, wnmis against ``train``; with
-    ``test`` also dcr (holdout: the test rows); with ``test`` and ``target`` also mle, and mle_real: the one value of the same predictor
-    trained on ``train``. sd: of the draws (n - 1), None for a single value. An undefined value is None, and so are mean and sd over it.
-    ``seed``: of folds and subsamples, the same in all draws. ``rows``: at most as many rows for the metrics by distances (alpha_precision,
-    beta_recall, authenticity, dcr); without it every draw needs as many rows as ``train``. ``drop_last``: see ``alpha_beta``; the target
-    counts as the last column. ``progress``: callable(sequence, description) -> iterable, such as ``ordo.progress.track``.
+    ``values`` has one value a draw. ``sd`` is over the draws (n - 1), None for a single value. An
+    undefined value is None, and so are the mean and sd over it.
 
-    ValueError: no draws, ``target`` without ``test``, and those of the metrics.
+    Metrics against ``train``: shape, trend, trend_real_edges, alpha_precision, beta_recall,
+    authenticity, c2st_logistic, c2st_trees, wnmis. With ``test`` also dcr (holdout: the test rows).
+    With ``test`` and ``target`` also mle, and mle_real: the one value of the same predictor trained
+    on ``train``.
+
+    Args:
+        train: the real rows.
+        synthetic_draws: tables drawn from a model, at least one.
+        kinds: column -> "numeric" or "categorical".
+        test: real rows that the model has not seen.
+        target: the column to predict; it counts as the last column, see ``drop_last``.
+        seed: of folds and subsamples, the same in all draws.
+        rows: at most as many rows for the metrics by distances (alpha_precision, beta_recall,
+            authenticity, dcr); None: every draw needs as many rows as ``train``.
+        drop_last: see ``alpha_beta``.
+        progress: callable(sequence, description) -> iterable, such as ``ordo.progress.track``.
+
+    Raises ValueError: no draws, ``target`` without ``test``, and the errors of the metrics.
     """
     if len(synthetic_draws) == 0:
         raise ValueError("no synthetic tables; give at least one draw")

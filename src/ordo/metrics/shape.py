@@ -1,4 +1,4 @@
-"""Column Shapes: how well each column's distribution is met, one column at a time."""
+"""Column Shapes: how close each column's distribution is, one column at a time."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ UNSEEN = 1e-6
 
 
 def shape(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
-    """Mean over columns of ``shape_by_column``, undefined columns left out; NaN where all are.
+    """Mean over columns of ``shape_by_column``, without undefined ones; NaN if all are undefined.
 
-    In [0, 1], higher better, 1 for equal marginals. Blind to dependence: a table of independent columns scores about 1.
-    ValueError: see ``ordo.metrics.inputs.checked``.
+    In [0, 1], higher better, 1 for equal marginals. Blind to dependence: a table of independent
+    columns scores about 1.
+
+    Raises ValueError: see ``ordo.metrics.inputs.checked``.
     Source: sdmetrics QualityReport, property "Column Shapes".
     """
     scores = np.array(list(shape_by_column(real, synthetic, kinds).values()))
@@ -27,10 +29,13 @@ def shape(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
 
 
 def shape_by_column(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> dict[str, float]:
-    """1 - Kolmogorov-Smirnov distance of each numeric column, 1 - total variation distance of each categorical one.
+    """1 - a distance between the real and the synthetic distribution of each column.
 
-    In [0, 1], higher better. Missing values are dropped from both tables first, in categorical columns too, as sdmetrics does; a column
-    with nothing left in either table is NaN. ValueError: see ``ordo.metrics.inputs.checked``.
+    The distance is Kolmogorov-Smirnov for numeric columns, total variation for categorical ones. In
+    [0, 1], higher better. Missing values are dropped from both tables first, in categorical columns
+    too, as sdmetrics does; a column with nothing left in either table is NaN.
+
+    Raises ValueError: see ``ordo.metrics.inputs.checked``.
     Source: sdmetrics KSComplement and TVComplement.
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)

@@ -1,4 +1,7 @@
-"""Weighted normalised mutual information similarity: dependence of any form within pairs, weighted by how much there is of it."""
+"""Weighted normalised mutual information similarity: dependence of any form within pairs.
+
+Pairs are weighted by how much dependence they have.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,19 @@ BINS = 10
 
 
 def wnmis(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
-    """1 - weighted mean over pairs of ``|NMI_r - NMI_s|``, weight NMI_r + NMI_s, NMI = 2 I(a; b) / (H(a) + H(b)).
+    """1 - weighted mean over pairs of ``|NMI_r - NMI_s|``, weight NMI_r + NMI_s.
 
-    In [0, 1], higher better, 1 for equal tables. As in the authors' code, a numeric column is cut into 10 equal-width bins over the real
-    range, closed on the right; what is missing or outside that range shares one more code; and a column with no more than 11 distinct
-    values in a table is left as it is there. A missing category is a category. Two constant columns have NMI 0; where no pair has any, in
-    either table, the score is 1 (undefined in the authors' code).
-    The plug-in estimate of I is biased upwards, and by the same amount only in tables of the same length.
+    NMI = 2 I(a; b) / (H(a) + H(b)). In [0, 1], higher better, 1 for equal tables. As in the
+    authors' code, a numeric column is cut into 10 bins of equal width over the real range, closed
+    on the right. Missing values and values outside that range share one more code. A column with no
+    more than 11 distinct values in a table is left as it is there. A missing category is a
+    category. Two constant columns have NMI 0; if no pair has any NMI, in either table, the score is
+    1 (undefined in the authors' code). The plug-in estimate of I is biased upwards, by the same
+    amount only in tables of the same length.
 
-    ValueError: fewer than two columns, and see ``ordo.metrics.inputs.checked``.
-    Source: Scassola et al., A Sobering Look at Tabular Data Generation via Probabilistic Circuits, 2026 (arXiv 2603.23016).
+    Raises ValueError: fewer than two columns, and see ``ordo.metrics.inputs.checked``. Source:
+    Scassola et al., A Sobering Look at Tabular Data Generation via Probabilistic Circuits, 2026
+    (arXiv 2603.23016).
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     if len(kinds) < 2:

@@ -1,8 +1,9 @@
 """Columns named on a command line: by name, by number, or in a YAML file that maps names to values.
 
-Hydra reads ``{NAME: value}`` with a grammar of its own, in which most names of real tables cannot be
-written, and OmegaConf fills in ``${...}``. A column can therefore be named by its number as well, and
-a file is read here, not by Hydra: its keys and values are texts, exactly as they stand there.
+Hydra reads ``{NAME: value}`` with a grammar of its own, in which most names of real tables cannot
+be written, and OmegaConf fills in ``${...}``. A column can therefore be named by its number as
+well, and a file is read here, not by Hydra: its keys and values are texts, exactly as they stand
+there.
 """
 
 from __future__ import annotations
@@ -22,10 +23,15 @@ PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re
 
 
 def setting(column: object, kind: str, columns: Iterable[object] = ()) -> str:
-    """What to add to a command to give a column a kind; columns: all columns of the table.
+    """What to add to a command to give a column a kind.
 
-    The column is named by its number where Hydra cannot read its name, and in a file where numbers
-    are names of columns too.
+    The column is named by its number if Hydra cannot read its name, and in a file if numbers are
+    names of columns too.
+
+    Args:
+        column: its name.
+        kind: numeric, categorical or drop.
+        columns: all columns of the table.
     """
     name, names = str(column), [str(each) for each in columns]
     if PLAIN.fullmatch(name) or name not in names:
@@ -42,7 +48,7 @@ def quoted(text: str) -> str:
 
 
 class _Texts(WithoutAliases, yaml.loader.BaseLoader):
-    """YAML of which every key and value is the text that stands there; a key must not stand twice."""
+    """YAML in which every key and value is the text that stands there. A key must not stand twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         pairs = [
@@ -65,9 +71,10 @@ _Texts.add_constructor("tag:yaml.org,2002:map", _Texts.construct_mapping)
 
 
 def mapping_file(path: str | Path, key: str) -> dict[str, str]:
-    """Column -> text of a YAML file. key: the setting that named the file.
+    """The lines COLUMN: TEXT of a YAML file.
 
-    Raises MissingDataError; DataError for a file that is no such mapping.
+    key: the setting that named the file, for messages. Raises MissingDataError; DataError for a
+    file that is no such mapping.
     """
     path = Path(path)
     if not path.is_file():
@@ -96,11 +103,15 @@ def mapping_file(path: str | Path, key: str) -> dict[str, str]:
 def by_column(
     given: Mapping[Any, Any] | str | Path | None, columns: Sequence[str], key: str, where: str
 ) -> dict[str, Any]:
-    """Column -> value, of a mapping from names or numbers (from 1), or of a YAML file.
+    """Column -> value.
 
-    key: the setting, such as data.types; where: what has the columns, for messages.
+    Args:
+        given: a mapping from names or numbers (from 1) to values, or a YAML file that has one.
+        columns: all columns.
+        key: the setting, such as data.types, for messages.
+        where: what has the columns, for messages.
 
-    Raises DataError for what names no column, two columns, or a column that is named twice.
+    Raises DataError for a key that names no column or may name two, and for a column named twice.
     """
     file = isinstance(given, str | Path)
     pairs = mapping_file(given, key) if file else dict(given or {})

@@ -1,4 +1,7 @@
-"""One column of a table as tokens: categories exactly, numbers in quantile bins that keep spikes and whole numbers."""
+"""One column of a table as tokens.
+
+Categories are kept exactly. Numbers go into quantile bins that keep spikes and whole numbers.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True)
 class CategoricalColumn:
-    """Token k is ``categories[k]``; where ``missing``, one more token stands for a missing value. Exact both ways."""
+    """Token k is ``categories[k]``; if ``missing``, one more token stands for a missing value.
+
+    Encoding and decoding are exact.
+    """
 
     kind: ClassVar[str] = "categorical"
     name: str
@@ -40,7 +46,7 @@ class CategoricalColumn:
         return len(self.categories) + self.missing
 
     def encode(self, values: pd.Series) -> np.ndarray:
-        """(n,) int64. Raises DataError for a value that the fitted column had not."""
+        """Tokens (n,) int64. Raises DataError for a value that the fitted column did not have."""
         tokens = values.map({value: token for token, value in enumerate(self.categories)})
         tokens = tokens.mask(values.isna(), len(self.categories))
         if tokens.isna().any():
@@ -54,26 +60,27 @@ class CategoricalColumn:
         return tokens.to_numpy(np.int64, copy=True)
 
     def decode(self, tokens: np.ndarray, random: np.random.Generator) -> pd.Series:
-        """(n,) values; None where missing."""
+        """Values (n,); None if missing."""
         table = np.empty(len(self.categories) + 1, dtype=object)
         table[:-1] = self.categories
         return pd.Series(table[tokens], name=self.name).infer_objects()
 
     def symbol(self, token: int) -> str:
-        """What a token stands for; nothing where it is a missing value."""
+        """The category of a token; nothing for a missing value."""
         return str(self.categories[token]) if token < len(self.categories) else ""
 
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """Token b is a bin of neighbouring values, or one value that is so frequent that it has a bin of its own.
+    """Token b is a bin of neighbouring values, or one value so frequent that it has its own bin.
 
-    Decoding draws one of the bin's observed values, as often as each was observed: whole numbers, decimals, ranges and
-    spikes survive. ``values`` (ascending) and ``weights`` of all bins lie in one list, bin b from ``starts[b]`` on.
-    A number between two bins goes to the nearer one. Where ``missing``, one more token stands for a missing value.
+    Decoding draws one of the bin's observed values, as often as each was observed: whole numbers,
+    decimals, ranges and spikes survive. ``values`` (ascending) and ``weights`` of all bins lie in
+    one list, bin b from ``starts[b]`` on. A number between two bins goes to the nearer one. If
+    ``missing``, one more token stands for a missing value.
 
-    With ``cuts`` (``ordo.data.tables.edges``) the values of a bin are its two ends, or one value, and decoding draws any number between them;
-    cuts are what lies between bins.
+    With ``cuts`` (``ordo.data.tables.edges``) the values of a bin are its two ends, or one value,
+    and decoding draws any number between them. Cuts are the numbers between bins.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -102,7 +109,14 @@ class NumericColumn:
     def fit(
         cls, name: str, numbers: pd.Series, bins: int, dtype: str | None = None
     ) -> NumericColumn:
-        """numbers: float64 or integer, NaN is missing; at least one present. ``bins``: at most so many tokens, without the missing one."""
+        """Fits the bins to a column.
+
+        Args:
+            name: of the column.
+            numbers: float64 or integer, NaN is missing; at least one value is present.
+            bins: the largest number of tokens, without the token for a missing value.
+            dtype: of the table that the column was read from.
+        """
         present = numbers.dropna().to_numpy(np.float64)
         distinct, counts = np.unique(present, return_counts=True)
         of = quantile_bins(counts, bins)
@@ -137,13 +151,13 @@ class NumericColumn:
         return self.bins + self.missing
 
     def encode(self, values: pd.Series) -> np.ndarray:
-        """(n,) int64. Raises DataError for a missing value if the fitted column had none."""
+        """Tokens (n,) int64. Raises DataError for a missing value if the fitted column had none."""
         tokens = np.searchsorted(self._edges, values.to_numpy(np.float64), side="left")
         _check_missing(self, values)
         return np.where(values.isna(), self.bins, tokens).astype(np.int64)
 
     def decode(self, tokens: np.ndarray, random: np.random.Generator) -> pd.Series:
-        """(n,) float64 with NaN where missing; pandas' Int64 if all fitted values were whole."""
+        """Numbers (n,): float64 with NaN if missing; pandas' Int64 if all fitted values were whole."""
         bin_ = np.minimum(tokens, self.bins - 1)
         if self.cuts is not None:
             numbers = pd.Series(self._between(bin_, random.random(len(tokens))), name=self.name)
@@ -169,7 +183,10 @@ class NumericColumn:
         ]
 
     def _between(self, bin_: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Numbers of bins, uniformly between their ends: whole ones with both ends, others without the lower end."""
+        """Numbers drawn uniformly between the ends of bins.
+
+        Whole numbers include both ends, other numbers leave out the lower end.
+        """
         low, high = (end[bin_] for end in self.ends())
         return (
             low + np.minimum(np.floor(u * (high - low + 1)), high - low)
@@ -178,7 +195,7 @@ class NumericColumn:
         )
 
     def symbol(self, token: int) -> str:
-        """What a token stands for, such as ``12 to 17``; nothing where it is a missing value."""
+        """The range of a token, such as ``12 to 17``; nothing for a missing value."""
         if token >= self.bins:
             return ""
         low, high = (end[token] for end in self.ends())
@@ -190,10 +207,14 @@ Column = CategoricalColumn | NumericColumn
 
 
 def quantile_bins(counts: np.ndarray, bins: int) -> np.ndarray:
-    """Bin (n,) of each of n ascending distinct values that occurred ``counts`` times: 0, 1, ... without gaps, at most ``bins`` of them.
+    """Bins (n,) of n ascending distinct values: 0, 1, ... without gaps.
 
-    A value that holds more than its share, 1/bins of all, is a bin of its own; the runs of values between such spikes are cut into
-    bins of equal mass.
+    A value that holds more than its share, 1/bins of all, is a bin of its own. The runs of values
+    between such spikes are cut into bins of equal mass.
+
+    Args:
+        counts: (n,), how often each value occurred.
+        bins: the largest number of bins.
     """
     if len(counts) <= bins:
         return np.arange(len(counts))
@@ -251,9 +272,9 @@ def column_state(column: Column) -> dict[str, Any]:
 
 
 def column_from_state(state: dict[str, Any]) -> Column:
-    """The column of a ``column_state``, also of one from before columns had a dtype.
+    """The column of a ``column_state``, also of an old one without a dtype.
 
-    Raises DataError for a state of another form, which may come from a stranger's file.
+    The state may come from a stranger's file. Raises DataError for a state of another form.
     """
     dtype, name, missing = state.get("dtype"), state["name"], state["missing"]
     _sound(isinstance(name, str) and isinstance(missing, bool), name)

@@ -1,4 +1,4 @@
-"""What rows of a table have before the others are drawn: values that all rows get, or the cells of a file with gaps."""
+"""Given cells of rows that are sampled: values that all rows get, or a file with gaps."""
 
 from __future__ import annotations
 
@@ -31,11 +31,17 @@ from ordo.data.tables.frames import as_frame, is_code, plain, read_cells, read_t
 
 @dataclass(frozen=True)
 class Conditions:
-    """What n rows have. tokens, known: (n, columns) int64 and bool. cells, values: the columns that the model knows, as they stood and what
-    they mean.
+    """What is given in n rows.
 
-    others: columns that the model does not know, as they stood; each with the column that it stands behind, None for the first place.
-    delimiter: of the file. notes: what a user should know.
+    Args:
+        tokens: (n, columns) int64.
+        known: (n, columns) bool, which cells are given.
+        cells: the columns that the model knows, as they stood in the file or command.
+        values: the same columns as numbers and categories.
+        others: columns that the model does not know, as they stood. Each comes with the column that
+            it stands behind, None for the first place.
+        delimiter: of the file.
+        notes: lines that a user should see.
     """
 
     tokens: Tensor
@@ -47,9 +53,13 @@ class Conditions:
     notes: list[str] = field(default_factory=list)
 
     def merged(self, drawn: pd.DataFrame, text: bool) -> pd.DataFrame:
-        """The decoded table with what was given as it was given, not as redrawn from its bins, and the other columns in their places.
+        """The decoded table with given cells as they were given, not as redrawn from their bins.
 
-        text: cells as they stood, not as what they mean.
+        The columns that the model does not know stand in their places.
+
+        Args:
+            drawn: the decoded table.
+            text: take given cells as they stood, not as what they mean.
         """
         frame, given = drawn.copy(deep=False), self.cells if text else self.values
         for name in given.columns:
@@ -74,7 +84,7 @@ class Conditions:
         return frame
 
     def still_missing(self, drawn: pd.DataFrame) -> dict[str, int]:
-        """How many cells of every column were drawn as missing, of columns that have any."""
+        """How many cells of each column were drawn as missing, if any."""
         counts = (drawn.isna().to_numpy() & ~self.known.numpy()).sum(0)
         return {
             name: int(count) for name, count in zip(drawn.columns, counts, strict=True) if count
@@ -96,7 +106,11 @@ def missing_token(column: Column) -> int:
 
 
 def reads_as(value: Any, categories: Collection[Any]) -> list[Any]:
-    """The categories that a value may mean: itself; or those that read the same; or, of a number or a flag, those equal to it."""
+    """The categories that a value may mean.
+
+    They are the value itself; or the categories that read the same; or, for a number or a flag, the
+    categories equal to it.
+    """
     if isinstance(value, str) and value in categories:
         return [value]
     alike = [c for c in categories if type(c) is type(value) and c == value] or [
@@ -122,7 +136,10 @@ def equal(a: Any, b: Any) -> bool:
 
 
 def category(value: Any, column: CategoricalColumn) -> Any:
-    """The category that a cell means; the cell itself where none, or where several may be meant, which ``encode`` refuses."""
+    """The category that a cell means.
+
+    If it means none or may mean several, the cell itself, which ``encode`` refuses.
+    """
     found = reads_as(value, column.categories)
     return found[0] if len(found) == 1 else value
 
@@ -130,9 +147,16 @@ def category(value: Any, column: CategoricalColumn) -> Any:
 def given_cells(
     codec: TableCodec, given: Mapping[Any, Any] | str, missing: Collection[Any], n: int
 ) -> Conditions:
-    """The same values in all of n rows. given: column, by its name or number, -> value, or a YAML file; see ``by_column``.
+    """The same values in all of n rows.
 
-    A value that means "missing", or null, is a condition as any other, where the column had missing values. Raises DataError.
+    A value that means "missing", or null, is a condition like any other if the column had missing
+    values in training. Raises DataError.
+
+    Args:
+        codec: of the model.
+        given: column, by its name or number, -> value; or a YAML file; see ``by_column``.
+        missing: strings and numbers that mean "no value".
+        n: rows.
     """
     if isinstance(given, Mapping):
         unknown = next(
@@ -193,8 +217,10 @@ def read_gaps(
 ) -> tuple[pd.DataFrame, str, list[str]]:
     """The table of a file with gaps, its delimiter, and notes.
 
-    A CSV file has a header; only of a model whose training table had none it may lack it, and then has that table's columns. Where no
-    delimiter is said it is that of the training table, or, if no column of the model is in the header then, the one other that makes it so.
+    A CSV file has a header. It may lack one only if the model's training table had none; the file
+    then has that table's columns. If no delimiter is given, it is the training table's. If the
+    header then has no column of the model, it is the one other delimiter that gives the header such
+    a column.
 
     Raises DataError.
     """
@@ -238,7 +264,13 @@ def close(name: str, lacking: Collection[str]) -> str | None:
 def file_cells(
     codec: TableCodec, path: str | Path, reading: Mapping[str, Any], delimiter: str | None = None
 ) -> Conditions:
-    """The cells of a file; empty ones, and columns that the file lacks, are to be drawn. reading: how the training table was read.
+    """The cells of a file. Empty cells, and columns that the file lacks, are to be drawn.
+
+    Args:
+        codec: of the model.
+        path: the file.
+        reading: how the training table was read.
+        delimiter: of the file; None: see ``read_gaps``.
 
     Raises DataError.
     """
@@ -293,7 +325,7 @@ def file_cells(
 
 
 def outside(numbers: pd.Series, column: NumericColumn, name: str) -> str | None:
-    """A line on numbers that lie outside of what was seen, which a model takes for the nearest that was."""
+    """A line on numbers outside the range seen in training; the model takes the nearest seen value."""
     low, high = column.values[0], column.values[-1]
     far = numbers[(numbers < low) | (numbers > high)]
     if far.empty:

@@ -41,7 +41,10 @@ def argument(key: str, delimiter: str) -> str:
 
 
 def unescaped(delimiter: str, key: str) -> str:
-    r"""A delimiter as a shell hands it over, ``\t`` for a tabulator. Raises DataError for what is none."""
+    r"""A delimiter as a shell hands it over, ``\t`` for a tabulator.
+
+    Raises DataError for anything that is no delimiter.
+    """
     delimiter = {"\\t": "\t"}.get(str(delimiter), str(delimiter))
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise DataError(
@@ -56,7 +59,7 @@ def unreadable(name: object, reason: str) -> DataError:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text, also one that gzip has packed, without its byte-order mark. Raises DataError."""
+    """A UTF-8 text without its byte-order mark; gzip is unpacked. Raises DataError."""
     raw = path.read_bytes()
     if raw[:2] == b"\x1f\x8b":
         try:
@@ -82,9 +85,9 @@ def read_text(path: Path) -> str:
 
 
 def split(text: str, delimiter: str, name: str) -> tuple[list[list[str]], list[int]]:
-    """Rows of cells, without blanks around them, and the line that each ends in; an empty line is an empty row.
+    """Rows of cells without blanks around them, and the line in which each row ends.
 
-    Raises DataError for quotes that do not fit.
+    An empty line is an empty row. Raises DataError for quotes that do not fit.
     """
     reader = csv.reader(
         io.StringIO(text, newline=""),
@@ -108,7 +111,7 @@ def split(text: str, delimiter: str, name: str) -> tuple[list[list[str]], list[i
 
 
 def even(text: str, delimiter: str) -> int:
-    """Into how many cells every line is split, if all have as many; else 0."""
+    """The number of cells in every line, if all lines have equally many; else 0."""
     try:
         rows = [row for row in split(text, delimiter, "")[0] if row and row != [""]]
     except DataError:
@@ -138,9 +141,10 @@ def _columns_of_numbers(text: str, delimiter: str, decimal_comma: bool = False) 
 
 
 def other_delimiter(text: str, delimiter: str) -> tuple[str, int] | None:
-    """Another delimiter that splits every line into as many cells, two or more, and how many those are; None: there is none.
+    """Another delimiter that splits every line into equally many cells, and their number.
 
-    A blank counts only where it makes a column of numbers: names have blanks too.
+    None: there is no such delimiter. A blank counts only if it makes a column of numbers, because
+    names have blanks too.
     """
     text = head(text)
     for other in DELIMITERS:
@@ -151,7 +155,7 @@ def other_delimiter(text: str, delimiter: str) -> tuple[str, int] | None:
 
 
 def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str) -> None:
-    """Raises DataError where the file has probably another delimiter. columns: as it was read."""
+    """Raises DataError if the file probably has another delimiter. columns: how many were read."""
     other = other_delimiter(text, delimiter)
     if columns == 1 and other is not None:
         raise DataError(
@@ -171,7 +175,9 @@ def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str
 
 
 def read_cells(text: str, delimiter: str, name: str, key: str) -> list[list[str]]:
-    """Rows of as many cells each. Empty lines are skipped, but for those amidst a single column, where a value is missing.
+    """Rows of equally many cells.
+
+    Empty lines are skipped; within a single column they are missing values.
 
     key: the setting of the delimiter, for messages. Raises DataError.
     """
@@ -198,7 +204,7 @@ def read_cells(text: str, delimiter: str, name: str, key: str) -> list[list[str]
 def check_sizes(
     rows: Sequence[tuple[list[str], int]], text: str, delimiter: str, name: str, key: str
 ) -> None:
-    """Raises DataError for rows that have not as many cells as the first, naming the line."""
+    """Raises DataError, with the line, for a row of more or fewer cells than the first row."""
     size = len(rows[0][0])
     wrong: Any = next(((len(row), line) for row, line in rows if len(row) != size), None)
     if wrong is None:

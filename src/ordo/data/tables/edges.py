@@ -1,4 +1,4 @@
-"""What a table's codec tells of the rows it was fitted on, and a codec that keeps bin edges alone."""
+"""What a table's codec holds of the training rows, and a codec that keeps bin edges alone."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SHARED = 10
 
 
 def edges_alone(codec: TableCodec) -> TableCodec:
-    """A codec of the same tokens without the values of single rows: numbers are drawn evenly between the edges of their bins.
+    """A codec with the same tokens and without the values of single rows.
 
-    Edges lie halfway between the values of neighbouring bins; the outermost ones are rounded outward to a
-    tenth of the power of ten in the range. A bin of one value that at least ``SHARED`` rows had keeps it.
-    Categories stay.
+    Numbers are drawn evenly between the edges of their bins. Edges lie halfway between the values
+    of neighbouring bins; the outermost edges are rounded outward to a tenth of the power of ten in
+    the range. A bin of one value that at least ``SHARED`` rows had keeps it. Categories stay.
     """
     columns: list[Column] = [
         _edges(c) if isinstance(c, NumericColumn) and c.cuts is None else c for c in codec.columns
@@ -53,7 +53,7 @@ def _edges(column: NumericColumn) -> NumericColumn:
 
 
 def outward(low: float, high: float) -> tuple[float, float]:
-    """A range that is rounded outward, to a tenth of the largest power of ten in it."""
+    """A range rounded outward, to a tenth of the largest power of ten in it."""
     if not low < high:
         return low, high
     step = 10.0 ** (np.floor(np.log10(high - low)) - 1)
@@ -63,7 +63,7 @@ def outward(low: float, high: float) -> tuple[float, float]:
 
 
 def holds(codec: TableCodec) -> str:
-    """What there is of the training rows in the codec, in words."""
+    """What the codec holds of the training rows, in words."""
     numbers = {c.name: len(c.values) for c in codec.columns if isinstance(c, NumericColumn)}
     own = [c for c in codec.columns if isinstance(c, NumericColumn) and c.cuts is None]
     categories = sum(len(c.categories) for c in codec.columns if not isinstance(c, NumericColumn))

@@ -1,4 +1,7 @@
-"""Reading tables: a CSV or Parquet file becomes a DataFrame whose columns are numbers (float64) or categories (object)."""
+"""Reading tables: a CSV or Parquet file becomes a DataFrame.
+
+Its columns are numbers (float64) or categories (object).
+"""
 
 from __future__ import annotations
 
@@ -27,16 +30,19 @@ EXACT = 2**53  # whole numbers beyond are not exact in float64
 def read_table(
     path: str | Path, header: bool = True, delimiter: str = ",", key: str = "data."
 ) -> pd.DataFrame:
-    """A CSV file as strings, as they stand there but for blanks around them, or a Parquet file (by its suffix) as it is.
+    """A CSV file as strings without blanks around them, or a Parquet file (by its suffix) as it is.
 
-    Without a header columns are called column_1, column_2, ... Empty lines are skipped, but for those in the middle of a single column,
-    where they are missing values. A column without a name and without a value, which a delimiter at the end of every line makes, is left
-    out. key: what stands before the settings header and delimiter, for messages.
+    Without a header columns are called column_1, column_2, ... Empty lines are skipped; in the
+    middle of a single column they are missing values. A last column without a name and without a
+    value, which a delimiter at the end of every line makes, is left out.
+
+    key: what stands before the settings header and delimiter, for messages.
 
     Raises:
         MissingDataError: no such file.
-        DataError: an empty or malformed file, one that another delimiter fits better, no rows, duplicate or empty column names, a header
-            that looks like data, or data that look like a header.
+        DataError: an empty or malformed file, one that another delimiter fits better, no rows,
+            duplicate or empty column names, a header that looks like data, or data that look like a
+            header.
     """
     path = Path(path)
     if not path.is_file():
@@ -72,7 +78,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def as_frame(rows: list[list[str]], header: bool, name: str, key: str = "data.") -> pd.DataFrame:
-    """Rows of texts as a table. Raises DataError as ``read_table``."""
+    """Rows of texts as a table. Raises DataError as ``read_table`` does."""
     if header:
         names, *rows = rows
         check_header(names, rows, name, key)
@@ -90,7 +96,7 @@ def is_number(cell: object) -> bool:
 
 
 def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str, key: str) -> None:
-    """Raises DataError if the first row is rather data than names."""
+    """Raises DataError if the first row looks like data rather than names."""
     without = f"say {key}header=false" if key else "put one above the rows"
     numbers = [each for each in names if is_number(each)]
     if numbers:
@@ -109,7 +115,7 @@ def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str,
 
 
 def check_first_row(rows: Sequence[Sequence[str]], name: str, key: str) -> None:
-    """Raises DataError if the first row is rather names than data: the only text in a column of numbers."""
+    """Raises DataError if the first row looks like names: if it has the only text above numbers."""
     for first, *others in zip(*rows, strict=True):
         present = [cell for cell in others if cell not in MISSING]
         if (
@@ -126,7 +132,10 @@ def check_first_row(rows: Sequence[Sequence[str]], name: str, key: str) -> None:
 
 
 def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The frame with names as strings and rows numbered from 0. Raises DataError for no rows, no columns, duplicate or empty names."""
+    """The frame with names as strings and rows numbered from 0.
+
+    Raises DataError for no rows, no columns, and duplicate or empty names.
+    """
     if frame.columns.nlevels > 1:
         raise DataError(f"{name} has column names of several levels; make them plain strings")
     frame = frame.rename(columns=str).reset_index(drop=True)
@@ -153,16 +162,24 @@ def typed(
     missing: Collection[Any] = MISSING,
     name: str = "the table",
 ) -> pd.DataFrame:
-    """Columns as float64 (numeric) or object (categorical: str, int, float, bool), NaN or None where a value is missing.
+    """Columns as float64 (numeric) or object (categorical: str, int, float, bool).
 
-    Kinds are inferred: numbers are numeric unless all of a column are whole and at most ten are distinct, or some begin with a
-    superfluous zero (codes); the rest is categorical. ``types`` overrides: column, by its name or its number from 1, -> "numeric",
-    "categorical" or "drop"; or a YAML file that has these. ``missing``: strings and numbers that mean "no value".
+    A missing value is NaN or None. Kinds are inferred. Numbers are numeric, with two exceptions:
+    all are whole and at most ten are distinct; or some begin with a superfluous zero (codes). These
+    two and everything else are categorical.
+
+    Args:
+        frame: the table.
+        types: column, by its name or its number from 1, -> "numeric", "categorical" or "drop",
+            which overrides the inferred kind; or a YAML file of such lines.
+        missing: strings and numbers that mean "no value".
+        name: of the table, for messages.
 
     Raises:
-        DataError: a type for no column, an unknown type, a column without any value, with numbers and other text mixed, with
-            numbers or dates in a writing that is not read as such, with infinite numbers or whole ones beyond 2^53, with objects other
-            than numbers and strings, or with over a thousand categories.
+        DataError: a type for no column, an unknown type, a column without any value, with numbers
+            and other text mixed, with numbers or dates in a format that is not read as such, with
+            infinite numbers or whole ones beyond 2^53, with objects other than numbers and strings,
+            or with over a thousand categories.
     """
     columns = [str(column) for column in frame.columns]
     kinds = by_column(types, columns, "data.types", name)
@@ -188,7 +205,7 @@ def no_value(column: object, columns: Sequence[str] = ()) -> DataError:
 
 
 def plain(values: pd.Series, missing: Collection[Any], columns: Sequence[str] = ()) -> pd.Series:
-    """Cells as str, int, float or bool, None where missing. Raises DataError for other objects."""
+    """Cells as str, int, float or bool, None if missing. Raises DataError for other objects."""
     values = values.astype(object).where(values.notna(), None)
     texts, numbers = (
         {str(m) for m in missing},
@@ -300,9 +317,16 @@ def _typed_column(
 def check_writings(
     others: pd.Series, present: int, column: object, kind: str | None, columns: Sequence[str]
 ) -> None:
-    """Raises DataError where half of a column and more are numbers, some in another writing, or most are dates.
+    """Raises DataError if numbers in another format are many, or most cells are dates.
 
-    others: cells that are no numbers; present: how many cells there are.
+    Numbers are many if at least half of the cells are numbers, in any format.
+
+    Args:
+        others: cells that are not read as numbers.
+        present: how many cells there are.
+        column: its name.
+        kind: what the user said of the column, or None.
+        columns: all columns of the table.
     """
     texts = others.map(str)
     counts = texts.value_counts()

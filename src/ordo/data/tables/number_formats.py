@@ -1,4 +1,7 @@
-"""Numbers and dates in writings that are not read as numbers: told apart, so that none becomes a category unsaid."""
+"""Recognises numbers and dates in formats that are not read as numbers.
+
+So none of them becomes a category without a word.
+"""
 
 from __future__ import annotations
 
@@ -55,5 +58,5 @@ def is_date(text: str) -> bool:
 
 
 def first_of(texts: Iterable[str]) -> tuple[str, str] | None:
-    """The first text that is a number in another writing, and which writing; None: no text is."""
+    """The first text that is a number in another format, and that format; None: no text is."""
     return next(((text, found) for text in texts if (found := convention(text)) is not None), None)

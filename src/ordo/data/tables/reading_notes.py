@@ -1,4 +1,4 @@
-"""What was made of a table where it is not obvious: a line for each kind of conversion."""
+"""How a table was read where this is not obvious: a line for each kind of conversion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMED = 8  # columns that a line names at most
 
 
 def listed(parts: Sequence[str]) -> str:
-    """The first few, and how many more there are."""
+    """The first few parts, and how many more there are."""
     more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
     return ", ".join(parts[:NAMED]) + more
 
@@ -26,9 +26,14 @@ def reading_notes(
     missing: Collection[Any],
     name: str,
 ) -> list[str]:
-    """Lines for a person, none where everything is as it looks.
+    """Lines for a person; none if the table was read as it looks.
 
-    raw: the table as it stood in the file; read: of the same rows, after ``typed``; kinds: what the user said of columns.
+    Args:
+        raw: the table as it stood in the file.
+        read: the same rows after ``typed``.
+        kinds: what the user said of columns.
+        missing: strings and numbers that mean "no value".
+        name: of the table.
     """
     notes = []
     marks = [
@@ -97,7 +102,7 @@ def dates(values: pd.Series) -> str | None:
 
 
 def with_text(values: pd.Series) -> str | None:
-    """Such as 12 kg or 5A: a number at the beginning, and no number or date."""
+    """Such as 12 kg or 5A: a number at the beginning, and neither a number nor a date as a whole."""
     found = [
         v
         for v in values

@@ -1,4 +1,4 @@
-"""Tables: any CSV or Parquet file, a DataFrame, or one of the paper's six sets, one token per cell."""
+"""Tables: any CSV or Parquet file, a DataFrame, or one of the paper's six sets; one token per cell."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ ATTEMPTS = 100  # splits tried for one that has every category in train
 def split_rows(
     frame: pd.DataFrame, share: float, seed: int, names: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (rest, share of them), shuffled. names: of the columns of the file, for messages.
+    """Row numbers, shuffled: the rest, and a ``share`` of all rows.
 
-    The seed is advanced until every category, and every kind of missing value, occurs in the rest (protocol of TabSyn, 2310.09656, shuffle
-    included). If none of a hundred seeds does, the first rows that are needed move to the rest.
+    The seed is advanced until every category, and every kind of missing value, occurs in the rest
+    (the protocol of TabSyn, 2310.09656, shuffle included). If none of a hundred seeds does, the
+    first rows that are needed move to the rest.
 
-    Raises DataError for a table that cannot be split.
+    names: the columns of the file, for messages. Raises DataError for a table that cannot be split.
     """
     columns = (
         frame[name].isna() if pd.api.types.is_float_dtype(frame[name]) else frame[name]
@@ -78,22 +79,29 @@ Name = str | int | float | bool | None
 class TableData(SequenceData):
     """A table, one token per cell; see ``SequenceData`` for what it offers.
 
-    Beyond that, after ``setup``: ``codec`` (tokens to tables and back, fitted on train and validation rows, never on test rows),
-    ``vocab_sizes`` (one per column; ``vocab_size`` is the largest), ``target``, ``frames`` (split -> DataFrame), and ``notes``, lines on
-    how columns were read where that is not obvious.
+    Beyond that, after ``setup``: ``codec`` (tokens to tables and back; fitted on train and
+    validation rows, never on test rows), ``vocab_sizes`` (one per column; ``vocab_size`` is the
+    largest), ``target``, ``frames`` (split -> DataFrame), and ``notes``, lines on how columns were
+    read if that is not obvious.
 
     Args:
-        name: adult, default, shoppers, magic, beijing or news: the paper's tables with their published splits.
-        path: a CSV or Parquet file; with ``name`` the folder or the (train) file of the set, None: ``data_dir/name``, fetched if not there.
+        name: adult, default, shoppers, magic, beijing or news: the paper's tables with their
+            published splits.
+        path: a CSV or Parquet file. With ``name``: the folder or the (train) file of the set; None:
+            ``data_dir/name``, fetched if it is not there.
         frame: a DataFrame instead of a file.
-        bins: tokens of a numeric column at most, without the one for a missing value.
-        types: column, by its name or its number from 1, -> "numeric", "categorical" or "drop", where the inferred kind is not wanted
-            (``ordo.data.tables.frames.typed``); or a YAML file of lines NAME: KIND.
+        bins: the largest number of tokens of a numeric column, without the one for a missing value.
+        types: column, by its name or its number from 1, -> "numeric", "categorical" or "drop", to
+            override the inferred kind (``ordo.data.tables.frames.typed``); or a YAML file of lines
+            NAME: KIND.
         missing: strings and numbers that mean "no value". (Named sets have their own.)
         header, delimiter: of a CSV file.
-        target: the column that a model would predict, for metrics, by its name or its number in the file from 1; None: unknown.
-        test_path: a second file with the test rows; None: ``test_share`` of the rows, drawn with ``split_seed``.
-        val_share: validation rows, as a share of what is not test; drawn with ``split_seed``.
+        target: the column that a model would predict, for metrics, by its name or its number in the
+            file from 1; None: unknown.
+        test_path: a second file with the test rows; None: ``test_share`` of the rows, drawn with
+            ``split_seed``.
+        val_share: validation rows, as a share of the rows that are not test rows; drawn with
+            ``split_seed``.
         limit_eval: use only so many validation and test rows, evenly spaced; None: all.
         batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
         data_dir, download: where named sets lie, and whether they may be fetched.
@@ -101,7 +109,8 @@ class TableData(SequenceData):
     Raises:
         SettingError: an argument of another type, or out of range.
         DataError: arguments that do not agree (at once), an unfit table (in ``setup``).
-        MissingDataError: no such file. ChecksumError: a named set's file is another one.
+        MissingDataError: no such file.
+        ChecksumError: a named set's file is another one.
     """
 
     places = ("path", "test_path", "data_dir", "types")
@@ -224,7 +233,7 @@ class TableData(SequenceData):
         return tokens if n is None or n >= len(tokens) else tokens[np.arange(n) * len(tokens) // n]
 
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-        """All rows but an official test set, and that, or None."""
+        """All rows but an official test set; and the test set, or None."""
         if self.frame is not None:
             return self._typed(check_frame(self.frame, "the frame"), "the frame"), None
         if self.set is None:
@@ -269,7 +278,7 @@ class TableData(SequenceData):
         return (frames[0], None) if test is None else (frames[1 - test], frames[test])
 
     def _typed(self, raw: pd.DataFrame, name: str) -> pd.DataFrame:
-        """A table of the user's own, with what is to be said of it."""
+        """A table of the user's own, read; fills ``notes``."""
         self._columns = list(raw.columns)
         kinds = by_column(self.types, self._columns, "data.types", name)
         read = typed(raw, kinds, self.missing, name)
@@ -332,7 +341,10 @@ class TableData(SequenceData):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: the codec, by which samples become tables without the data, and how files are read."""
+        """Goes into Lightning's checkpoints.
+
+        It has the codec, with which samples become tables without the data, and how files are read.
+        """
         reading = {
             "missing": list(self.missing),
             "header": self.header,
@@ -342,11 +354,7 @@ class TableData(SequenceData):
         return {"codec": self.codec.state_dict(), "target": self.target, "reading": reading}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks that the checkpoint's token ids mean the same values here.
-
-        Raises:
-            DataError: they do not.
-        """
+        """Checks that the checkpoint's token ids mean the same values here. Raises DataError."""
         saved = TableCodec.from_state_dict(state_dict["codec"])
         if saved.names != self.codec.names:
             raise DataError(

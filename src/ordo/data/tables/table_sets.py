@@ -39,9 +39,13 @@ _MAGIC = [
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file as its source ships it. ``url`` None: not to be fetched by a program; ``md5`` None: unknown, or differs between copies.
+    """A file as its source ships it.
 
-    rows: how many it must have, None: unchecked.
+    Args:
+        name: of the file.
+        md5: None: unknown, or it differs between copies.
+        url: None: a program cannot fetch the file.
+        rows: how many it must have; None: unchecked.
     """
 
     name: str
@@ -52,9 +56,15 @@ class RawFile:
 
 @dataclass(frozen=True)
 class TableSet:
-    """A named table: ``read`` gives the raw columns of one of its files; ``categorical`` ones are categories, the others numeric.
+    """A named table.
 
-    test_file: number of the file that is the official test set, None for a random 90/10 split. target: what a model would predict.
+    Args:
+        files: its files.
+        read: the raw columns of a file.
+        categorical: columns that are categories; all other columns are numeric.
+        target: the column that a model would predict.
+        test_file: number of the file that is the official test set; None: a random 90/10 split.
+        by_hand: how to get the files, if no program can fetch them.
     """
 
     files: tuple[RawFile, ...]
@@ -65,7 +75,10 @@ class TableSet:
     by_hand: str | None = None
 
     def frame(self, path: Path) -> pd.DataFrame:
-        """One file with numeric columns as float64 and categories as strings. Raises DataError for another layout."""
+        """A file with numeric columns as float64 and categories as strings.
+
+        Raises DataError for another layout.
+        """
         frame = self.read(path)
         absent = [
             column for column in (*self.categorical, self.target) if column not in frame.columns

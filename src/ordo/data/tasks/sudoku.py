@@ -1,4 +1,7 @@
-"""Sudoku: clues are given, the other cells decoded. Puzzles are made here; a file of others may serve as the test set."""
+"""Sudoku: clues are given, the other cells decoded.
+
+Puzzles are made here; a file of other puzzles may serve as the test set.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,11 @@ from ordo.settings import Count, Seed, Size, Some, Text, Whole, checked
 
 @cache
 def geometry(box: int) -> tuple[Tensor, Tensor]:
-    """Of a grid with boxes of box x box cells: axes (3, cells) int64, row, column and box of every cell; units (3 side, cells) float32, 1
-    where a cell belongs to a row, column or box.
+    """Where the cells of a grid with boxes of box x box cells lie.
+
+    Returns:
+        axes: (3, cells) int64, row, column and box of every cell.
+        units: (3 side, cells) float32, 1 if a cell belongs to a row, column or box.
     """
     side = box * box
     row, column = torch.arange(side).repeat_interleave(side), torch.arange(side).repeat(side)
@@ -34,10 +40,14 @@ def geometry(box: int) -> tuple[Tensor, Tensor]:
 
 
 def eliminate(candidates: Tensor, box: int) -> Tensor:
-    """candidates (n, cells, side) bool -> what is left when nothing more follows from one cell with a single value (naked single) or from
-    one value with a single cell in a row, column or box (hidden single).
+    """Removes candidates until nothing more follows from single cells.
 
-    A row of which one candidate is left everywhere is solved, and has no other solution; one without any somewhere has none.
+    Two rules are applied: a cell with one candidate excludes its value from the cell's row, column
+    and box (naked single); a value with one possible cell in a row, column or box goes there
+    (hidden single). A grid whose cells all have one candidate is solved, and has no other solution.
+    A grid with a cell without candidates has no solution.
+
+    candidates: (n, cells, side) bool, as is the result.
     """
     _, units = geometry(box)
     peers = ((units.T @ units) > 0).float() - torch.eye(units.shape[1])
@@ -52,12 +62,15 @@ def eliminate(candidates: Tensor, box: int) -> Tensor:
 
 
 def solved(candidates: Tensor) -> Tensor:
-    """(n,) bool."""
+    """Which grids are solved, (n,) bool."""
     return (candidates.sum(-1) == 1).all(-1)
 
 
 def random_grids(n: int, box: int, generator: torch.Generator) -> Tensor:
-    """Full grids (n, cells) int64 in 0..side-1: random values at cells of fewest candidates, begun again where they contradict."""
+    """Full grids (n, cells) int64 in 0..side-1.
+
+    Random values go to cells of fewest candidates; a grid that contradicts itself is begun again.
+    """
     cells, side = box**4, box**2
     everything = torch.ones(n, cells, side, dtype=torch.bool)
     candidates, done = everything.clone(), []
@@ -83,8 +96,11 @@ def random_grids(n: int, box: int, generator: torch.Generator) -> Tensor:
 def random_clues(
     grids: Tensor, box: int, clues: Sequence[int], generator: torch.Generator
 ) -> Tensor:
-    """Which cells (n, cells) bool of full grids are given: cells are taken away in random order, down to a number that is uniform on
-    clues[0]..clues[1], as long as ``eliminate`` still solves the puzzle, which proves that the solution is unique.
+    """Which cells (n, cells) bool of full grids are given.
+
+    Cells are taken away in random order, down to a number that is uniform on clues[0]..clues[1]. A
+    cell is taken away only if ``eliminate`` still solves the puzzle, which proves that the solution
+    is unique.
     """
     n, cells = grids.shape
     given = torch.ones(n, cells, dtype=torch.bool)
@@ -103,7 +119,10 @@ def random_clues(
 def transformed(
     grids: Tensor, given: Tensor, box: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Every puzzle (n, cells) under a random symmetry: values renamed, rows and columns permuted within and between bands, transposed."""
+    """Every puzzle (n, cells) under a random symmetry.
+
+    Values are renamed, rows and columns permuted within and between bands, and grids transposed.
+    """
     n, side = len(grids), box * box
 
     def lines() -> Tensor:
@@ -119,8 +138,10 @@ def transformed(
 
 
 def read_puzzles(path: str | Path, box: int) -> Rows:
-    """A CSV file with a heading and two columns, puzzle and solution, each a line of digits, 0 for an empty cell. Whether a puzzle has a
-    second solution is not checked.
+    """A CSV file with a heading and two columns, puzzle and solution.
+
+    Each cell of the file is a line of digits, 0 for an empty cell of the grid. Whether a puzzle has
+    a second solution is not checked.
 
     Raises MissingDataError; DataError naming the first line that is not a puzzle with its solution.
     """
@@ -159,7 +180,9 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
 
 
 class FreshPuzzles(Dataset[Any]):
-    """Batch ``step`` of a run as a pure function of (seed, step), from a bank of puzzles under random symmetries; see ``FreshDraws``."""
+    """Batch ``step`` of a run as a pure function of (seed, step), from a bank of puzzles under
+    random symmetries; see ``FreshDraws``.
+    """
 
     def __init__(
         self, bank: Rows, box: int, batch_size: int, seed: int, rank: int, world_size: int
@@ -168,7 +191,9 @@ class FreshPuzzles(Dataset[Any]):
         self.seed, self.rank, self.world_size = seed, rank, world_size
 
     def __getitems__(self, steps: list[int]) -> tuple[Tensor, Tensor]:
-        """Solutions (batch, cells) int64 and given cells (batch, cells) bool for the one step in ``steps``."""
+        """Solutions (batch, cells) int64 and given cells (batch, cells) bool for the one step in
+        ``steps``.
+        """
         (step,) = steps
         generator = data_generator(self.seed, step)
         rows = torch.randint(
@@ -183,11 +208,12 @@ class FreshPuzzles(Dataset[Any]):
 
 @checked
 class SudokuData(SequenceData):
-    """Puzzles with one solution, which naked and hidden singles find; clues are known, the other cells are to be decoded. Value v is token
-    v - 1. The entropy of the solution given the clues is 0.
+    """Puzzles with one solution, which naked and hidden singles find; clues are known, the other
+    cells are to be decoded. Value v is token v - 1. The entropy of the solution given the clues is
+    0.
 
-    Training puzzles are ``bank`` grids under random symmetries, never twice the same; validation and test puzzles come from banks of
-    their own, which do not depend on ``seed``.
+    Training puzzles are ``bank`` grids under random symmetries, never twice the same; validation
+    and test puzzles come from banks of their own, which do not depend on ``seed``.
 
     Args:
         box: cells of a box's side: 3 for 9 x 9, 2 for 4 x 4.
@@ -247,7 +273,7 @@ class SudokuData(SequenceData):
         self.test_set = test or self.puzzles(self.eval_size, 2)
 
     def puzzles(self, n: int, split: int) -> Rows:
-        """n puzzles that depend on the settings of puzzles and the number of the split only."""
+        """n puzzles that depend on the puzzle settings and the number of the split only."""
         generator = data_generator(0x50D0, self.box, split)
         grids = random_grids(n, self.box, generator)
         return Rows(grids, random_clues(grids, self.box, self.clues, generator))

@@ -1,4 +1,6 @@
-"""Batches from a law: training sequences are drawn afresh at every step, so nothing can be learned by heart."""
+"""Batches from a law: training sequences are drawn afresh at every step, so nothing can be learned
+by heart.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ def with_known(tokens: Tensor, law: Law) -> Batch:
 
 
 class FreshDraws(Dataset[Any]):
-    """Batch ``step`` of a run as a pure function of (seed, step); ranks take strided slices of the whole batch.
+    """Batch ``step`` of a run as a pure function of (seed, step); ranks take strided slices of the
+    whole batch.
 
     So W ranks with ``batch_size`` B see together the rows that one rank with W * B sees.
     """
@@ -30,7 +33,9 @@ class FreshDraws(Dataset[Any]):
         self.rank, self.world_size = rank, world_size
 
     def __getitems__(self, steps: list[int]) -> Batch | Tensor:
-        """(batch, length) int64 for the one step in ``steps``, with the positions that are given where some are."""
+        """(batch, length) int64 for the one step in ``steps``, with the positions that are given
+        where some are.
+        """
         (step,) = steps
         whole = self.law.sample(self.batch_size * self.world_size, data_generator(self.seed, step))
         batch = with_known(whole[self.rank :: self.world_size], self.law)
@@ -39,9 +44,11 @@ class FreshDraws(Dataset[Any]):
 
 @checked
 class TaskData(SequenceData):
-    """Fresh sequences of a law for training, fixed draws for validation and test; see ``SequenceData``.
+    """Fresh sequences of a law for training, fixed draws for validation and test; see
+    ``SequenceData``.
 
-    The fixed draws depend on the law and ``eval_size`` only, not on ``seed``. ``task`` stays available as an attribute.
+    The fixed draws depend on the law and ``eval_size`` only, not on ``seed``. ``task`` stays
+    available as an attribute.
 
     Args:
         task: the law, for example ``NotAllEqual(n_latents=8, n_observations=20)``.

@@ -26,9 +26,10 @@ SPLITS = ("train", "validation", "test")
 
 
 def embedded_text() -> str:
-    """The help texts of the standard library (``pydoc_data.topics``), in text8's 27 symbols: about 450,000 characters.
+    """The help texts of the standard library (``pydoc_data.topics``), in text8's 27 symbols.
 
-    They differ between Python versions: compare ``describe()["md5"]`` before comparing numbers.
+    About 450,000 characters. They differ between Python versions: compare ``describe()["md5"]``
+    before you compare numbers.
 
     Raises:
         MissingDataError: this Python came without them.
@@ -45,7 +46,7 @@ def embedded_text() -> str:
 
 
 class RandomCrops(Dataset[Tensor]):
-    """Windows of a text (characters,) at offsets that are uniform, yet a pure function of (seed, row number)."""
+    """Windows of a text (characters,) at uniform offsets; a pure function of (seed, row number)."""
 
     def __init__(self, tokens: Tensor, length: int, seed: int) -> None:
         self.tokens, self.length = tokens, length
@@ -55,7 +56,10 @@ class RandomCrops(Dataset[Tensor]):
         return len(self.tokens) // self.length
 
     def offsets(self, indices: Sequence[int]) -> np.ndarray:
-        """Offsets (n,) int64 in characters: SplitMix64 (Steele, Lea, Flood 2014) of the row numbers."""
+        """Offsets (n,) int64 in characters:
+
+        SplitMix64 (Steele, Lea, Flood 2014) of the row numbers.
+        """
         with np.errstate(over="ignore"):
             z = mix(self.key + np.asarray(indices, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
         return (z % np.uint64(len(self.tokens) - self.length + 1)).astype(np.int64)
@@ -67,7 +71,10 @@ class RandomCrops(Dataset[Tensor]):
 
 
 def chunks(tokens: Tensor, length: int, limit: int | None = None) -> Tensor:
-    """Non-overlapping windows (n, length) of a text (characters,), a view; ``limit``: that many, evenly spaced."""
+    """Non-overlapping windows (n, length) of a text (characters,), as a view.
+
+    limit: take that many windows, evenly spaced; None: all.
+    """
     n = len(tokens) // length
     rows = tokens[: n * length].view(n, length)
     return rows if limit is None or limit >= n else rows[torch.arange(limit) * n // limit]
@@ -75,29 +82,34 @@ def chunks(tokens: Tensor, length: int, limit: int | None = None) -> Tensor:
 
 @checked
 class TextData(SequenceData):
-    """Character-level text, split in order into train, validation and test; see ``SequenceData`` for what it offers.
+    """Character-level text, split in order into train, validation and test; see ``SequenceData``.
 
-    Beyond that: ``vocabulary``, the list of symbols in the order of their ids.
+    It also offers ``vocabulary``, the list of symbols in the order of their ids.
 
     Args:
-        source: "embedded" (needs no file), "text8" (27 symbols, space = 0; http://mattmahoney.net/dc/textdata.html) or
-            "file" (any UTF-8 text, read as it is).
-        path: the file. For text8 None means ``data_dir/text8``, fetched if it is not there; a slice of text8 may be given.
+        source: "embedded" (needs no file), "text8" (27 symbols, space = 0;
+            http://mattmahoney.net/dc/textdata.html) or "file" (any UTF-8 text, read as it is).
+        path: the file. None, for text8: ``data_dir/text8``, fetched if it is not there. For text8
+            the file may be a slice of it.
         length: characters per sequence.
         batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
-        split: shares of train, validation and test, in the order of the text. On text8 the default is the usual 90M/5M/5M.
-        crops: training sequences. "random": at uniformly random offsets; "chunks": non-overlapping, shuffled. An epoch has
-            as many sequences as there are chunks either way. Validation and test are always chunks.
-        limit_eval: use only this many validation and test sequences, evenly spaced; None: all.
-        alphabet: source=file only: the characters in the order of their ids; None: those of the train split, sorted.
+        split: shares of train, validation and test, in the order of the text. The default is the
+            usual 90M/5M/5M of text8.
+        crops: training sequences. "random": at uniformly random offsets; "chunks": non-overlapping,
+            shuffled. Either way an epoch has as many sequences as there are chunks. Validation and
+            test sequences are always chunks.
+        limit_eval: use only so many validation and test sequences, evenly spaced; None: all.
+        alphabet: for source=file: the characters in the order of their ids; None: the characters of
+            the train split, sorted.
         download: whether text8 may be fetched.
         data_dir: folder for fetched files.
-        md5: expected md5 of the file; None: only text8 itself is checked, not a ``path``.
+        md5: expected md5 of the file; None: text8 as a whole is checked, a ``path`` is not.
         url: where text8 is fetched.
 
     Raises:
         SettingError: an argument of another type, or out of range.
-        DataError: arguments that do not agree (at once); a file that is unfit (in ``setup``, or ``prepare_data`` if fetched).
+        DataError: arguments that do not agree (at once); a file that is unfit (in ``setup``, or in
+            ``prepare_data`` if it is fetched).
         MissingDataError: no such file.
         ChecksumError: a file with another md5.
     """
@@ -250,15 +262,14 @@ class TextData(SequenceData):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: ``vocabulary`` (list of symbols) and the ``md5`` of the text."""
+        """Goes into Lightning's checkpoints:
+
+        ``vocabulary`` (list of symbols) and the ``md5`` of the text.
+        """
         return {"vocabulary": self.vocabulary, "md5": self.md5}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks that the checkpoint's token ids mean the same characters here.
-
-        Raises:
-            DataError: they do not.
-        """
+        """Checks that the checkpoint's token ids mean the same characters here. Raises DataError."""
         if state_dict["vocabulary"] != self.vocabulary:
             saved = "".join(state_dict["vocabulary"])
             raise DataError(

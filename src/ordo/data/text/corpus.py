@@ -1,4 +1,7 @@
-"""Text corpora through ``datasets`` and ``transformers``: any hub data set or local files, any tokenizer, tokenised once or streamed."""
+"""Text corpora: any hub data set or local files, any tokenizer, tokenised once or streamed.
+
+They are read with ``datasets`` and tokenised with ``transformers``.
+"""
 
 from __future__ import annotations
 
@@ -31,45 +34,56 @@ SPLITS = ("train", "validation", "test")
 class CorpusData(SequenceData):
     """Documents joined and cut into sequences of equal length, or one document a sequence.
 
-    ``layout="packed"`` ("wrapped"): no padding anywhere. ``layout="documents"`` ("per sentence"): a document is a sequence, padded on the
-    right to ``length`` with id 0, and batches say how long each is; those that are longer are cut or left out, as ``longer`` says, and
-    counted in ``describe``. Both come from the same cache.
+    ``layout="packed"`` (in some papers "wrapped"): no padding anywhere. ``layout="documents"``
+    ("per sentence"): a document is a sequence, padded on the right to ``length`` with id 0, and
+    batches say how long each is. ``longer`` says whether longer documents are cut or left out, and
+    ``describe`` counts them. Both layouts come from the same cache.
 
-    Every document is tokenised once, with all cores for fast tokenizers, into a memory-mapped cache in ``cache_dir``. Its key is made of
-    the data set (on the hub its revision, of local files their paths, sizes and times), split, tokenizer, text column, begin and end; not
-    of ``length``. A document is a row of the data set, and of .txt files a whole file. Those that are empty or all white space are left
-    out.
+    Every document is tokenised once into a memory-mapped cache in ``cache_dir``; fast tokenizers
+    use all cores. The cache's key is made of the data set (on the hub: its revision; of local
+    files: their paths, sizes and times), the split, tokenizer, text column, begin and end. It does
+    not depend on ``length``. A document is a row of the data set; a .txt file is one document.
+    Documents that are empty or all white space are left out.
 
-    The mask is an id of its own, V = the number of the tokenizer's ids, whatever mask token the tokenizer has; it is never a class. Where a
-    document begins and ends is as ``begin`` and ``end`` say, and is kept in checkpoints.
+    The mask is an id of its own, V = the number of the tokenizer's ids, even if the tokenizer has a
+    mask token; the mask is never predicted. ``begin`` and ``end`` say how a document begins and
+    ends, and checkpoints keep them.
 
-    ``streaming=True`` is for data sets too large to tokenise first: nothing is written; documents are read, tokenised and shuffled while
-    training (``ordo.data.text.stream``), and a resumed run goes on with the same batches, on another number of ranks too if batch_size times
-    ranks is the same. The price: every rank reads and tokenises everything, in every run; for many ranks build the cache. Validation and
-    test are the first ``limit_eval`` sequences of their splits.
+    ``streaming=True`` is for data sets too large to tokenise first. Nothing is written: documents
+    are read, tokenised and shuffled while training (``ordo.data.text.stream``). A resumed run goes
+    on with the same batches, also on another number of ranks if batch_size times ranks is the same.
+    The price: every rank reads and tokenises everything, in every run. For many ranks build the
+    cache. Validation and test are the first ``limit_eval`` sequences of their splits.
 
     Args:
-        source: name of a data set on the Hugging Face hub, or a local file or folder (.txt, .jsonl, .json, .parquet, .csv).
+        source: name of a data set on the Hugging Face hub, or a local file or folder (.txt, .jsonl,
+            .json, .parquet, .csv).
         tokenizer: name on the hub, or folder, of any ``AutoTokenizer``.
         config: configuration of the hub data set, such as wikitext-103-raw-v1.
         revision: of the hub data set: branch, tag or commit.
-        column: that holds the text.
+        column: the column that holds the text.
         length: tokens per sequence.
         layout: "packed" or "documents".
-        longer: documents longer than ``length``, where they are sequences: "cut" to it or "drop".
+        longer: with layout="documents", documents longer than ``length``: "cut" to it, or "drop".
         streaming: read while training instead of from a cache.
-        shuffle_buffer: sequences of a stream among which the next one is drawn; 1: none.
-        splits: names of the data set's train, validation and test splits. A slice such as "train[:99%]" makes a split of another's part;
-            of a stream only parts in documents, "train[2000:]".
-        begin, end: token put before and after every document: "bos", "eos", "cls", "sep", the token itself, or None.
-        limit_eval: use only this many validation and test sequences, evenly spaced, of streams the first; None: all, not for streams.
+        shuffle_buffer: the next sequence of a stream is drawn among so many; 1: no shuffling.
+        splits: names of the data set's train, validation and test splits. A slice such as
+            "train[:99%]" makes a split of a part of another one; in a stream, parts are counted in
+            documents, "train[2000:]".
+        begin, end: token put before and after every document: "bos", "eos", "cls", "sep", the token
+            itself, or None.
+        limit_eval: use only so many validation and test sequences, evenly spaced; in a stream the
+            first ones. None: all, which a stream does not offer.
         cache_dir: folder of token caches.
-        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``. Of a stream at most one worker.
+        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``. A stream takes at most
+            one worker.
 
     Raises:
         SettingError: an argument of another type, or out of range.
-        DataError: arguments that do not agree; a damaged file; a data set without the column or split; a tokenizer without the token that
-            begin or end name; fewer tokens than one sequence. MissingDataError: what cannot be found or fetched.
+        DataError: arguments that do not agree; a damaged file; a data set without the column or
+            split; a tokenizer without the token that begin or end name; fewer tokens than one
+            sequence.
+        MissingDataError: something that cannot be found or fetched.
     """
 
     unit, entropy, precedence = "token", None, None
@@ -253,7 +267,10 @@ class CorpusData(SequenceData):
         )
 
     def train_dataloader(self) -> StatefulDataLoader:
-        """Shuffled full batches; its ``state_dict`` holds the position, of a stream the buffer too."""
+        """Shuffled full batches.
+
+        The loader's ``state_dict`` holds the position, and a stream's buffer.
+        """
         if not self.streaming:
             return super().train_dataloader()
         return stream_loader(
@@ -264,12 +281,14 @@ class CorpusData(SequenceData):
         )
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """Sequences (n, length) as text; the mask is shown as ``_``, and as nothing at the end, where samples have no token."""
+        """Sequences (n, length) as text; the mask is ``_``, and nothing at the end of a document."""
         return decode(self.tokenizer, tokens)
 
     def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: what ids mean, how documents begin and end, what a sequence is. And lengths of validation
-        documents (at most 1000, sorted), for samples.
+        """Goes into Lightning's checkpoints.
+
+        It says what ids mean, how documents begin and end, and what a sequence is. For samples it
+        also has the sorted lengths of at most 1000 validation documents.
         """
         lengths = self.val_set.lengths
         if lengths is not None:
@@ -288,7 +307,10 @@ class CorpusData(SequenceData):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks that the checkpoint's ids mean the same here, and that its sequences are cut alike. Raises DataError."""
+        """Checks that ids mean the same as in the checkpoint, and that sequences are cut alike.
+
+        Raises DataError.
+        """
         mine = self.state_dict()
         saved = {
             "layout": "packed",

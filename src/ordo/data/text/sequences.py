@@ -1,4 +1,4 @@
-"""How a corpus becomes sequences of equal length: documents joined and cut, or one document each, padded."""
+"""How a corpus becomes sequences of equal length: documents joined and cut, or one document each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ CHUNK = 1 << 20  # documents looked at at once
 
 
 def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: int) -> np.ndarray:
-    """Rows (n, length): ``sizes`` tokens from ``starts`` on, at most ``length`` each, then zeros. starts, sizes: (n,) int64."""
+    """Rows (n, length): each has up to ``length`` tokens of one document, then zeros.
+
+    Args:
+        tokens: (total,), all documents one after the other.
+        starts: (n,) int64, where each document begins.
+        sizes: (n,) int64, how many tokens each document has.
+        length: tokens per row.
+    """
     if not len(tokens):
         return np.zeros((len(starts), length), tokens.dtype)
     # What follows, where a row is shorter
@@ -25,7 +32,7 @@ def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: in
 
 
 class PackedRows(Dataset[Tensor]):
-    """Sequence i of a cache: its tokens i * length to (i + 1) * length, from the disk."""
+    """Sequence i of a cache: its tokens i * length to (i + 1) * length, read from the disk."""
 
     longer = 0
 
@@ -46,15 +53,18 @@ class PackedRows(Dataset[Tensor]):
         return self.batch(np.array(indices)).tokens
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """Rows (batch,) modulo their number."""
+        """The rows (batch,), modulo their number."""
         return Batch(torch.from_numpy(self.table[indices % len(self)].astype(np.int64)))
 
 
 class DocumentRows(Dataset[Batch]):
     """Sequence i of a cache: its i-th document, padded on the right with id 0 to ``length``.
 
-    Documents of no token are left out; those of more than ``length`` are cut to it, or with ``longer="drop"`` left out too.
-    Attributes: longer: how many documents are longer than ``length``.
+    Documents without a token are left out. Documents of more than ``length`` tokens are cut to it;
+    with ``longer="drop"`` they are left out too.
+
+    Attributes:
+        longer: how many documents are longer than ``length``.
     """
 
     def __init__(self, cache: TokenCache, length: int, longer: str = "cut") -> None:
@@ -86,7 +96,7 @@ class DocumentRows(Dataset[Batch]):
         return self.batch(np.array(indices))
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """Documents (batch,) modulo their number."""
+        """The documents (batch,), modulo their number."""
         documents = indices % len(self)
         if self.kept is not None:
             documents = self.kept[documents]
@@ -104,14 +114,25 @@ def rows_of(cache: TokenCache, length: int, layout: str, longer: str) -> PackedR
 
 
 class Cutter:
-    """Batches of documents to sequences, one batch after the other: the same sequences, in order, as ``rows_of`` all of them."""
+    """Cuts batches of documents into sequences, one batch after the other.
+
+    The sequences and their order are those that ``rows_of`` makes of all documents together.
+    """
 
     def __init__(self, length: int, layout: str, longer: str, vocab_size: int) -> None:
         self.length, self.layout, self.longer, self.vocab_size = length, layout, longer, vocab_size
         self.left = np.empty(0, smallest(vocab_size))  # packed: tokens that fill no sequence yet
 
     def __call__(self, ids: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sequences (n, length), and the lengths (n,) int64 of what is in them. Raises DataError for an id outside the vocabulary."""
+        """Cuts one batch of documents.
+
+        Args:
+            ids: (tokens,), all documents one after the other.
+            sizes: (documents,) int64, how many tokens each has.
+
+        Returns sequences (n, length), and how many tokens each has, (n,) int64. Raises DataError
+        for an id outside the vocabulary.
+        """
         check_ids(ids, self.vocab_size)
         ids = ids.astype(self.left.dtype)
         if self.layout == "packed":

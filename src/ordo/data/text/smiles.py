@@ -31,11 +31,10 @@ TOKEN = re.compile(r"\[[^\[\]]*\]|%[0-9]{2}|Br|Cl|[!-~]")
 
 
 def tokenise(smiles: str) -> list[str]:
-    """Atoms, bonds, brackets of branches and ring bonds, in order; joined they are the string again.
+    """Atoms, bonds, brackets of branches and ring bonds, in order; joined they are the string.
 
-    A bracket atom such as [nH] is one token, so a model can neither leave a bracket open nor put nonsense into one.
-
-    Raises DataError for white space or a character that is not ASCII.
+    A bracket atom such as [nH] is one token, so a model can neither leave a bracket open nor put
+    nonsense into one. Raises DataError for white space or a character that is not ASCII.
     """
     tokens = TOKEN.findall(smiles)
     if "".join(tokens) != smiles:
@@ -47,7 +46,7 @@ def tokenise(smiles: str) -> list[str]:
 
 @dataclass(frozen=True)
 class SmilesVocabulary:
-    """Tokens in the order of their ids; END is the first, and the mask, of id V, shown as ``_``."""
+    """Tokens in the order of their ids: END comes first. The mask, of id V, is shown as ``_``."""
 
     symbols: tuple[str, ...]
 
@@ -60,9 +59,10 @@ class SmilesVocabulary:
         return len(self.symbols)
 
     def encode(self, molecules: Sequence[Sequence[str]], length: int, name: str) -> Tensor:
-        """Rows (n, length) int16 of token ids, END from a molecule's last token on.
+        """Rows (n, length) int16 of token ids, with END after a molecule's last token.
 
-        Raises DataError naming ``name`` and the first molecule that is longer, or has a token that is not in the vocabulary.
+        name: where the molecules come from, for messages. Raises DataError for the first molecule
+        that is too long or has a token outside the vocabulary.
         """
         ids = {token: i for i, token in enumerate(self.symbols)}
         rows = []
@@ -85,10 +85,10 @@ class SmilesVocabulary:
         return torch.tensor(rows, dtype=torch.int16)
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """Rows (n, length) as n strings: without the END tokens that end them. One that stands before other tokens is shown, as ``·``: such
-        a row is no molecule. The mask is shown as ``_``.
+        """Rows (n, length) as n strings, without the END tokens at their end.
 
-        Raises DataError for an id below 0 or above V.
+        An END before other tokens is shown as ``·``: such a row is no molecule. The mask is shown
+        as ``_``. Raises DataError for an id below 0 or above V.
         """
         if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) <= len(self)):
             raise DataError(
@@ -99,9 +99,10 @@ class SmilesVocabulary:
 
 
 def read_smiles(file: Path, column: str) -> list[str]:
-    """Of a CSV file the column, of any other the first word of every line, such as .smi files have it. Blank lines are skipped.
+    """The molecules of a file: a column of a CSV file, else the first word of every line.
 
-    Raises DataError for a file that is no UTF-8 text, without such a column, with an empty cell, or without molecules.
+    Blank lines are skipped. Raises DataError for a file that is no UTF-8 text, lacks the column,
+    has an empty cell there, or has no molecules.
     """
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -139,36 +140,42 @@ def read_smiles(file: Path, column: str) -> list[str]:
 class SmilesData(SequenceData):
     """Molecules of a file, in a random split that depends on ``split_seed`` alone.
 
-    A sequence is a molecule's tokens (``tokenise``) and then END up to ``length``. END is a token like the others: masked, decoded and
-    scored, so that a model chooses how long its molecules are, and where in its order it does. (``lengths`` would give the length away, and
-    ask the sampler for it.) Sequences and SMILES strings correspond one to one, so a model's nats a sequence are nats a molecule: -log p of
-    the string with its length. What a model gives to sequences with END before other tokens is lost to it.
+    A sequence is a molecule's tokens (``tokenise``) and then END up to ``length``. END is a token
+    like any other: masked, decoded and scored. So a model chooses how long its molecules are, and
+    when in its order it decides so. (``lengths`` in the batches would give the length away, and ask
+    the sampler for it.) Sequences and SMILES strings correspond one to one, so a model's nats per
+    sequence are nats per molecule: -log p of the string with its length. Probability that a model
+    gives to sequences with END before other tokens is lost.
 
-    Single characters would do too, up to 33 of them where QM9 has up to 23 tokens; tokens need fewer calls of a denoiser, and keep what is
-    inside brackets right.
+    Single characters would do too (QM9 has up to 33 of them, and up to 23 tokens). Tokens need
+    fewer calls of a denoiser, and keep the inside of brackets right.
 
-    Strings that occur twice are used once, so that none is both trained on and tested. QM9 is the part of GDB-17, an enumeration of small
-    molecules, with up to nine atoms of C, N, O and F beside hydrogen (Ramakrishnan et al. 2014, Quantum chemistry structures and properties
-    of 134 kilo molecules, doi 10.1038/sdata.2014.22). ``QM9_URL`` is its table as MoleculeNet (1703.00564) ships it, with a column smiles;
-    its strings need not be those of the file with ``QM9_MD5``, which numbers were measured on: 133,595 different SMILES without
-    explicit [H] and stereo marks. From other strings numbers will differ.
+    Strings that occur twice are used once, so that no string is both trained on and tested. QM9 is
+    the part of GDB-17, an enumeration of small molecules, with up to nine atoms of C, N, O and F
+    beside hydrogen (Ramakrishnan et al. 2014, Quantum chemistry structures and properties of 134
+    kilo molecules, doi 10.1038/sdata.2014.22). ``QM9_URL`` is its table as MoleculeNet (1703.00564)
+    ships it, with a column smiles. Numbers were measured on the file with ``QM9_MD5``: 133,595
+    different SMILES without explicit [H] and stereo marks. The table's strings may differ from
+    these, and other strings give other numbers.
 
     Beyond ``SequenceData``: ``vocabulary``; ``smiles``, the strings of every split.
 
     Args:
         path: the file, see ``read_smiles``.
         column: of a CSV file.
-        length: tokens per sequence; None: those of the longest molecule.
+        length: tokens per sequence; None: the length of the longest molecule.
         split: shares of train, validation and test.
         split_seed: of the split, and of nothing else.
-        limit_eval: use only this many validation and test molecules; None: all.
+        limit_eval: use only so many validation and test molecules; None: all.
         md5: expected md5 of the file; None: not checked.
         batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
 
     Raises:
         SettingError: an argument of another type, or out of range.
-        DataError: shares that do not sum to 1; a file that is unfit, or whose validation or test molecules have a token that
-            training ones have not (in ``setup``). MissingDataError: no such file. ChecksumError: another md5.
+        DataError: shares that do not sum to 1; a file that is unfit; a validation or test molecule
+            with a token that no training molecule has (in ``setup``).
+        MissingDataError: no such file.
+        ChecksumError: a file with another md5.
     """
 
     unit, entropy, precedence = "SMILES symbol", None, None
@@ -195,7 +202,7 @@ class SmilesData(SequenceData):
         self.split_seed, self.limit_eval, self.expected_md5 = split_seed, limit_eval, md5
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads, checks, splits and encodes, two seconds for QM9; a second call does nothing."""
+        """Reads, checks, splits and encodes, in two seconds for QM9; a second call does nothing."""
         if hasattr(self, "test_set"):
             return
         if not self.file.is_file():
@@ -246,7 +253,7 @@ class SmilesData(SequenceData):
         return StepBatchSampler(len(self._train), self.batch_size, self.seed, rank, world_size)
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """As ``SmilesVocabulary.decode``."""
+        """Rows (n, length) as SMILES, see ``SmilesVocabulary.decode``."""
         return self.vocabulary.decode(tokens)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Where a corpus comes from: a data set of the Hugging Face hub, or local files, through ``datasets``; its errors, in one line each."""
+"""Where a corpus comes from, through ``datasets``: a data set of the hub, or local files.
+
+Errors of the hub and of file readers become one line that names the mend.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ SLICES = "data.splits={train: 'train[:98%]', validation: 'train[98%:99%]', test:
 
 
 def located(source: str) -> tuple[str, dict[str, Any]]:
-    """First argument of ``datasets.load_dataset`` and those of its keywords that say which files. Raises DataError."""
+    """Arguments of ``datasets.load_dataset``: the first one, and the keywords that say which files.
+
+    Raises DataError.
+    """
     path = Path(source)
     if not path.exists():
         return source, {}
@@ -61,7 +67,7 @@ def check_column(source: str, column: str, found: list[str]) -> None:
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """The error, what it was raised from, and so on."""
+    """The error, the error that caused it, and so on."""
     out = [error]
     while (cause := out[-1].__cause__) is not None:
         out.append(cause)
@@ -69,7 +75,7 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def reason(error: BaseException) -> str:
-    """First line of what an error says, or its type."""
+    """First line of an error's message, or the error's type."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
@@ -142,7 +148,7 @@ def damaged(source: str, error: BaseException) -> DataError:
 
 
 def with_text(table: Any, column: str) -> list[str]:
-    """Documents of an Arrow table that are not empty, without the byte-order mark that a file may begin with."""
+    """The documents of an Arrow table that are not empty, without a byte-order mark."""
     texts = (
         text.removeprefix("\ufeff") for text in table[column].to_pylist() if isinstance(text, str)
     )
@@ -150,7 +156,10 @@ def with_text(table: Any, column: str) -> list[str]:
 
 
 def batches(dataset: Any, column: str, encode: Encoder, description: str) -> Iterator[Encoded]:
-    """All documents that are not empty, tokenised, a batch at a time; the next batch is being tokenised while this one is used."""
+    """All documents that are not empty, tokenised, a batch at a time.
+
+    The next batch is being tokenised while the caller uses this one.
+    """
     tables = dataset.select_columns([column]).with_format("arrow").iter(BATCH)
     total = -(-len(dataset) // BATCH)
     with ThreadPoolExecutor(1) as thread:

@@ -1,4 +1,7 @@
-"""Corpora too large to tokenise first: documents are read, tokenised and shuffled while training, and a killed run resumes exactly."""
+"""Corpora too large to tokenise first: documents are read, tokenised and shuffled while training.
+
+A killed run resumes exactly.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +30,22 @@ SLICES = "data.splits={train: 'train[2000:]', validation: 'train[:1000]', test: 
 
 @dataclass(frozen=True)
 class Shard:
-    """Documents of one file, or a part of them: a ``datasets.IterableDataset`` and its name."""
+    """Documents of one file, or a part of them.
+
+    Args:
+        dataset: a ``datasets.IterableDataset``.
+        name: for messages.
+    """
 
     dataset: Any
     name: str
 
     def open(self, state: dict[str, Any] | None = None) -> tuple[Any, Iterator[Any]]:
-        """From the beginning, or a saved state on: what has ``state_dict``, and tables of ``READ`` documents. Raises StreamError."""
+        """Opens the shard at its beginning, or at a saved state.
+
+        Returns the data set, whose ``state_dict`` is the position, and an iterator over tables of
+        ``READ`` documents. Reading raises StreamError.
+        """
         dataset = self.dataset.with_format("arrow")  # a new object: the position is kept in it
         if state is not None:
             dataset.load_state_dict(state)
@@ -60,7 +72,10 @@ class Shard:
 class Streams:
     """The splits of a hub data set or of local files, as shards.
 
-    Raises DataError, MissingDataError. Attributes: fingerprint: changes with the files, their sizes and times, and the hub's revision.
+    Attributes:
+        fingerprint: changes with the files, their sizes and times, and with the hub's revision.
+
+    Raises DataError, MissingDataError.
     """
 
     def __init__(self, source: str, config: str | None, revision: str | None, column: str) -> None:
@@ -79,7 +94,10 @@ class Streams:
         self.fingerprint = "/".join(Path(self.builder.cache_dir).parts[-3:])
 
     def shards(self, split: str) -> list[Shard]:
-        """Of a split, "train", or of a part of it in documents, "train[2000:]". Counts documents up to the part, no further."""
+        """The shards of a split, "train", or of a part of it in documents, "train[2000:]".
+
+        Documents are counted up to the part's bounds and no further.
+        """
         match = re.fullmatch(r"([\w.-]+)(?:\[(\d*):(\d*)\])?", split)
         if match is None:
             raise DataError(
@@ -115,7 +133,7 @@ class Streams:
         return out
 
     def _count(self, shard: Shard, limit: int) -> int:
-        """Documents of a shard, counted no further than ``limit``."""
+        """How many documents a shard has; counting stops at ``limit``."""
         n = 0
         for table in shard.open()[1]:
             n += len(table)
@@ -124,7 +142,10 @@ class Streams:
         return n
 
     def first(self, split: str, limit: int, encode: Encoder, cutter: Cutter) -> Rows:
-        """The first ``limit`` sequences of a split, fewer where it has fewer. Raises DataError where it has none."""
+        """The first ``limit`` sequences of a split, or all if the split has fewer.
+
+        Raises DataError if the split has no sequence.
+        """
         found: list[tuple[np.ndarray, np.ndarray]] = []
         n = 0
         for shard in self.shards(split):
@@ -152,14 +173,18 @@ class Streams:
 
 
 class StreamRows(Dataset[Any]):
-    """Batch ``step`` of a run from an endless stream of documents: a pure function of (documents, seed, step).
+    """Batch ``step`` of a run from an endless stream of documents.
 
-    Shards come in an order of (seed, epoch), documents in the order of their shard; sequences are drawn from a buffer of ``shuffle_buffer``
-    of them, whose places are filled with the next ones. Where the shards end, an epoch ends and the next begins; tokens that fill no
-    sequence are kept for it. Every rank reads and tokenises everything and takes rows r, r + W, ... of the global batch, so that the state
-    holds no rank. The state holds the buffer: shuffle_buffer * length * 2 bytes (4 for more than 65,536 ids) in every checkpoint.
+    A batch is a pure function of (documents, seed, step). The order of shards is a function of
+    (seed, epoch); documents keep the order of their shard. Sequences are drawn from a buffer of
+    ``shuffle_buffer`` sequences, and the next sequences take the places of the drawn ones. An epoch
+    ends where the shards end; tokens that fill no sequence are kept for the next epoch.
 
-    Raises StreamError where reading fails, or an epoch has no sequence.
+    Every rank reads and tokenises everything and takes rows r, r + W, ... of the global batch, so
+    that the state holds no rank. The state holds the buffer: shuffle_buffer * length * 2 bytes (4
+    above 65,536 ids) in every checkpoint.
+
+    Raises StreamError if reading fails, or if an epoch has no sequence.
     """
 
     def __init__(
@@ -191,7 +216,10 @@ class StreamRows(Dataset[Any]):
         self._next = self.cutter(np.empty(0, np.uint32), np.empty(0, np.int64))
 
     def __getitems__(self, steps: list[int]) -> Any:
-        """This rank's part of the batch for the one step in ``steps``: tokens (batch, length) int64, or ``Batch`` with lengths."""
+        """This rank's part of the batch for the one step in ``steps``.
+
+        Returns tokens (batch, length) int64; with layout="documents", a ``Batch`` with lengths.
+        """
         (step,) = steps
         if step < self._step:
             self._begin()
@@ -204,7 +232,7 @@ class StreamRows(Dataset[Any]):
         return tokens if self.cutter.layout == "packed" else Batch(tokens, lengths=lengths)
 
     def _batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next global batch: of every place in the buffer drawn, what is there; the next sequence goes there."""
+        """The next global batch. A drawn sequence leaves its place in the buffer to the next one."""
         if self._buffer is None:
             self._buffer = self._take(self.shuffle_buffer)
         generator, drawn, missing = (
@@ -266,7 +294,7 @@ class StreamRows(Dataset[Any]):
         return out
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything from which the same batches follow, as plain values and tensors; copies."""
+        """Everything that determines the next batches, as plain values and copied tensors."""
         return {
             "step": self._step,
             "epoch": self._epoch,
@@ -302,7 +330,7 @@ class StreamRows(Dataset[Any]):
 def stream_sampler(
     rows: int, shards: int, shuffle_buffer: int, seed: int, fingerprint: str
 ) -> StepSampler:
-    """Numbers of batches without end. ``rows``: of a batch over all ranks."""
+    """Numbers of batches without end. rows: sequences of a batch over all ranks."""
     identity = {
         "global_batch_size": rows,
         "seed": seed,
@@ -316,7 +344,7 @@ def stream_sampler(
 def stream_loader(
     rows: Dataset[Any], sampler: StepSampler, num_workers: int, pin_memory: bool = False
 ) -> StatefulDataLoader:
-    """Batches of ``StreamRows``, in this process or read ahead in another."""
+    """Batches of ``StreamRows``, made in this process or ahead in another one."""
     if num_workers == 0:
         return StatefulDataLoader(
             rows, batch_sampler=sampler, collate_fn=_as_is, pin_memory=pin_memory
@@ -334,7 +362,10 @@ def stream_loader(
 
 
 def to_tensor(values: np.ndarray) -> torch.Tensor:
-    """A copy; unsigned integers as signed ones of the same bits, which tensors can do more with."""
+    """A copy.
+
+    Unsigned integers become signed ones of the same bits, with which tensors can do more.
+    """
     return torch.from_numpy(values.view(np.dtype(f"i{values.itemsize}")).copy())
 
 

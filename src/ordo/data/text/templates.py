@@ -1,4 +1,4 @@
-"""Texts with blanks, of which a model keeps what stands there and decodes the blanks."""
+"""Texts with blanks: a model keeps the given text and decodes the blanks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def check_blank(blank: str) -> None:
 def template_tokens(
     template: str, blank: str, vocabulary: Vocabulary, length: int
 ) -> tuple[Tensor, Tensor]:
-    """Tokens and which are known, (length,), of a text of single characters; what it is too short for is blank. Raises DataError."""
+    """Tokens of a text of single characters, and which of them are known: (length,) int64 and bool.
+
+    Positions after the end of the template are blanks. Raises DataError.
+    """
     check_blank(blank)
     if blank in vocabulary.symbols:
         raise DataError(
@@ -47,11 +50,11 @@ def template_tokens(
 def corpus_template(
     template: str, blank: str, tokenizer: Any, length: int
 ) -> tuple[Tensor, Tensor]:
-    """As ``template_tokens``, of a tokenizer's tokens: a blank stands for one, which often brings its own space: 'the__ of'.
+    """As ``template_tokens``, in the tokens of a tokenizer.
 
-    A special token that is written out is that token, as in training; but not the mask, which is none of a model's tokens.
-
-    Raises DataError where the tokens do not give the template back.
+    A blank stands for one token, which often brings its own space: 'the__ of'. A special token that
+    is written out is that token, as in training. The tokenizer's mask is refused, as the model does
+    not have that token. Raises DataError if the tokens do not give the template back.
     """
     check_blank(blank)
     check_special(template, blank, tokenizer)
@@ -66,7 +69,7 @@ def corpus_template(
 
 
 def check_special(template: str, blank: str, tokenizer: Any) -> None:
-    """Raises DataError for the tokenizer's mask, and for special tokens that the blank would cut to pieces."""
+    """Raises DataError for the tokenizer's mask, and for special tokens that contain the blank."""
     if tokenizer.mask_token and tokenizer.mask_token in template:
         mask = tokenizer.mask_token
         raise DataError(
@@ -85,10 +88,11 @@ def check_special(template: str, blank: str, tokenizer: Any) -> None:
 
 
 def part_tokens(part: str, encoder: Encoder, first: bool) -> list[int]:
-    """Ids of what stands between two blanks, of which the text is ``part`` again. Raises DataError where there are none.
+    """Ids of the text between two blanks, which decode to ``part`` again.
 
-    The first part begins the text, which some tokenizers put a blank before; others are tokenised behind a character and so as the middle
-    of a text.
+    Some tokenizers put a space before the beginning of a text. So only the first part is tokenised
+    as a beginning; other parts are tokenised behind a character, as the middle of a text. Raises
+    DataError if no ids decode to ``part``.
     """
     tokenizer, seen = encoder.tokenizer, ""
     for before in ("",) if first else BEFORE:
@@ -107,4 +111,5 @@ def part_tokens(part: str, encoder: Encoder, first: bool) -> list[int]:
 
 
 def decoded(tokenizer: Any, ids: list[int]) -> str:
+    """The text of token ids; nothing for no ids."""
     return str(tokenizer.decode(ids)) if ids else ""

@@ -1,4 +1,7 @@
-"""Token ids of a corpus on disk: read as memory maps, written whole or not at all, by one process at a time."""
+"""Token ids of a corpus on disk, read as memory maps.
+
+A cache is written whole or not at all, by one process at a time.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,8 @@ FORMAT = 1  # of the files; part of every key
 class TokenCache:
     """The tokens of all documents, one after the other, and where each document ends.
 
-    tokens (total,) uint16 or uint32 and ends (documents,) uint64 are memory maps: opening costs the same whatever the size.
-
-    Raises DataError for files that do not fit each other.
+    ``tokens`` (total,) uint16 or uint32 and ``ends`` (documents,) uint64 are memory maps: opening
+    costs the same whatever the size. Raises DataError for files that do not fit each other.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -74,7 +76,7 @@ def check_ids(ids: np.ndarray, vocab_size: int) -> None:
 
 
 def smallest(vocab_size: int) -> np.dtype:
-    """uint16 or uint32, whichever holds all ids."""
+    """uint16 or uint32: the smaller one that holds all ids."""
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
@@ -85,10 +87,11 @@ Encoded = tuple[np.ndarray, np.ndarray]
 def open_or_build(
     folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]
 ) -> TokenCache:
-    """The cache in ``folder``, built first if it is not there, from batches of documents.
+    """The cache in ``folder``. If it is not there, it is built first, from batches of documents.
 
-    A second process that wants the same waits for the first. A build that is killed leaves a folder ``.NAME.partial``, which the next one
-    removes; ``documents`` is not touched where the cache is there. Raises DataError where the disk is full or not writable.
+    A second process that wants the same cache waits for the first. A build that is killed leaves a
+    folder ``.NAME.partial``, which the next build removes. ``documents`` is read only if the cache
+    has to be built. Raises DataError if the disk is full or not writable.
     """
     if not folder.exists():
         partial = folder.with_name(f".{folder.name}.partial")

@@ -1,4 +1,4 @@
-"""Any ``AutoTokenizer``, and what ordo wants of it: ids of whole batches of documents, and text of ids."""
+"""Any ``AutoTokenizer``, as ordo uses it: ids of whole batches of documents, and text of ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ordo.data.errors import DataError, MissingDataError
 
 
 def is_hub_name(name: Any) -> bool:
-    """Whether a name can be one of the Hugging Face hub, ``NAME`` or ``OWNER/NAME``, and is no path."""
+    """Whether a name can be one of the Hugging Face hub, ``NAME`` or ``OWNER/NAME``; no path."""
     return (
         isinstance(name, str)
         and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) is not None
@@ -24,7 +24,7 @@ def is_hub_name(name: Any) -> bool:
 
 
 def load_tokenizer(name: str) -> Any:
-    """A tokenizer of the hub or of a folder. Raises MissingDataError."""
+    """A tokenizer from the hub or from a folder. Raises MissingDataError."""
     from transformers import AutoTokenizer  # seconds to import, and only corpora need it
 
     try:
@@ -37,7 +37,7 @@ def load_tokenizer(name: str) -> Any:
 
 
 def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
-    """Sequences (n, length) as text; the mask, id len(tokenizer), is shown as ``_``, and at the end, where no token is, as nothing."""
+    """Sequences (n, length) as text. The mask, id len(tokenizer), is ``_``, and nothing at the end."""
     texts = []
     for row in tokens.tolist():
         parts: list[list[int]] = [[]]
@@ -53,7 +53,10 @@ def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
 
 
 def piece(tokenizer: Any, token: int) -> str:
-    """One token as text; a space at its beginning is kept, which tokenizers that write it as ▁ drop there."""
+    """One token as text. A space at its beginning is kept.
+
+    Tokenizers that write this space as ▁ drop it when they decode one token.
+    """
     text, raw = str(tokenizer.decode([token])), tokenizer.convert_ids_to_tokens(token)
     return (
         f" {text}"
@@ -63,7 +66,10 @@ def piece(tokenizer: Any, token: int) -> str:
 
 
 def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
-    """Of bos, eos, cls, sep or a token itself. Raises DataError where the tokenizer has none."""
+    """The id of bos, eos, cls, sep, or of a token itself.
+
+    Raises DataError if there is no such token.
+    """
     if token is None:
         return None
     value = (
@@ -80,7 +86,7 @@ def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
 
 
 def fingerprint(tokenizer: Any) -> str:
-    """Of what a tokenizer does: its rules and vocabulary, not its name."""
+    """A hash of a tokenizer's rules and vocabulary; its name does not matter."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = (
         backend.to_str()
@@ -91,9 +97,10 @@ def fingerprint(tokenizer: Any) -> str:
 
 
 class Encoder:
-    """Documents to ids, without the tokenizer's own special tokens, between the ids ``begin`` and ``end``. Can be pickled.
+    """Documents to ids, between the ids ``begin`` and ``end``; no other special tokens are added.
 
-    A document that has the tokenizer's mask written out has it as text: a model whose mask it is could not tell it from a masked position.
+    If a document spells out the tokenizer's mask token, its letters are encoded as text: a model
+    with that mask could not tell the token from a masked position. An Encoder can be pickled.
     """
 
     def __init__(self, tokenizer: Any, begin: int | None, end: int | None) -> None:
@@ -118,7 +125,10 @@ class Encoder:
         ]
 
     def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all documents, one after the other, (tokens,) uint32, and how many each has, (documents,) int64."""
+        """Ids of all documents, one after the other, and how many each document has.
+
+        Returns (tokens,) uint32 and (documents,) int64.
+        """
         if self.backend is not None:  # in parallel, without what transformers wraps around it
             found = (x.ids for x in self.backend.encode_batch_fast(texts, add_special_tokens=False))
         else:
