@@ -279,7 +279,7 @@ def test_types_survive(tmp_path):
     data = TableData(path=str(tmp_path / "t.parquet"))
     data.setup()
     before = pd.read_parquet(tmp_path / "t.parquet")
-    drawn = data.codec.decode(data._train.tokens)
+    drawn = data.codec.decode(data.train_set.tokens)
     write_table(tmp_path / "s.parquet", in_own_types(drawn, data.codec, text=False))
     after = pd.read_parquet(tmp_path / "s.parquet")
     assert after.dtypes.to_dict() == before.dtypes.to_dict()

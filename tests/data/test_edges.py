@@ -38,7 +38,7 @@ def numbers(codec, frame):
 def test_tokens_mean_the_same(data):
     """What is drawn from a token is read as that token again, by both codecs; and rows are read alike."""
     edges = edges_alone(data.codec)
-    tokens = data._train.tokens.long()
+    tokens = data.train_set.tokens.long()
     for seed in range(3):
         drawn = numbers(edges, edges.decode(tokens, seed))
         assert torch.equal(edges.encode(drawn), tokens)
@@ -70,7 +70,7 @@ def test_no_value_of_a_single_row_is_kept(data):
 def test_distributions_are_kept(data):
     """Every quantile of what is drawn lies where it lay, within a bin."""
     edges = edges_alone(data.codec)
-    drawn, real = edges.decode(data._train.tokens.long(), 1), data.frames["train"]
+    drawn, real = edges.decode(data.train_set.tokens.long(), 1), data.frames["train"]
     levels = np.linspace(0.02, 0.98, 25)
     for name in ("age", "weight", "size", "holes"):
         a, b = (np.quantile(f[name].dropna().astype(float), levels) for f in (drawn, real))
@@ -106,7 +106,7 @@ def test_constant_columns_and_ranges():
     data = TableData(frame=pd.DataFrame({"c": [2.5] * 40, "d": [0.5, 1.5] * 20}))
     data.setup()
     edges = edges_alone(data.codec)
-    assert set(edges.decode(data._train.tokens.long())["c"]) == {2.5}
+    assert set(edges.decode(data.train_set.tokens.long())["c"]) == {2.5}
     assert outward(17, 90) == (17, 90)
     assert outward(12_285, 1_484_705) == (0, 1_500_000)
     assert outward(-3.407, 3.481) == pytest.approx((-3.5, 3.5))

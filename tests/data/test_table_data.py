@@ -66,7 +66,7 @@ def test_rows_come_back(tmp_path):
     """The table that went in, value for value, where there are as many bins as values: strings, flags and holes included."""
     data = of(tmp_path)
     for split, tokens in (
-        ("train", data._train.tokens),
+        ("train", data.train_set.tokens),
         ("validation", data.val_set.tokens),
         ("test", data.test_set.tokens),
     ):

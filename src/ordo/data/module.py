@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import lightning as L
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from ordo.data.loader import StepSampler
+from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.settings import Seed, Size, Some, checked
 
 
@@ -58,7 +59,23 @@ class Batch(NamedTuple):
         )
 
 
-class Rows(Dataset[Any]):
+SPLITS = ("train", "validation", "test")
+
+
+def evenly(n: int, limit: int | None) -> Tensor:
+    """Which of n rows to take, int64: ``limit`` of them, evenly spaced; None: all."""
+    kept = n if limit is None else min(n, limit)
+    return torch.arange(kept) * n // max(1, kept)
+
+
+class SizedDataset(Dataset[Any], ABC):
+    """A data set that knows its length; ``__getitems__`` answers a whole batch at once."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+
+class Rows(SizedDataset):
     """A fixed table of sequences; rows are fetched a batch at a time.
 
     Args:
@@ -85,12 +102,12 @@ class Rows(Dataset[Any]):
         return Batch(self.tokens[rows].long(), known, lengths)
 
     def decoded_positions(self) -> Tensor | None:
-        """The positions (k,) int64 to decode, if all rows have the same positions given; else None."""
+        """Positions (k,) int64 to decode, if all rows have the same ones given; else None."""
         if self.known is None or not self.known.any() or (self.known != self.known[:1]).any():
             return None
         return (~self.known[0]).nonzero()[:, 0]
 
-    def given(self, n: int, device: torch.device) -> dict[str, Any]:
+    def given(self, n: int, device: torch.device) -> dict[str, Tensor]:
         """Arguments of ``ordo.samplers.sample`` for n sequences: lengths, and the given positions.
 
         They are those of the first n rows; after the last row the first one follows.
@@ -151,6 +168,7 @@ class SequenceData(L.LightningDataModule, ABC):
     entropy: float | None
     precedence: list[tuple[int, int]] | None = None
     places: tuple[str, ...] = ()
+    train_set: SizedDataset | None = None
     val_set: Rows
     test_set: Rows
 
@@ -158,29 +176,38 @@ class SequenceData(L.LightningDataModule, ABC):
         self, batch_size: Size, eval_batch_size: Size | None, seed: Seed, num_workers: Some
     ) -> None:
         super().__init__()
-        self.batch_size, self.eval_batch_size = (
-            batch_size,
-            batch_size if eval_batch_size is None else eval_batch_size,
-        )
+        self.batch_size = batch_size
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.seed, self.num_workers = seed, num_workers
 
-    @abstractmethod
     def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
         """Training data set on this rank; ``__getitems__`` gets what the sampler hands out."""
+        assert self.train_set is not None
+        return self.train_set  # every rank has all rows: the sampler deals them out
 
-    @abstractmethod
     def train_sampler(self, rank: int, world_size: int) -> StepSampler:
         """Order of the training rows on this rank."""
+        assert self.train_set is not None
+        return StepBatchSampler(len(self.train_set), self.batch_size, self.seed, rank, world_size)
 
     @abstractmethod
     def decode(self, tokens: Tensor) -> list[str]:
         """Sequences (n, length) as text, one string each; the mask is shown as ``_``."""
 
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """What the data are, as JSON-serialisable values: name, sizes, vocabulary, checksum or
-        seeds.
+    def describe(self) -> Mapping[str, object]:
+        """What the data are, as values for JSON; a subclass adds its name, checksum and the like.
+
+        The number of training sequences is None if nobody has counted them.
         """
+        train = None if self.train_set is None else len(self.train_set)
+        sizes = (train, len(self.val_set), len(self.test_set))
+        return {
+            "unit": self.unit,
+            "length": self.length,
+            "vocab_size": self.vocab_size,
+            "sequences": dict(zip(SPLITS, sizes, strict=True)),
+            "seed": self.seed,
+        }
 
     def ranks(self) -> tuple[int, int]:
         """(rank, number of processes): the trainer's, else torch.distributed's, else (0, 1)."""
@@ -191,7 +218,7 @@ class SequenceData(L.LightningDataModule, ABC):
         return 0, 1
 
     def train_dataloader(self) -> StatefulDataLoader:
-        """Shuffled full batches; its ``state_dict`` holds the position (see ``ordo.data.loader``)."""
+        """Shuffled full batches; its ``state_dict`` is the position (see ``ordo.data.loader``)."""
         dataset, sampler = self.train_rows(*self.ranks()), self.train_sampler(*self.ranks())
         workers = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
         return StatefulDataLoader(
@@ -215,7 +242,8 @@ class SequenceData(L.LightningDataModule, ABC):
 
     def _ordered(self, dataset: Rows) -> DataLoader[Any]:
         rank, world_size = self.ranks()
-        # Equal shares, up to world_size - 1 sequences left out: a rank with one batch more than the others would wait for them for ever.
+        # Shares are equal, and up to world_size - 1 sequences left out: a rank with one batch more
+        # than the other ranks would wait for them for ever.
         share = max(1, len(dataset) // world_size)
         rows = [(rank + i * world_size) % len(dataset) for i in range(share)]
         batches = BatchSampler(rows, self.eval_batch_size, drop_last=False)

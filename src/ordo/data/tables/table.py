@@ -13,8 +13,7 @@ from torch import Tensor
 
 from ordo.data.download import by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.loader import StepBatchSampler
-from ordo.data.module import Rows, SequenceData
+from ordo.data.module import Rows, SequenceData, evenly
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.column_names import by_column, one_column, setting
 from ordo.data.tables.frames import MISSING, Kind, check_frame, no_value, read_table, typed
@@ -156,27 +155,16 @@ class TableData(SequenceData):
                 "give data.path alone"
             )
         self.set = TABLE_SETS[name] if name is not None else None
-        self.name, self.path, self.frame, self.bins = (
-            name,
-            Path(path) if path is not None else None,
-            frame,
-            bins,
-        )
+        self.name, self.frame, self.bins = name, frame, bins
+        self.path = None if path is None else Path(path)
         self.types = types if isinstance(types, str | Path) else dict(types or {})
         self.header, self.delimiter = header, delimiter
-        self.missing = (
-            ((missing,) if isinstance(missing, str) else tuple(missing))
-            if name is None
-            else MISSING_IN_SETS
-        )
+        own = (missing,) if isinstance(missing, str) else tuple(missing)
+        self.missing = own if name is None else MISSING_IN_SETS
         # A name, once the table is read
         self.target: Any = self.set.target if self.set is not None else target
-        self.test_path, self.test_share, self.val_share, self.split_seed = (
-            test_path,
-            test_share,
-            val_share,
-            split_seed,
-        )
+        self.test_path, self.split_seed = test_path, split_seed
+        self.test_share, self.val_share = test_share, val_share
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
         self.unit, self.entropy, self.precedence = "column", None, None
         self.md5: dict[str, str] = {}
@@ -216,21 +204,14 @@ class TableData(SequenceData):
             raise no_value(empty[0], self._columns)
         codec = TableCodec.fit(whole, self.bins, self._dtypes)
         tokens = {name: codec.encode(frame) for name, frame in self.frames.items()}
-        self._train = Rows(tokens["train"])
+        self.train_set = Rows(tokens["train"])
         self.val_set, self.test_set = (
-            Rows(self._some(tokens["validation"])),
-            Rows(self._some(tokens["test"])),
+            Rows(rows[evenly(len(rows), self.limit_eval)])
+            for rows in (tokens["validation"], tokens["test"])
         )
-        self.length, self.vocab_sizes, self.vocab_size = (
-            len(codec.columns),
-            codec.vocab_sizes,
-            max(codec.vocab_sizes),
-        )
+        self.length, self.vocab_sizes = len(codec.columns), codec.vocab_sizes
+        self.vocab_size = max(codec.vocab_sizes)
         self.ordered, self.codec, self.labels = codec.ordered, codec, list(codec.names)
-
-    def _some(self, tokens: Tensor) -> Tensor:
-        n = self.limit_eval
-        return tokens if n is None or n >= len(tokens) else tokens[np.arange(n) * len(tokens) // n]
 
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         """All rows but an official test set; and the test set, or None."""
@@ -307,12 +288,6 @@ class TableData(SequenceData):
         with path.open("rb") as file:
             self.md5[path.name] = hashlib.file_digest(file, "md5").hexdigest()
 
-    def train_rows(self, rank: int, world_size: int) -> Rows:
-        return self._train
-
-    def train_sampler(self, rank: int, world_size: int) -> StepBatchSampler:
-        return StepBatchSampler(len(self._train), self.batch_size, self.seed, rank, world_size)
-
     def decode(self, tokens: Tensor) -> list[str]:
         """Rows as ``name=value, ...``."""
         frame = self.codec.decode(tokens)
@@ -321,13 +296,11 @@ class TableData(SequenceData):
             for row in frame.to_dict("records")
         ]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Mapping[str, object]:
         return {
             "name": self.name or (str(self.path.name) if self.path is not None else "frame"),
             "md5": self.md5,
-            "unit": self.unit,
-            "length": self.length,
-            "vocab_size": self.vocab_size,
+            **super().describe(),
             "columns": {
                 c.name: {"kind": c.kind, "tokens": c.vocab_size, "missing": c.missing}
                 for c in self.codec.columns
@@ -337,7 +310,6 @@ class TableData(SequenceData):
             "bins": self.bins,
             "notes": self.notes,
             "split_seed": self.split_seed,
-            "seed": self.seed,
         }
 
     def state_dict(self) -> dict[str, Any]:

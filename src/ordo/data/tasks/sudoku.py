@@ -5,20 +5,21 @@ Puzzles are made here; a file of other puzzles may serve as the test set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ordo.data.errors import MissingDataError
-from ordo.data.loader import StepSampler, data_generator
-from ordo.data.module import Rows, SequenceData
+from ordo.data.loader import data_generator
+from ordo.data.module import Batch, Rows
 from ordo.data.tables.csv_file import read_text, split
+from ordo.data.tasks.fresh import FreshData, FreshRows
 from ordo.data.tasks.law import require
 from ordo.data.text.vocabulary import Vocabulary
 from ordo.settings import Count, Seed, Size, Some, Text, Whole, checked
@@ -179,45 +180,32 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
     return Rows(solution - 1, given)
 
 
-class FreshPuzzles(Dataset[Any]):
-    """Batch ``step`` of a run as a pure function of (seed, step), from a bank of puzzles under
-    random symmetries; see ``FreshDraws``.
-    """
+@dataclass(eq=False)
+class FreshPuzzles(FreshRows):
+    """Puzzles from a bank, under random symmetries."""
 
-    def __init__(
-        self, bank: Rows, box: int, batch_size: int, seed: int, rank: int, world_size: int
-    ) -> None:
-        self.bank, self.box, self.batch_size = bank, box, batch_size
-        self.seed, self.rank, self.world_size = seed, rank, world_size
+    bank: Rows
+    box: int
 
-    def __getitems__(self, steps: list[int]) -> tuple[Tensor, Tensor]:
-        """Solutions (batch, cells) int64 and given cells (batch, cells) bool for the one step in
-        ``steps``.
-        """
-        (step,) = steps
-        generator = data_generator(self.seed, step)
-        rows = torch.randint(
-            len(self.bank), (self.batch_size * self.world_size,), generator=generator
-        )
-        assert self.bank.known is not None
-        tokens, known = transformed(
-            self.bank.tokens[rows], self.bank.known[rows], self.box, generator
-        )
-        return tokens[self.rank :: self.world_size], known[self.rank :: self.world_size]
+    def whole(self, n: int, generator: torch.Generator) -> Batch:
+        bank = self.bank.batch(torch.randint(len(self.bank), (n,), generator=generator))
+        assert bank.known is not None
+        return Batch(*transformed(bank.tokens, bank.known, self.box, generator))
 
 
 @checked
-class SudokuData(SequenceData):
-    """Puzzles with one solution, which naked and hidden singles find; clues are known, the other
-    cells are to be decoded. Value v is token v - 1. The entropy of the solution given the clues is
-    0.
+class SudokuData(FreshData):
+    """Puzzles with one solution; clues are known, the other cells are decoded.
+
+    Naked and hidden singles find the solution, so its entropy given the clues is 0. Value v is
+    token v - 1.
 
     Training puzzles are ``bank`` grids under random symmetries, never twice the same; validation
     and test puzzles come from banks of their own, which do not depend on ``seed``.
 
     Args:
         box: cells of a box's side: 3 for 9 x 9, 2 for 4 x 4.
-        clues: least and most given cells; a puzzle keeps more where fewer would not do.
+        clues: least and most given cells; a puzzle keeps more if fewer do not suffice.
         bank: training grids before symmetries.
         path: test puzzles, see ``read_puzzles``; None: made here.
         batches_per_epoch: training batches that Lightning calls an epoch.
@@ -226,7 +214,8 @@ class SudokuData(SequenceData):
 
     Raises:
         SettingError: an argument of another type, or out of range.
-        DataError: clues that do not agree; an unfit file. MissingDataError: no such file.
+        DataError: clues that do not agree; an unfit file.
+        MissingDataError: no such file.
     """
 
     unit = "cell"
@@ -279,39 +268,25 @@ class SudokuData(SequenceData):
         return Rows(grids, random_clues(grids, self.box, self.clues, generator))
 
     def train_rows(self, rank: int, world_size: int) -> FreshPuzzles:
-        return FreshPuzzles(self.bank, self.box, self.batch_size, self.seed, rank, world_size)
-
-    def train_sampler(self, rank: int, world_size: int) -> StepSampler:
-        return StepSampler(
-            self.batches_per_epoch,
-            {"global_batch_size": self.batch_size * world_size, "seed": self.seed},
-        )
+        return FreshPuzzles(self.batch_size, self.seed, rank, world_size, self.bank, self.box)
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Grids (n, cells) as lines of digits from 1; the mask is ``_``."""
         return self.vocabulary.decode(tokens)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: ``vocabulary``, the digits in the order of their ids."""
+    def state_dict(self) -> dict[str, object]:
+        """Goes into Lightning's checkpoints: ``vocabulary``, the digits by their ids."""
         return {"vocabulary": list(self.vocabulary.symbols)}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing: the digits follow from the size of the grid, which is compared with the model's."""
+    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+        """Nothing: the digits follow from the grid's size, which is compared with the model's."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Mapping[str, object]:
         return {
             "name": "sudoku",
-            "unit": self.unit,
-            "length": self.length,
-            "vocab_size": self.vocab_size,
+            **super().describe(),
             "clues": list(self.clues),
             "entropy": self.entropy,
-            "sequences": {
-                "train": None,
-                "validation": len(self.val_set),
-                "test": len(self.test_set),
-            },  # None: made afresh
             "bank": self.bank_size,
             "test_file": self.path,
-            "seed": self.seed,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -12,17 +12,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ordo.data.download import TEXT8_MD5, TEXT8_URL, by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.loader import StepBatchSampler, data_generator
-from ordo.data.module import Rows, SequenceData
+from ordo.data.loader import data_generator
+from ordo.data.module import SPLITS, Rows, SequenceData, SizedDataset, evenly
 from ordo.data.permutation import mix
 from ordo.data.text.vocabulary import TEXT8_ALPHABET, Vocabulary, codepoints, normalise
 from ordo.settings import PositiveShare, Seed, Size, Some, Text, checked
-
-SPLITS = ("train", "validation", "test")
 
 
 def embedded_text() -> str:
@@ -45,7 +42,7 @@ def embedded_text() -> str:
     return normalise(" ".join(topics[name] for name in sorted(topics)))
 
 
-class RandomCrops(Dataset[Tensor]):
+class RandomCrops(SizedDataset):
     """Windows of a text (characters,) at uniform offsets; a pure function of (seed, row number)."""
 
     def __init__(self, tokens: Tensor, length: int, seed: int) -> None:
@@ -77,7 +74,21 @@ def chunks(tokens: Tensor, length: int, limit: int | None = None) -> Tensor:
     """
     n = len(tokens) // length
     rows = tokens[: n * length].view(n, length)
-    return rows if limit is None or limit >= n else rows[torch.arange(limit) * n // limit]
+    return rows if limit is None or limit >= n else rows[evenly(n, limit)]
+
+
+Shares = tuple[PositiveShare, PositiveShare, PositiveShare]
+
+
+def check_shares(split: Shares) -> None:
+    """Raises DataError unless the shares of train, validation and test sum to 1."""
+    if not math.isclose(sum(split), 1, abs_tol=1e-6):
+        raise DataError(f"the shares of split must sum to 1, got {list(split)}")
+
+
+def split_bounds(n: int, split: Shares) -> list[int]:
+    """Where the splits of n items begin and end, (4,)."""
+    return [0, round(n * split[0]), round(n * (split[0] + split[1])), n]
 
 
 @checked
@@ -123,7 +134,7 @@ class TextData(SequenceData):
         length: Size = 32,
         batch_size: Size = 64,
         eval_batch_size: Size | None = None,
-        split: tuple[PositiveShare, PositiveShare, PositiveShare] = (0.9, 0.05, 0.05),
+        split: Shares = (0.9, 0.05, 0.05),
         crops: Literal["random", "chunks"] = "random",
         limit_eval: Size | None = None,
         alphabet: Text | None = None,
@@ -135,8 +146,7 @@ class TextData(SequenceData):
         url: Text = TEXT8_URL,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        if not math.isclose(sum(split), 1, abs_tol=1e-6):
-            raise DataError(f"the shares of split must sum to 1, got {list(split)}")
+        check_shares(split)
         if (path is None) != (source != "file") and source != "text8":
             raise DataError(
                 f"source={source} {'needs a path' if source == 'file' else 'takes no path'}, got "
@@ -181,15 +191,16 @@ class TextData(SequenceData):
             )
         else:
             vocabulary = Vocabulary.of(codes[: bounds[1]])
-            mend = "the vocabulary is built from the train split: enlarge that, normalise the text, or give alphabet"
+            mend = (
+                "the vocabulary is built from the train split: enlarge that, normalise the text, "
+                "or give alphabet"
+            )
         tokens = vocabulary.encode(codes, name, mend)
         train, val, test = (tokens[start:end] for start, end in pairwise(bounds))
-        random = self.crops == "random"
-        self._train = (
-            RandomCrops(train, self.length, self.seed)
-            if random
-            else Rows(chunks(train, self.length))
-        )
+        if self.crops == "random":
+            self.train_set = RandomCrops(train, self.length, self.seed)
+        else:
+            self.train_set = Rows(chunks(train, self.length))
         self.val_set = Rows(chunks(val, self.length, self.limit_eval))
         self.test_set = Rows(chunks(test, self.length, self.limit_eval))
         self._characters = [len(train), len(val), len(test)]
@@ -203,11 +214,14 @@ class TextData(SequenceData):
         if not self.file.is_file():
             mend = "check path"
             if self.fetched:
-                mend = f"call prepare_data() with download=True, or by hand: {by_hand(self.url, self.file)}"
+                mend = (
+                    "call prepare_data() with download=True, or by hand: "
+                    f"{by_hand(self.url, self.file)}"
+                )
             raise MissingDataError(
                 f"no such file: {self.file} (working folder {Path.cwd()}); {mend}"
             )
-        # A character has at least one byte, so a file with too few bytes is refused before it is read.
+        # A character has at least one byte: a file with too few bytes is refused before reading.
         self._bounds(self.file.stat().st_size, str(self.file))
         return self.file.read_bytes()
 
@@ -219,61 +233,41 @@ class TextData(SequenceData):
                 f"{name} {what}, fewer than one sequence of length={self.length}: use a longer "
                 "text or less length"
             )
-        bounds = [
-            0,
-            round(characters * self.split[0]),
-            round(characters * (self.split[0] + self.split[1])),
-            characters,
-        ]
+        bounds = split_bounds(characters, self.split)
         for split, share, (start, end) in zip(SPLITS, self.split, pairwise(bounds), strict=True):
             if end - start < self.length:
                 raise DataError(
                     f"{name} ({characters} characters): its {split} split ({share:g} of it) has "
-                    f"{end - start} characters, "
-                    f"fewer than one sequence of length={self.length}; use a text of at least "
+                    f"{end - start} characters, fewer than one sequence of length={self.length}; use a "
+                    "text of at least "
                     f"{math.ceil((self.length + 1) / min(self.split))} characters, less length or "
                     "other shares in split"
                 )
         return bounds
 
-    def train_rows(self, rank: int, world_size: int) -> Rows | RandomCrops:
-        return self._train  # all ranks have the whole text: the sampler deals the rows out
-
-    def train_sampler(self, rank: int, world_size: int) -> StepBatchSampler:
-        return StepBatchSampler(len(self._train), self.batch_size, self.seed, rank, world_size)
-
     def decode(self, tokens: Tensor) -> list[str]:
         return self._decode(tokens)
 
-    def describe(self) -> dict[str, Any]:
-        sets = (self._train, self.val_set, self.test_set)
+    def describe(self) -> Mapping[str, object]:
         return {
             "name": self.source if self.file is None or self.fetched else self.file.name,
             "source": self.source,
             "md5": self.md5,
-            "unit": self.unit,
-            "length": self.length,
-            "vocab_size": self.vocab_size,
+            **super().describe(),
             "vocabulary": self.vocabulary,
             "characters": dict(zip(SPLITS, self._characters, strict=True)),
-            "sequences": {name: len(rows) for name, rows in zip(SPLITS, sets, strict=True)},
             "crops": self.crops,
-            "seed": self.seed,
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints:
-
-        ``vocabulary`` (list of symbols) and the ``md5`` of the text.
-        """
+    def state_dict(self) -> dict[str, object]:
+        """Goes into Lightning's checkpoints: the list of symbols, and the ``md5`` of the text."""
         return {"vocabulary": self.vocabulary, "md5": self.md5}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks that the checkpoint's token ids mean the same characters here. Raises DataError."""
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Checks that the checkpoint's token ids mean the same here. Raises DataError."""
         if state_dict["vocabulary"] != self.vocabulary:
             saved = "".join(state_dict["vocabulary"])
             raise DataError(
                 f"the checkpoint was trained with the vocabulary {saved!r}, this text has "
-                f"{''.join(self.vocabulary)!r}; "
-                "use the same text, or source=file with the checkpoint's alphabet"
+                f"{''.join(self.vocabulary)!r}; use the same text, or source=file with the checkpoint's alphabet"
             )

@@ -11,23 +11,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ordo.data.errors import DataError
-from ordo.data.loader import StepBatchSampler, StepSampler
-from ordo.data.module import Rows, SequenceData
+from ordo.data.loader import StepSampler
+from ordo.data.module import SPLITS, Rows, SequenceData, evenly
 from ordo.data.text.sequences import Cutter, DocumentRows, PackedRows, rows_of
 from ordo.data.text.source import batches, load_split
 from ordo.data.text.stream import Shard, StreamRows, Streams, stream_loader, stream_sampler
 from ordo.data.text.token_cache import FORMAT, TokenCache, open_or_build
 from ordo.data.text.tokenizer import Encoder, decode, fingerprint, load_tokenizer, token_id
 from ordo.settings import Seed, Size, Some, Text, checked
-
-SPLITS = ("train", "validation", "test")
 
 
 @checked
@@ -123,26 +120,11 @@ class CorpusData(SequenceData):
                 f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such "
                 "limits"
             )
-        self.source, self.tokenizer_name, self.config, self.revision, self.column = (
-            source,
-            tokenizer,
-            config,
-            revision,
-            column,
-        )
-        self.length, self.splits, self.begin, self.end, self.limit_eval = (
-            length,
-            splits,
-            begin,
-            end,
-            limit_eval,
-        )
-        self.layout, self.longer, self.streaming, self.shuffle_buffer = (
-            layout,
-            longer,
-            streaming,
-            shuffle_buffer,
-        )
+        self.source, self.config, self.revision, self.column = source, config, revision, column
+        self.tokenizer_name, self.begin, self.end = tokenizer, begin, end
+        self.splits, self.limit_eval = splits, limit_eval
+        self.length, self.layout, self.longer = length, layout, longer
+        self.streaming, self.shuffle_buffer = streaming, shuffle_buffer
         self.cache_dir = Path(cache_dir)
         self.caches: dict[str, TokenCache] = {}
 
@@ -180,18 +162,12 @@ class CorpusData(SequenceData):
                     f"{where}: {what}, fewer than one sequence of length={self.length}; use "
                     "another length or more text"
                 )
-        self._rows = rows
+        self._rows, self.train_set = rows, rows["train"]
         self.val_set, self.test_set = (self._some(rows[name]) for name in SPLITS[1:])
 
     def _some(self, rows: PackedRows | DocumentRows) -> Rows:
         """Evaluation sequences, in memory."""
-        n = len(rows)
-        chosen = (
-            np.arange(n)
-            if self.limit_eval is None or n <= self.limit_eval
-            else np.arange(self.limit_eval) * n // self.limit_eval
-        )
-        batch = rows.batch(chosen)
+        batch = rows.batch(evenly(len(rows), self.limit_eval).numpy())
         return Rows(batch.tokens.int(), lengths=batch.lengths)
 
     def _tokenizer(self) -> Encoder:
@@ -249,15 +225,13 @@ class CorpusData(SequenceData):
 
     def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
         if not self.streaming:
-            return self._rows["train"]
+            return super().train_rows(rank, world_size)
         plan = self.batch_size, self.shuffle_buffer, self.seed, rank, world_size
         return StreamRows(self._shards, self.column, self._encode, self._cutter(), *plan)
 
     def train_sampler(self, rank: int, world_size: int) -> StepSampler:
         if not self.streaming:
-            return StepBatchSampler(
-                len(self._rows["train"]), self.batch_size, self.seed, rank, world_size
-            )
+            return super().train_sampler(rank, world_size)
         return stream_sampler(
             self.batch_size * world_size,
             len(self._shards),
@@ -336,33 +310,20 @@ class CorpusData(SequenceData):
                 f"{', '.join(different)} differ"
             )
 
-    def describe(self) -> dict[str, Any]:
-        out = {
-            "name": self.source,
-            "config": self.config,
-            "revision": self.revision,
-            "unit": self.unit,
-            "length": self.length,
-            "vocab_size": self.vocab_size,
-            **{name: value for name, value in self.state_dict().items() if name != "lengths"},
-            "seed": self.seed,
-        }
-        evaluation = {"validation": len(self.val_set), "test": len(self.test_set)}
+    def describe(self) -> Mapping[str, object]:
+        meaning = {name: value for name, value in self.state_dict().items() if name != "lengths"}
+        about = {"name": self.source, "config": self.config, "revision": self.revision}
+        out = about | dict(super().describe()) | meaning
         if self.streaming:
             stream = {
                 "files": len(self._shards),
                 "fingerprint": self._fingerprint,
                 "shuffle_buffer": self.shuffle_buffer,
             }
-            # None: nobody has counted them
-            return out | {
-                "stream": stream,
-                "sequences": {"train": None, **evaluation},
-            }
+            return out | {"stream": stream}
         return out | {
             "tokens": {name: len(cache.tokens) for name, cache in self.caches.items()},
             "documents": {name: len(cache.ends) for name, cache in self.caches.items()},
             "longer_documents": {name: rows.longer for name, rows in self._rows.items()},
             "caches": {name: cache.folder.name for name, cache in self.caches.items()},
-            "sequences": {"train": len(self._rows["train"]), **evaluation},
         }

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from ordo.data.module import Batch
+from ordo.data.module import Batch, SizedDataset
 from ordo.data.text.token_cache import TokenCache, check_ids, smallest
 
 CHUNK = 1 << 20  # documents looked at at once
@@ -31,7 +30,7 @@ def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: in
     return rows * (np.arange(length) < sizes[:, None])
 
 
-class PackedRows(Dataset[Tensor]):
+class PackedRows(SizedDataset):
     """Sequence i of a cache: its tokens i * length to (i + 1) * length, read from the disk."""
 
     longer = 0
@@ -57,7 +56,7 @@ class PackedRows(Dataset[Tensor]):
         return Batch(torch.from_numpy(self.table[indices % len(self)].astype(np.int64)))
 
 
-class DocumentRows(Dataset[Batch]):
+class DocumentRows(SizedDataset):
     """Sequence i of a cache: its i-th document, padded on the right with id 0 to ``length``.
 
     Documents without a token are left out. Documents of more than ``length`` tokens are cut to it;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,17 +15,17 @@ from torch import Tensor
 
 from ordo.data.download import by_hand, check_md5
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.loader import StepBatchSampler, data_generator
-from ordo.data.module import Rows, SequenceData
+from ordo.data.loader import data_generator
+from ordo.data.module import SPLITS, Rows, SequenceData
 from ordo.data.tables.csv_file import other_delimiter, shown, split
 from ordo.data.tasks.law import require
-from ordo.settings import PositiveShare, Seed, Size, Some, Text, checked
+from ordo.data.text.characters import Shares, check_shares, split_bounds
+from ordo.settings import Seed, Size, Some, Text, checked
 
 QM9_URL = "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/qm9.csv"
 # Of the file that numbers were measured on: 133,595 SMILES, canonical, no stereo marks
 QM9_MD5 = "601171d75436ec413ad916f4f5b37eba"
 END, MASK = "·", "_"  # as shown; neither is a character of SMILES
-SPLITS = ("train", "validation", "test")
 # A bracket atom, a ring bond of two digits, an atom of two letters, or any other character.
 TOKEN = re.compile(r"\[[^\[\]]*\]|%[0-9]{2}|Br|Cl|[!-~]")
 
@@ -187,7 +187,7 @@ class SmilesData(SequenceData):
         path: Text,
         column: Text = "smiles",
         length: Size | None = None,
-        split: tuple[PositiveShare, PositiveShare, PositiveShare] = (0.9, 0.05, 0.05),
+        split: Shares = (0.9, 0.05, 0.05),
         split_seed: Seed = 0,
         limit_eval: Size | None = None,
         md5: Text | None = None,
@@ -197,7 +197,7 @@ class SmilesData(SequenceData):
         num_workers: Some = 0,
     ) -> None:
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
-        require(abs(sum(split) - 1) < 1e-6, f"the shares of split must sum to 1, got {list(split)}")
+        check_shares(split)
         self.file, self.column, self.wanted_length, self.split = Path(path), column, length, split
         self.split_seed, self.limit_eval, self.expected_md5 = split_seed, limit_eval, md5
 
@@ -218,7 +218,7 @@ class SmilesData(SequenceData):
         molecules = list(dict.fromkeys(read))
         self.duplicates = len(read) - len(molecules)
         n = len(molecules)
-        bounds = [0, round(n * self.split[0]), round(n * (self.split[0] + self.split[1])), n]
+        bounds = split_bounds(n, self.split)
         require(
             all(a < b for a, b in pairwise(bounds)),
             f"{self.file} has {n} molecules, too few for a split of {list(self.split)}",
@@ -244,23 +244,17 @@ class SmilesData(SequenceData):
                 self.smiles[name][: self.limit_eval],
                 rows[name][: self.limit_eval],
             )
-        self._train, self.val_set, self.test_set = (Rows(rows[name]) for name in SPLITS)
-
-    def train_rows(self, rank: int, world_size: int) -> Rows:
-        return self._train  # all ranks have all molecules: the sampler deals them out
-
-    def train_sampler(self, rank: int, world_size: int) -> StepBatchSampler:
-        return StepBatchSampler(len(self._train), self.batch_size, self.seed, rank, world_size)
+        self.train_set, self.val_set, self.test_set = (Rows(rows[name]) for name in SPLITS)
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Rows (n, length) as SMILES, see ``SmilesVocabulary.decode``."""
         return self.vocabulary.decode(tokens)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Goes into Lightning's checkpoints: ``vocabulary``, tokens in the order of their ids."""
         return {"vocabulary": list(self.vocabulary.symbols)}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Checks that the checkpoint's token ids mean the same here. Raises DataError."""
         saved, mine = state_dict["vocabulary"], list(self.vocabulary.symbols)
         require(
@@ -270,17 +264,13 @@ class SmilesData(SequenceData):
             "use the same file and split",
         )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Mapping[str, object]:
         return {
             "name": self.file.name,
             "md5": self.md5,
-            "unit": self.unit,
-            "length": self.length,
-            "vocab_size": self.vocab_size,
+            **super().describe(),
             "vocabulary": list(self.vocabulary.symbols),
             "duplicates": self.duplicates,
-            "sequences": {name: len(self.smiles[name]) for name in SPLITS},
             "split": list(self.split),
             "split_seed": self.split_seed,
-            "seed": self.seed,
         }
