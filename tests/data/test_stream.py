@@ -23,7 +23,7 @@ def text(file, i):
 @pytest.fixture
 def stream(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
-    monkeypatch.setattr("ordo.data.text.stream.READ", 13)
+    monkeypatch.setattr("ordo.data.text.shards.READ", 13)
     (tmp_path / "text").mkdir()
     for k in range(FILES):
         table = pa.table({"n": list(range(EACH)), "text": [text(k, i) for i in range(EACH)]})

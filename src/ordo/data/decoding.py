@@ -159,7 +159,7 @@ class Decoding:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """How positions lie, as arguments of ``ordo.plots.trace_page``: a table, a board, or text."""
+        """How positions lie, for ``ordo.plots.trace_page``: a table, a board, or text."""
         if self.table is not None:
             return {"layout": "table", "names": self._codec.names}
         if SudokuData.__qualname__ in self.states:

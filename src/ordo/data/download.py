@@ -29,11 +29,12 @@ def check_md5(name: str, actual: str, expected: str) -> None:
 
 
 def by_hand(url: str, target: Path) -> str:
-    """Shell command that puts the file at ``url``, zipped or not, where the library looks for it."""
+    """Shell command that puts the file at ``url``, zipped or not, where the library finds it."""
     if not url.endswith(".zip"):
         return f"mkdir -p {target.parent} && curl -L -o {target} {url}"
     archive = target.with_suffix(".zip")
-    return f"mkdir -p {target.parent} && curl -L -o {archive} {url} && unzip -j {archive} '*{target.name}' -d {target.parent}"
+    fetching = f"mkdir -p {target.parent} && curl -L -o {archive} {url}"
+    return f"{fetching} && unzip -j {archive} '*{target.name}' -d {target.parent}"
 
 
 def fetch(url: str, target: Path, md5: str | None, timeout: float = 60.0) -> None:

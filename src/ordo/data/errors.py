@@ -17,5 +17,5 @@ class StreamError(DataError):
     """Reading a stream of documents failed."""
 
     def __init__(self, message: str) -> None:
-        # A loader's worker makes its error anew from the whole traceback, whose last line is what it said.
+        # A loader's worker makes its error anew from the traceback, which ends in the message.
         super().__init__(message.strip().splitlines()[-1].rpartition("StreamError: ")[2])

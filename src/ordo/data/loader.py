@@ -32,7 +32,9 @@ def data_generator(*keys: int) -> torch.Generator:
 
 
 class StepSampler(Sampler[list[int]]):
-    """Hands out the numbers of the run's batches, ``[0], [1], [2], ...``, to draw data at every step.
+    """Hands out the numbers of the run's batches, ``[0], [1], [2], ...``.
+
+    It is for data drawn at every step.
 
     One ``iter()`` is one pass of ``steps`` batches, and the next ``iter()`` goes on from there. A
     pass that was left early (``limit_train_batches``) is followed by a whole pass that starts where
@@ -58,8 +60,9 @@ class StepSampler(Sampler[list[int]]):
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
-        # A generator: nothing happens before the first next(), so the iterators that Lightning and torchdata make
-        # and drop on the way to the first batch neither lose the restored position nor skip a pass.
+        # A generator: nothing happens before the first next(). So the iterators that Lightning and
+        # torchdata make and drop on the way to the first batch neither lose the restored position
+        # nor skip a pass.
         if not self._resumed or self._taken >= self.steps:
             self._taken = 0
         self._resumed = False
@@ -90,11 +93,8 @@ class StepSampler(Sampler[list[int]]):
                 "resume with the same data, seed and batch_size times devices, or start a new run "
                 "from the weights alone"
             )
-        self._step, self._taken, self._resumed = (
-            int(state_dict["step"]),
-            int(state_dict["taken"]),
-            True,
-        )
+        self._step, self._taken = int(state_dict["step"]), int(state_dict["taken"])
+        self._resumed = True
 
 
 class StepBatchSampler(StepSampler):
@@ -144,13 +144,8 @@ class StepBatchSampler(StepSampler):
         total = batch_size * world_size
         steps = max(1, n // total) if drop_last else math.ceil(n / total)
         super().__init__(steps, {"rows": n, "global_batch_size": total, "seed": seed})
-        self.n, self.batch_size, self.seed, self.rank, self.world_size = (
-            n,
-            batch_size,
-            seed,
-            rank,
-            world_size,
-        )
+        self.n, self.batch_size, self.seed = n, batch_size, seed
+        self.rank, self.world_size = rank, world_size
         # Times an epoch goes through (a part of) the permutation
         self._rounds = math.ceil(steps * total / n)
         self._permutation: tuple[int, Callable[[Tensor], Tensor]] | None = None

@@ -19,7 +19,9 @@ from ordo.metrics.trend import pair_associations, trend, trend_by_pair
 from ordo.metrics.wnmis import wnmis
 
 __all__ = [
-    "AlphaBeta", "Kinds", "alpha_beta", "alpha_precision", "beta_recall", "c2st", "canonical", "dcr", "edges_kept", "has_rdkit",
-    "independent_columns", "kendall_tau", "mle", "molecule_quality", "ngram_divergence", "pair_associations", "precedence_accuracy",
-    "shape", "shape_by_column", "string_quality", "table_report", "trend", "trend_by_pair", "unigram_entropy", "wnmis",
+    "AlphaBeta", "Kinds", "alpha_beta", "alpha_precision", "beta_recall", "c2st", "canonical",
+    "dcr", "edges_kept", "has_rdkit", "independent_columns", "kendall_tau", "mle",
+    "molecule_quality", "ngram_divergence", "pair_associations", "precedence_accuracy", "shape",
+    "shape_by_column", "string_quality", "table_report", "trend", "trend_by_pair",
+    "unigram_entropy", "wnmis",
 ]  # fmt: skip

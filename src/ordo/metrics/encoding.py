@@ -36,7 +36,7 @@ def category_codes(*columns: pd.Series) -> tuple[list[np.ndarray], int]:
 def joint_counts(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], sizes: tuple[int, int]
 ) -> list[np.ndarray]:
-    """Flattened contingency table of each pair of code columns, with equal cells in equal places."""
+    """Flattened contingency tables of pairs of code columns; equal cells have equal places."""
     cells = [first * sizes[1] + second for first, second in pairs]
     total = sizes[0] * sizes[1]
     if total > DENSE_CELLS:

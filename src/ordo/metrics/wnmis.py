@@ -60,9 +60,11 @@ def _nmi_of_pairs(table: pd.DataFrame, kinds: Kinds, edges: dict[str, np.ndarray
     }
     sizes = {column: int(each.max()) + 1 for column, each in codes.items()}
     entropies = {column: _entropy(np.bincount(each)) for column, each in codes.items()}
-    return np.array([
-        _nmi(entropies[a], entropies[b], joint_counts([(codes[a], codes[b])], (sizes[a], sizes[b]))[0]) for a, b in combinations(kinds, 2)
-    ])  # fmt: skip
+    scores = []
+    for a, b in combinations(kinds, 2):
+        (joint,) = joint_counts([(codes[a], codes[b])], (sizes[a], sizes[b]))
+        scores.append(_nmi(entropies[a], entropies[b], joint))
+    return np.array(scores)
 
 
 def _cut(column: pd.Series, edges: np.ndarray) -> np.ndarray:

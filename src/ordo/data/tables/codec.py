@@ -77,7 +77,7 @@ class TableCodec:
 
     @property
     def ordered(self) -> list[int]:
-        """How many tokens of each column are ordered: the bins of a numeric one, without missing."""
+        """How many tokens of each column are ordered: the bins of a numeric one, else 0."""
         return [column.bins if isinstance(column, NumericColumn) else 0 for column in self.columns]
 
     def encode(self, frame: pd.DataFrame) -> Tensor:

@@ -48,7 +48,7 @@ def quoted(text: str) -> str:
 
 
 class _Texts(WithoutAliases, yaml.loader.BaseLoader):
-    """YAML in which every key and value is the text that stands there. A key must not stand twice."""
+    """YAML in which every key and value is a text, as it stands; a key must not stand twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         pairs = [

@@ -130,7 +130,7 @@ class NumericColumn:
                 index = np.concatenate(
                     [[start], start + 1 + np.searchsorted(inner.cumsum(), middles), [end - 1]]
                 )
-                # The extremes as often as they occurred, and the range survives; the others share the rest.
+                # The extremes keep their weights and the range survives; the others share the rest.
                 weight = np.concatenate(
                     [weight[:1], np.full(cls.KEPT - 2, inner.sum() / (cls.KEPT - 2)), weight[-1:]]
                 )
@@ -157,7 +157,7 @@ class NumericColumn:
         return np.where(values.isna(), self.bins, tokens).astype(np.int64)
 
     def decode(self, tokens: np.ndarray, random: np.random.Generator) -> pd.Series:
-        """Numbers (n,): float64 with NaN if missing; pandas' Int64 if all fitted values were whole."""
+        """Numbers (n,): float64 with NaN if missing; Int64 if all fitted values were whole."""
         bin_ = np.minimum(tokens, self.bins - 1)
         if self.cuts is not None:
             numbers = pd.Series(self._between(bin_, random.random(len(tokens))), name=self.name)

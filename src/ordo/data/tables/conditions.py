@@ -325,7 +325,7 @@ def file_cells(
 
 
 def outside(numbers: pd.Series, column: NumericColumn, name: str) -> str | None:
-    """A line on numbers outside the range seen in training; the model takes the nearest seen value."""
+    """A line on numbers outside the range seen in training; None: there are none."""
     low, high = column.values[0], column.values[-1]
     far = numbers[(numbers < low) | (numbers > high)]
     if far.empty:

@@ -212,7 +212,10 @@ def check_sizes(
     other = other_delimiter(text, delimiter)
     mend = "mend it, or put cells that have the delimiter between quotes"
     if other is not None:
-        mend = f"with {key}={shown(other[0])} every line has {other[1]}: add {argument(key, other[0])}, or mend the line"
+        add = argument(key, other[0])
+        mend = (
+            f"with {key}={shown(other[0])} every line has {other[1]}: add {add}, or mend the line"
+        )
     if wrong[0] < size:
         raise DataError(
             f"{name}: line {wrong[1]} has fewer values than others, {wrong[0]} of {size}; {mend}"

@@ -102,7 +102,7 @@ def dates(values: pd.Series) -> str | None:
 
 
 def with_text(values: pd.Series) -> str | None:
-    """Such as 12 kg or 5A: a number at the beginning, and neither a number nor a date as a whole."""
+    """Such as 12 kg or 5A: text that begins with a number, and is no number or date."""
     found = [
         v
         for v in values

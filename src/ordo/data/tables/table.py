@@ -1,4 +1,4 @@
-"""Tables: any CSV or Parquet file, a DataFrame, or one of the paper's six sets; one token per cell."""
+"""Tables with one token per cell: a CSV or Parquet file, a DataFrame, or a set of the paper."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def split_rows(
             zip(frame.columns, codes, strict=True),
             key=lambda pair: 0 if frame[pair[0]].dtype == float else pair[1].max(),
         )
-        what = f"column {most[0]!r} has {most[1].max() + 1} of them, such as {frame[most[0]].iloc[0]!r}"
+        example = frame[most[0]].iloc[0]
+        what = f"column {most[0]!r} has {most[1].max() + 1} of them, such as {example!r}"
         other = "; or is data.delimiter another?" if frame.shape[1] == 1 else ""
         mend = setting(most[0], "drop", names or frame.columns)
         raise DataError(

@@ -1,9 +1,10 @@
-"""Tables that samples are written to: columns in their training types, cells that read back equal."""
+"""Tables that samples are written to: columns in their types, cells that read back equal."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def as_type(values: pd.Series, dtype: str) -> pd.Series:
         ]
     for each in wanted:
         try:
-            cast = values.astype(each)  # type: ignore[call-overload]
+            cast = values.astype(pd.api.types.pandas_dtype(each))
         except (TypeError, ValueError, OverflowError):
             continue
         present = values.notna()
@@ -83,7 +84,8 @@ def write_table(path: Path, frame: pd.DataFrame, delimiter: str = ",") -> None:
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", newline="") as file:
-            # A line end of two characters, so that a cell with either is put between quotes; only \n is written.
+            # A line end of two characters puts a cell with either of them between quotes.
+            # Only \n is written.
             writer = csv.writer(_Lines(file), delimiter=delimiter, lineterminator="\r\n")
             writer.writerow([str(name) for name in frame.columns])
             columns = [cells(frame[name]) for name in frame.columns]
@@ -95,15 +97,15 @@ def write_table(path: Path, frame: pd.DataFrame, delimiter: str = ",") -> None:
 class _Lines:
     """A file in which every written row ends in one character."""
 
-    def __init__(self, file: object):
+    def __init__(self, file: TextIO):
         self.file = file
 
     def write(self, row: str) -> None:
-        self.file.write(row.removesuffix("\r\n") + "\n")  # type: ignore[attr-defined]
+        self.file.write(row.removesuffix("\r\n") + "\n")
 
 
 def cells(values: pd.Series) -> list[str]:
-    """Cells as pandas writes them: nothing if missing, numbers as short as they can be read back."""
+    """Cells as pandas writes them: nothing if missing, numbers as short as reading allows."""
     missing = values.isna()
     if str(values.dtype).lower() == "float32":
         return ["" if gone else str(np.float32(v)) for v, gone in zip(values, missing, strict=True)]

@@ -19,22 +19,14 @@ MISSING_IN_SETS = (
 )
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 _ADULT = [
-    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race", "sex",
+    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation",
+    "relationship", "race", "sex",
     "capital-gain", "capital-loss", "hours-per-week", "native-country", "income",
 ]  # fmt: skip
 _MAGIC = [
-    "fLength",
-    "fWidth",
-    "fSize",
-    "fConc",
-    "fConc1",
-    "fAsym",
-    "fM3Long",
-    "fM3Trans",
-    "fAlpha",
-    "fDist",
-    "class",
-]
+    "fLength", "fWidth", "fSize", "fConc", "fConc1", "fAsym", "fM3Long", "fM3Trans", "fAlpha",
+    "fDist", "class",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,6 +141,19 @@ def _news(path: Path) -> pd.DataFrame:
     return frame
 
 
+_ADULT_CATEGORIES = (
+    "workclass", "education", "marital-status", "occupation", "relationship", "race", "sex",
+    "native-country", "income",
+)  # fmt: skip
+_DEFAULT_CATEGORIES = (
+    "SEX", "EDUCATION", "MARRIAGE", "PAY_0", "PAY_2", "PAY_3", "PAY_4", "PAY_5", "PAY_6",
+    "Default",
+)  # fmt: skip
+_SHOPPERS_CATEGORIES = (
+    "Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend",
+    "Revenue",
+)  # fmt: skip
+
 TABLE_SETS = {
     "adult": TableSet(
         (
@@ -156,37 +161,17 @@ TABLE_SETS = {
             RawFile("adult.test", "35238206dfdf7f1fe215bbb874adecdc", f"{_UCI}/adult/adult.test"),
         ),
         _adult,
-        (
-            "workclass",
-            "education",
-            "marital-status",
-            "occupation",
-            "relationship",
-            "race",
-            "sex",
-            "native-country",
-            "income",
-        ),
+        _ADULT_CATEGORIES,
         "income",
         test_file=1,
     ),
     "default": TableSet(
         (RawFile("UCI_Credit_Card.csv", None, None, rows=30_000),),
         _default,
-        (
-            "SEX",
-            "EDUCATION",
-            "MARRIAGE",
-            "PAY_0",
-            "PAY_2",
-            "PAY_3",
-            "PAY_4",
-            "PAY_5",
-            "PAY_6",
-            "Default",
-        ),
+        _DEFAULT_CATEGORIES,
         "Default",
-        by_hand="UCI ships this table as an .xls ('default of credit card clients', its second line is the header); save it as CSV",
+        by_hand="UCI ships this table as an .xls ('default of credit card clients', its second "
+        "line is the header); save it as CSV",
     ),
     "shoppers": TableSet(
         (
@@ -197,16 +182,7 @@ TABLE_SETS = {
             ),
         ),
         read_table,
-        (
-            "Month",
-            "OperatingSystems",
-            "Browser",
-            "Region",
-            "TrafficType",
-            "VisitorType",
-            "Weekend",
-            "Revenue",
-        ),
+        _SHOPPERS_CATEGORIES,
         "Revenue",
     ),
     "magic": TableSet(

@@ -78,7 +78,8 @@ class BayesNet(Law):
     @cached_property
     def _design(self) -> _Design:
         n, v = self.n_nodes, self.n_values
-        # Seeds numpy, whose Dirichlet draws stay finite for small concentrations, as ratios of underflowing gammas do not.
+        # NumPy, because its Dirichlet draws stay finite for small concentrations. Ratios of gammas
+        # underflow.
         random = np.random.default_rng(data_generator(self.design_seed).initial_seed())
         numbers = [min(i, int(random.integers(1, self.max_parents + 1))) for i in range(n)]
         parents = tuple(

@@ -30,7 +30,7 @@ class Law(ABC):
     @property
     @abstractmethod
     def entropy(self) -> float:
-        """Exact entropy in nats per sequence: the least NELBO any model can have on fresh samples."""
+        """Exact entropy in nats per sequence: the least NELBO of any model on fresh samples."""
 
     @property
     def known(self) -> Tensor | None:

@@ -34,8 +34,8 @@ class FreshDraws(FreshRows):
 class TaskData(FreshData):
     """Fresh sequences of a law for training, fixed draws for validation and test.
 
-    See ``SequenceData`` for what it offers. The fixed draws depend on the law and ``eval_size`` only, not on ``seed``. ``task`` stays
-    available as an attribute.
+    See ``SequenceData`` for what it offers, and the attribute ``task``. The fixed draws depend on
+    the law and ``eval_size`` only, not on ``seed``.
 
     Args:
         task: the law, for example ``NotAllEqual(n_latents=8, n_observations=20)``.

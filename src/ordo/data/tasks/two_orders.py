@@ -46,7 +46,7 @@ class TwoOrders(Law):
 
     @property
     def parents(self) -> Tensor:
-        """(2, n_half, 3) int64: by flag, the bits that each observation sees, numbered in a half."""
+        """(2, n_half, 3) int64: by flag, the bits that each observation sees, from 0."""
         return self._design[0]
 
     @property

@@ -57,7 +57,7 @@ class TwoWays(Law):
         return [*maps, "flag", "start", *(f"path {i}" for i in range(self.steps))]
 
     def solve(self, tokens: Tensor) -> Tensor:
-        """The path (n, steps) int64, as written, that follows from the rest of tokens (n, length)."""
+        """The path (n, steps) int64, as written, that follows from the rest of the tokens."""
         maps = tokens[:, : self.steps * self.n_states].view(-1, self.steps, self.n_states)
         flag, state = tokens[:, -self.steps - 2], tokens[:, -self.steps - 1]
         path = []

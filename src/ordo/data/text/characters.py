@@ -238,8 +238,8 @@ class TextData(SequenceData):
             if end - start < self.length:
                 raise DataError(
                     f"{name} ({characters} characters): its {split} split ({share:g} of it) has "
-                    f"{end - start} characters, fewer than one sequence of length={self.length}; use a "
-                    "text of at least "
+                    f"{end - start} characters, fewer than one sequence of length={self.length}; "
+                    "use a text of at least "
                     f"{math.ceil((self.length + 1) / min(self.split))} characters, less length or "
                     "other shares in split"
                 )
@@ -269,5 +269,6 @@ class TextData(SequenceData):
             saved = "".join(state_dict["vocabulary"])
             raise DataError(
                 f"the checkpoint was trained with the vocabulary {saved!r}, this text has "
-                f"{''.join(self.vocabulary)!r}; use the same text, or source=file with the checkpoint's alphabet"
+                f"{''.join(self.vocabulary)!r}; use the same text, or source=file with the "
+                "checkpoint's alphabet"
             )

@@ -20,8 +20,9 @@ from ordo.data.errors import DataError
 from ordo.data.loader import StepSampler
 from ordo.data.module import SPLITS, Rows, SequenceData, evenly
 from ordo.data.text.sequences import Cutter, DocumentRows, PackedRows, rows_of
+from ordo.data.text.shards import Reader, Shard, Streams
 from ordo.data.text.source import batches, load_split
-from ordo.data.text.stream import Shard, StreamRows, Streams, stream_loader, stream_sampler
+from ordo.data.text.stream import StreamRows, stream_loader, stream_sampler
 from ordo.data.text.token_cache import FORMAT, TokenCache, open_or_build
 from ordo.data.text.tokenizer import Encoder, decode, fingerprint, load_tokenizer, token_id
 from ordo.settings import Seed, Size, Some, Text, checked
@@ -134,7 +135,7 @@ class CorpusData(SequenceData):
             self._open()
 
     def setup(self, stage: str | None = None) -> None:
-        """Opens the caches, or reads a stream's evaluation sequences; a second call does nothing."""
+        """Opens the caches, or reads a stream's evaluation sequences; at once if called again."""
         if hasattr(self, "test_set"):
             return
         if self.streaming:
@@ -210,24 +211,22 @@ class CorpusData(SequenceData):
 
     def _stream(self) -> None:
         self._encode = self._tokenizer()
-        streams = Streams(self.source, self.config, self.revision, self.column)
+        streams = Streams(self.source, self.config, self.revision)
         self._fingerprint = streams.fingerprint
         limit = self.limit_eval or 1
-        sets = [
-            streams.first(self.splits[name], limit, self._encode, self._cutter())
-            for name in SPLITS[1:]
-        ]
+        sets = [streams.first(self.splits[name], limit, self._reader()) for name in SPLITS[1:]]
         self._shards: list[Shard] = streams.shards(self.splits["train"])
         self.val_set, self.test_set = sets
 
-    def _cutter(self) -> Cutter:
-        return Cutter(self.length, self.layout, self.longer, self.vocab_size)
+    def _reader(self) -> Reader:
+        cutter = Cutter(self.length, self.layout, self.longer, self.vocab_size)
+        return Reader(self.column, self._encode, cutter)
 
     def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
         if not self.streaming:
             return super().train_rows(rank, world_size)
         plan = self.batch_size, self.shuffle_buffer, self.seed, rank, world_size
-        return StreamRows(self._shards, self.column, self._encode, self._cutter(), *plan)
+        return StreamRows(self._shards, self._reader(), *plan)
 
     def train_sampler(self, rank: int, world_size: int) -> StepSampler:
         if not self.streaming:
@@ -255,7 +254,7 @@ class CorpusData(SequenceData):
         )
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """Sequences (n, length) as text; the mask is ``_``, and nothing at the end of a document."""
+        """Sequences (n, length) as text; the mask is ``_``, and nothing at a document's end."""
         return decode(self.tokenizer, tokens)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a corpus becomes sequences of equal length: documents joined and cut, or one document each."""
+"""A corpus as sequences of equal length: documents joined and cut, or one document each."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def load_tokenizer(name: str) -> Any:
 
 
 def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
-    """Sequences (n, length) as text. The mask, id len(tokenizer), is ``_``, and nothing at the end."""
+    """Sequences (n, length) as text. The mask, id len(tokenizer), is ``_``; at the end, nothing."""
     texts = []
     for row in tokens.tolist():
         parts: list[list[int]] = [[]]
