@@ -33,17 +33,9 @@ def frame_with(name):
 
 
 def composed(path, *overrides):
+    """The table of a file and overrides of the command line, through Hydra."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        config = compose(
-            "train",
-            [
-                "experiment=custom",
-                "data=table",
-                f"data.path={path}",
-                "denoiser=table_causal",
-                *overrides,
-            ],
-        )
+        config = compose(overrides=["+seed=0", "+data=table", f"data.path={path}", *overrides])
     return build(config.data, "data")
 
 
@@ -52,7 +44,7 @@ def test_the_mend_that_is_printed_works(name, tmp_path):
     """From the error message through a shell's and Hydra's parser to a table without the column."""
     frame_with(name).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match="1200 different values") as error:
-        composed(tmp_path / "t.parquet").setup()
+        TableData(path=str(tmp_path / "t.parquet")).setup()
     assert len(str(error.value).splitlines()) == 1
     mend = re.search(r"drop it: (.*)$", str(error.value))[1]
     (argument,) = shlex.split(mend)

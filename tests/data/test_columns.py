@@ -147,9 +147,9 @@ def test_heavy_tails_are_not_made_heavier():
     assert (last[0], last[-1]) == (1, 1)
     assert last.sum() == (column.encode(values) == column.bins - 1).sum()
     tokens = column.encode(values)
-    drawn = [column.decode(tokens, np.random.default_rng(seed)) for seed in range(20)]
+    drawn = [column.decode(tokens, np.random.default_rng(seed)) for seed in range(8)]
     assert np.mean([d.mean() for d in drawn]) == pytest.approx(values.mean(), rel=0.03)
-    assert np.mean([(d == values.max()).sum() for d in drawn]) == pytest.approx(1, abs=4 / 20**0.5)
+    assert np.mean([(d == values.max()).sum() for d in drawn]) == pytest.approx(1, abs=4 / 8**0.5)
 
 
 def test_numbers_at_the_limits_of_doubles():

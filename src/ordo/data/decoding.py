@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
+from ordo.data.loader import State
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.table import TableData
 from ordo.data.tables.table_file import cells
@@ -27,6 +28,9 @@ from ordo.data.text.smiles import SmilesData, SmilesVocabulary
 from ordo.data.text.tokenizer import decode, fingerprint, is_hub_name, load_tokenizer, piece
 from ordo.data.text.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 # Whose state says what tokens mean
 KINDS = (
     TextData,
@@ -36,6 +40,15 @@ KINDS = (
     TableData,
 )
 DTYPES = {"float64": torch.float64, "int64": torch.int64}
+
+
+class Layout(TypedDict, total=False):
+    """How positions lie: arguments of ``ordo.plots.trace_page``."""
+
+    layout: str
+    names: list[str]
+    columns: int
+    box: int
 
 
 class Decoding:
@@ -51,7 +64,7 @@ class Decoding:
     """
 
     def __init__(
-        self, states: Mapping[str, Any], task: Law | None = None, tokenizer: str | None = None
+        self, states: Mapping[str, State], task: Law | None = None, tokenizer: str | None = None
     ):
         self.states = {
             kind.__qualname__: states[kind.__qualname__]
@@ -96,7 +109,7 @@ class Decoding:
         return None if state is None else SmilesVocabulary(tuple(state["vocabulary"]))
 
     @property
-    def table(self) -> dict[str, Any] | None:
+    def table(self) -> State | None:
         """State of a table's data module: its codec, and how its files are read.
 
         None for other data.
@@ -113,7 +126,7 @@ class Decoding:
         return None if lengths is None else torch.tensor(lengths)
 
     @cached_property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
         """The tokenizer of a corpus, found by its name; None for other data.
 
         Raises DataError if the name leads to another tokenizer now, or if a name has to be given.
@@ -158,7 +171,7 @@ class Decoding:
         raise DataError("the model was saved without a word on its data: decode its tokens by hand")
 
     @property
-    def layout(self) -> dict[str, Any]:
+    def layout(self) -> Layout:
         """How positions lie, for ``ordo.plots.trace_page``: a table, a board, or text."""
         if self.table is not None:
             return {"layout": "table", "names": self._codec.names}
@@ -216,7 +229,7 @@ def cells_of(frame: pd.DataFrame) -> list[list[str]]:
     return [list(row) for row in zip(*(cells(frame[name]) for name in frame.columns), strict=True)]
 
 
-def to_plain(state: Any) -> Any:
+def to_plain(state: object) -> Any:
     """The values and tensors of a state in a form that JSON holds exactly."""
     if isinstance(state, Tensor):
         return {"tensor": state.tolist(), "dtype": str(state.dtype).removeprefix("torch.")}

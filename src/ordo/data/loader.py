@@ -20,6 +20,7 @@ from ordo.data.errors import DataError
 from ordo.data.permutation import LargePermutation
 from ordo.randomness import seeded_generator
 
+State = dict[str, Any]  # what a checkpoint keeps of an object: plain values and tensors
 LARGE = 1 << 22  # rows from which on no table of the permutation is made
 
 
@@ -76,11 +77,11 @@ class StepSampler(Sampler[list[int]]):
         """What the dataset is asked for at batch number ``step`` of the run."""
         return [step]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Position after the last batch handed out, and the identity it belongs to."""
         return {"step": self._step, "taken": self._taken, "identity": dict(self.identity)}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: State) -> None:
         """Goes to a saved position.
 
         Raises DataError if it was saved with another seed, batch size or amount of data.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import lightning as L
 import torch
@@ -59,6 +59,7 @@ class Batch(NamedTuple):
         )
 
 
+T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
 
 
@@ -68,7 +69,7 @@ def evenly(n: int, limit: int | None) -> Tensor:
     return torch.arange(kept) * n // max(1, kept)
 
 
-class SizedDataset(Dataset[Any], ABC):
+class SizedDataset(Dataset[Batch | Tensor], ABC):
     """A data set that knows its length; ``__getitems__`` answers a whole batch at once."""
 
     @abstractmethod
@@ -117,7 +118,7 @@ class Rows(SizedDataset):
         return given if self.known is None else given | {"given": batch.tokens.to(device)}
 
 
-def _as_is(batch: Any) -> Any:
+def _as_is(batch: T) -> T:
     return batch  # datasets here answer a whole batch at once: nothing is left to collate
 
 
@@ -180,7 +181,7 @@ class SequenceData(L.LightningDataModule, ABC):
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.seed, self.num_workers = seed, num_workers
 
-    def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
+    def train_rows(self, rank: int, world_size: int) -> Dataset[Batch | Tensor]:
         """Training data set on this rank; ``__getitems__`` gets what the sampler hands out."""
         assert self.train_set is not None
         return self.train_set  # every rank has all rows: the sampler deals them out
@@ -229,18 +230,18 @@ class SequenceData(L.LightningDataModule, ABC):
         """Whether batches go to a GPU. Copies from pinned memory run beside the computation."""
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
-    def val_dataloader(self) -> DataLoader[Any]:
+    def val_dataloader(self) -> DataLoader[Batch | Tensor]:
         """Validation sequences in order; the last batch may be smaller.
 
         Ranks take strided slices of equal size.
         """
         return self._ordered(self.val_set)
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> DataLoader[Batch | Tensor]:
         """Test sequences, as ``val_dataloader``."""
         return self._ordered(self.test_set)
 
-    def _ordered(self, dataset: Rows) -> DataLoader[Any]:
+    def _ordered(self, dataset: Rows) -> DataLoader[Batch | Tensor]:
         rank, world_size = self.ranks()
         # Shares are equal, and up to world_size - 1 sequences left out: a rank with one batch more
         # than the other ranks would wait for them for ever.

@@ -6,6 +6,7 @@ They measure fidelity, coverage and copying.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,14 @@ from ordo.metrics.encoding import one_hot_categorical, scaled_numeric
 from ordo.metrics.inputs import Kinds, checked, subsample
 
 LEVELS = np.linspace(0, 1, 30)
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments, see ``alpha_beta``."""
+
+    drop_last: bool
+    rows: int | None
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -82,38 +91,26 @@ def alpha_beta(
 
 
 def alpha_precision(
-    real: pd.DataFrame,
-    synthetic: pd.DataFrame,
-    kinds: Kinds,
-    *,
-    drop_last: bool = True,
-    rows: int | None = None,
-    seed: int = 0,
+    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, **options: Unpack[Options]
 ) -> float:
     """``alpha_beta(...).alpha_precision`` alone, without its search for neighbours."""
-    return _precision(*_points(real, synthetic, kinds, drop_last, rows, seed))
+    return _precision(*_points(real, synthetic, kinds, **options))
 
 
 def beta_recall(
-    real: pd.DataFrame,
-    synthetic: pd.DataFrame,
-    kinds: Kinds,
-    *,
-    drop_last: bool = True,
-    rows: int | None = None,
-    seed: int = 0,
+    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, **options: Unpack[Options]
 ) -> float:
     """``alpha_beta(...).beta_recall``."""
-    return alpha_beta(real, synthetic, kinds, drop_last=drop_last, rows=rows, seed=seed).beta_recall
+    return alpha_beta(real, synthetic, kinds, **options).beta_recall
 
 
 def _points(
     real: pd.DataFrame,
     synthetic: pd.DataFrame,
     kinds: Kinds,
-    drop_last: bool,
-    rows: int | None,
-    seed: int,
+    drop_last: bool = True,
+    rows: int | None = None,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     real, synthetic = subsample(real, rows, seed, 0), subsample(synthetic, rows, seed, 1)

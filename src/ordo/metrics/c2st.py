@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -61,16 +61,13 @@ def c2st(
         )
     if classifier == "logistic":
         x = np.vstack(_logistic_features(real, synthetic, kinds))
-        model: Any = make_pipeline(RobustScaler(), LogisticRegression(solver="lbfgs"))
+        model = make_pipeline(RobustScaler(), LogisticRegression(solver="lbfgs"))
     else:
         tables, native = tree_features(kinds, real, synthetic)
         x = np.vstack(tables)
-        settings: dict[str, Any] = {
-            "categorical_features": native,
-            "random_state": seed,
-            **SETTINGS,
-        }
-        model = HistGradientBoostingClassifier(**settings)
+        model = HistGradientBoostingClassifier(
+            categorical_features=native, random_state=seed, **SETTINGS
+        )
     y = np.repeat([1, 0], [len(real), len(synthetic)])
     distances = []
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(x, y):

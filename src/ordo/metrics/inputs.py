@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -54,7 +53,7 @@ def subsample(table: pd.DataFrame, rows: int | None, *seed: int) -> pd.DataFrame
     return table.iloc[np.sort(chosen)]
 
 
-def _checked_table(name: str, table: Any, kinds: Kinds) -> pd.DataFrame:
+def _checked_table(name: str, table: object, kinds: Kinds) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise ValueError(f"{name} is a {type(table).__name__}; give a pandas DataFrame")
     absent = [column for column in kinds if column not in table.columns]
@@ -67,7 +66,7 @@ def _checked_table(name: str, table: Any, kinds: Kinds) -> pd.DataFrame:
         raise ValueError(
             f"{name} has no rows; give at least one (first column: {next(iter(kinds))!r})"
         )
-    out: dict[str, Any] = {}
+    out: dict[str, pd.Series | np.ndarray] = {}
     for column, kind in kinds.items():
         values = table[column]
         if isinstance(values, pd.DataFrame):

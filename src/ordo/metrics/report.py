@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 
-from ordo.metrics.alpha_beta import alpha_beta
+from ordo.metrics.alpha_beta import AlphaBeta, alpha_beta
 from ordo.metrics.c2st import c2st
 from ordo.metrics.dcr import dcr
 from ordo.metrics.inputs import Kinds
@@ -16,6 +17,17 @@ from ordo.metrics.mle import mle
 from ordo.metrics.shape import shape
 from ordo.metrics.trend import trend
 from ordo.metrics.wnmis import wnmis
+
+Work = tuple[str, pd.DataFrame]
+Progress = Callable[[Sequence[Work], str], Iterable[Work]]
+
+
+class Summary(TypedDict):
+    """One metric over several draws."""
+
+    mean: float | None
+    sd: float | None
+    values: list[float | None]
 
 
 def table_report(
@@ -28,8 +40,8 @@ def table_report(
     seed: int = 0,
     rows: int | None = None,
     drop_last: bool = True,
-    progress: Callable[[Sequence[Any], str], Iterable[Any]] | None = None,
-) -> dict[str, dict[str, Any]]:
+    progress: Progress | None = None,
+) -> dict[str, Summary]:
     """All metrics of several synthetic tables: {metric: {"mean", "sd", "values"}}, fit for JSON.
 
     ``values`` has one value a draw. ``sd`` is over the draws (n - 1), None for a single value. An
@@ -66,7 +78,7 @@ def table_report(
             target: kinds[target],
         }
     values: dict[str, list[float]] = {}
-    measures: dict[str, Callable[[pd.DataFrame], Any]] = {
+    measures: dict[str, Callable[[pd.DataFrame], float | AlphaBeta]] = {
         # First: it asks most of the draw, and fails before anything slow.
         "near": lambda draw: alpha_beta(
             train, draw, kinds, rows=rows, seed=seed, drop_last=drop_last
@@ -85,12 +97,7 @@ def table_report(
     work = [(name, draw) for draw in synthetic_draws for name in measures]
     for name, draw in progress(work, "metrics") if progress is not None else work:
         score = measures[name](draw)
-        parts = {name: score}
-        if name == "near":
-            parts = {
-                part: getattr(score, part)
-                for part in ("alpha_precision", "beta_recall", "authenticity")
-            }
+        parts = asdict(score) if isinstance(score, AlphaBeta) else {name: score}
         for part, value in parts.items():
             values.setdefault(part, []).append(value)
     if test is not None and target is not None:
@@ -98,7 +105,7 @@ def table_report(
     return {name: _summary(each) for name, each in values.items()}
 
 
-def _summary(values: list[float]) -> dict[str, Any]:
+def _summary(values: list[float]) -> Summary:
     defined = bool(np.isfinite(values).all())
     return {
         "mean": float(np.mean(values)) if defined else None,

@@ -48,10 +48,9 @@ def shape_by_column(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -
 def _ks(real: pd.Series, synthetic: pd.Series) -> float:
     if len(real) == 0 or len(synthetic) == 0:
         return float("nan")
-    # the statistic alone is wanted: "asymp" spares the exact p-value
-    return float(
-        1 - ks_2samp(real.round(DECIMALS), synthetic.round(DECIMALS), method="asymp").statistic
-    )  # pyright: ignore
+    # The statistic alone is wanted, and "asymp" spares the exact p-value.
+    statistic, _ = ks_2samp(real.round(DECIMALS), synthetic.round(DECIMALS), method="asymp")
+    return 1 - float(statistic)
 
 
 def _tv(real: pd.Series, synthetic: pd.Series) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,29 +17,23 @@ Edges = Literal["own", "real"]
 BINS = 10
 
 
+class Options(TypedDict, total=False):
+    """Keyword arguments of ``trend_by_pair``."""
+
+    edges: Edges
+    correlation_threshold: float
+    association_threshold: float
+
+
 def trend(
-    real: pd.DataFrame,
-    synthetic: pd.DataFrame,
-    kinds: Kinds,
-    *,
-    edges: Edges = "own",
-    correlation_threshold: float = 0.0,
-    association_threshold: float = 0.0,
+    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, **options: Unpack[Options]
 ) -> float:
     """Mean over pairs of ``trend_by_pair``, without undefined ones; NaN if all are undefined.
 
     In [0, 1], higher better, 1 for equal tables. Arguments, errors and source: see
     ``trend_by_pair``.
     """
-    pairs = trend_by_pair(
-        real,
-        synthetic,
-        kinds,
-        edges=edges,
-        correlation_threshold=correlation_threshold,
-        association_threshold=association_threshold,
-    )
-    scores = np.array(list(pairs.values()))
+    scores = np.array(list(trend_by_pair(real, synthetic, kinds, **options).values()))
     return float(scores[~np.isnan(scores)].mean()) if not np.isnan(scores).all() else float("nan")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
+from ordo.data.loader import State
 from ordo.data.tables.columns import (
     CategoricalColumn,
     Column,
@@ -117,7 +117,7 @@ class TableCodec:
             }
         )
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Plain values and tensors."""
         return {
             "version": self.VERSION,
@@ -125,7 +125,7 @@ class TableCodec:
         }
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any]) -> TableCodec:
+    def from_state_dict(cls, state: State) -> TableCodec:
         """The codec of a ``state_dict``. Raises DataError for another version."""
         if state["version"] != cls.VERSION:
             raise DataError(
@@ -137,7 +137,7 @@ class TableCodec:
     def same_as(self, other: TableCodec) -> bool:
         """Whether token ids mean the same."""
 
-        def key(column: Column) -> tuple[Any, ...]:
+        def key(column: Column) -> tuple[object, ...]:
             if isinstance(column, CategoricalColumn):
                 return column.kind, column.name, column.categories, column.missing
             return (

@@ -11,13 +11,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import yaml
 
 from ordo.data.errors import DataError, MissingDataError
 from ordo.files import WithoutAliases
 
+V = TypeVar("V")
+Name = str | int | float | bool | None  # as Hydra may read the name of a column
 # What Hydra's grammar reads as this very text, and a shell too.
 PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
 
@@ -50,7 +52,7 @@ def quoted(text: str) -> str:
 class _Texts(WithoutAliases, yaml.loader.BaseLoader):
     """YAML in which every key and value is a text, as it stands; a key must not stand twice."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, object]:
         pairs = [
             (self.construct_object(key, True), self.construct_object(value, True))
             for key, value in node.value
@@ -101,8 +103,8 @@ def mapping_file(path: str | Path, key: str) -> dict[str, str]:
 
 
 def by_column(
-    given: Mapping[Any, Any] | str | Path | None, columns: Sequence[str], key: str, where: str
-) -> dict[str, Any]:
+    given: Mapping[Name, V] | str | Path | None, columns: Sequence[str], key: str, where: str
+) -> dict[str, V | str]:
     """Column -> value.
 
     Args:
@@ -115,7 +117,7 @@ def by_column(
     """
     file = isinstance(given, str | Path)
     pairs = mapping_file(given, key) if file else dict(given or {})
-    out: dict[str, Any] = {}
+    out: dict[str, V | str] = {}
     for name, value in pairs.items():
         column = one_column(name, columns, key, where)
         if column in out:
@@ -126,7 +128,7 @@ def by_column(
     return out
 
 
-def one_column(name: Any, columns: Sequence[str], key: str, where: str) -> str:
+def one_column(name: object, columns: Sequence[str], key: str, where: str) -> str:
     """The column of that name, or of that number from 1. Raises DataError."""
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise DataError(

@@ -6,13 +6,14 @@ Categories are kept exactly. Numbers go into quantile bins that keep spikes and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ordo.data.errors import DataError
+from ordo.data.loader import State
 
 Value = str | int | float | bool
 
@@ -249,9 +250,9 @@ def _check_missing(column: Column, values: pd.Series) -> None:
         )
 
 
-def column_state(column: Column) -> dict[str, Any]:
+def column_state(column: Column) -> State:
     """Plain values and tensors, for a checkpoint."""
-    state: dict[str, Any] = {
+    state: State = {
         "kind": column.kind,
         "name": column.name,
         "missing": column.missing,
@@ -271,7 +272,7 @@ def column_state(column: Column) -> dict[str, Any]:
     )
 
 
-def column_from_state(state: dict[str, Any]) -> Column:
+def column_from_state(state: State) -> Column:
     """The column of a ``column_state``, also of an old one without a dtype.
 
     The state may come from a stranger's file. Raises DataError for a state of another form.
@@ -303,6 +304,6 @@ def column_from_state(state: dict[str, Any]) -> Column:
     return NumericColumn(name, values, weights, starts, state["whole"], missing, dtype, *cuts)
 
 
-def _sound(whole: bool, name: Any) -> None:
+def _sound(whole: bool, name: object) -> None:
     if not whole:
         raise DataError(f"what a file says of the column {str(name)[:80]!r} is damaged")

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
+from ordo.data.loader import State
 from ordo.data.tables.codec import TableCodec
-from ordo.data.tables.column_names import by_column
-from ordo.data.tables.columns import CategoricalColumn, Column, NumericColumn
+from ordo.data.tables.column_names import Name, by_column
+from ordo.data.tables.columns import CategoricalColumn, Column, NumericColumn, Value
 from ordo.data.tables.csv_file import (
     DELIMITERS,
     argument,
@@ -26,7 +27,7 @@ from ordo.data.tables.csv_file import (
     split,
     unescaped,
 )
-from ordo.data.tables.frames import as_frame, is_code, plain, read_cells, read_table, typed
+from ordo.data.tables.frames import Mark, as_frame, is_code, plain, read_cells, read_table, typed
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def missing_token(column: Column) -> int:
     return column.bins if isinstance(column, NumericColumn) else len(column.categories)
 
 
-def reads_as(value: Any, categories: Collection[Any]) -> list[Any]:
+def reads_as(value: object, categories: Collection[Value]) -> list[Value]:
     """The categories that a value may mean.
 
     They are the value itself; or the categories that read the same; or, for a number or a flag, the
@@ -127,7 +128,7 @@ def reads_as(value: Any, categories: Collection[Any]) -> list[Any]:
     return [c for c in categories if not isinstance(c, bool) and not is_code(c) and equal(c, value)]
 
 
-def equal(a: Any, b: Any) -> bool:
+def equal(a: Value, b: Any) -> bool:
     """Whether both are the same number."""
     try:
         return float(a) == float(b)
@@ -135,7 +136,7 @@ def equal(a: Any, b: Any) -> bool:
         return False
 
 
-def category(value: Any, column: CategoricalColumn) -> Any:
+def category(value: object, column: CategoricalColumn) -> object:
     """The category that a cell means.
 
     If it means none or may mean several, the cell itself, which ``encode`` refuses.
@@ -145,7 +146,7 @@ def category(value: Any, column: CategoricalColumn) -> Any:
 
 
 def given_cells(
-    codec: TableCodec, given: Mapping[Any, Any] | str, missing: Collection[Any], n: int
+    codec: TableCodec, given: Mapping[Name, object] | str, missing: Collection[Mark], n: int
 ) -> Conditions:
     """The same values in all of n rows.
 
@@ -213,7 +214,7 @@ def given_cells(
 
 
 def read_gaps(
-    path: str | Path, codec: TableCodec, reading: Mapping[str, Any], delimiter: str | None
+    path: str | Path, codec: TableCodec, reading: State, delimiter: str | None
 ) -> tuple[pd.DataFrame, str, list[str]]:
     """The table of a file with gaps, its delimiter, and notes.
 
@@ -262,7 +263,7 @@ def close(name: str, lacking: Collection[str]) -> str | None:
 
 
 def file_cells(
-    codec: TableCodec, path: str | Path, reading: Mapping[str, Any], delimiter: str | None = None
+    codec: TableCodec, path: str | Path, reading: State, delimiter: str | None = None
 ) -> Conditions:
     """The cells of a file. Empty cells, and columns that the file lacks, are to be drawn.
 

@@ -8,7 +8,6 @@ import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -206,7 +205,7 @@ def check_sizes(
 ) -> None:
     """Raises DataError, with the line, for a row of more or fewer cells than the first row."""
     size = len(rows[0][0])
-    wrong: Any = next(((len(row), line) for row, line in rows if len(row) != size), None)
+    wrong = next(((len(row), line) for row, line in rows if len(row) != size), None)
     if wrong is None:
         return
     other = other_delimiter(text, delimiter)

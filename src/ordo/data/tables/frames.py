@@ -9,16 +9,18 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.tables.column_names import by_column, setting
+from ordo.data.tables.column_names import Name, by_column, setting
+from ordo.data.tables.columns import Value
 from ordo.data.tables.csv_file import argument, read_cells, read_text, shown, unescaped
 from ordo.data.tables.number_formats import first_of, is_date
 
+Mark = str | int | float  # means "no value"
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
 Kind = Literal["numeric", "categorical", "drop"]
 KINDS = get_args(Kind)
@@ -91,8 +93,8 @@ def as_frame(rows: list[list[str]], header: bool, name: str, key: str = "data.")
     return check_frame(pd.DataFrame(rows, columns=names, dtype=object), name)
 
 
-def is_number(cell: object) -> bool:
-    return bool(np.isfinite(pd.to_numeric(cell, errors="coerce")))  # type: ignore[call-overload]
+def is_number(cell: str | float) -> bool:
+    return bool(np.isfinite(pd.to_numeric(cell, errors="coerce")))
 
 
 def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str, key: str) -> None:
@@ -158,8 +160,8 @@ def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def typed(
     frame: pd.DataFrame,
-    types: Mapping[Any, str] | str | None = None,
-    missing: Collection[Any] = MISSING,
+    types: Mapping[Name, str] | str | None = None,
+    missing: Collection[Mark] = MISSING,
     name: str = "the table",
 ) -> pd.DataFrame:
     """Columns as float64 (numeric) or object (categorical: str, int, float, bool).
@@ -204,7 +206,7 @@ def no_value(column: object, columns: Sequence[str] = ()) -> DataError:
     )
 
 
-def plain(values: pd.Series, missing: Collection[Any], columns: Sequence[str] = ()) -> pd.Series:
+def plain(values: pd.Series, missing: Collection[Mark], columns: Sequence[str] = ()) -> pd.Series:
     """Cells as str, int, float or bool, None if missing. Raises DataError for other objects."""
     values = values.astype(object).where(values.notna(), None)
     texts, numbers = (
@@ -212,7 +214,7 @@ def plain(values: pd.Series, missing: Collection[Any], columns: Sequence[str] = 
         {float(m) for m in missing if isinstance(m, int | float)},
     )
 
-    def one(cell: Any) -> Any:
+    def one(cell: object) -> Value | None:
         cell = (
             cell.item()
             if isinstance(cell, np.generic)
@@ -242,7 +244,7 @@ def is_code(cell: object) -> bool:
 
 
 def _typed_column(
-    values: pd.Series, kind: str | None, missing: list[Any], columns: Sequence[str]
+    values: pd.Series, kind: str | None, missing: list[Mark], columns: Sequence[str]
 ) -> pd.Series:
     column = values.name
     values = plain(values, missing, columns)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
-from ordo.data.tables.frames import is_code, is_number, plain
+from ordo.data.tables.frames import Mark, is_code, is_number, plain
 from ordo.data.tables.number_formats import is_date
 
 NAMED = 8  # columns that a line names at most
@@ -23,7 +22,7 @@ def reading_notes(
     raw: pd.DataFrame,
     read: pd.DataFrame,
     kinds: Mapping[str, str],
-    missing: Collection[Any],
+    missing: Collection[Mark],
     name: str,
 ) -> list[str]:
     """Lines for a person; none if the table was read as it looks.
@@ -66,7 +65,7 @@ def distinct(values: pd.Series) -> pd.Series:
     return pd.Series(values.dropna().unique(), dtype=object)
 
 
-def marks_of(values: pd.Series, missing: Collection[Any]) -> str:
+def marks_of(values: pd.Series, missing: Collection[Mark]) -> str:
     """Such as ``12 cells 'NA'``; nothing for cells that are empty anyway."""
     if pd.api.types.is_numeric_dtype(values) and not any(
         isinstance(m, int | float) for m in missing

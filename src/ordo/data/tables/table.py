@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,10 @@ from torch import Tensor
 
 from ordo.data.download import by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
+from ordo.data.loader import State
 from ordo.data.module import Rows, SequenceData, evenly
 from ordo.data.tables.codec import TableCodec
-from ordo.data.tables.column_names import by_column, one_column, setting
+from ordo.data.tables.column_names import Name, by_column, one_column, setting
 from ordo.data.tables.frames import MISSING, Kind, check_frame, no_value, read_table, typed
 from ordo.data.tables.reading_notes import reading_notes
 from ordo.data.tables.table_sets import MISSING_IN_SETS, TABLE_SETS
@@ -69,10 +69,6 @@ def split_rows(
             f"identifier, drop it: {mend}{other}"
         )
     return np.concatenate([rest, held[move]]), held[~move]
-
-
-# As Hydra may read the name of a column; ``by_column`` says what is none
-Name = str | int | float | bool | None
 
 
 @checked
@@ -163,7 +159,7 @@ class TableData(SequenceData):
         own = (missing,) if isinstance(missing, str) else tuple(missing)
         self.missing = own if name is None else MISSING_IN_SETS
         # A name, once the table is read
-        self.target: Any = self.set.target if self.set is not None else target
+        self.target: str | int | None = self.set.target if self.set is not None else target
         self.test_path, self.split_seed = test_path, split_seed
         self.test_share, self.val_share = test_share, val_share
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
@@ -313,7 +309,7 @@ class TableData(SequenceData):
             "split_seed": self.split_seed,
         }
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Goes into Lightning's checkpoints.
 
         It has the codec, with which samples become tables without the data, and how files are read.
@@ -326,7 +322,7 @@ class TableData(SequenceData):
         }
         return {"codec": self.codec.state_dict(), "target": self.target, "reading": reading}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: State) -> None:
         """Checks that the checkpoint's token ids mean the same values here. Raises DataError."""
         saved = TableCodec.from_state_dict(state_dict["codec"])
         if saved.names != self.codec.names:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from ordo.data.module import Batch, SequenceData
 
 
 @dataclass(eq=False)
-class FreshRows(Dataset[Any]):
+class FreshRows(Dataset[Batch | Tensor]):
     """Batch ``step`` of a run as a pure function of (seed, step).
 
     Ranks take strided slices of the whole batch: W ranks with ``batch_size`` B see together the

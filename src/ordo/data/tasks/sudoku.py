@@ -16,7 +16,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ordo.data.errors import MissingDataError
-from ordo.data.loader import data_generator
+from ordo.data.loader import State, data_generator
 from ordo.data.module import Batch, Rows
 from ordo.data.tables.csv_file import read_text, split
 from ordo.data.tasks.fresh import FreshData, FreshRows
@@ -274,11 +274,11 @@ class SudokuData(FreshData):
         """Grids (n, cells) as lines of digits from 1; the mask is ``_``."""
         return self.vocabulary.decode(tokens)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> State:
         """Goes into Lightning's checkpoints: ``vocabulary``, the digits by their ids."""
         return {"vocabulary": list(self.vocabulary.symbols)}
 
-    def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
+    def load_state_dict(self, state_dict: State) -> None:
         """Nothing: the digits follow from the grid's size, which is compared with the model's."""
 
     def describe(self) -> Mapping[str, object]:

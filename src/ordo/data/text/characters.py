@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ordo.data.download import TEXT8_MD5, TEXT8_URL, by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.loader import data_generator
+from ordo.data.loader import State, data_generator
 from ordo.data.module import SPLITS, Rows, SequenceData, SizedDataset, evenly
 from ordo.data.permutation import mix
 from ordo.data.text.vocabulary import TEXT8_ALPHABET, Vocabulary, codepoints, normalise
@@ -259,11 +259,11 @@ class TextData(SequenceData):
             "crops": self.crops,
         }
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> State:
         """Goes into Lightning's checkpoints: the list of symbols, and the ``md5`` of the text."""
         return {"vocabulary": self.vocabulary, "md5": self.md5}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: State) -> None:
         """Checks that the checkpoint's token ids mean the same here. Raises DataError."""
         if state_dict["vocabulary"] != self.vocabulary:
             saved = "".join(state_dict["vocabulary"])

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ordo.data.errors import DataError
-from ordo.data.loader import StepSampler
-from ordo.data.module import SPLITS, Rows, SequenceData, evenly
+from ordo.data.loader import State, StepSampler
+from ordo.data.module import SPLITS, Batch, Rows, SequenceData, evenly
 from ordo.data.text.sequences import Cutter, DocumentRows, PackedRows, rows_of
 from ordo.data.text.shards import Reader, Shard, Streams
 from ordo.data.text.source import batches, load_split
@@ -222,7 +222,7 @@ class CorpusData(SequenceData):
         cutter = Cutter(self.length, self.layout, self.longer, self.vocab_size)
         return Reader(self.column, self._encode, cutter)
 
-    def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
+    def train_rows(self, rank: int, world_size: int) -> Dataset[Batch | Tensor]:
         if not self.streaming:
             return super().train_rows(rank, world_size)
         plan = self.batch_size, self.shuffle_buffer, self.seed, rank, world_size
@@ -257,7 +257,7 @@ class CorpusData(SequenceData):
         """Sequences (n, length) as text; the mask is ``_``, and nothing at a document's end."""
         return decode(self.tokenizer, tokens)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Goes into Lightning's checkpoints.
 
         It says what ids mean, how documents begin and end, and what a sequence is. For samples it
@@ -279,7 +279,7 @@ class CorpusData(SequenceData):
             "lengths": lengths,
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: State) -> None:
         """Checks that ids mean the same as in the checkpoint, and that sequences are cut alike.
 
         Raises DataError.

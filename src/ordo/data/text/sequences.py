@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -41,7 +39,7 @@ class PackedRows(SizedDataset):
         # A view: nothing is read
         self.table = np.asarray(cache.tokens[: n * length]).reshape(n, length)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return PackedRows, (self.cache, self.length)
 
     def __len__(self) -> int:
@@ -84,7 +82,7 @@ class DocumentRows(SizedDataset):
         self.kept = None if keep.all() else np.flatnonzero(keep)
         self.n = len(keep) if self.kept is None else len(self.kept)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return DocumentRows, (self.cache, self.length, self.policy)
 
     def __len__(self) -> int:

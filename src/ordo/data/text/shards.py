@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 
 from ordo.data.errors import DataError, StreamError
+from ordo.data.loader import State
 from ordo.data.module import Rows
 from ordo.data.text.sequences import Cutter
 from ordo.data.text.source import check_column, explained, located, reason, with_text
@@ -25,7 +26,6 @@ READ = 256  # documents tokenised at once
 SLICES = "data.splits={train: 'train[2000:]', validation: 'train[:1000]', test: 'train[1000:2000]'}"
 
 
-Position = dict[str, Any]  # state of a data set of documents
 Cut = tuple[np.ndarray, np.ndarray]  # sequences (n, length) and their lengths (n,)
 NOTHING = np.empty(0, np.uint32), np.empty(0, np.int64)  # no documents
 
@@ -65,7 +65,7 @@ class Shard:
     dataset: IterableDataset
     name: str
 
-    def open(self, state: Position | None = None) -> tuple[IterableDataset, Iterator[pa.Table]]:
+    def open(self, state: State | None = None) -> tuple[IterableDataset, Iterator[pa.Table]]:
         """Opens the shard at its beginning, or at a saved state.
 
         Returns the data set, whose ``state_dict`` is the position, and an iterator over tables of
@@ -131,7 +131,7 @@ class Streams:
             )
         name, start, stop = match[1], int(match[2] or 0), int(match[3]) if match[3] else None
         try:
-            whole = self.builder.as_streaming_dataset(name)
+            whole = cast("IterableDataset", self.builder.as_streaming_dataset(name))
             files = [whole.shard(whole.num_shards, i) for i in range(whole.num_shards)]
         except Exception as error:
             raise explained(error, self.source, split, SLICES) from error

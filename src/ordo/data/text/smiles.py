@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ordo.data.download import by_hand, check_md5
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.loader import data_generator
+from ordo.data.loader import State, data_generator
 from ordo.data.module import SPLITS, Rows, SequenceData
 from ordo.data.tables.csv_file import other_delimiter, shown, split
 from ordo.data.tasks.law import require
@@ -250,11 +249,11 @@ class SmilesData(SequenceData):
         """Rows (n, length) as SMILES, see ``SmilesVocabulary.decode``."""
         return self.vocabulary.decode(tokens)
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> State:
         """Goes into Lightning's checkpoints: ``vocabulary``, tokens in the order of their ids."""
         return {"vocabulary": list(self.vocabulary.symbols)}
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: State) -> None:
         """Checks that the checkpoint's token ids mean the same here. Raises DataError."""
         saved, mine = state_dict["vocabulary"], list(self.vocabulary.symbols)
         require(

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ordo.data.errors import DataError, MissingDataError
 from ordo.data.text.token_cache import Encoded
 from ordo.data.text.tokenizer import Encoder
 from ordo.progress import track
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
 
 LOADERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 BATCH = 1000  # documents tokenised at once
@@ -40,7 +44,7 @@ def located(source: str) -> tuple[str, dict[str, Any]]:
 
 def load_split(
     source: str, config: str | None, revision: str | None, split: str, column: str
-) -> Any:
+) -> Dataset:
     """A split of a hub data set or of local files. Raises DataError, MissingDataError."""
     import datasets  # seconds to import, and only corpora need it
 
@@ -147,7 +151,7 @@ def damaged(source: str, error: BaseException) -> DataError:
     )
 
 
-def with_text(table: Any, column: str) -> list[str]:
+def with_text(table: pa.Table, column: str) -> list[str]:
     """The documents of an Arrow table that are not empty, without a byte-order mark."""
     texts = (
         text.removeprefix("\ufeff") for text in table[column].to_pylist() if isinstance(text, str)
@@ -155,7 +159,7 @@ def with_text(table: Any, column: str) -> list[str]:
     return [text for text in texts if text.strip()]
 
 
-def batches(dataset: Any, column: str, encode: Encoder, description: str) -> Iterator[Encoded]:
+def batches(dataset: Dataset, column: str, encode: Encoder, description: str) -> Iterator[Encoded]:
     """All documents that are not empty, tokenised, a batch at a time.
 
     The next batch is being tokenised while the caller uses this one.

@@ -6,7 +6,7 @@ A killed run resumes exactly.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ordo.data.errors import StreamError
-from ordo.data.loader import StepSampler, data_generator
+from ordo.data.loader import State, StepSampler, data_generator
 from ordo.data.module import Batch, _as_is
-from ordo.data.text.shards import Cut, Position, Reader, Shard
+from ordo.data.text.shards import Cut, Reader, Shard
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,7 @@ class StreamRows(Dataset[Batch | torch.Tensor]):
         self._step, self._epoch, self._shard, self._found = 0, 0, 0, 0
         self._reading: tuple[IterableDataset, Iterator[pa.Table]] | None = None
         # The position in the shard: a data set that was just sent to a position does not know it.
-        self._documents: Position | None = None
+        self._documents: State | None = None
         self._buffer: Cut | None = None
         self.cutter.left = self.cutter.left[:0]
         self._next = self.reader(None, "")  # sequences that are not in the buffer yet
@@ -134,7 +134,7 @@ class StreamRows(Dataset[Batch | torch.Tensor]):
             self._found += len(out[0]) + len(self.cutter.left)
         return out
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Everything that determines the next batches, as plain values and copied tensors."""
         return {
             "step": self._step,
@@ -147,7 +147,7 @@ class StreamRows(Dataset[Batch | torch.Tensor]):
             "buffer": None if self._buffer is None else [to_tensor(x) for x in self._buffer],
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Goes to a saved position."""
         dtype = self.cutter.left.dtype
         self._step, self._epoch, self._shard, self._found = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from ordo.data.errors import DataError
 from ordo.data.text.tokenizer import Encoder
 from ordo.data.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 # What a part of a template may be tokenised behind, so that it is read as the middle of a text.
 BEFORE = ("a", "x", ".", "0", ",")
@@ -48,7 +51,7 @@ def template_tokens(
 
 
 def corpus_template(
-    template: str, blank: str, tokenizer: Any, length: int
+    template: str, blank: str, tokenizer: PreTrainedTokenizerBase, length: int
 ) -> tuple[Tensor, Tensor]:
     """As ``template_tokens``, in the tokens of a tokenizer.
 
@@ -68,7 +71,7 @@ def corpus_template(
     return torch.tensor([i or 0 for i in ids]), torch.tensor([i is not None for i in ids])
 
 
-def check_special(template: str, blank: str, tokenizer: Any) -> None:
+def check_special(template: str, blank: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raises DataError for the tokenizer's mask, and for special tokens that contain the blank."""
     if tokenizer.mask_token and tokenizer.mask_token in template:
         mask = tokenizer.mask_token
@@ -110,6 +113,6 @@ def part_tokens(part: str, encoder: Encoder, first: bool) -> list[int]:
     raise DataError(f"template: {part!r} cannot be kept as it is written, the tokenizer {told}")
 
 
-def decoded(tokenizer: Any, ids: list[int]) -> str:
+def decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """The text of token ids; nothing for no ids."""
     return str(tokenizer.decode(ids)) if ids else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class TokenCache:
             else np.empty(0, np.uint64)
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         # A copy in another process opens the files; a pickled memory map would be all they hold
         return TokenCache, (self.folder,)
 
@@ -85,7 +85,7 @@ Encoded = tuple[np.ndarray, np.ndarray]
 
 
 def open_or_build(
-    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]
+    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: Mapping[str, object]
 ) -> TokenCache:
     """The cache in ``folder``. If it is not there, it is built first, from batches of documents.
 
@@ -113,7 +113,7 @@ def open_or_build(
 
 
 def _write(
-    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]
+    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: Mapping[str, object]
 ) -> None:
     dtype = smallest(vocab_size)
     total = count = 0
@@ -126,5 +126,5 @@ def _write(
         for file in (tokens, ends):
             file.flush()
             os.fsync(file.fileno())
-    described = about | {"tokens": total, "documents": count, "dtype": dtype.name}
+    described = {**about, "tokens": total, "documents": count, "dtype": dtype.name}
     (folder / "about.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")

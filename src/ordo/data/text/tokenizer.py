@@ -6,15 +6,18 @@ import hashlib
 import json
 import re
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from ordo.data.errors import DataError, MissingDataError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def is_hub_name(name: Any) -> bool:
+
+def is_hub_name(name: object) -> bool:
     """Whether a name can be one of the Hugging Face hub, ``NAME`` or ``OWNER/NAME``; no path."""
     return (
         isinstance(name, str)
@@ -23,7 +26,7 @@ def is_hub_name(name: Any) -> bool:
     )
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """A tokenizer from the hub or from a folder. Raises MissingDataError."""
     from transformers import AutoTokenizer  # seconds to import, and only corpora need it
 
@@ -36,7 +39,7 @@ def load_tokenizer(name: str) -> Any:
         ) from error
 
 
-def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
+def decode(tokenizer: PreTrainedTokenizerBase, tokens: Tensor) -> list[str]:
     """Sequences (n, length) as text. The mask, id len(tokenizer), is ``_``; at the end, nothing."""
     texts = []
     for row in tokens.tolist():
@@ -52,7 +55,7 @@ def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
     return texts
 
 
-def piece(tokenizer: Any, token: int) -> str:
+def piece(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     """One token as text. A space at its beginning is kept.
 
     Tokenizers that write this space as ▁ drop it when they decode one token.
@@ -65,7 +68,7 @@ def piece(tokenizer: Any, token: int) -> str:
     )
 
 
-def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str | None, where: str) -> int | None:
     """The id of bos, eos, cls, sep, or of a token itself.
 
     Raises DataError if there is no such token.
@@ -85,7 +88,7 @@ def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
     return int(value)
 
 
-def fingerprint(tokenizer: Any) -> str:
+def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     """A hash of a tokenizer's rules and vocabulary; its name does not matter."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = (
@@ -103,7 +106,9 @@ class Encoder:
     with that mask could not tell the token from a masked position. An Encoder can be pickled.
     """
 
-    def __init__(self, tokenizer: Any, begin: int | None, end: int | None) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, begin: int | None, end: int | None
+    ) -> None:
         self.tokenizer, self.backend = tokenizer, getattr(tokenizer, "backend_tokenizer", None)
         self.before, self.after = ([] if token is None else [token] for token in (begin, end))
         if self.backend is not None:
