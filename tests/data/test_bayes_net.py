@@ -1,4 +1,4 @@
-"""The random Bayesian network against products of its tables by loops and against enumeration of its joint."""
+"""The random Bayesian network against loops over its tables and enumeration of its joint."""
 
 import math
 

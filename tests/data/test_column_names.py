@@ -1,4 +1,4 @@
-"""Columns with the names that real tables have: what is printed works, and so do numbers and files."""
+"""Columns with the names that real tables have: the printed mend, numbers and files all work."""
 
 import re
 import shlex
@@ -15,9 +15,11 @@ from ordo.runs.build import build
 
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
 NAMES = [
-    "x[0]", "a=b", "Price ($)", "größe", "O'Brien", "p,q", "t:s", "true", "a b", 'say "hi"', "x.y", "{z}", "${x}", "back\\slash",
-    "\\${y}", "null", "nan", "50%", "#1", "~t", "*", "a/b", "@home", "+plus", "-minus", "年齢", "é\u0301", "<td>", "a;b", "a|b", "&amp",
-    "!not", "line\nend", "tab\there", "3rd", "no", "~", "1e5x", "${oc.env:HOME}", "plain", "_x1", "TRUE", "🙂", "=", "'", "yes", "x y: z",
+    "x[0]", "a=b", "Price ($)", "größe", "O'Brien", "p,q", "t:s", "true", "a b", 'say "hi"',
+    "x.y", "{z}", "${x}", "back\\slash", "\\${y}", "null", "nan", "50%", "#1", "~t", "*", "a/b",
+    "@home", "+plus", "-minus", "年齢", "é\u0301", "<td>", "a;b", "a|b", "&amp", "!not",
+    "line\nend", "tab\there", "3rd", "no", "~", "1e5x", "${oc.env:HOME}", "plain", "_x1", "TRUE",
+    "🙂", "=", "'", "yes", "x y: z",
 ]  # fmt: skip
 
 

@@ -1,4 +1,7 @@
-"""Corpora: every token against the tokenizer's own, caches killed, shared and damaged, clear errors. All offline."""
+"""Corpora, all offline: every token against the tokenizer's own, and clear errors.
+
+Caches are killed, shared and damaged.
+"""
 
 import json
 import multiprocessing
@@ -114,7 +117,10 @@ def test_what_a_tokenizer_file_says_of_cutting_and_padding_is_not_done(corpus, t
 
 
 def test_a_mask_token_written_out_is_text(corpus, tmp_path):
-    """A model whose mask it is could not tell it from a masked position; other special tokens written out stay what they are."""
+    """A model with that mask could not tell it from a masked position.
+
+    Other special tokens that are written out stay what they are.
+    """
     make, _ = corpus
     tokenizer = tiny_tokenizer(tmp_path / "tokenizer", mask=True)
     text = ["a <mask> in a text", "an <eos> in a text", "both: <mask> <eos>"] * 20
@@ -143,7 +149,7 @@ def test_text_files_are_kept_as_they_are(corpus, tmp_path):
     "name", ["wikitext2", "wikitext103", "lm1b", "lm1b_sentences", "openwebtext", "fineweb_edu"]
 )
 def test_the_named_data_sets(name, tmp_path, monkeypatch):
-    """Their own begin, end and splits; what the hub is asked for is looked at, and answered from here."""
+    """Their own begin, end and splits. What the hub is asked for is checked, and answered here."""
     tiny_tokenizer(tmp_path / "tokenizer")
     asked = []
 

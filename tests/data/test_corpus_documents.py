@@ -1,4 +1,4 @@
-"""One document a sequence: every token against the tokenizer's own, from the cache that packed sequences come from."""
+"""One document a sequence, from the same cache: every token against the tokenizer's own."""
 
 import json
 import pickle
@@ -143,7 +143,7 @@ def test_bad_choices(corpus):
 def test_batches_of_documents_give_the_sequences_of_the_cache(
     layout, longer, length, tmp_path, monkeypatch
 ):
-    """Two ways to the same sequences; documents of no token among them, and looked at a few at a time."""
+    """Two ways to the same sequences; some documents have no token, and few are read at a time."""
     monkeypatch.setattr("ordo.data.text.sequences.CHUNK", 7)
     rng = np.random.default_rng(length)
     documents = [rng.integers(1, 90_000, size=rng.integers(0, 12)) for _ in range(60)]

@@ -1,4 +1,4 @@
-"""What can be wrong with a corpus: one line that names the thing and the mend, for caches and for streams."""
+"""What can be wrong with a corpus, cached or streamed: one line names the thing and the mend."""
 
 import json
 

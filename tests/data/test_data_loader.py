@@ -1,4 +1,4 @@
-"""Batches after a kill and resume are the batches of a run that was not killed; ranks share one global order."""
+"""A run that is killed and resumed has the batches of a run that was not; ranks share one order."""
 
 import os
 from itertools import islice
@@ -150,8 +150,9 @@ class Recorder(L.LightningModule):
 def fit(model, data, tmp_path, ckpt=None, **changes):
     trainer = L.Trainer(
         **{
-            "accelerator": "cpu", "devices": 1, "max_steps": 20, "logger": False, "enable_checkpointing": False,
-            "enable_progress_bar": False, "enable_model_summary": False, "use_distributed_sampler": False,
+            "accelerator": "cpu", "devices": 1, "max_steps": 20, "logger": False,
+            "enable_checkpointing": False, "enable_progress_bar": False,
+            "enable_model_summary": False, "use_distributed_sampler": False,
             "default_root_dir": tmp_path, "num_sanity_val_steps": 1, **changes,
         }
     )  # fmt: skip

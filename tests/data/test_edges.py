@@ -1,4 +1,7 @@
-"""A codec that keeps bin edges alone: the same tokens, no value of a single row, numbers as they were distributed."""
+"""A codec that keeps bin edges alone: the same tokens, and no value of a single row.
+
+Numbers are distributed as they were.
+"""
 
 import numpy as np
 import pandas as pd
@@ -36,7 +39,7 @@ def numbers(codec, frame):
 
 
 def test_tokens_mean_the_same(data):
-    """What is drawn from a token is read as that token again, by both codecs; and rows are read alike."""
+    """A number drawn from a token is read as that token by both codecs; rows are read alike."""
     edges = edges_alone(data.codec)
     tokens = data.train_set.tokens.long()
     for seed in range(3):

@@ -1,4 +1,7 @@
-"""Streams: against documents read and cut by hand, resumed at any moment, on any number of ranks, with and without a worker."""
+"""Streams against documents read and cut by hand.
+
+They are resumed at any moment, on any number of ranks, with and without a worker.
+"""
 
 import io
 import itertools
@@ -201,7 +204,7 @@ def test_the_loader_resumes(stream, num_workers):
 
 
 def test_held_out_documents(stream):
-    """Evaluation sequences are the first of their documents, also across files, and are not trained on."""
+    """Evaluation sequences are the first of their documents, across files; none is trained on."""
     make, tokenizer = stream
     everything = [text(k, i) for k in range(FILES) for i in range(EACH)]
     for layout in ("packed", "documents"):

@@ -25,7 +25,7 @@ def rules_hold(grids, box):
 
 
 def solutions(puzzle, box):
-    """How many solutions a puzzle (a list, None: empty) has, up to 2, by backtracking at a cell of fewest candidates."""
+    """How many solutions, up to 2, a puzzle (a list, None: empty) has, by backtracking."""
     side = box * box
 
     def peers(i):

@@ -1,4 +1,4 @@
-"""What the metrics give to copies, to a fresh sample of the same law, and to a table without dependence."""
+"""Metrics of copies, of a fresh sample of the same law, and of a table without dependence."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Machine-learning efficiency: what is learnable is learned, and scores are what scikit-learn says they are."""
+"""Machine-learning efficiency: what is learnable is learned; scores agree with scikit-learn."""
 
 import numpy as np
 import pandas as pd

@@ -29,7 +29,10 @@ def test_binary_channels():
 
 
 def test_weights():
-    """a = b depends fully in both tables; c depends on them in one only: the three pairs weigh 2, 1 and 1."""
+    """Three pairs weigh 2, 1 and 1.
+
+    a = b depends fully in both tables; c depends on them in one table only.
+    """
     real = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 0, 1, 1], "c": [0, 0, 1, 1]})
     synthetic = real.assign(c=[0, 1, 0, 1])
     assert wnmis(real, synthetic, dict.fromkeys(real, "categorical")) == pytest.approx(
