@@ -31,7 +31,7 @@ from ordo.data.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Whose state says what tokens mean
+# classes whose state says what tokens mean
 KINDS = (
     TextData,
     SudokuData,

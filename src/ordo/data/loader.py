@@ -21,7 +21,7 @@ from ordo.data.permutation import LargePermutation
 from ordo.randomness import seeded_generator
 
 State = dict[str, Any]  # what a checkpoint keeps of an object: plain values and tensors
-LARGE = 1 << 22  # rows from which on no table of the permutation is made
+LARGE = 1 << 22  # above so many rows no table of the permutation is made
 
 
 def data_generator(*keys: int) -> torch.Generator:
@@ -54,7 +54,7 @@ class StepSampler(Sampler[list[int]]):
         self.steps = steps
         self.identity = {"steps": steps, **(identity or {})}
         self._step = 0  # batches handed out since the beginning of the run
-        self._taken = 0  # of these, batches of the current pass
+        self._taken = 0  # batches handed out in the current pass
         self._resumed = False
 
     def __len__(self) -> int:
@@ -147,7 +147,7 @@ class StepBatchSampler(StepSampler):
         super().__init__(steps, {"rows": n, "global_batch_size": total, "seed": seed})
         self.n, self.batch_size, self.seed = n, batch_size, seed
         self.rank, self.world_size = rank, world_size
-        # Times an epoch goes through (a part of) the permutation
+        # How often an epoch goes through the permutation or a part of it
         self._rounds = math.ceil(steps * total / n)
         self._permutation: tuple[int, Callable[[Tensor], Tensor]] | None = None
 

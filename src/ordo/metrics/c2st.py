@@ -65,9 +65,8 @@ def c2st(
     else:
         tables, native = tree_features(kinds, real, synthetic)
         x = np.vstack(tables)
-        model = HistGradientBoostingClassifier(
-            categorical_features=native, random_state=seed, **SETTINGS
-        )
+        settings = {"categorical_features": native, "random_state": seed, **SETTINGS}
+        model = HistGradientBoostingClassifier(**settings)
     y = np.repeat([1, 0], [len(real), len(synthetic)])
     distances = []
     for train, test in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(x, y):
@@ -86,7 +85,7 @@ def _logistic_features(
 ) -> list[np.ndarray]:
     numeric = columns_of(kinds, NUMERIC)
     categorical = one_hot_categorical(kinds, real, synthetic)
-    # Nothing is left for sdmetrics' imputer but columns without any real value
+    # sdmetrics' imputer gives 0 to columns without any real value.
     means = real[numeric].mean().fillna(0.0)
     return [
         np.hstack([table[numeric].fillna(means).to_numpy(dtype=np.float64), block])

@@ -44,7 +44,7 @@ def dcr(
         subsample(train, size, seed, 1),
         subsample(holdout, size, seed, 2),
     ]
-    numeric = scaled_numeric(kinds, train, *tables)[1:]  # the scale of all training rows
+    numeric = scaled_numeric(kinds, train, *tables)[1:]  # scaled on all training rows
     categorical = [block.astype(np.float32) for block in one_hot_categorical(kinds, *tables)]
     columns = len(columns_of(kinds, CATEGORICAL))
     to_train, to_holdout = (

@@ -10,7 +10,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from ordo.metrics.inputs import CATEGORICAL, NUMERIC, Kinds, columns_of
 
-# Above it, counting a whole contingency table costs more than sorting the cells that occur
+# In larger contingency tables, sorting the cells that occur costs less than counting all.
 DENSE_CELLS = 1 << 22
 
 

@@ -89,7 +89,7 @@ def _numbers(name: str, values: pd.Series) -> np.ndarray:
         for value in values.astype(object)[values.notna()]:
             if not isinstance(
                 value, Real | np.bool_
-            ):  # numbers written as text too: is " 7" a number or a category?
+            ):  # also a number as text: is " 7" a number or a category?
                 raise ValueError(
                     f"{name}, numeric column {values.name!r}: {value!r} is not a number; convert "
                     "it with pandas.to_numeric, "

@@ -29,9 +29,9 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
             "validity of molecules needs RDKit: pip install -e '.[molecules]'"
         ) from error
     out: list[str | None] = []
-    with rdBase.BlockLogs():  # it tells standard error what is wrong with every string
+    with rdBase.BlockLogs():  # RDKit writes the fault of every string to standard error
         for string in smiles:
-            # What follows a space is a name to RDKit
+            # RDKit takes the text behind a space for a name.
             plain = string.isascii() and " " not in string
             molecule = Chem.MolFromSmiles(string) if plain else None
             out.append(

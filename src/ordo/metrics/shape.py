@@ -9,9 +9,9 @@ from scipy.stats import ks_2samp
 from ordo.metrics.encoding import category_codes
 from ordo.metrics.inputs import NUMERIC, Kinds, checked
 
-# Sdmetrics rounds to one digit fewer than a double holds, so that arithmetic noise makes no steps
+# sdmetrics rounds to one digit fewer than a double holds, so that arithmetic noise makes no steps
 DECIMALS = 14
-# Count that sdmetrics gives in the real table to a category that only the synthetic one has
+# sdmetrics' count, in the real table, of a category that only the synthetic table has
 UNSEEN = 1e-6
 
 
@@ -49,8 +49,8 @@ def _ks(real: pd.Series, synthetic: pd.Series) -> float:
     if len(real) == 0 or len(synthetic) == 0:
         return float("nan")
     # The statistic alone is wanted, and "asymp" spares the exact p-value.
-    statistic, _ = ks_2samp(real.round(DECIMALS), synthetic.round(DECIMALS), method="asymp")
-    return 1 - float(statistic)
+    result = ks_2samp(real.round(DECIMALS), synthetic.round(DECIMALS), method="asymp")
+    return float(1 - np.asarray(result)[0])
 
 
 def _tv(real: pd.Series, synthetic: pd.Series) -> float:

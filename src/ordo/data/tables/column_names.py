@@ -20,7 +20,7 @@ from ordo.files import WithoutAliases
 
 V = TypeVar("V")
 Name = str | int | float | bool | None  # as Hydra may read the name of a column
-# What Hydra's grammar reads as this very text, and a shell too.
+# Text that Hydra's grammar and a shell read as it stands.
 PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
 
 
@@ -85,7 +85,9 @@ def mapping_file(path: str | Path, key: str) -> dict[str, str]:
             "line COLUMN: VALUE for every column"
         )
     try:
-        found = yaml.load(path.read_text(encoding="utf-8-sig"), _Texts)  # texts alone, no objects
+        found = yaml.load(
+            path.read_text(encoding="utf-8-sig"), _Texts
+        )  # it makes texts only, no objects
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"{key}={path} is no YAML file ({' '.join(str(error).split())[:200]})"

@@ -29,7 +29,7 @@ class CategoricalColumn:
     name: str
     categories: tuple[Value, ...]
     missing: bool
-    dtype: str | None = None  # of the table that it was read from; None: of text
+    dtype: str | None = None  # dtype in the table that it was read from; None: text
 
     @classmethod
     def fit(cls, name: str, values: pd.Series, dtype: str | None = None) -> CategoricalColumn:
@@ -95,7 +95,9 @@ class NumericColumn:
     cuts: np.ndarray | None = None
     _edges: np.ndarray = field(init=False, repr=False, compare=False)
 
-    KEPT: ClassVar[int] = 256  # distinct values kept of a bin: beyond that evenly spaced by rank
+    KEPT: ClassVar[int] = (
+        256  # distinct values that a bin keeps; if it has more, evenly spaced by rank
+    )
 
     def __post_init__(self) -> None:
         if self.cuts is not None:
@@ -103,7 +105,7 @@ class NumericColumn:
             return
         below, above = self.values[self.starts[1:] - 1], self.values[self.starts[1:]]
         middle = below / 2 + above / 2  # their sum may overflow
-        # Neighbouring doubles have nothing between them
+        # Nothing lies between neighbouring doubles.
         object.__setattr__(self, "_edges", np.where(middle < above, middle, below))
 
     @classmethod
@@ -286,7 +288,7 @@ def column_from_state(state: State) -> Column:
         _sound(plain and 0 < len(set(categories)) == len(categories), name)
         return CategoricalColumn(name, categories, missing, dtype)
     tensors = [state[key] for key in ("values", "weights", "starts", "cuts") if key in state]
-    # Not contiguous is a tensor that repeats a few numbers without end.
+    # A tensor that is not contiguous may repeat a few numbers without end.
     for tensor in tensors:
         _sound(
             isinstance(tensor, torch.Tensor) and tensor.dim() == 1 and tensor.is_contiguous(), name

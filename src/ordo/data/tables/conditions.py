@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def missing_token(column: Column) -> int:
     return column.bins if isinstance(column, NumericColumn) else len(column.categories)
 
 
-def reads_as(value: object, categories: Collection[Value]) -> list[Value]:
+def reads_as(value: object, categories: Collection[Value]) -> Sequence[Value]:
     """The categories that a value may mean.
 
     They are the value itself; or the categories that read the same; or, for a number or a flag, the
@@ -123,7 +123,7 @@ def reads_as(value: object, categories: Collection[Value]) -> list[Value]:
         return [c for c in categories if str(c).lower() == str(value).lower()]
     if isinstance(value, str):
         found = [c for c in categories if isinstance(c, str) and c.strip() == value.strip()]
-        # A text is a number only of a column that had numbers: 1234 is not the code 01234.
+        # A text means a number only if the column had numbers: 1234 is not the code 01234.
         return found or [c for c in categories if not isinstance(c, str | bool) and equal(c, value)]
     return [c for c in categories if not isinstance(c, bool) and not is_code(c) and equal(c, value)]
 

@@ -13,10 +13,10 @@ import pandas as pd
 
 from ordo.data.errors import DataError
 
-DELIMITERS = (",", ";", "\t", "|", " ")  # that a file may have had in mind
+DELIMITERS = (",", ";", "\t", "|", " ")  # delimiters that a file may have
 SHOWN = {"\t": "'\\t'"}
-LOOKED_AT = 1000  # lines that are split otherwise, to see whether another delimiter was meant
-# First bytes of files that are no text, and what to do.
+LOOKED_AT = 1000  # lines that are split to see whether another delimiter fits
+# First bytes of files that are no text, and the mend.
 FOREIGN = {
     b"PK\x03\x04": "is a spreadsheet or a zip archive: save it as CSV, or unpack it",
     b"PAR1": "is a Parquet file: give it a name in .parquet",

@@ -9,7 +9,7 @@ import numpy as np
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.columns import Column, NumericColumn
 
-# Rows with one value: from so many on it is no one's own, and is kept where it has a bin of its own
+# A value that so many rows share is no one's own, and is kept if it has its own bin.
 SHARED = 10
 
 

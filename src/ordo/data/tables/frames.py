@@ -9,13 +9,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
 
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.tables.column_names import Name, by_column, setting
+from ordo.data.tables.column_names import by_column, setting
 from ordo.data.tables.columns import Value
 from ordo.data.tables.csv_file import argument, read_cells, read_text, shown, unescaped
 from ordo.data.tables.number_formats import first_of, is_date
@@ -24,9 +24,9 @@ Mark = str | int | float  # means "no value"
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
 Kind = Literal["numeric", "categorical", "drop"]
 KINDS = get_args(Kind)
-FEW = 10  # a column of so few whole numbers is read as categories
+FEW = 10  # a column of so few different whole numbers is read as categories
 MANY = 1000  # a column of more categories is refused: it is an identifier, a date or free text
-EXACT = 2**53  # whole numbers beyond are not exact in float64
+EXACT = 2**53  # whole numbers beyond this one are not exact in float64
 
 
 def read_table(
@@ -93,8 +93,8 @@ def as_frame(rows: list[list[str]], header: bool, name: str, key: str = "data.")
     return check_frame(pd.DataFrame(rows, columns=names, dtype=object), name)
 
 
-def is_number(cell: str | float) -> bool:
-    return bool(np.isfinite(pd.to_numeric(cell, errors="coerce")))
+def is_number(cell: object) -> bool:
+    return bool(np.isfinite(pd.to_numeric(cast("str | float", cell), errors="coerce")))
 
 
 def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str, key: str) -> None:
@@ -160,7 +160,7 @@ def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def typed(
     frame: pd.DataFrame,
-    types: Mapping[Name, str] | str | None = None,
+    types: Mapping[Any, str] | str | None = None,
     missing: Collection[Mark] = MISSING,
     name: str = "the table",
 ) -> pd.DataFrame:
@@ -244,7 +244,7 @@ def is_code(cell: object) -> bool:
 
 
 def _typed_column(
-    values: pd.Series, kind: str | None, missing: list[Mark], columns: Sequence[str]
+    values: pd.Series, kind: str | None, missing: Collection[Mark], columns: Sequence[str]
 ) -> pd.Series:
     column = values.name
     values = plain(values, missing, columns)

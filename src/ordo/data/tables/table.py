@@ -195,7 +195,7 @@ class TableData(SequenceData):
         train, val = split_rows(whole, self.val_share, self.split_seed, self._columns)
         frames = {"train": whole.iloc[train], "validation": whole.iloc[val], "test": test}
         self.frames = {name: frame.reset_index(drop=True) for name, frame in frames.items()}
-        # But for rows of test, perhaps
+        # Test rows may have values there.
         empty = [name for name in whole.columns if whole[name].isna().all()]
         if empty:
             raise no_value(empty[0], self._columns)

@@ -12,7 +12,7 @@ from ordo.data.errors import DataError
 from ordo.data.tables.csv_file import read_text
 from ordo.data.tables.frames import read_table, typed
 
-# Adult's '?' is a category like any other, as in the papers that use the table
+# Adult's '?' is a category, as in the papers that use the table.
 MISSING_IN_SETS = (
     "",
     "NA",

@@ -18,8 +18,8 @@ from ordo.data.loader import data_generator
 from ordo.data.tasks.law import Law, require
 from ordo.settings import Few, Positive, Seed, Several, checked
 
-LARGEST_JOINT = 2**21  # sequences that the exact entropy enumerates at most: a second or two
-CHUNK = 2**16  # of them held at a time
+LARGEST_JOINT = 2**21  # most sequences that the exact entropy enumerates: a second or two
+CHUNK = 2**16  # sequences held at a time
 
 
 class _Design(NamedTuple):

@@ -124,7 +124,7 @@ class StarGraph(Law):
         )
         edges = torch.stack([arms[..., :-1], arms[..., 1:]], -1).flatten(1, 2)
         edges = edges.masked_fill((edges == self.n_nodes).any(-1, keepdim=True), self.n_nodes)
-        # Those that are none come last
+        # Places without an edge come last.
         key = torch.rand((n, self.n_edges), generator=generator) + (edges[..., 0] == self.n_nodes)
         edges = edges.gather(1, key.argsort(1)[..., None].expand(-1, -1, 2))
         path = arms[:, 0]
@@ -151,7 +151,7 @@ class StarGraph(Law):
         for _ in range(self.path_length - 1):
             ahead.append((ahead[-1] @ adjacent > 0).float())
             back.append((adjacent @ back[-1] > 0).float())
-        # (n, steps, nodes): where k steps lead, or come from
+        # (n, steps, nodes): where k steps lead, or where they come from
         forward, backward = (
             torch.cat(ahead, 1),
             torch.cat(back, 2).transpose(1, 2),

@@ -164,7 +164,7 @@ class TextData(SequenceData):
         self.expected_md5 = md5 or (TEXT8_MD5 if self.fetched else None)
         self.download, self.url = download, url
         self.unit, self.entropy, self.precedence = "char", None, None
-        self.md5: str | None = None  # of the text in use, known after setup
+        self.md5: str | None = None  # md5 of the text in use, known after setup
 
     def prepare_data(self) -> None:
         """Fetches text8 if it is wanted, allowed and not there."""

@@ -288,7 +288,7 @@ class CorpusData(SequenceData):
         saved = {
             "layout": "packed",
             "longer": "cut",
-        } | state_dict  # what checkpoints were that say nothing of it
+        } | state_dict  # old checkpoints do not say these two
         different = [
             name
             for name in ("tokenizer_fingerprint", "begin", "end", "layout")

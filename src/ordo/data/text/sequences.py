@@ -9,7 +9,7 @@ from torch import Tensor
 from ordo.data.module import Batch, SizedDataset
 from ordo.data.text.token_cache import TokenCache, check_ids, smallest
 
-CHUNK = 1 << 20  # documents looked at at once
+CHUNK = 1 << 20  # documents read at a time
 
 
 def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: int) -> np.ndarray:
@@ -23,7 +23,7 @@ def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: in
     """
     if not len(tokens):
         return np.zeros((len(starts), length), tokens.dtype)
-    # What follows, where a row is shorter
+    # A shorter row is followed by the next documents here.
     rows = tokens.take(starts[:, None] + np.arange(length), mode="clip")
     return rows * (np.arange(length) < sizes[:, None])
 
@@ -78,7 +78,7 @@ class DocumentRows(SizedDataset):
             self.longer += int((sizes > length).sum())
             kept.append((sizes > 0) & (sizes <= length) if longer == "drop" else sizes > 0)
         keep = np.concatenate(kept) if kept else np.zeros(0, bool)
-        # 8 bytes a document only where some are left out
+        # 8 bytes a document, only if some are left out
         self.kept = None if keep.all() else np.flatnonzero(keep)
         self.n = len(keep) if self.kept is None else len(self.kept)
 

@@ -147,7 +147,7 @@ class Streams:
             bound = start if stop is None else stop
             size = self._count(Shard(dataset, called), bound - seen) if seen < bound else 0
             skip = min(max(start - seen, 0), size)
-            if seen + size >= bound or skip < size:  # else all of it lies before the part
+            if seen + size >= bound or skip < size:  # else the whole shard lies before the part
                 dataset = dataset.skip(skip) if skip else dataset
                 out.append(Shard(dataset if stop is None else dataset.take(size - skip), called))
             seen += size

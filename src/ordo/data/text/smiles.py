@@ -22,7 +22,7 @@ from ordo.data.text.characters import Shares, check_shares, split_bounds
 from ordo.settings import Seed, Size, Some, Text, checked
 
 QM9_URL = "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/qm9.csv"
-# Of the file that numbers were measured on: 133,595 SMILES, canonical, no stereo marks
+# Numbers were measured on this file: 133,595 SMILES, canonical, no stereo marks.
 QM9_MD5 = "601171d75436ec413ad916f4f5b37eba"
 END, MASK = "·", "_"  # as shown; neither is a character of SMILES
 # A bracket atom, a ring bond of two digits, an atom of two letters, or any other character.
@@ -238,7 +238,7 @@ class SmilesData(SequenceData):
             name: self.vocabulary.encode(mine, self.length, f"{self.file}, {name} split")
             for name, mine in tokens.items()
         }
-        for name in SPLITS[1:]:  # unfit ones are found among all of them
+        for name in SPLITS[1:]:  # after all of them were checked
             self.smiles[name], rows[name] = (
                 self.smiles[name][: self.limit_eval],
                 rows[name][: self.limit_eval],

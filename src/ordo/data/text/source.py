@@ -38,7 +38,7 @@ def located(source: str) -> tuple[str, dict[str, Any]]:
         raise DataError(f"{source} must hold files of one kind, one of {', '.join(LOADERS)}")
     kind = str(kinds.pop())
     named: dict[str, Any] = {"data_files": {"train": [str(p) for p in files]}}
-    # Line by line would lose where lines end
+    # Reading line by line would lose the line ends.
     return kind, named | ({"sample_by": "document"} if kind == "text" else {})
 
 

@@ -72,7 +72,7 @@ class StreamRows(Dataset[Batch | torch.Tensor]):
         (step,) = steps
         if step < self._step:
             self._begin()
-        while self._step < step:  # what a loader fetched ahead and dropped
+        while self._step < step:  # batches that a loader fetched ahead and dropped
             self._batch()
         tokens, lengths = (
             torch.from_numpy(x[self.rank :: self.world_size].astype(np.int64))

@@ -15,7 +15,7 @@ from ordo.data.text.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# What a part of a template may be tokenised behind, so that it is read as the middle of a text.
+# A part of a template is tokenised behind one of these, as the middle of a text.
 BEFORE = ("a", "x", ".", "0", ",")
 
 
@@ -73,8 +73,8 @@ def corpus_template(
 
 def check_special(template: str, blank: str, tokenizer: PreTrainedTokenizerBase) -> None:
     """Raises DataError for the tokenizer's mask, and for special tokens that contain the blank."""
-    if tokenizer.mask_token and tokenizer.mask_token in template:
-        mask = tokenizer.mask_token
+    mask = tokenizer.mask_token
+    if isinstance(mask, str) and mask and mask in template:
         raise DataError(
             f"template has the tokenizer's mask {mask!r}, which is no blank of the model: write "
             f"{blank!r} for one"

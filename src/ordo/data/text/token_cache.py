@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from ordo.data.errors import DataError
 
-FORMAT = 1  # of the files; part of every key
+FORMAT = 1  # version of the files; part of every key
 
 
 class TokenCache:
@@ -63,7 +63,7 @@ class TokenCache:
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        # A copy in another process opens the files; a pickled memory map would be all they hold
+        # A copy in another process opens the files: pickling a memory map would copy its content.
         return TokenCache, (self.folder,)
 
 
@@ -80,7 +80,7 @@ def smallest(vocab_size: int) -> np.dtype:
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
-# Documents: their ids below the vocabulary's size, one after the other, and how many each has
+# Ids of documents, one after the other, and how many each document has.
 Encoded = tuple[np.ndarray, np.ndarray]
 
 

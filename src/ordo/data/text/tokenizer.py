@@ -112,11 +112,11 @@ class Encoder:
         self.tokenizer, self.backend = tokenizer, getattr(tokenizer, "backend_tokenizer", None)
         self.before, self.after = ([] if token is None else [token] for token in (begin, end))
         if self.backend is not None:
-            # A copy, which cuts and pads nothing whatever its file says
+            # A copy that neither cuts nor pads, whatever the tokenizer's file says.
             self.backend = type(self.backend).from_str(self.backend.to_str())
             self.backend.no_truncation()
             self.backend.no_padding()
-            # To which special tokens written out are text
+            # A copy that reads special tokens that are written out as text.
             self.plain = type(self.backend).from_str(self.backend.to_str())
             self.plain.encode_special_tokens = True
 
