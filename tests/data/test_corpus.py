@@ -19,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from tiny_tokenizer import tiny_tokenizer
 
-from ordo.data import CorpusData, DataError, MissingDataError
+from ordo.data import DataError, MissingDataError
 from ordo.data.text.sequences import DocumentRows, PackedRows
 from ordo.data.text.token_cache import TokenCache, open_or_build
 
@@ -40,23 +40,12 @@ def offline(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def corpus(tmp_path):
+def corpus(tmp_path, tokenizer, corpus_data):
     (tmp_path / "c.jsonl").write_text(
         "".join(json.dumps({"text": d, "n": i}) + "\n" for i, d in enumerate(DOCUMENTS))
     )
-    tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
-
-    def make(**changes):
-        settings = {
-            "source": str(tmp_path / "c.jsonl"),
-            "tokenizer": str(tmp_path / "tokenizer"),
-            "splits": SPLITS,
-            "length": 16,
-            "batch_size": 4,
-        }
-        return CorpusData(**(settings | {"cache_dir": str(tmp_path / "cache")} | changes))
-
-    return make, tokenizer
+    settings = {"splits": SPLITS, "length": 16, "batch_size": 4}
+    return lambda **changes: corpus_data("c.jsonl", **(settings | changes)), tokenizer
 
 
 def by_hand(tokenizer, documents, begin=(), end=()):

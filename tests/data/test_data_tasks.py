@@ -8,6 +8,7 @@ import torch
 
 from ordo.data import (
     Addition,
+    BayesNet,
     BinaryTree,
     DataError,
     EvenParity,
@@ -34,6 +35,8 @@ SMALL = [
     BinaryTree(3, 0.15),
     EvenParity(7),
     IndependentTokens(4, (0.5, 0.3, 0.2, 0.0)),
+    BayesNet(5, 3, 2),
+    BayesNet(6, 2, 5, design_seed=3),
 ]
 
 

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tiny_tokenizer import tiny_tokenizer
 
-from ordo.data import Batch, CorpusData, DataError
+from ordo.data import Batch, DataError
 
 LENGTH, FILES, EACH = 12, 4, 60
 SPLITS = {"train": "train[40:]", "validation": "train[:20]", "test": "train[20:40]"}
@@ -24,30 +23,23 @@ def text(file, i):
 
 
 @pytest.fixture
-def stream(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
+def stream(tmp_path, monkeypatch, tokenizer, corpus_data):
     monkeypatch.setattr("ordo.data.text.shards.READ", 13)
     (tmp_path / "text").mkdir()
     for k in range(FILES):
         table = pa.table({"n": list(range(EACH)), "text": [text(k, i) for i in range(EACH)]})
         pq.write_table(table, tmp_path / "text" / f"{k}.parquet", row_group_size=25)
-    tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
+    settings = {
+        "splits": SPLITS,
+        "length": LENGTH,
+        "batch_size": 8,
+        "streaming": True,
+        "shuffle_buffer": 50,
+        "seed": 3,
+    }
 
     def make(**changes):
-        settings = {
-            "source": str(tmp_path / "text"),
-            "tokenizer": str(tmp_path / "tokenizer"),
-            "splits": SPLITS,
-            "length": LENGTH,
-        }
-        settings |= {
-            "batch_size": 8,
-            "streaming": True,
-            "shuffle_buffer": 50,
-            "cache_dir": str(tmp_path / "cache"),
-            "seed": 3,
-        }
-        data = CorpusData(**(settings | changes))
+        data = corpus_data("text", **(settings | changes))
         data.prepare_data()
         data.setup()
         return data
