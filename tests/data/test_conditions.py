@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ordo.data import DataError, TableData
-from ordo.data.tables.conditions import file_cells, given_cells, reads_as
+from ordo.data.tables.conditions import given_cells, reads_as
 from ordo.data.tables.frames import read_table
+from ordo.data.tables.gaps import file_cells
 from ordo.data.tables.table_file import in_own_types, write_table
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")

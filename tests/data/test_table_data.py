@@ -12,8 +12,8 @@ import torch
 from news import CHANNELS, DAYS, NEWS_NUMBERS, news_file
 
 from ordo.data import TABLE_SETS, ChecksumError, DataError, MissingDataError, TableData
-from ordo.data.tables.frames import typed
-from ordo.data.tables.table import split_rows
+from ordo.data.tables.kinds import typed
+from ordo.data.tables.splits import split_rows
 from ordo.settings import SettingError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

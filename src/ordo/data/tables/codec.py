@@ -19,7 +19,7 @@ from ordo.data.tables.columns import (
     column_from_state,
     column_state,
 )
-from ordo.data.tables.frames import no_value
+from ordo.data.tables.kinds import no_value
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 import pandas as pd
 
-from ordo.data.tables.frames import Mark, is_code, is_number, plain
+from ordo.data.tables.frames import is_number
+from ordo.data.tables.kinds import Mark, is_code, plain
 from ordo.data.tables.number_formats import is_date
 
 NAMED = 8  # columns that a line names at most

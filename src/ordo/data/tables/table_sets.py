@@ -10,7 +10,8 @@ import pandas as pd
 
 from ordo.data.errors import DataError
 from ordo.data.tables.csv_file import read_text
-from ordo.data.tables.frames import read_table, typed
+from ordo.data.tables.frames import read_table
+from ordo.data.tables.kinds import typed
 
 # Adult's '?' is a category, as in the papers that use the table.
 MISSING_IN_SETS = (
