@@ -23,13 +23,13 @@ NAMES = [
 ]  # fmt: skip
 
 
-def frame_with(name):
-    """A table of three columns, of which the second is called ``name`` and can be no category."""
+def frame_with(name, n=1200):
+    """A table of n rows and three columns; the second is called ``name`` and is an identifier."""
     return pd.DataFrame(
         {
-            "first": ["a", "b"] * 600,
-            name: [f"id{i}" for i in range(1200)],
-            "last": ["c", "d", "e"] * 400,
+            "first": ["a", "b"] * (n // 2),
+            name: [f"id{i}" for i in range(n)],
+            "last": ["c", "d", "e"] * (n // 3),
         }
     )
 
@@ -58,11 +58,9 @@ def test_the_mend_that_is_printed_works(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_takes_every_name(name, tmp_path):
-    frame_with(name).to_parquet(tmp_path / "t.parquet")
-    (tmp_path / "types.yaml").write_text(
-        f"{quoted(name)}: drop\nfirst: categorical\n", encoding="utf-8"
-    )
-    data = composed(tmp_path / "t.parquet", f"data.types={tmp_path / 'types.yaml'}")
+    types = tmp_path / "types.yaml"
+    types.write_text(f"{quoted(name)}: drop\nfirst: categorical\n", encoding="utf-8")
+    data = TableData(frame=frame_with(name, 60), types=str(types))
     data.setup()
     assert data.codec.names == ["first", "last"]
 

@@ -132,7 +132,7 @@ def test_details_of_files(tmp_path):
         delimiter="\\t",
         types={"a": "drop"},
     )
-    assert sorted(tabs.codec.decode(tabs._train.tokens)["b"])[0] == 1, (
+    assert sorted(tabs.codec.decode(tabs.train_set.tokens)["b"])[0] == 1, (
         "an empty first cell shifts nothing"
     )
     holes = of(tmp_path, ["1", "", "2", "", "3.5"] * 8 + ["", ""], "a")

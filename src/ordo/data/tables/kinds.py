@@ -74,10 +74,10 @@ def no_value(column: object, columns: Sequence[str] = ()) -> DataError:
 def plain(values: pd.Series, missing: Collection[Mark], columns: Sequence[str] = ()) -> pd.Series:
     """Cells as str, int, float or bool, None if missing. Raises DataError for other objects."""
     values = values.astype(object).where(values.notna(), None)
-    texts, numbers = (
-        {str(m) for m in missing},
-        {float(m) for m in missing if isinstance(m, int | float)},
-    )
+    texts = {str(m) for m in missing}
+    numbers = {float(m) for m in missing if isinstance(m, int | float)}
+    if all(type(each) is str for each in values.dropna().unique()):  # no loop over cells
+        return values.where(~values.isin(texts), None)
 
     def one(cell: object) -> Value | None:
         cell = (
