@@ -130,22 +130,22 @@ class SequenceData(L.LightningDataModule, ABC):
     cheap to call twice. Its training rows are ``train_set``, shuffled; a subclass whose rows come
     otherwise says so in ``train_rows`` and ``train_sampler``.
 
-    Attributes (after ``setup``):
-        vocab_size: V. Tokens are in 0..V-1; the mask, which no data set contains, is token V.
-        vocab_sizes: the vocabulary size of every position, for denoisers with a vocabulary per
-            column; None (text): ``vocab_size`` everywhere.
-        coordinates: where positions lie on a grid: for each axis, such as row and column, a list of
-            ``length`` whole numbers from 0; None: on a line.
-        given: positions that are given in every row; None: no position is.
-        ordered: how many tokens of each position are ordered, such as bins of numbers; None: none.
-        length: tokens per sequence.
-        unit: what one token is: "char", "token", or "column" of a table.
-        entropy: exact entropy of the source in nats per sequence; None: unknown.
-        labels: a name for every position, such as a table's columns; None: positions are numbered.
-        precedence: pairs (i, j) of positions: in a good decoding order i comes before j; None:
-            unknown.
-        places: settings of the constructor that say where data lie. A checkpoint never supplies
-            them.
+    Attributes after ``setup``:
+
+    * vocab_size: V. Tokens are in 0..V-1; the mask, which no data set contains, is token V.
+    * vocab_sizes: the vocabulary size of every position, for denoisers with a vocabulary per
+      column; None (text): ``vocab_size`` everywhere.
+    * coordinates: where positions lie on a grid: for each axis, such as row and column, a list of
+      ``length`` whole numbers from 0; None: on a line.
+    * given: positions that are given in every row; None: none is, or rows differ in them.
+    * ordered: how many tokens of each position are ordered, such as bins of numbers; None: none.
+    * length: tokens per sequence.
+    * unit: what one token is: "char", "token", or "column" of a table.
+    * entropy: exact entropy of the source in nats per sequence; None: unknown.
+    * labels: a name for every position, such as a table's columns; None: positions are numbered.
+    * precedence: pairs (i, j) of positions: in a good decoding order i comes before j; None:
+      unknown.
+    * places: settings of the constructor that say where data lie. A checkpoint never supplies them.
 
     Args:
         batch_size: training sequences per step and device.
