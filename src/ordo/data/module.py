@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import lightning as L
@@ -195,7 +194,7 @@ class SequenceData(L.LightningDataModule, ABC):
     def decode(self, tokens: Tensor) -> list[str]:
         """Sequences (n, length) as text, one string each; the mask is shown as ``_``."""
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> dict[str, object]:
         """What the data are, as values for JSON; a subclass adds its name, checksum and the like.
 
         The number of training sequences is None if nobody has counted them.

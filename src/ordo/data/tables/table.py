@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import Tensor
@@ -111,7 +112,7 @@ class TableData(SequenceData):
         own = (missing,) if isinstance(missing, str) else tuple(missing)
         self.missing = own if name is None else MISSING_IN_SETS
         # A name, once the table is read
-        self.target: str | int | None = self.set.target if self.set is not None else target
+        self.target: Any = self.set.target if self.set is not None else target
         self.test_path, self.split_seed = test_path, split_seed
         self.test_share, self.val_share = test_share, val_share
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
@@ -245,7 +246,7 @@ class TableData(SequenceData):
             for row in frame.to_dict("records")
         ]
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> dict[str, object]:
         return {
             "name": self.name or (str(self.path.name) if self.path is not None else "frame"),
             "md5": self.md5,

@@ -5,7 +5,7 @@ Puzzles are made here; a file of other puzzles may serve as the test set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -281,7 +281,7 @@ class SudokuData(FreshData):
     def load_state_dict(self, state_dict: State) -> None:
         """Nothing: the digits follow from the grid's size, which is compared with the model's."""
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> dict[str, object]:
         return {
             "name": "sudoku",
             **super().describe(),

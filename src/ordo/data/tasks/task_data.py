@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 
 import torch
@@ -78,7 +77,7 @@ class TaskData(FreshData):
     def decode(self, tokens: Tensor) -> list[str]:
         return self.task.decode(tokens)
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> dict[str, object]:
         return {
             "name": type(self.task).__name__,
             "task": asdict(self.task) if is_dataclass(self.task) else repr(self.task),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -248,7 +248,7 @@ class TextData(SequenceData):
     def decode(self, tokens: Tensor) -> list[str]:
         return self._decode(tokens)
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> dict[str, object]:
         return {
             "name": self.source if self.file is None or self.fetched else self.file.name,
             "source": self.source,

@@ -309,10 +309,10 @@ class CorpusData(SequenceData):
                 f"{', '.join(different)} differ"
             )
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> dict[str, object]:
         meaning = {name: value for name, value in self.state_dict().items() if name != "lengths"}
         about = {"name": self.source, "config": self.config, "revision": self.revision}
-        out = about | dict(super().describe()) | meaning
+        out = about | super().describe() | meaning
         if self.streaming:
             stream = {
                 "files": len(self._shards),
