@@ -26,8 +26,9 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from benchmarks.common import workers
 from ordo.data import StepBatchSampler
 from ordo.data.text.sequences import Cutter, PackedRows
+from ordo.data.text.shards import Reader, Streams
 from ordo.data.text.source import batches, load_split
-from ordo.data.text.stream import StreamRows, Streams
+from ordo.data.text.stream import StreamRows
 from ordo.data.text.token_cache import open_or_build
 from ordo.data.text.tokenizer import Encoder, load_tokenizer
 from ordo.progress import track
@@ -117,10 +118,10 @@ def mapped(a: Namespace, dataset: Any, tokenizer: Any, folder: Path, processes: 
 def streamed(a: Namespace, source: Path, tokenizer: Any, tokens: int) -> Turn:
     """One epoch's worth of sequences, read while "training"."""
     start = time.perf_counter()
-    shards = Streams(str(source), None, None, "text").shards("train")
+    shards = Streams(str(source), None, None).shards("train")
     cutter = Cutter(a.length, "packed", "cut", len(tokenizer))
-    encoder = Encoder(tokenizer, None, tokenizer.eos_token_id)
-    rows = StreamRows(shards, "text", encoder, cutter, a.batch, a.buffer, 0)
+    reader = Reader("text", Encoder(tokenizer, None, tokenizer.eos_token_id), cutter)
+    rows = StreamRows(shards, reader, a.batch, a.buffer, 0)
     first, steps = 0.0, tokens // (a.batch * a.length)
     for step in range(steps):
         rows.__getitems__([step])

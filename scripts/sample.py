@@ -26,7 +26,8 @@ from torch import Tensor
 
 from ordo.data import CorpusData, TableCodec
 from ordo.data.decoding import Decoding, cells_of
-from ordo.data.tables.conditions import Conditions, file_cells, given_cells
+from ordo.data.tables.conditions import Conditions, given_cells
+from ordo.data.tables.gaps import file_cells
 from ordo.data.tables.table_file import in_own_types, write_table
 from ordo.data.text.lines import one_line
 from ordo.data.text.templates import corpus_template, template_tokens

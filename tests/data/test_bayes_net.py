@@ -1,4 +1,4 @@
-"""The random Bayesian network against products of its tables by loops and against enumeration of its joint."""
+"""The random Bayesian network against loops over its tables and enumeration of its joint."""
 
 import math
 
@@ -46,17 +46,10 @@ def test_log_prob_is_a_product_of_tables(law):
     assert float(got.exp().sum()) == pytest.approx(1, abs=1e-12)
 
 
-@pytest.mark.parametrize("law", SMALL, ids=repr)
-def test_entropy_by_enumeration(law):
-    assert float(torch.special.entr(law.log_prob(everything(law)).exp()).sum()) == pytest.approx(
-        law.entropy, abs=1e-10
-    )
-
-
 def test_entropy_of_more_than_one_chunk_against_monte_carlo():
-    law = BayesNet()
+    law = BayesNet(11)
     assert law.vocab_size**law.length > 2**16
-    assert 0 < law.entropy < 12 * math.log(3)
+    assert 0 < law.entropy < 11 * math.log(3)
     values = -law.log_prob(law.sample(40000, torch.Generator().manual_seed(0)))
     assert abs(float(values.mean()) - law.entropy) < 4 * float(values.std()) / math.sqrt(
         len(values)
@@ -71,25 +64,6 @@ def test_entropy_of_a_nearly_deterministic_law():
         law.entropy, abs=1e-10
     )
     assert torch.isfinite(law.log_prob(law.sample(1000, torch.Generator().manual_seed(0)))).all()
-
-
-@pytest.mark.parametrize("law", SMALL, ids=repr)
-def test_samples_follow_the_law(law):
-    n = 20000
-    tokens = law.sample(n, torch.Generator().manual_seed(0))
-    assert (tokens.shape, tokens.dtype) == ((n, law.length), torch.int64)
-    weights = law.vocab_size ** torch.arange(law.length - 1, -1, -1)
-    counts = torch.bincount(
-        (tokens * weights).sum(1), minlength=law.vocab_size**law.length
-    ).double()
-    mean = law.log_prob(everything(law)).exp() * n
-    common = mean >= 5  # the rest is pooled, as the chi-square law asks for
-    seen = torch.cat([counts[common], counts[~common].sum().view(1)])
-    mean = torch.cat([mean[common], mean[~common].sum().view(1)])
-    seen, mean = seen[mean > 0], mean[mean > 0]
-    chi2, freedom = float(((seen - mean) ** 2 / mean).sum()), len(mean) - 1
-    assert chi2 < freedom + 4 * math.sqrt(2 * freedom) + 4  # about 4 sd
-    assert torch.equal(tokens, law.sample(n, torch.Generator().manual_seed(0)))
 
 
 @pytest.mark.parametrize("law", SMALL, ids=repr)
@@ -131,24 +105,17 @@ def test_columns_are_shuffled():
 
 
 def test_a_law_is_a_pure_function_of_its_fields():
-    tokens = BayesNet(design_seed=2).sample(100, torch.Generator().manual_seed(0))
+    tokens = BayesNet(8, design_seed=2).sample(100, torch.Generator().manual_seed(0))
     torch.manual_seed(12345)
-    again = BayesNet(design_seed=2)
-    assert again == BayesNet(design_seed=2)
+    again = BayesNet(8, design_seed=2)
+    assert again == BayesNet(8, design_seed=2)
     assert torch.equal(again.sample(100, torch.Generator().manual_seed(0)), tokens)
-    other = BayesNet(design_seed=3)
+    other = BayesNet(8, design_seed=3)
     assert other.parents != again.parents
     assert other.entropy != again.entropy
-    sharp = BayesNet(design_seed=2, concentration=0.1)
+    sharp = BayesNet(8, design_seed=2, concentration=0.1)
     assert sharp.parents == again.parents
-    assert sharp.entropy < again.entropy < BayesNet(design_seed=2, concentration=10.0).entropy
-
-
-def test_tokens_out_of_range_are_impossible():
-    law = BayesNet(5, 3, 2)
-    assert law.log_prob(torch.full((1, 5), 3)).tolist() == [-math.inf]
-    with pytest.raises(DataError, match="tokens must be"):
-        law.log_prob(torch.zeros(2, 4, dtype=torch.int64))
+    assert sharp.entropy < again.entropy < BayesNet(8, design_seed=2, concentration=10.0).entropy
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ OTHER_WRITINGS = {
 
 @pytest.mark.parametrize("case", OTHER_WRITINGS)
 def test_numbers_in_another_writing(case, tmp_path):
-    """Refused, naming the cell and the writing; as a category only where the user says so; never numeric."""
+    """Refused, naming cell and format; a category only if the user says so; never numeric."""
     cells = OTHER_WRITINGS[case]
     with pytest.raises(
         DataError, match=r"'v' holds .* a number with .*'\+data.types={v: categorical}'"
@@ -79,15 +79,17 @@ def test_numbers_in_another_writing(case, tmp_path):
 def test_writings_of_no_number():
     """Words, versions, ranges, addresses, codes: nothing that a number is written like."""
     for cell in [
-        "1,2,3", "1.2.3", "v1,5", "10.0.0.1", "5A", "12 kg", "<5", ">=50K", "1-5", "A,B", "-", "$", "%", "", "one", "1/2", "+", "e5",
+        "1,2,3", "1.2.3", "v1,5", "10.0.0.1", "5A", "12 kg", "<5", ">=50K", "1-5", "A,B", "-", "$",
+        "%", "", "one", "1/2", "+", "e5",
     ]:  # fmt: skip
         assert convention(cell) is None, cell
 
 
 @pytest.mark.parametrize(
     "form",
-    ["2020-01-{i:02d}", "{i}/1/2020", "01.{i:02d}.20", "2020/1/{i}", "{i} Mar 2021", "March {i}, 2021", "2020-01-{i:02d}T10:00:00Z",
-     "2020-01-{i:02d} 10:00:00.5", "10:{i:02d}", "3:{i:02d}:00 PM"],
+    ["2020-01-{i:02d}", "{i}/1/2020", "01.{i:02d}.20", "2020/1/{i}", "{i} Mar 2021",
+     "March {i}, 2021", "2020-01-{i:02d}T10:00:00Z", "2020-01-{i:02d} 10:00:00.5", "10:{i:02d}",
+     "3:{i:02d}:00 PM"],
 )  # fmt: skip
 def test_dates(form, tmp_path):
     cells = [form.format(i=i) for i in range(10, 28)]

@@ -1,4 +1,4 @@
-"""Columns with the names that real tables have: what is printed works, and so do numbers and files."""
+"""Columns with the names that real tables have: the printed mend, numbers and files all work."""
 
 import re
 import shlex
@@ -15,35 +15,29 @@ from ordo.runs.build import build
 
 CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
 NAMES = [
-    "x[0]", "a=b", "Price ($)", "größe", "O'Brien", "p,q", "t:s", "true", "a b", 'say "hi"', "x.y", "{z}", "${x}", "back\\slash",
-    "\\${y}", "null", "nan", "50%", "#1", "~t", "*", "a/b", "@home", "+plus", "-minus", "年齢", "é\u0301", "<td>", "a;b", "a|b", "&amp",
-    "!not", "line\nend", "tab\there", "3rd", "no", "~", "1e5x", "${oc.env:HOME}", "plain", "_x1", "TRUE", "🙂", "=", "'", "yes", "x y: z",
+    "x[0]", "a=b", "Price ($)", "größe", "O'Brien", "p,q", "t:s", "true", "a b", 'say "hi"',
+    "x.y", "{z}", "${x}", "back\\slash", "\\${y}", "null", "nan", "50%", "#1", "~t", "*", "a/b",
+    "@home", "+plus", "-minus", "年齢", "é\u0301", "<td>", "a;b", "a|b", "&amp", "!not",
+    "line\nend", "tab\there", "3rd", "no", "~", "1e5x", "${oc.env:HOME}", "plain", "_x1", "TRUE",
+    "🙂", "=", "'", "yes", "x y: z",
 ]  # fmt: skip
 
 
-def frame_with(name):
-    """A table of three columns, of which the second is called ``name`` and can be no category."""
+def frame_with(name, n=1200):
+    """A table of n rows and three columns; the second is called ``name`` and is an identifier."""
     return pd.DataFrame(
         {
-            "first": ["a", "b"] * 600,
-            name: [f"id{i}" for i in range(1200)],
-            "last": ["c", "d", "e"] * 400,
+            "first": ["a", "b"] * (n // 2),
+            name: [f"id{i}" for i in range(n)],
+            "last": ["c", "d", "e"] * (n // 3),
         }
     )
 
 
 def composed(path, *overrides):
+    """The table of a file and overrides of the command line, through Hydra."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        config = compose(
-            "train",
-            [
-                "experiment=custom",
-                "data=table",
-                f"data.path={path}",
-                "denoiser=table_causal",
-                *overrides,
-            ],
-        )
+        config = compose(overrides=["+seed=0", "+data=table", f"data.path={path}", *overrides])
     return build(config.data, "data")
 
 
@@ -52,7 +46,7 @@ def test_the_mend_that_is_printed_works(name, tmp_path):
     """From the error message through a shell's and Hydra's parser to a table without the column."""
     frame_with(name).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match="1200 different values") as error:
-        composed(tmp_path / "t.parquet").setup()
+        TableData(path=str(tmp_path / "t.parquet")).setup()
     assert len(str(error.value).splitlines()) == 1
     mend = re.search(r"drop it: (.*)$", str(error.value))[1]
     (argument,) = shlex.split(mend)
@@ -64,11 +58,9 @@ def test_the_mend_that_is_printed_works(name, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_takes_every_name(name, tmp_path):
-    frame_with(name).to_parquet(tmp_path / "t.parquet")
-    (tmp_path / "types.yaml").write_text(
-        f"{quoted(name)}: drop\nfirst: categorical\n", encoding="utf-8"
-    )
-    data = composed(tmp_path / "t.parquet", f"data.types={tmp_path / 'types.yaml'}")
+    types = tmp_path / "types.yaml"
+    types.write_text(f"{quoted(name)}: drop\nfirst: categorical\n", encoding="utf-8")
+    data = TableData(frame=frame_with(name, 60), types=str(types))
     data.setup()
     assert data.codec.names == ["first", "last"]
 

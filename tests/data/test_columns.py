@@ -92,7 +92,10 @@ def table_of_numbers(n=20_000):
 
 
 def test_numbers_keep_their_marginals():
-    """Encoded and redrawn: ranges, whole numbers, spikes and missing values exactly, the distribution within sampling error."""
+    """Ranges, whole numbers, spikes and missing values come back exactly.
+
+    The distribution comes back within sampling error.
+    """
     frame = table_of_numbers()
     n = len(frame)
     codec = TableCodec.fit(frame, bins=32)
@@ -140,16 +143,16 @@ def test_many_distinct_values_are_thinned_by_rank():
 
 
 def test_heavy_tails_are_not_made_heavier():
-    """The extremes of a bin are drawn as often as they occurred, not as often as the thinned others."""
+    """The extremes of a bin are drawn as often as they occurred, unlike its thinned values."""
     values = pd.Series(np.random.default_rng(0).pareto(1.5, 200_000), name="v")
     column = NumericColumn.fit("v", values, bins=64)
     last = column.weights[column.starts[-1] :]
     assert (last[0], last[-1]) == (1, 1)
     assert last.sum() == (column.encode(values) == column.bins - 1).sum()
     tokens = column.encode(values)
-    drawn = [column.decode(tokens, np.random.default_rng(seed)) for seed in range(20)]
+    drawn = [column.decode(tokens, np.random.default_rng(seed)) for seed in range(8)]
     assert np.mean([d.mean() for d in drawn]) == pytest.approx(values.mean(), rel=0.03)
-    assert np.mean([(d == values.max()).sum() for d in drawn]) == pytest.approx(1, abs=4 / 20**0.5)
+    assert np.mean([(d == values.max()).sum() for d in drawn]) == pytest.approx(1, abs=4 / 8**0.5)
 
 
 def test_numbers_at_the_limits_of_doubles():

@@ -1,4 +1,4 @@
-"""Values that rows have before the others are drawn: given ones, files with gaps, and what is said of both."""
+"""Rows with given values, files with gaps, and the notes on both."""
 
 import itertools
 
@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from ordo.data import DataError, TableData
-from ordo.data.tables.conditions import file_cells, given_cells, reads_as
+from ordo.data.tables.conditions import given_cells, reads_as
 from ordo.data.tables.frames import read_table
+from ordo.data.tables.gaps import file_cells
 from ordo.data.tables.table_file import in_own_types, write_table
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
@@ -50,7 +51,7 @@ def decoded(data, conditions, text=True):
 
 @pytest.mark.parametrize("value", ["NA", "", None, "?", float("nan")])
 def test_missing_is_a_condition(trained, value):
-    """A missing value is given to a column that had some, and refused to one that had none; for both kinds of column."""
+    """A missing value may be given to a column of either kind that had some, and to no other."""
     data, _ = trained
     codec = data.codec
     for name in ("country", "gain"):
@@ -155,7 +156,7 @@ WRITTEN = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}
     ("trained_with", "given_as"), list(itertools.product(WRITTEN, [*WRITTEN, "parquet"]))
 )
 def test_the_training_file_itself(trained_with, given_as, tmp_path):
-    """With a column that was dropped, under any delimiter: kept cells stay as they stand, every column in its place, and back again."""
+    """Kept cells and columns stay as they stand, under any delimiter, and are read again."""
     whole = frame()
     whole.to_csv(tmp_path / "t.csv", index=False, sep=WRITTEN[trained_with])
     data = TableData(
@@ -185,7 +186,7 @@ def test_the_training_file_itself(trained_with, given_as, tmp_path):
 
 
 def test_no_header(tmp_path):
-    """A table without a header is read again: its own file, and what is written with a header of the columns' names."""
+    """A table without a header is read again: its own file, and one written with a header."""
     whole = frame()
     whole.to_csv(tmp_path / "t.csv", index=False, header=False)
     data = TableData(
@@ -257,7 +258,7 @@ def test_cells_that_are_missing_again_are_counted(trained):
 
 
 def test_types_survive(tmp_path):
-    """A Parquet table's types, in Parquet: whole numbers with gaps, halves of doubles, flags with gaps; in CSV as short as they were."""
+    """A Parquet table keeps its types in Parquet; in CSV its numbers are as short as they were."""
     random = np.random.default_rng(1)
     gaps = random.random(N) < 0.3
     own = pd.DataFrame(
@@ -279,7 +280,7 @@ def test_types_survive(tmp_path):
     data = TableData(path=str(tmp_path / "t.parquet"))
     data.setup()
     before = pd.read_parquet(tmp_path / "t.parquet")
-    drawn = data.codec.decode(data._train.tokens)
+    drawn = data.codec.decode(data.train_set.tokens)
     write_table(tmp_path / "s.parquet", in_own_types(drawn, data.codec, text=False))
     after = pd.read_parquet(tmp_path / "s.parquet")
     assert after.dtypes.to_dict() == before.dtypes.to_dict()

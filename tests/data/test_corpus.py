@@ -1,4 +1,7 @@
-"""Corpora: every token against the tokenizer's own, caches killed, shared and damaged, clear errors. All offline."""
+"""Corpora, all offline: every token against the tokenizer's own, and clear errors.
+
+Caches are killed, shared and damaged.
+"""
 
 import json
 import multiprocessing
@@ -16,7 +19,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from tiny_tokenizer import tiny_tokenizer
 
-from ordo.data import CorpusData, DataError, MissingDataError
+from ordo.data import DataError, MissingDataError
 from ordo.data.text.sequences import DocumentRows, PackedRows
 from ordo.data.text.token_cache import TokenCache, open_or_build
 
@@ -31,30 +34,18 @@ SPLITS = {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train
 
 @pytest.fixture(autouse=True)
 def offline(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HF_HUB_OFFLINE", True
-    )  # the variable is read when it is imported
+    # The variable is read when it is imported
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
 
 
 @pytest.fixture
-def corpus(tmp_path):
+def corpus(tmp_path, tokenizer, corpus_data):
     (tmp_path / "c.jsonl").write_text(
         "".join(json.dumps({"text": d, "n": i}) + "\n" for i, d in enumerate(DOCUMENTS))
     )
-    tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
-
-    def make(**changes):
-        settings = {
-            "source": str(tmp_path / "c.jsonl"),
-            "tokenizer": str(tmp_path / "tokenizer"),
-            "splits": SPLITS,
-            "length": 16,
-            "batch_size": 4,
-        }
-        return CorpusData(**(settings | {"cache_dir": str(tmp_path / "cache")} | changes))
-
-    return make, tokenizer
+    settings = {"splits": SPLITS, "length": 16, "batch_size": 4}
+    return lambda **changes: corpus_data("c.jsonl", **(settings | changes)), tokenizer
 
 
 def by_hand(tokenizer, documents, begin=(), end=()):
@@ -115,7 +106,10 @@ def test_what_a_tokenizer_file_says_of_cutting_and_padding_is_not_done(corpus, t
 
 
 def test_a_mask_token_written_out_is_text(corpus, tmp_path):
-    """A model whose mask it is could not tell it from a masked position; other special tokens written out stay what they are."""
+    """A model with that mask could not tell it from a masked position.
+
+    Other special tokens that are written out stay what they are.
+    """
     make, _ = corpus
     tokenizer = tiny_tokenizer(tmp_path / "tokenizer", mask=True)
     text = ["a <mask> in a text", "an <eos> in a text", "both: <mask> <eos>"] * 20
@@ -144,7 +138,7 @@ def test_text_files_are_kept_as_they_are(corpus, tmp_path):
     "name", ["wikitext2", "wikitext103", "lm1b", "lm1b_sentences", "openwebtext", "fineweb_edu"]
 )
 def test_the_named_data_sets(name, tmp_path, monkeypatch):
-    """Their own begin, end and splits; what the hub is asked for is looked at, and answered from here."""
+    """Their own begin, end and splits. What the hub is asked for is checked, and answered here."""
     tiny_tokenizer(tmp_path / "tokenizer")
     asked = []
 
@@ -350,11 +344,11 @@ def test_ten_million_documents_open_at_once(tmp_path):
         for first in range(1, documents, 1_000_000):
             (np.arange(first, first + 1_000_000, dtype=np.uint64) * 1000).tofile(file)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    start = time.process_time()
     cache = TokenCache(folder)
     packed, single = PackedRows(cache, 1024), DocumentRows(cache, 1024)
     assert (len(packed), len(single)) == (tokens // 1024, documents)
     assert packed.__getitems__([len(packed) - 1]).sum() == 0
     assert single.__getitems__([documents - 1]).lengths.tolist() == [1000]
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024, "KiB"

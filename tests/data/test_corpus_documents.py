@@ -1,4 +1,4 @@
-"""One document a sequence: every token against the tokenizer's own, from the cache that packed sequences come from."""
+"""One document a sequence, from the same cache: every token against the tokenizer's own."""
 
 import json
 import pickle
@@ -6,9 +6,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from tiny_tokenizer import tiny_tokenizer
 
-from ordo.data import Batch, CorpusData, DataError
+from ordo.data import Batch, DataError
 from ordo.data.text.sequences import Cutter, DocumentRows, PackedRows, rows_of
 from ordo.data.text.token_cache import open_or_build
 from ordo.settings import SettingError
@@ -19,24 +18,12 @@ SPLITS = {"train": "train[:60%]", "validation": "train[60%:80%]", "test": "train
 
 
 @pytest.fixture
-def corpus(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
+def corpus(tmp_path, tokenizer, corpus_data):
     (tmp_path / "c.jsonl").write_text("".join(json.dumps({"text": d}) + "\n" for d in DOCUMENTS))
-    tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
+    settings = {"splits": SPLITS, "length": LENGTH, "batch_size": 4, "layout": "documents"}
 
     def make(**changes):
-        settings = {
-            "source": str(tmp_path / "c.jsonl"),
-            "tokenizer": str(tmp_path / "tokenizer"),
-            "splits": SPLITS,
-        }
-        settings |= {
-            "length": LENGTH,
-            "batch_size": 4,
-            "cache_dir": str(tmp_path / "cache"),
-            "layout": "documents",
-        }
-        data = CorpusData(**(settings | changes))
+        data = corpus_data("c.jsonl", **(settings | changes))
         data.setup()
         return data
 
@@ -143,7 +130,7 @@ def test_bad_choices(corpus):
 def test_batches_of_documents_give_the_sequences_of_the_cache(
     layout, longer, length, tmp_path, monkeypatch
 ):
-    """Two ways to the same sequences; documents of no token among them, and looked at a few at a time."""
+    """Two ways to the same sequences; some documents have no token, and few are read at a time."""
     monkeypatch.setattr("ordo.data.text.sequences.CHUNK", 7)
     rng = np.random.default_rng(length)
     documents = [rng.integers(1, 90_000, size=rng.integers(0, 12)) for _ in range(60)]

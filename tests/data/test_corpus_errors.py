@@ -1,4 +1,4 @@
-"""What can be wrong with a corpus: one line that names the thing and the mend, for caches and for streams."""
+"""What can be wrong with a corpus, cached or streamed: one line names the thing and the mend."""
 
 import json
 
@@ -8,9 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub.errors import OfflineModeIsEnabled
-from tiny_tokenizer import tiny_tokenizer
 
-from ordo.data import CorpusData, DataError, MissingDataError
+from ordo.data import DataError, MissingDataError
 
 TEXTS = [f"the fox {i}" for i in range(60)]
 SPLITS = {False: {"train": "train[:80%]", "validation": "train[80%:90%]", "test": "train[90%:]"}}
@@ -18,25 +17,18 @@ SPLITS[True] = {"train": "train[20:]", "validation": "train[:10]", "test": "trai
 
 
 @pytest.fixture
-def make(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
-    tiny_tokenizer(tmp_path / "tokenizer")
+def make(tmp_path, corpus_data):
     (tmp_path / "c").mkdir()
 
     def make(streaming, **changes):
         settings = {
-            "source": str(tmp_path / "c"),
-            "tokenizer": str(tmp_path / "tokenizer"),
             "splits": SPLITS[streaming],
             "length": 8,
-        }
-        settings |= {
             "streaming": streaming,
-            "cache_dir": str(tmp_path / "cache"),
             "batch_size": 2,
             "shuffle_buffer": 2,
         }
-        data = CorpusData(**(settings | changes))
+        data = corpus_data("c", **(settings | changes))
         data.setup()
         for step in range(100 if streaming else 1):  # a stream finds out when it gets there
             data.train_rows(0, 1).__getitems__([step])

@@ -1,4 +1,7 @@
-"""CSV files as people have them: read as they stand, or refused in one line that names the mend; never taken for something else."""
+"""CSV files as people have them: read as they stand, or refused in one line with the mend.
+
+No file is taken for something else.
+"""
 
 import gzip
 import io
@@ -39,7 +42,7 @@ def zipped():
 
 @pytest.mark.parametrize("delimiter", [d for d in DELIMITERS if d not in ", "])
 def test_another_delimiter_is_named(delimiter, tmp_path):
-    """Whichever the file has and whichever is said, the right one is named; and setting it reads the same table."""
+    """The right delimiter is named whichever was set, and setting it reads the same table."""
     right = read(tmp_path, text())
     shown = {"\t": r"'\\t'", "|": r"'\|'"}.get(delimiter, f"'{delimiter}'")
     with pytest.raises(DataError, match=rf"splits into 3 with data\.delimiter={shown}") as error:
@@ -104,7 +107,7 @@ def test_cells_with_anything_in_them(tmp_path):
 
 
 def test_one_column(tmp_path):
-    """Text with blanks or a comma between quotes is one column; gaps amidst it are missing values."""
+    """Text with blanks, or a quoted comma, is one column; gaps in it are missing values."""
     assert read(tmp_path, "name\nAnn Lee\nBo Ray\n")["name"].tolist() == ["Ann Lee", "Bo Ray"]
     assert read(tmp_path, 'name\n"a;b"\n"c;d"\n')["name"].tolist() == ["a;b", "c;d"]
     assert read(tmp_path, "v\n1\n\n2\n\n\n")["v"].tolist() == ["1", "", "2"]
@@ -130,16 +133,23 @@ WRONG = {
     "two header lines": ("a,b\na,b\n1,2\n", {}, "row 1 is the same as the header"),
     "files put together": ("a,b\n1,x\na,b\n2,y\n", {}, "row 2 is the same as the header"),
     "numbers as names": ("1,2\n3,4\n", {}, "data.header=false"),
-    "header among data": ("age,c\n1,x\n2,y\n3,x\n", {"header": False}, "'age' above nothing but numbers: .*data.header=true"),
+    "header among data": (
+        "age,c\n1,x\n2,y\n3,x\n", {"header": False},
+        "'age' above nothing but numbers: .*data.header=true",
+    ),
     "duplicate names": ("a,b,a\n1,2,3\n", {}, "'a' occurs more than once"),
     "a nameless column": ("a,,b\n1,2,3\n", {}, "column 2 has no name"),
-    "delimiter at the ends of rows alone": ("a,b\n1,2,\n3,4,\n", {}, "line 2 has 3 values, the first line 2"),
+    "delimiter at the ends of rows alone": (
+        "a,b\n1,2,\n3,4,\n", {}, "line 2 has 3 values, the first line 2",
+    ),
     "a short row": ("a,b,c\n1,2,3\n4,5\n", {}, "line 3 has fewer values than others, 2 of 3"),
     "a short row behind a cell of two lines": ('a,b\n"1\n2",3\n4\n', {}, "line 4 has fewer values"),
     "an open quote": ('a,b\n1,"x\n2,y\n', {}, "is not closed"),
     "text behind a quote": ('a,b\n"x"y,2\n', {}, "line 2"),
     "decimal commas in a row of semicolons": ("a;b\n1,5;2,5\n3,5;4,5\n", {}, "data.delimiter=';'"),
-    "decimal commas, no header": ("1,5;2,5\n3,5;4,5\n5,5;6,5\n", {"header": False}, "within its numbers .*';'"),
+    "decimal commas, no header": (
+        "1,5;2,5\n3,5;4,5\n5,5;6,5\n", {"header": False}, "within its numbers .*';'",
+    ),
     "says its delimiter": ("sep=;\na;b\n1;2\n", {}, "says that it has data.delimiter=';'"),
     "two characters": ("a\n1\n", {"delimiter": "::"}, "must be one character"),
     "a quote": ("a\n1\n", {"delimiter": '"'}, "must be one character"),

@@ -41,7 +41,8 @@ def local_corpus(folder, streaming):
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_config(name, tmp_path):
     (tmp_path / "root.yaml").write_text(
-        f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: {{searchpath: ['file://{CONFIGS.parent}']}}\n"
+        f"defaults: [data: {name}, _self_]\nseed: 5\nhydra: "
+        f"{{searchpath: ['file://{CONFIGS.parent}']}}\n"
     )
     (tmp_path / "letters").write_text(LETTERS)
     (tmp_path / "table.csv").write_text(
@@ -82,7 +83,8 @@ def test_config(name, tmp_path):
 
 def test_exchangeable_can_be_independent_tokens():
     """The overrides in the comment of exchangeable.yaml."""
-    overrides = (CONFIGS / "exchangeable.yaml").read_text().splitlines()[1].split()[1:]
+    lines = (CONFIGS / "exchangeable.yaml").read_text().splitlines()[1:3]
+    overrides = " ".join(line.removeprefix("#") for line in lines).split()
     with initialize_config_dir(str(CONFIGS.parent), version_base="1.3"):
         config = compose(overrides=["+seed=0", "+data=exchangeable", *overrides]).data
     assert instantiate(config.task).probs == (0.5, 0.3, 0.2)

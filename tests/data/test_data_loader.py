@@ -1,4 +1,4 @@
-"""Batches after a kill and resume are the batches of a run that was not killed; ranks share one global order."""
+"""A run that is killed and resumed has the batches of a run that was not; ranks share one order."""
 
 import os
 from itertools import islice
@@ -53,9 +53,8 @@ def test_epoch_is_a_permutation_and_epochs_differ():
     epochs = [[row for batch in sampler for row in batch] for _ in range(3)]
     assert all(sorted(row % 40 for row in epoch) == list(range(40)) for epoch in epochs)
     assert len({tuple(row % 40 for row in epoch) for epoch in epochs}) == 3
-    assert (
-        len({row for epoch in epochs for row in epoch}) == 120
-    )  # numbers are never reused, so crops are never repeated
+    # Numbers are never reused, so crops are never repeated
+    assert len({row for epoch in epochs for row in epoch}) == 120
 
 
 def test_wraps_around_when_the_data_fill_no_batch():
@@ -80,9 +79,8 @@ def test_resume_with_another_batch_size_is_refused():
     saved = StepBatchSampler(10, 2, 0).state_dict()
     with pytest.raises(DataError, match=r"global_batch_size.*resume with the same"):
         StepBatchSampler(10, 4, 0).load_state_dict(saved)
-    StepBatchSampler(10, 1, 0, rank=1, world_size=2).load_state_dict(
-        saved
-    )  # the same global batch on two ranks
+    # The same global batch on two ranks
+    StepBatchSampler(10, 1, 0, rank=1, world_size=2).load_state_dict(saved)
 
 
 @pytest.mark.parametrize("arguments", [(0, 1, 0), (1, 0, 0), (1, 1, 0, 2, 2)])
@@ -152,8 +150,9 @@ class Recorder(L.LightningModule):
 def fit(model, data, tmp_path, ckpt=None, **changes):
     trainer = L.Trainer(
         **{
-            "accelerator": "cpu", "devices": 1, "max_steps": 20, "logger": False, "enable_checkpointing": False,
-            "enable_progress_bar": False, "enable_model_summary": False, "use_distributed_sampler": False,
+            "accelerator": "cpu", "devices": 1, "max_steps": 20, "logger": False,
+            "enable_checkpointing": False, "enable_progress_bar": False,
+            "enable_model_summary": False, "use_distributed_sampler": False,
             "default_root_dir": tmp_path, "num_sanity_val_steps": 1, **changes,
         }
     )  # fmt: skip
@@ -168,9 +167,8 @@ def test_trainer_resumes_bitwise(make, save_at, tmp_path):
     expected = fit(Recorder(), make(tmp_path), tmp_path).seen
     assert len(expected) == 20
     plain = take(make(tmp_path).train_dataloader(), 20)
-    assert all(
-        map(torch.equal, expected, plain)
-    )  # Lightning neither skips nor repeats at epoch ends
+    # Lightning neither skips nor repeats at epoch ends
+    assert all(map(torch.equal, expected, plain))
 
     ckpt = os.fspath(tmp_path / "last.ckpt")
     killed = Recorder(kill_after=save_at + 2, save_to=ckpt, save_at=save_at)

@@ -8,6 +8,7 @@ import torch
 
 from ordo.data import (
     Addition,
+    BayesNet,
     BinaryTree,
     DataError,
     EvenParity,
@@ -34,6 +35,8 @@ SMALL = [
     BinaryTree(3, 0.15),
     EvenParity(7),
     IndependentTokens(4, (0.5, 0.3, 0.2, 0.0)),
+    BayesNet(5, 3, 2),
+    BayesNet(6, 2, 5, design_seed=3),
 ]
 
 
@@ -82,7 +85,7 @@ def test_impossible_tokens(law):
     [("nae", lambda bits: len(set(bits)) > 1), ("parity", lambda bits: bits.count(1) in (1, 3))],
 )
 def test_two_orders_by_the_definition(observation, says):
-    """Observations of a loop over columns by their labels; the flag says which half is bits, and both are alike."""
+    """Observations by a loop over labelled columns; the flag says which half is bits."""
     law = TwoOrders(4, 1, observation)
     assert law.labels[0] == "flag"
     assert sorted(law.labels[1:]) == sorted(

@@ -1,4 +1,7 @@
-"""A codec that keeps bin edges alone: the same tokens, no value of a single row, numbers as they were distributed."""
+"""A codec that keeps bin edges alone: the same tokens, and no value of a single row.
+
+Numbers are distributed as they were.
+"""
 
 import numpy as np
 import pandas as pd
@@ -36,9 +39,9 @@ def numbers(codec, frame):
 
 
 def test_tokens_mean_the_same(data):
-    """What is drawn from a token is read as that token again, by both codecs; and rows are read alike."""
+    """A number drawn from a token is read as that token by both codecs; rows are read alike."""
     edges = edges_alone(data.codec)
-    tokens = data._train.tokens.long()
+    tokens = data.train_set.tokens.long()
     for seed in range(3):
         drawn = numbers(edges, edges.decode(tokens, seed))
         assert torch.equal(edges.encode(drawn), tokens)
@@ -55,9 +58,8 @@ def test_no_value_of_a_single_row_is_kept(data):
         column = next(c for c in edges.columns if c.name == name)
         counts = train[name].value_counts()
         rare = set(counts.index[counts < SHARED])
-        by_chance = len(rare & set(column.values)) / len(
-            rare
-        )  # a whole number beside an edge may be one that a row had
+        # A whole number beside an edge may be one that a row had
+        by_chance = len(rare & set(column.values)) / len(rare)
         assert by_chance < (0.02 if name in ("gain", "weight") else 1e-9), name
         assert len(column.values) <= 2 * column.bins
         assert column.values[0] <= train[name].min()
@@ -71,7 +73,7 @@ def test_no_value_of_a_single_row_is_kept(data):
 def test_distributions_are_kept(data):
     """Every quantile of what is drawn lies where it lay, within a bin."""
     edges = edges_alone(data.codec)
-    drawn, real = edges.decode(data._train.tokens.long(), 1), data.frames["train"]
+    drawn, real = edges.decode(data.train_set.tokens.long(), 1), data.frames["train"]
     levels = np.linspace(0.02, 0.98, 25)
     for name in ("age", "weight", "size", "holes"):
         a, b = (np.quantile(f[name].dropna().astype(float), levels) for f in (drawn, real))
@@ -107,7 +109,7 @@ def test_constant_columns_and_ranges():
     data = TableData(frame=pd.DataFrame({"c": [2.5] * 40, "d": [0.5, 1.5] * 20}))
     data.setup()
     edges = edges_alone(data.codec)
-    assert set(edges.decode(data._train.tokens.long())["c"]) == {2.5}
+    assert set(edges.decode(data.train_set.tokens.long())["c"]) == {2.5}
     assert outward(17, 90) == (17, 90)
     assert outward(12_285, 1_484_705) == (0, 1_500_000)
     assert outward(-3.407, 3.481) == pytest.approx((-3.5, 3.5))

@@ -9,7 +9,7 @@ from ordo.data.text.lines import from_line, one_line
 
 @pytest.mark.parametrize("start", range(0, 0x3000, 0x800))
 def test_every_character(start):
-    """Alone, and behind and before backslashes: one line of what splitlines splits, and the same text again."""
+    """Alone, and beside backslashes: one line of what splitlines splits, and the text again."""
     for code in range(start, start + 0x800):
         for text in (chr(code), f"a\\{chr(code)}n", f"{chr(code)}\\", f"\\n{chr(code)}\\\\x85"):
             line = one_line(text)

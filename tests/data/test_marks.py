@@ -1,4 +1,4 @@
-"""A byte-order mark, which editors put before a file, is no character, name or token of any data."""
+"""A byte-order mark, which editors put before a file, is no character, name or token."""
 
 import json
 

@@ -13,9 +13,8 @@ from ordo.data.text.smiles import END, QM9_MD5, SmilesVocabulary, read_smiles
 from ordo.settings import SettingError
 
 QM9 = Path(__file__).resolve().parents[3] / "shared" / "data" / "molecules" / "qm9_smiles.csv"
-MOLECULES = [
-    "C" * a + "O" * b + "N" * c for a in range(1, 6) for b in range(4) for c in range(5)
-]  # 100 of 1 to 12 tokens
+# 100 of 1 to 12 tokens
+MOLECULES = ["C" * a + "O" * b + "N" * c for a in range(1, 6) for b in range(4) for c in range(5)]
 
 
 def of(folder, molecules=MOLECULES, name="m.csv", **arguments):
@@ -186,7 +185,8 @@ def test_a_token_that_training_has_not(tmp_path):
     molecules = [m if m != test else "C[nH]" for m in MOLECULES]
     with pytest.raises(
         DataError,
-        match=r"test split: 'C\[nH\]' has the token '\[nH\]', which no training molecule has.*split_seed",
+        match=r"test split: 'C\[nH\]' has the token '\[nH\]', which no training molecule has.*"
+        "split_seed",
     ):
         of(tmp_path, molecules)
     with pytest.raises(DataError, match=r"'\[nH\]'"):  # also where the molecule would not be scored
@@ -199,7 +199,7 @@ def test_a_token_that_training_has_not(tmp_path):
 
 @pytest.mark.skipif(not QM9.exists(), reason="the optional file of QM9 is not there")
 def test_qm9():
-    """Every line comes back from its tokens, and no split of the library's settings has a token of its own."""
+    """Every line comes back from its tokens; with default settings no split has its own token."""
     lines = QM9.read_text().split()[1:]
     assert all("".join(tokenise(line)) == line for line in lines)
     data = SmilesData(str(QM9), md5=QM9_MD5, limit_eval=2048)

@@ -1,4 +1,4 @@
-"""Star graphs: what is drawn against a search of the graph and against the description, and what the data module gives."""
+"""Star graphs: draws against a search of the graph and its description; the data module."""
 
 import json
 import math

@@ -1,4 +1,7 @@
-"""Streams: against documents read and cut by hand, resumed at any moment, on any number of ranks, with and without a worker."""
+"""Streams against documents read and cut by hand.
+
+They are resumed at any moment, on any number of ranks, with and without a worker.
+"""
 
 import io
 import itertools
@@ -8,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from tiny_tokenizer import tiny_tokenizer
 
-from ordo.data import Batch, CorpusData, DataError
+from ordo.data import Batch, DataError
 
 LENGTH, FILES, EACH = 12, 4, 60
 SPLITS = {"train": "train[40:]", "validation": "train[:20]", "test": "train[20:40]"}
@@ -21,30 +23,23 @@ def text(file, i):
 
 
 @pytest.fixture
-def stream(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "hf"))
-    monkeypatch.setattr("ordo.data.text.stream.READ", 13)
+def stream(tmp_path, monkeypatch, tokenizer, corpus_data):
+    monkeypatch.setattr("ordo.data.text.shards.READ", 13)
     (tmp_path / "text").mkdir()
     for k in range(FILES):
         table = pa.table({"n": list(range(EACH)), "text": [text(k, i) for i in range(EACH)]})
         pq.write_table(table, tmp_path / "text" / f"{k}.parquet", row_group_size=25)
-    tokenizer = tiny_tokenizer(tmp_path / "tokenizer")
+    settings = {
+        "splits": SPLITS,
+        "length": LENGTH,
+        "batch_size": 8,
+        "streaming": True,
+        "shuffle_buffer": 50,
+        "seed": 3,
+    }
 
     def make(**changes):
-        settings = {
-            "source": str(tmp_path / "text"),
-            "tokenizer": str(tmp_path / "tokenizer"),
-            "splits": SPLITS,
-            "length": LENGTH,
-        }
-        settings |= {
-            "batch_size": 8,
-            "streaming": True,
-            "shuffle_buffer": 50,
-            "cache_dir": str(tmp_path / "cache"),
-            "seed": 3,
-        }
-        data = CorpusData(**(settings | changes))
+        data = corpus_data("text", **(settings | changes))
         data.prepare_data()
         data.setup()
         return data
@@ -201,7 +196,7 @@ def test_the_loader_resumes(stream, num_workers):
 
 
 def test_held_out_documents(stream):
-    """Evaluation sequences are the first of their documents, also across files, and are not trained on."""
+    """Evaluation sequences are the first of their documents, across files; none is trained on."""
     make, tokenizer = stream
     everything = [text(k, i) for k in range(FILES) for i in range(EACH)]
     for layout in ("packed", "documents"):

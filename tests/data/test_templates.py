@@ -1,4 +1,4 @@
-"""Templates with real tokenizers of several kinds: what is kept reads as it was written, or the template is refused."""
+"""Templates with several kinds of tokenizers: kept text reads as written, or is refused."""
 
 import pytest
 import torch
@@ -97,8 +97,9 @@ TEMPLATES = [
 @pytest.mark.parametrize("template", TEMPLATES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_known_tokens_read_as_the_template(kind, template):
-    """With the token of an x in every blank, decoding gives the template with an x there. One that puts a blank before every text and keeps
-    it is told so.
+    """With the token of an x in every blank, decoding gives the template with an x there.
+
+    A tokenizer that puts a blank before every text and keeps it is told so.
     """
     tokenizer = of(kind)
     if kind == "byte level with a blank before" and not template.startswith("_"):

@@ -1,4 +1,4 @@
-"""Paths written in either direction: what is drawn against a walk over labels, and probabilities by enumeration."""
+"""Paths written in either direction: draws against a walk, probabilities by enumeration."""
 
 from itertools import product
 
@@ -31,7 +31,7 @@ def test_paths_by_walking_the_maps():
 
 
 def test_one_path_for_everything_else_by_enumeration():
-    """Given the rest one path is certain and all others impossible: entropy 0. Flags other than 0 and 1 are impossible."""
+    """Given the rest one path is certain, so entropy 0; flags besides 0 and 1 are impossible."""
     law = TwoWays(n_states=3, steps=2)
     rest = law.sample(50, torch.Generator().manual_seed(1))[:, :-2]
     every = torch.tensor(list(product(range(3), repeat=2)))

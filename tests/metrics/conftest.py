@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ordo.metrics.trees import SETTINGS
+
 KINDS = {
     "x": "numeric",
     "y": "numeric",
@@ -26,6 +28,12 @@ def draw(n, seed):
     table.loc[generator.random(n) < 0.05, "y"] = np.nan
     table.loc[generator.random(n) < 0.05, "group"] = None
     return table
+
+
+@pytest.fixture
+def few_trees(monkeypatch):
+    """Ten boosted trees, for tests that do not depend on how many there are."""
+    monkeypatch.setitem(SETTINGS, "max_iter", 10)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Alpha-precision, beta-recall, authenticity and DCR against plain loops over rows; their ideal values."""
+"""Alpha-precision, beta-recall, authenticity and DCR against loops over rows; ideal values."""
 
 import sys
 
@@ -10,7 +10,7 @@ from ordo.metrics import alpha_beta, alpha_precision, beta_recall, dcr, independ
 
 
 def encoded(reference, table, kinds, hot):
-    """Rows as lists of numbers, the slow way; ``hot``: categories of each column, None among them."""
+    """Rows as lists of numbers, the slow way. hot: categories of each column, with None."""
     rows = []
     for _, row in table.iterrows():
         out, flags, tail = [], [], []

@@ -73,7 +73,8 @@ def test_molecules_have_one_name(capfd):
 
 @needs_rdkit
 def test_shares_by_hand():
-    # Six valid of eight; ethanol three times, so four different; of these ethanol and methane are in the training set.
+    # Six of eight are valid. Ethanol is there three times, so four differ; ethanol and methane are
+    # in the training set.
     samples = ["CCO", "OCC", "C(O)C", "C", "CC", "COC", "C1CC", "C·C"]
     train = set(canonical(["OCC", "C", "c1ccccc1"]))
     assert molecule_quality(samples, train) == {
@@ -96,7 +97,7 @@ def data(tmp_path):
 
 
 def samples(data):
-    """A hundred: 40 of a training molecule written from its other end, 30 of one that is new, 30 of no molecule."""
+    """A hundred: 40 a training molecule written backwards, 30 a new one, 30 no molecule."""
     known = next(m for m in data.smiles["train"] if m.endswith("O"))[::-1]
     new, wrong = "OO" + "C", "FFF"
     rows = data.vocabulary.encode(

@@ -1,4 +1,4 @@
-"""Agreement of orders with edges and with one another, against enumeration of all orders and scipy."""
+"""Agreement of orders with edges and with each other, against enumeration of orders and scipy."""
 
 import pytest
 import torch

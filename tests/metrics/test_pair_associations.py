@@ -1,4 +1,4 @@
-"""Association matrices against numpy's correlations and scipy's Cramer's V of whole contingency tables."""
+"""Association matrices against numpy's correlations and scipy's Cramer's V of whole tables."""
 
 import numpy as np
 import pandas as pd

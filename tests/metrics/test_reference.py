@@ -1,4 +1,7 @@
-"""Against the packages whose definitions these are: sdmetrics and synthcity, on the tables of reference/ (see its README)."""
+"""Against sdmetrics and synthcity, whose definitions these are, on the tables of reference/.
+
+See the README there.
+"""
 
 import json
 import sys
@@ -80,7 +83,10 @@ def test_trend_with_thresholds(name):
 @pytest.mark.parametrize("name", ["missing", "complete"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_logistic(name, seed):
-    """The optimiser stops before it converges, so another BLAS may swap a few ranks; on the machine of the values they agree to 1e-9."""
+    """Scores agree to 1e-9 on the machine of the values.
+
+    The optimiser stops before it converges, so another BLAS may swap a few ranks.
+    """
     assert c2st(*load(name), seed=seed) == close(
         VALUES["sdmetrics"]["values"][name]["logistic"][str(seed)], 1e-3
     )

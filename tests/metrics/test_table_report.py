@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ ALWAYS = {
 }
 
 
-def test_values(real, fresh, kinds):
+def test_values(real, fresh, kinds, few_trees):
     train, test = real[:600], real[600:]
     draws = [fresh[:600], fresh[600:1200]]
     report = table_report(train, draws, kinds, test=test, target="flag", seed=2)
@@ -30,18 +31,19 @@ def test_values(real, fresh, kinds):
     for i, draw in enumerate(draws):
         near = alpha_beta(train, draw, kinds, seed=2)
         alone = {
-            "shape": shape(train, draw, kinds), "trend": trend(train, draw, kinds), "wnmis": wnmis(train, draw, kinds),
+            **asdict(near),
+            "shape": shape(train, draw, kinds),
+            "trend": trend(train, draw, kinds),
+            "wnmis": wnmis(train, draw, kinds),
             "trend_real_edges": trend(train, draw, kinds, edges="real"),
-            "alpha_precision": near.alpha_precision, "beta_recall": near.beta_recall, "authenticity": near.authenticity,
-            "c2st_logistic": c2st(train, draw, kinds, seed=2), "c2st_trees": c2st(train, draw, kinds, "trees", seed=2),
-            "dcr": dcr(draw, train, test, kinds, seed=2), "mle": mle(draw, test, kinds, "flag", seed=2),
-        }  # fmt: skip
+            "c2st_logistic": c2st(train, draw, kinds, seed=2),
+            "c2st_trees": c2st(train, draw, kinds, "trees", seed=2),
+            "dcr": dcr(draw, train, test, kinds, seed=2),
+            "mle": mle(draw, test, kinds, "flag", seed=2),
+        }
         assert {name: report[name]["values"][i] for name in alone} == alone
-    assert report["mle_real"] == {
-        "mean": mle(train, test, kinds, "flag", 2),
-        "sd": None,
-        "values": [mle(train, test, kinds, "flag", 2)],
-    }
+    of_real = mle(train, test, kinds, "flag", 2)
+    assert report["mle_real"] == {"mean": of_real, "sd": None, "values": [of_real]}
     for name in alone:
         assert report[name]["mean"] == pytest.approx(np.mean(report[name]["values"]))
         assert report[name]["sd"] == pytest.approx(
@@ -49,7 +51,7 @@ def test_values(real, fresh, kinds):
         )
 
 
-def test_what_is_left_out(real, fresh, kinds):
+def test_what_is_left_out(real, fresh, kinds, few_trees):
     assert set(table_report(real[:200], [fresh[:200]], kinds)) == ALWAYS
     assert set(
         table_report(real[:200], [fresh[:300]], kinds, test=real[200:400], rows=150)

@@ -22,15 +22,17 @@ def channel(agree, differ):
 def test_binary_channels():
     quarter = 1 + 0.25 * math.log2(0.25) + 0.75 * math.log2(0.75)
     assert wnmis(channel(2, 0), channel(2, 2), BITS) == pytest.approx(0, abs=1e-12)
-    assert wnmis(channel(2, 0), channel(3, 1), BITS) == pytest.approx(
-        quarter, abs=1e-12
-    )  # 1 - (1 - q)(1 + q) / (1 + q)
+    # 1 - (1 - q)(1 + q) / (1 + q)
+    assert wnmis(channel(2, 0), channel(3, 1), BITS) == pytest.approx(quarter, abs=1e-12)
     assert wnmis(channel(3, 1), channel(2, 2), BITS) == pytest.approx(1 - quarter, abs=1e-12)
     assert wnmis(channel(2, 2), channel(5, 5), BITS) == 1, "no dependence in either"
 
 
 def test_weights():
-    """a = b depends fully in both tables; c depends on them in one only: the three pairs weigh 2, 1 and 1."""
+    """Three pairs weigh 2, 1 and 1.
+
+    a = b depends fully in both tables; c depends on them in one table only.
+    """
     real = pd.DataFrame({"a": [0, 0, 1, 1], "b": [0, 0, 1, 1], "c": [0, 0, 1, 1]})
     synthetic = real.assign(c=[0, 1, 0, 1])
     assert wnmis(real, synthetic, dict.fromkeys(real, "categorical")) == pytest.approx(
@@ -59,9 +61,8 @@ def brute(real, synthetic, kinds):
 
 
 def test_brute_force(real, fresh, kinds):
-    integers = real.assign(
-        x=(real["x"] * 5).round(), spike=real["spike"].clip(upper=3).round()
-    )  # on the edges, and few values
+    # On the edges, and few values
+    integers = real.assign(x=(real["x"] * 5).round(), spike=real["spike"].clip(upper=3).round())
     wider = fresh.assign(x=(fresh["x"] * 9).round(), spike=fresh["spike"].round(1))
     for first, second in (
         (real, fresh),

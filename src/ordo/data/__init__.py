@@ -1,4 +1,4 @@
-"""Data modules: text at character level, tables, molecules, and synthetic tasks whose law is known exactly."""
+"""Data modules: text, tables, molecules, and synthetic tasks whose law is known exactly."""
 
 from ordo.data.errors import ChecksumError, DataError, MissingDataError
 from ordo.data.loader import StepBatchSampler, StepSampler

@@ -1,17 +1,22 @@
-"""Tokens to text or a table without the data: from the states that data modules leave in checkpoints and saved models."""
+"""What tokens mean, without the data.
+
+Data modules leave their states in checkpoints and saved models; these states are enough to turn
+tokens into text or a table.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
+from ordo.data.loader import State
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.table import TableData
 from ordo.data.tables.table_file import cells
@@ -23,28 +28,43 @@ from ordo.data.text.smiles import SmilesData, SmilesVocabulary
 from ordo.data.text.tokenizer import decode, fingerprint, is_hub_name, load_tokenizer, piece
 from ordo.data.text.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# classes whose state says what tokens mean
 KINDS = (
     TextData,
     SudokuData,
     CorpusData,
     SmilesData,
     TableData,
-)  # whose state says what tokens mean
+)
 DTYPES = {"float64": torch.float64, "int64": torch.int64}
 
 
+class Layout(TypedDict, total=False):
+    """How positions lie: arguments of ``ordo.plots.trace_page``."""
+
+    layout: str
+    names: list[str]
+    columns: int
+    box: int
+
+
 class Decoding:
-    """What tokens of a model mean.
+    """What the tokens of a model mean.
 
     Args:
-        states: name of a data module's class -> its ``state_dict``, of which those of ``KINDS`` are used.
+        states: name of a data module's class -> its ``state_dict``. States of classes that are not
+            in ``KINDS`` are ignored.
         task: the law of a synthetic task, or None.
-        tokenizer: name or folder of the tokenizer of a corpus; None: the name that the state has, which must be one of the hub, because
-            a state may come from a stranger's file, and such a file may not say where on this machine something is read.
+        tokenizer: name or folder of a corpus' tokenizer. None: the name in the state, which must
+            then be a name on the hub: a state may come from a stranger's file, and such a file must
+            not choose a path to read on this machine.
     """
 
     def __init__(
-        self, states: Mapping[str, Any], task: Law | None = None, tokenizer: str | None = None
+        self, states: Mapping[str, State], task: Law | None = None, tokenizer: str | None = None
     ):
         self.states = {
             kind.__qualname__: states[kind.__qualname__]
@@ -54,9 +74,9 @@ class Decoding:
         self.task, self._tokenizer_name = task, tokenizer
 
     def check(self) -> None:
-        """Looks at everything that the states have to say, but for the tokenizer, which may have to be fetched.
+        """Reads everything that the states say. The tokenizer is left out, as it may need fetching.
 
-        Raises DataError, or KeyError, TypeError and their like for states of another form.
+        Raises DataError; or KeyError, TypeError and the like for a state of another form.
         """
         for state in self.states.values():
             state.keys()
@@ -78,37 +98,47 @@ class Decoding:
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """Of single characters: text, or the digits of a Sudoku."""
+        """The single characters of a text, or the digits of a Sudoku; None for other data."""
         state = self.states.get(TextData.__qualname__) or self.states.get(SudokuData.__qualname__)
         return None if state is None else Vocabulary(tuple(state["vocabulary"]))
 
     @property
     def molecules(self) -> SmilesVocabulary | None:
-        """Of SMILES strings."""
+        """The tokens of SMILES strings; None for other data."""
         state = self.states.get(SmilesData.__qualname__)
         return None if state is None else SmilesVocabulary(tuple(state["vocabulary"]))
 
     @property
-    def table(self) -> dict[str, Any] | None:
-        """State of a table's data module: how its files are read, and its codec."""
+    def table(self) -> State | None:
+        """State of a table's data module: its codec, and how its files are read.
+
+        None for other data.
+        """
         return self.states.get(TableData.__qualname__)
 
     @property
     def lengths(self) -> Tensor | None:
-        """Of documents that the model was trained on, (m,) int64, as many of each as there should be; None: all sequences are whole."""
+        """Lengths (m,) int64 of documents, distributed as in the training data.
+
+        None: every sequence is whole.
+        """
         lengths = (self.states.get(CorpusData.__qualname__) or {}).get("lengths")
         return None if lengths is None else torch.tensor(lengths)
 
     @cached_property
-    def tokenizer(self) -> Any:
-        """The tokenizer of a corpus, found by its name, or None. Raises DataError where it is another one now, or has to be named."""
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The tokenizer of a corpus, found by its name; None for other data.
+
+        Raises DataError if the name leads to another tokenizer now, or if a name has to be given.
+        """
         state = self.states.get(CorpusData.__qualname__)
         if state is None:
             return None
         name = self._tokenizer_name or state["tokenizer"]
         if self._tokenizer_name is None and not is_hub_name(name):
             raise DataError(
-                f"the model's tokenizer is in the folder {name}, and a file may not say what is read here: give tokenizer={name}, or "
+                f"the model's tokenizer is in the folder {name}, and a file may not say what is "
+                f"read here: give tokenizer={name}, or "
                 "where it lies now"
             )
         tokenizer = load_tokenizer(name)
@@ -119,9 +149,15 @@ class Decoding:
         return tokenizer
 
     def __call__(self, tokens: Tensor, seed: int = 0) -> list[str] | pd.DataFrame:
-        """Sequences (n, length) as n strings, or the rows of a table, whose numbers are redrawn within their bins, a function of ``seed``.
+        """Sequences as text, or as the rows of a table.
 
-        Raises DataError where nothing is known of the tokens.
+        Args:
+            tokens: (n, length).
+            seed: the numbers of a table are drawn anew within their bins, as a function of
+                ``seed``.
+
+        Returns n strings, or a table of n rows. Raises DataError if nothing says what the tokens
+        mean.
         """
         if self.table is not None:
             return self._codec.decode(tokens, seed)
@@ -135,8 +171,8 @@ class Decoding:
         raise DataError("the model was saved without a word on its data: decode its tokens by hand")
 
     @property
-    def layout(self) -> dict[str, Any]:
-        """How positions lie, as arguments of ``ordo.plots.trace_page``: columns of a table, lines of a Sudoku, otherwise text."""
+    def layout(self) -> Layout:
+        """How positions lie, for ``ordo.plots.trace_page``: a table, a board, or text."""
         if self.table is not None:
             return {"layout": "table", "names": self._codec.names}
         if SudokuData.__qualname__ in self.states:
@@ -145,8 +181,9 @@ class Decoding:
         return {"layout": "text"}
 
     def symbols(self, tokens: Tensor, seed: int = 0) -> list[list[str]]:
-        """Sequences (n, length) token by token, without the masks at their end, where documents have no token; of a table as
-        ``__call__`` decodes it. Raises DataError as ``symbol``.
+        """Sequences (n, length) token by token, without the masks at the end of a document.
+
+        The cells of a table are as ``__call__`` decodes them. Raises DataError as ``symbol`` does.
         """
         if self.table is not None:
             return cells_of(self._codec.decode(tokens, seed))
@@ -158,9 +195,10 @@ class Decoding:
         return rows
 
     def symbol(self, position: int, token: int) -> str:
-        """One token: of a table its column's value, or the range of its bin; its number where nothing is known of it.
+        """One token as text.
 
-        Raises DataError where a tokenizer is not to be had.
+        In a table: the column's value, or the range of its bin. Where nothing says what the token
+        means: its number. Raises DataError if the tokenizer is not available.
         """
         if self.table is not None:
             return self._codec.columns[position].symbol(token)
@@ -191,8 +229,8 @@ def cells_of(frame: pd.DataFrame) -> list[list[str]]:
     return [list(row) for row in zip(*(cells(frame[name]) for name in frame.columns), strict=True)]
 
 
-def to_plain(state: Any) -> Any:
-    """Values and tensors of a state as JSON has them, exactly."""
+def to_plain(state: object) -> Any:
+    """The values and tensors of a state in a form that JSON holds exactly."""
     if isinstance(state, Tensor):
         return {"tensor": state.tolist(), "dtype": str(state.dtype).removeprefix("torch.")}
     if isinstance(state, Mapping):
@@ -201,7 +239,10 @@ def to_plain(state: Any) -> Any:
 
 
 def from_plain(state: Any) -> Any:
-    """The values that ``to_plain`` was given. Raises DataError for a tensor of a dtype that no state has."""
+    """The values that ``to_plain`` was given.
+
+    Raises DataError for a tensor of a dtype that no state has.
+    """
     if isinstance(state, list):
         return [from_plain(value) for value in state]
     if not isinstance(state, dict):

@@ -1,4 +1,4 @@
-"""Fetching files: whole and checked, or not at all."""
+"""Fetching files: a file arrives whole and checked, or not at all."""
 
 from __future__ import annotations
 
@@ -19,35 +19,40 @@ TEXT8_MD5 = "3bea1919949baf155f99411df5fada7e"
 
 
 def check_md5(name: str, actual: str, expected: str) -> None:
-    """Compares two md5 sums.
-
-    Raises:
-        ChecksumError: they differ.
-    """
+    """Compares two md5 sums. Raises ChecksumError if they differ."""
     if actual != expected.lower():
         raise ChecksumError(
-            f"{name}: wrong md5: expected {expected}, got {actual}; the file is damaged or another one: fetch it again, "
+            f"{name}: wrong md5: expected {expected}, got {actual}; the file is damaged or another "
+            "one: fetch it again, "
             "or give the md5 of the file that is meant"
         )
 
 
 def by_hand(url: str, target: Path) -> str:
-    """Shell command that puts the file at ``url``, zipped or not, where the library looks for it."""
+    """Shell command that puts the file at ``url``, zipped or not, where the library finds it."""
     if not url.endswith(".zip"):
         return f"mkdir -p {target.parent} && curl -L -o {target} {url}"
     archive = target.with_suffix(".zip")
-    return f"mkdir -p {target.parent} && curl -L -o {archive} {url} && unzip -j {archive} '*{target.name}' -d {target.parent}"
+    fetching = f"mkdir -p {target.parent} && curl -L -o {archive} {url}"
+    return f"{fetching} && unzip -j {archive} '*{target.name}' -d {target.parent}"
 
 
 def fetch(url: str, target: Path, md5: str | None, timeout: float = 60.0) -> None:
-    """Downloads a file to ``target``, atomically; of a zip archive the member called ``target.name``, in whatever folder.
+    """Downloads a file to ``target``, whole or not at all.
 
-    Nothing is left behind on failure: the work is done in a temporary folder beside the target, and only a whole file
-    with the right md5 is moved to its place. ``md5`` None: not checked.
+    The work is done in a temporary folder beside the target. Only a whole file with the right md5
+    is moved to ``target``, and a failure leaves nothing behind.
+
+    Args:
+        url: address of the file, or of a zip archive that holds a file called ``target.name``.
+        target: where the file goes.
+        md5: expected md5 of the file; None: not checked.
+        timeout: in seconds.
 
     Raises:
-        MissingDataError: the address cannot be reached; the message has the command that fetches the file by hand.
-        DataError: the archive is damaged or lacks the member.
+        MissingDataError: the address cannot be reached; the message has the command that fetches
+            the file by hand.
+        DataError: the archive is damaged or lacks the file.
         ChecksumError: the file's md5 is not ``md5``.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +79,8 @@ def fetch(url: str, target: Path, md5: str | None, timeout: float = 60.0) -> Non
                         shutil.copyfileobj(inside, out)
             except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
                 raise DataError(
-                    f"{url}: the archive ({fetched.stat().st_size} bytes) is damaged or cut short ({error}); try again, "
+                    f"{url}: the archive ({fetched.stat().st_size} bytes) is damaged or cut short "
+                    f"({error}); try again, "
                     f"or by hand: {by_hand(url, target)}"
                 ) from error
         else:

@@ -1,4 +1,4 @@
-"""Errors of the data modules: every message names the file or argument, what is wrong with it, and the mend."""
+"""Errors of the data modules. A message names the file or argument, the fault, and the mend."""
 
 
 class DataError(ValueError):
@@ -14,8 +14,8 @@ class ChecksumError(DataError):
 
 
 class StreamError(DataError):
-    """A stream of documents broke off."""
+    """Reading a stream of documents failed."""
 
     def __init__(self, message: str) -> None:
-        # A loader's worker makes its error anew from the whole traceback, whose last line is what it said.
+        # A loader's worker makes its error anew from the traceback, which ends in the message.
         super().__init__(message.strip().splitlines()[-1].rpartition("StreamError: ")[2])

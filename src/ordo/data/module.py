@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 import torch
@@ -13,14 +13,33 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ordo.batch import Batch
-from ordo.data.loader import StepSampler
+from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.settings import Seed, Size, Some, checked
 
 
-class Rows(Dataset[Any]):
+T = TypeVar("T")
+SPLITS = ("train", "validation", "test")
+
+
+def evenly(n: int, limit: int | None) -> Tensor:
+    """Which of n rows to take, int64: ``limit`` of them, evenly spaced; None: all."""
+    kept = n if limit is None else min(n, limit)
+    return torch.arange(kept) * n // max(1, kept)
+
+
+class SizedDataset(Dataset[Batch | Tensor], ABC):
+    """A data set that knows its length; ``__getitems__`` answers a whole batch at once."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+
+class Rows(SizedDataset):
     """A fixed table of sequences; rows are fetched a batch at a time.
 
-    tokens: (n, length), any integer dtype. known, lengths: as of ``Batch``, for all rows.
+    Args:
+        tokens: (n, length), any integer dtype.
+        known, lengths: as in ``Batch``, for all rows.
     """
 
     def __init__(
@@ -32,58 +51,67 @@ class Rows(Dataset[Any]):
         return len(self.tokens)
 
     def __getitems__(self, indices: list[int]) -> Batch | Tensor:
-        """A batch, or just its tokens where that is all."""
+        """A batch; bare tokens if nothing is known and nothing is padded."""
         batch = self.batch(torch.tensor(indices) % len(self.tokens))
         return batch.tokens if batch.whole else batch
 
     def batch(self, rows: Tensor) -> Batch:
-        """The rows (batch,) int64."""
+        """The batch of the rows (batch,) int64."""
         batch = Batch(self.tokens, self.known, self.lengths).rows(rows)
         return batch._replace(tokens=batch.tokens.long())
 
     def decoded_positions(self) -> Tensor | None:
-        """The positions (k,) int64 that are not given, where some are, and the same ones in all rows."""
+        """Positions (k,) int64 to decode, if all rows have the same ones given; else None."""
         if self.known is None or not self.known.any() or (self.known != self.known[:1]).any():
             return None
         return (~self.known[0]).nonzero()[:, 0]
 
-    def given(self, n: int, device: torch.device) -> dict[str, Any]:
-        """Arguments of ``ordo.samplers.sample`` for n sequences: lengths and given positions of rows in turn."""
+    def given(self, n: int, device: torch.device) -> dict[str, Tensor]:
+        """Arguments of ``ordo.samplers.sample`` for n sequences: lengths, and the given positions.
+
+        They are those of the first n rows; after the last row the first one follows.
+        """
         batch = self.batch(torch.arange(n) % len(self.tokens)).to(device)
-        out = {"known": batch.known, "lengths": batch.lengths}
-        out |= {} if batch.known is None else {"given": batch.tokens}
-        return {name: value for name, value in out.items() if value is not None}
+        given = None if batch.known is None else batch.tokens
+        found = {"known": batch.known, "lengths": batch.lengths, "given": given}
+        return {name: value for name, value in found.items() if value is not None}
 
 
-def _as_is(batch: Any) -> Any:
+def _as_is(batch: T) -> T:
     return batch  # datasets here answer a whole batch at once: nothing is left to collate
 
 
 @checked
 class SequenceData(L.LightningDataModule, ABC):
-    """Base of the data modules. Batches are ``Batch``, or just its tokens: (batch, length) int64 in 0..vocab_size-1.
+    """Base of the data modules. Batches are ``Batch``, or tokens (batch, length) int64 alone.
 
-    Subclasses fill the attributes below and ``val_set``, ``test_set`` in ``setup``, which is cheap to call twice; they say
-    what the training rows are (``train_rows``) and in which order they come (``train_sampler``).
+    A subclass fills the attributes below, and ``val_set`` and ``test_set``, in ``setup``, which is
+    cheap to call twice. Its training rows are ``train_set``, shuffled; a subclass whose rows come
+    otherwise says so in ``train_rows`` and ``train_sampler``.
 
-    Attributes (after ``setup``):
-        vocab_size: V; the mask, which no data set contains, is token V.
-        vocab_sizes: of every position, for denoisers with a vocabulary per column; None (text): ``vocab_size`` everywhere.
-        coordinates: of positions on a grid, its axes: lists of ``length`` whole numbers from 0, such as row and column; None: a line.
-        given: positions that are given in every row; None: none is, or not the same ones in all rows.
-        ordered: how many of every position's tokens are ordered, such as bins of numbers; None: none.
-        length: tokens per sequence.
-        unit: what one token is: "char", "token", or "column" of a table.
-        entropy: exact entropy of the source in nats per sequence, None where it is unknown.
-        labels: a name for every position, such as a table's columns; None: positions are just numbered.
-        precedence: pairs (i, j) of positions of which i comes before j in a good decoding order; None where unknown.
-        places: settings of the constructor that say where data lie, which are never taken from a checkpoint.
+    Attributes after ``setup``:
+
+    * vocab_size: V. Tokens are in 0..V-1; the mask, which no data set contains, is token V.
+    * vocab_sizes: the vocabulary size of every position, for denoisers with a vocabulary per
+      column; None (text): ``vocab_size`` everywhere.
+    * coordinates: where positions lie on a grid: for each axis, such as row and column, a list of
+      ``length`` whole numbers from 0; None: on a line.
+    * given: positions that are given in every row; None: none is, or rows differ in them.
+    * ordered: how many tokens of each position are ordered, such as bins of numbers; None: none.
+    * length: tokens per sequence.
+    * unit: what one token is: "char", "token", or "column" of a table.
+    * entropy: exact entropy of the source in nats per sequence; None: unknown.
+    * labels: a name for every position, such as a table's columns; None: positions are numbered.
+    * precedence: pairs (i, j) of positions: in a good decoding order i comes before j; None:
+      unknown.
+    * places: settings of the constructor that say where data lie. A checkpoint never supplies them.
 
     Args:
         batch_size: training sequences per step and device.
         eval_batch_size: validation and test sequences per step and device; None: ``batch_size``.
         seed: of everything random about the training batches.
-        num_workers: processes that prepare batches; 0 does it in the training process and is fast enough here.
+        num_workers: processes that prepare batches. 0 prepares them in the training process, which
+            is fast enough here.
 
     Raises:
         SettingError: an argument of another type, or out of range.
@@ -100,6 +128,7 @@ class SequenceData(L.LightningDataModule, ABC):
     entropy: float | None
     precedence: list[tuple[int, int]] | None = None
     places: tuple[str, ...] = ()
+    train_set: SizedDataset | None = None
     val_set: Rows
     test_set: Rows
 
@@ -107,27 +136,38 @@ class SequenceData(L.LightningDataModule, ABC):
         self, batch_size: Size, eval_batch_size: Size | None, seed: Seed, num_workers: Some
     ) -> None:
         super().__init__()
-        self.batch_size, self.eval_batch_size = (
-            batch_size,
-            batch_size if eval_batch_size is None else eval_batch_size,
-        )
+        self.batch_size = batch_size
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.seed, self.num_workers = seed, num_workers
 
-    @abstractmethod
-    def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
+    def train_rows(self, rank: int, world_size: int) -> Dataset[Batch | Tensor]:
         """Training data set on this rank; ``__getitems__`` gets what the sampler hands out."""
+        assert self.train_set is not None
+        return self.train_set  # every rank has all rows: the sampler deals them out
 
-    @abstractmethod
     def train_sampler(self, rank: int, world_size: int) -> StepSampler:
         """Order of the training rows on this rank."""
+        assert self.train_set is not None
+        return StepBatchSampler(len(self.train_set), self.batch_size, self.seed, rank, world_size)
 
     @abstractmethod
     def decode(self, tokens: Tensor) -> list[str]:
         """Sequences (n, length) as text, one string each; the mask is shown as ``_``."""
 
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """What the data are, as JSON-serialisable values: name, sizes, vocabulary, checksum or seeds."""
+    def describe(self) -> dict[str, object]:
+        """What the data are, as values for JSON; a subclass adds its name, checksum and the like.
+
+        The number of training sequences is None if nobody has counted them.
+        """
+        train = None if self.train_set is None else len(self.train_set)
+        sizes = (train, len(self.val_set), len(self.test_set))
+        return {
+            "unit": self.unit,
+            "length": self.length,
+            "vocab_size": self.vocab_size,
+            "sequences": dict(zip(SPLITS, sizes, strict=True)),
+            "seed": self.seed,
+        }
 
     def ranks(self) -> tuple[int, int]:
         """(rank, number of processes): the trainer's, else torch.distributed's, else (0, 1)."""
@@ -138,7 +178,7 @@ class SequenceData(L.LightningDataModule, ABC):
         return 0, 1
 
     def train_dataloader(self) -> StatefulDataLoader:
-        """Shuffled full batches; its ``state_dict`` holds the position (see ``ordo.data.loader``)."""
+        """Shuffled full batches; its ``state_dict`` is the position (see ``ordo.data.loader``)."""
         dataset, sampler = self.train_rows(*self.ranks()), self.train_sampler(*self.ranks())
         workers = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
         return StatefulDataLoader(
@@ -146,20 +186,24 @@ class SequenceData(L.LightningDataModule, ABC):
         )
 
     def _to_gpu(self) -> bool:
-        """Whether batches are copied to a GPU: from pinned memory the copy does not wait, nor is waited for."""
+        """Whether batches go to a GPU. Copies from pinned memory run beside the computation."""
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Validation sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
+    def val_dataloader(self) -> DataLoader[Batch | Tensor]:
+        """Validation sequences in order; the last batch may be smaller.
+
+        Ranks take strided slices of equal size.
+        """
         return self._ordered(self.val_set)
 
-    def test_dataloader(self) -> DataLoader[Any]:
-        """Test sequences in order; the last batch may be smaller. Ranks take strided slices of equal size."""
+    def test_dataloader(self) -> DataLoader[Batch | Tensor]:
+        """Test sequences, as ``val_dataloader``."""
         return self._ordered(self.test_set)
 
-    def _ordered(self, dataset: Rows) -> DataLoader[Any]:
+    def _ordered(self, dataset: Rows) -> DataLoader[Batch | Tensor]:
         rank, world_size = self.ranks()
-        # Equal shares, up to world_size - 1 sequences left out: a rank with one batch more than the others would wait for them for ever.
+        # Shares are equal, and up to world_size - 1 sequences left out: a rank with one batch more
+        # than the other ranks would wait for them for ever.
         share = max(1, len(dataset) // world_size)
         rows = [(rank + i * world_size) % len(dataset) for i in range(share)]
         batches = BatchSampler(rows, self.eval_batch_size, drop_last=False)

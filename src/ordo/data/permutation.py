@@ -12,8 +12,10 @@ ROUNDS = 6
 class LargePermutation:
     """A permutation of 0..n-1 as a function of the generator's state, in constant memory.
 
-    A Feistel network (Luby and Rackoff 1988) of six rounds over the pairs of b-bit numbers, 4^b the least power of four not below n, walked
-    until the value lies below n (Black and Rogaway 2002): fewer than four steps on average. Its round function is SplitMix64's finaliser.
+    It is a Feistel network (Luby and Rackoff 1988) of six rounds over pairs of b-bit numbers, where
+    4^b is the least power of four not below n. The network is applied again until the value lies
+    below n (Black and Rogaway 2002), which takes fewer than four applications on average. Its round
+    function is SplitMix64's finaliser.
     """
 
     def __init__(self, n: int, generator: torch.Generator) -> None:
@@ -22,7 +24,7 @@ class LargePermutation:
         self.keys = keys.numpy().view(np.uint64)
 
     def __call__(self, index: Tensor) -> Tensor:
-        """Where the indices (any shape) int64 in 0..n-1 go."""
+        """Where the indices int64 (any shape) in 0..n-1 go."""
         values = self._round_trip(index.numpy().ravel().astype(np.uint64))
         while (outside := values >= self.n).any():
             values[outside] = self._round_trip(values[outside])
@@ -37,7 +39,10 @@ class LargePermutation:
 
 
 def mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser (Steele et al. 2014) of uint64 numbers. NumPy, which is faster than tensors on the few numbers of a batch."""
+    """SplitMix64's finaliser (Steele et al. 2014) of uint64 numbers.
+
+    NumPy, because it is faster than tensors on the few numbers of a batch.
+    """
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

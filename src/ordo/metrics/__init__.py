@@ -1,5 +1,7 @@
-"""Metrics of synthetic tables against real ones (fidelity, dependence, usefulness, copying; higher is better unless said otherwise), of
-sequences, of molecules, and of orders.
+"""Metrics of synthetic tables against real ones, of sequences, of molecules, and of orders.
+
+Those of tables are fidelity, dependence, usefulness and copying. Higher is better unless a metric
+says otherwise.
 """
 
 from ordo.metrics.alpha_beta import AlphaBeta, alpha_beta, alpha_precision, beta_recall
@@ -17,7 +19,9 @@ from ordo.metrics.trend import pair_associations, trend, trend_by_pair
 from ordo.metrics.wnmis import wnmis
 
 __all__ = [
-    "AlphaBeta", "Kinds", "alpha_beta", "alpha_precision", "beta_recall", "c2st", "canonical", "dcr", "edges_kept", "has_rdkit",
-    "independent_columns", "kendall_tau", "mle", "molecule_quality", "ngram_divergence", "pair_associations", "precedence_accuracy",
-    "shape", "shape_by_column", "string_quality", "table_report", "trend", "trend_by_pair", "unigram_entropy", "wnmis",
+    "AlphaBeta", "Kinds", "alpha_beta", "alpha_precision", "beta_recall", "c2st", "canonical",
+    "dcr", "edges_kept", "has_rdkit", "independent_columns", "kendall_tau", "mle",
+    "molecule_quality", "ngram_divergence", "pair_associations", "precedence_accuracy", "shape",
+    "shape_by_column", "string_quality", "table_report", "trend", "trend_by_pair",
+    "unigram_entropy", "wnmis",
 ]  # fmt: skip

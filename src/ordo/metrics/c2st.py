@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -30,21 +30,25 @@ def c2st(
     classifier: Classifier = "logistic",
     seed: int = 0,
 ) -> float:
-    """1 - mean over folds of max(0, 2 AUC - 1), AUC of real against synthetic rows on the held-out third.
+    """1 - mean over folds of max(0, 2 AUC - 1), AUC of real against synthetic held-out rows.
 
-    In [0, 1], higher better, about 1 where the classifier guesses. Stratified 3-fold, shuffled by ``seed``, in which it is deterministic.
+    In [0, 1], higher better, about 1 if the classifier guesses. The folds are three, stratified and
+    shuffled by ``seed``; for a seed the result is deterministic.
 
-    "logistic": features and pipeline of sdmetrics LogisticDetection. Missing numbers get the real mean (0 if there is none),
-    categories are one-hot with missing as one of them, then RobustScaler and LogisticRegression(solver="lbfgs") at its default 100
-    iterations, converged or not.
-    sdmetrics goes by dtype (integer codes of categories are numbers to it) and refuses categories that the real table lacks; here
-    ``kinds`` decides, and such categories get columns of their own. It cannot see dependence: independent columns score about 1.
+    "logistic": features and pipeline of sdmetrics LogisticDetection. Missing numbers get the real
+    mean (0 if there is none), categories are one-hot with missing as one of them, then RobustScaler
+    and LogisticRegression(solver="lbfgs") at its default 100 iterations, converged or not.
+    sdmetrics goes by dtype (integer codes of categories are numbers to it) and refuses categories
+    that the real table lacks; here ``kinds`` decides, and such categories get columns of their own.
+    This classifier cannot see dependence: independent columns score about 1.
 
-    "trees": the same score from HistGradientBoostingClassifier, 100 trees of at most 31 leaves, learning rate 0.1, at least 20 rows a
-    leaf, no early stopping; numbers as they are, NaN included, categories split as sets up to 255 of them. Published tree numbers use
-    XGBoost (arXiv 2603.23016), so they compare in order of magnitude only.
+    "trees": the same score from HistGradientBoostingClassifier, 100 trees of at most 31 leaves,
+    learning rate 0.1, at least 20 rows a leaf, no early stopping; numbers as they are, NaN
+    included, categories split as sets up to 255 of them. Published tree numbers use XGBoost (arXiv
+    2603.23016), so they compare in order of magnitude only.
 
-    ValueError: unknown classifier, fewer than 3 rows in a table, and see ``ordo.metrics.inputs.checked``.
+    Raises ValueError: unknown classifier, fewer than 3 rows in a table, and see
+    ``ordo.metrics.inputs.checked``.
     Source: sdmetrics LogisticDetection.
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
@@ -52,19 +56,16 @@ def c2st(
         raise ValueError(f"classifier={classifier!r}; use 'logistic' or 'trees'")
     if min(len(real), len(synthetic)) < FOLDS:
         raise ValueError(
-            f"{len(real)} real and {len(synthetic)} synthetic rows make no {FOLDS} folds; give at least {FOLDS} of each"
+            f"{len(real)} real and {len(synthetic)} synthetic rows make no {FOLDS} folds; give at "
+            f"least {FOLDS} of each"
         )
     if classifier == "logistic":
         x = np.vstack(_logistic_features(real, synthetic, kinds))
-        model: Any = make_pipeline(RobustScaler(), LogisticRegression(solver="lbfgs"))
+        model = make_pipeline(RobustScaler(), LogisticRegression(solver="lbfgs"))
     else:
         tables, native = tree_features(kinds, real, synthetic)
         x = np.vstack(tables)
-        settings: dict[str, Any] = {
-            "categorical_features": native,
-            "random_state": seed,
-            **SETTINGS,
-        }
+        settings = {"categorical_features": native, "random_state": seed, **SETTINGS}
         model = HistGradientBoostingClassifier(**settings)
     y = np.repeat([1, 0], [len(real), len(synthetic)])
     distances = []
@@ -84,9 +85,8 @@ def _logistic_features(
 ) -> list[np.ndarray]:
     numeric = columns_of(kinds, NUMERIC)
     categorical = one_hot_categorical(kinds, real, synthetic)
-    means = (
-        real[numeric].mean().fillna(0.0)
-    )  # nothing is left for sdmetrics' imputer but columns without any real value
+    # sdmetrics' imputer gives 0 to columns without any real value.
+    means = real[numeric].mean().fillna(0.0)
     return [
         np.hstack([table[numeric].fillna(means).to_numpy(dtype=np.float64), block])
         for table, block in zip((real, synthetic), categorical, strict=True)

@@ -1,4 +1,4 @@
-"""Distance to the closest record: are synthetic rows nearer to the rows trained on than to others of the same law?"""
+"""Distance to the closest record: does a model copy the rows it was trained on?"""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ def dcr(
     rows: int | None = None,
     seed: int = 0,
 ) -> float:
-    """Share of synthetic rows whose nearest training row is nearer than their nearest holdout row, a tie counting half.
+    """Share of synthetic rows nearer to training rows than to holdout rows; a tie counts half.
 
-    In [0, 1]; 0.5 ideal, above it for a model that copies its training rows, below it never by merit. The longer of ``train`` and
-    ``holdout`` is subsampled by ``seed`` to the length of the other, else 0.5 would not be the ideal: TabSyn and TabDiff train anew on
-    half of the rows and hold out the other half. L1 distance: numeric columns divided by their training range (1 for a constant column),
-    categories one-hot, so that a difference costs 2; missing is a category, and a missing number is the training mean plus 1 for being
-    missing. ``rows``: at most as many rows of each table, drawn by ``seed``; None: all.
+    In [0, 1]; 0.5 is ideal, more shows a model that copies its training rows, less is never a
+    merit. The longer of ``train`` and ``holdout`` is subsampled by ``seed`` to the length of the
+    other, else 0.5 would not be the ideal: TabSyn and TabDiff train anew on half of the rows and
+    hold out the other half. The distance is L1. Numeric columns are divided by their training range
+    (1 for a constant column). Categories are one-hot, so that a difference costs 2; missing is a
+    category. A missing number is the training mean plus 1 for being missing.
 
-    TabSyn and TabDiff count a tie for the holdout, which takes a model of few categories below 0.5; half is what 0.5 asks for.
-    ValueError: see ``ordo.metrics.inputs.checked``.
-    Source: Zhang et al., Mixed-Type Tabular Data Synthesis with Score-based Diffusion in Latent Space (TabSyn), 2024 (arXiv 2310.09656).
+    rows: at most as many rows of each table, drawn by ``seed``; None: all.
+
+    TabSyn and TabDiff count a tie for the holdout, which takes a model of few categories below 0.5;
+    half a count keeps the ideal at 0.5. Raises ValueError: see ``ordo.metrics.inputs.checked``.
+    Source: Zhang et al., Mixed-Type Tabular Data Synthesis with Score-based Diffusion in Latent
+    Space (TabSyn), 2024 (arXiv 2310.09656).
     """
     synthetic, train, holdout = checked(kinds, synthetic=synthetic, train=train, holdout=holdout)
     size = min(len(train), len(holdout), rows or len(train))
@@ -40,7 +44,7 @@ def dcr(
         subsample(train, size, seed, 1),
         subsample(holdout, size, seed, 2),
     ]
-    numeric = scaled_numeric(kinds, train, *tables)[1:]  # the scale of all training rows
+    numeric = scaled_numeric(kinds, train, *tables)[1:]  # scaled on all training rows
     categorical = [block.astype(np.float32) for block in one_hot_categorical(kinds, *tables)]
     columns = len(columns_of(kinds, CATEGORICAL))
     to_train, to_holdout = (
@@ -52,7 +56,15 @@ def dcr(
 def _nearest(
     numbers: np.ndarray, hot: np.ndarray, of_numbers: np.ndarray, of_hot: np.ndarray, columns: int
 ) -> np.ndarray:
-    """L1 distance of each row to the nearest of the others, in blocks. Agreements of one-hot rows are a product: small exact integers."""
+    """L1 distance of each row to the nearest of the other table's rows, in blocks.
+
+    Agreements of one-hot rows are a matrix product of small whole numbers, which is exact.
+
+    Args:
+        numbers, of_numbers: the numeric columns of the rows and of the other table.
+        hot, of_hot: their one-hot categories.
+        columns: how many categorical columns there are.
+    """
     out = np.empty(len(numbers))
     step = max(1, BLOCK // len(of_numbers))
     for start in range(0, len(numbers), step):

@@ -10,17 +10,17 @@ from sklearn.preprocessing import MinMaxScaler
 
 from ordo.metrics.inputs import CATEGORICAL, NUMERIC, Kinds, columns_of
 
-DENSE_CELLS = (
-    1 << 22
-)  # above it, counting a whole contingency table costs more than sorting the cells that occur
+# In larger contingency tables, sorting the cells that occur costs less than counting all.
+DENSE_CELLS = 1 << 22
 
 
 def category_codes(*columns: pd.Series) -> tuple[list[np.ndarray], int]:
     """Codes shared by the columns, and how many there are.
 
-    Equal by Python equality (1 and 1.0 are, 1 and "1" are not); missing is a category of its own, the last. Codes follow the order of the
-    values as text, but those that the first column lacks come before all others. sdmetrics has this order too, and it shows in the last
-    digits of an optimiser that stops early.
+    Values are compared by Python equality (1 and 1.0 are equal, 1 and "1" are not); missing is a
+    category of its own, the last. Codes follow the order of the values as text, but values that the
+    first column lacks come before all others. sdmetrics has this order too, and the order shows in
+    the last digits of an optimiser that stops early.
     """
     joined = np.concatenate([column.to_numpy(dtype=object) for column in columns])
     codes, values = pd.factorize(joined, use_na_sentinel=False)
@@ -36,7 +36,7 @@ def category_codes(*columns: pd.Series) -> tuple[list[np.ndarray], int]:
 def joint_counts(
     pairs: Sequence[tuple[np.ndarray, np.ndarray]], sizes: tuple[int, int]
 ) -> list[np.ndarray]:
-    """Contingency table of each pair of code columns, flattened, cells in the same places in all."""
+    """Flattened contingency tables of pairs of code columns; equal cells have equal places."""
     cells = [first * sizes[1] + second for first, second in pairs]
     total = sizes[0] * sizes[1]
     if total > DENSE_CELLS:
@@ -46,7 +46,7 @@ def joint_counts(
 
 
 def one_hot(codes: np.ndarray, size: int) -> np.ndarray:
-    """(rows,) codes to (rows, size) zeros and ones."""
+    """Codes (rows,) as zeros and ones (rows, size)."""
     return (
         np.eye(size)[codes]
         if size <= 64
@@ -57,9 +57,10 @@ def one_hot(codes: np.ndarray, size: int) -> np.ndarray:
 def scaled_numeric(
     kinds: Kinds, reference: pd.DataFrame, *others: pd.DataFrame
 ) -> list[np.ndarray]:
-    """Numeric columns min-max scaled on the reference (a constant one only shifted), one matrix a table.
+    """Numeric columns min-max scaled on the reference, one matrix a table.
 
-    Missing numbers become the reference's mean, and every column missing anywhere gets a 0/1 column for it, after the numeric ones.
+    A constant column is only shifted. Missing numbers become the reference's mean, and every column
+    with a missing number in any table gets a 0/1 column for it, after the numeric ones.
     """
     columns = columns_of(kinds, NUMERIC)
     if not columns:
@@ -77,7 +78,10 @@ def scaled_numeric(
 
 
 def one_hot_categorical(kinds: Kinds, *tables: pd.DataFrame) -> list[np.ndarray]:
-    """Categorical columns one-hot over the categories of all tables (in ``category_codes`` order), one matrix a table."""
+    """Categorical columns one-hot over the categories of all tables, one matrix a table.
+
+    Categories are in the order of ``category_codes``.
+    """
     blocks: list[list[np.ndarray]] = [[np.empty((len(table), 0))] for table in tables]
     for column in columns_of(kinds, CATEGORICAL):
         codes, size = category_codes(*(table[column] for table in tables))

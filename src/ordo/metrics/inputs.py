@@ -1,10 +1,12 @@
-"""What every metric asks of its tables: the columns named in ``kinds``, each "numeric" or "categorical", and some rows."""
+"""What every metric asks of its tables: the columns named in ``kinds``, and some rows.
+
+A kind is "numeric" or "categorical".
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,10 @@ Kinds = Mapping[str, str]
 def checked(kinds: Kinds, **tables: pd.DataFrame) -> list[pd.DataFrame]:
     """The tables by their argument names, reduced to the columns of ``kinds`` in its order.
 
-    Numeric columns come back as float64 with NaN for missing, categorical ones as objects with None for missing.
-    ValueError, naming column and mend: no columns, unknown kind, not a DataFrame, no rows, missing or repeated columns, non-numeric or
-    infinite values in a numeric column.
+    Numeric columns come back as float64 with NaN for missing, categorical ones as objects with None
+    for missing. Raises ValueError, naming column and mend: no columns, unknown kind, not a
+    DataFrame, no rows, missing or repeated columns, non-numeric or infinite values in a numeric
+    column.
     """
     if not kinds:
         raise ValueError(
@@ -38,7 +41,10 @@ def columns_of(kinds: Kinds, kind: str) -> list[str]:
 
 
 def subsample(table: pd.DataFrame, rows: int | None, *seed: int) -> pd.DataFrame:
-    """``rows`` rows drawn without replacement in their old order, or the table itself where it has no more. ValueError: rows below 1."""
+    """``rows`` rows drawn without replacement, in their old order; or the table if it has no more.
+
+    Raises ValueError: rows below 1.
+    """
     if rows is not None and rows < 1:
         raise ValueError(f"rows={rows}; give a positive number, or None for all rows")
     if rows is None or rows >= len(table):
@@ -47,19 +53,20 @@ def subsample(table: pd.DataFrame, rows: int | None, *seed: int) -> pd.DataFrame
     return table.iloc[np.sort(chosen)]
 
 
-def _checked_table(name: str, table: Any, kinds: Kinds) -> pd.DataFrame:
+def _checked_table(name: str, table: object, kinds: Kinds) -> pd.DataFrame:
     if not isinstance(table, pd.DataFrame):
         raise ValueError(f"{name} is a {type(table).__name__}; give a pandas DataFrame")
     absent = [column for column in kinds if column not in table.columns]
     if absent:
         raise ValueError(
-            f"{name} lacks column {absent[0]!r} ({len(absent)} missing in all); add it, or leave it out of kinds"
+            f"{name} lacks column {absent[0]!r} ({len(absent)} missing in all); add it, or leave "
+            "it out of kinds"
         )
     if len(table) == 0:
         raise ValueError(
             f"{name} has no rows; give at least one (first column: {next(iter(kinds))!r})"
         )
-    out: dict[str, Any] = {}
+    out: dict[str, pd.Series | np.ndarray] = {}
     for column, kind in kinds.items():
         values = table[column]
         if isinstance(values, pd.DataFrame):
@@ -73,9 +80,8 @@ def _checked_table(name: str, table: Any, kinds: Kinds) -> pd.DataFrame:
 def _objects(values: pd.Series) -> pd.Series:
     objects = values.astype(object).to_numpy(dtype=object, copy=True)
     objects[values.isna().to_numpy()] = None
-    return pd.Series(
-        objects, dtype=object
-    )  # a bare array of text would become a str column, whose missing values are NaN again
+    # A bare array of text would become a str column, whose missing values are NaN again
+    return pd.Series(objects, dtype=object)
 
 
 def _numbers(name: str, values: pd.Series) -> np.ndarray:
@@ -83,9 +89,10 @@ def _numbers(name: str, values: pd.Series) -> np.ndarray:
         for value in values.astype(object)[values.notna()]:
             if not isinstance(
                 value, Real | np.bool_
-            ):  # numbers written as text too: is " 7" a number or a category?
+            ):  # also a number as text: is " 7" a number or a category?
                 raise ValueError(
-                    f"{name}, numeric column {values.name!r}: {value!r} is not a number; convert it with pandas.to_numeric, "
+                    f"{name}, numeric column {values.name!r}: {value!r} is not a number; convert "
+                    "it with pandas.to_numeric, "
                     "or call the column 'categorical'"
                 )
     numbers = (
@@ -94,6 +101,7 @@ def _numbers(name: str, values: pd.Series) -> np.ndarray:
     out = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     if np.isinf(out).any():
         raise ValueError(
-            f"{name}, numeric column {values.name!r}: infinite values; replace them by NaN (missing) or by a finite bound"
+            f"{name}, numeric column {values.name!r}: infinite values; replace them by NaN "
+            "(missing) or by a finite bound"
         )
     return out

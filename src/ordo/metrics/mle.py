@@ -1,4 +1,4 @@
-"""Machine-learning efficiency: how good is a predictor of one column that was trained on synthetic rows only?"""
+"""Machine-learning efficiency: how good is a predictor that was trained on synthetic rows only?"""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from ordo.metrics.trees import SETTINGS, filled_where_empty, tree_features
 def mle(
     synthetic_train: pd.DataFrame, real_test: pd.DataFrame, kinds: Kinds, target: str, seed: int = 0
 ) -> float:
-    """Test score, on real rows, of gradient-boosted trees trained on synthetic ones; ``synthetic_train`` may be the real train table too.
+    """Test score, on real rows, of gradient-boosted trees trained on synthetic rows.
 
-    Categorical target: AUROC in [0, 1], higher better; with more than two classes the mean over the classes of the test rows of one
-    against the rest, 0.5 for a class never trained on. Numeric target: RMSE in the target's units, at least 0, lower better.
-    Compare with the same trained on the real rows.
+    Compare it with the score of trees trained on real rows: ``synthetic_train`` may be the real
+    train table too. Categorical target: AUROC in [0, 1], higher better. With more than two classes
+    it is the mean over the classes of the test rows of one against the rest; a class never trained
+    on counts 0.5. Numeric target: RMSE in the target's units, at least 0, lower better.
 
-    HistGradientBoosting, 100 trees of at most 31 leaves, learning rate 0.1, at least 20 rows a leaf, no early stopping; missing numbers
-    as they are, a missing category is one. Rows whose target is missing are left out. TabSyn and TabDiff tune XGBoost, and take logarithms
-    of the regression targets: transform the column before, and compare with their numbers in order of magnitude only.
+    The trees are HistGradientBoosting, 100 trees of at most 31 leaves, learning rate 0.1, at least
+    20 rows a leaf, no early stopping. Missing numbers stay missing, a missing category is a
+    category. Rows whose target is missing are left out. TabSyn and TabDiff tune XGBoost, and take
+    logarithms of the regression targets: transform the column before, and compare with their
+    numbers in order of magnitude only.
 
-    ValueError: ``target`` not in ``kinds`` or alone in it, no row with a target, one class only among the test rows, and see
-    ``ordo.metrics.inputs.checked``.
-    Source: Xu et al., Modeling Tabular Data using Conditional GAN, 2019 (arXiv 1907.00503).
+    Raises ValueError: ``target`` not in ``kinds`` or alone in it, no row with a target, one class
+    only among the test rows, and see ``ordo.metrics.inputs.checked``. Source: Xu et al., Modeling
+    Tabular Data using Conditional GAN, 2019 (arXiv 1907.00503).
     """
     if target not in kinds:
         raise ValueError(f"target {target!r} is not a column of kinds; use one of {list(kinds)}")
@@ -38,7 +41,8 @@ def mle(
     train, test = train[train[target].notna()], test[test[target].notna()]
     if len(train) == 0 or len(test) == 0:
         raise ValueError(
-            f"target {target!r} is missing in every {'training' if len(train) == 0 else 'test'} row; choose another column"
+            f"target {target!r} is missing in every {'training' if len(train) == 0 else 'test'} "
+            "row; choose another column"
         )
     (x, x_test), native = tree_features(features, train, test)
     x, x_test = filled_where_empty(x, x_test)
@@ -54,7 +58,8 @@ def mle(
     classes = np.unique(y_test)
     if len(classes) < 2:
         raise ValueError(
-            f"target {target!r} has one class only in the test rows, so no AUROC; use a longer test table"
+            f"target {target!r} has one class only in the test rows, so no AUROC; use a longer "
+            "test table"
         )
     known = np.unique(y)
     if len(known) < 2:
@@ -64,5 +69,5 @@ def mle(
 
 
 def _auroc(positive: np.ndarray, score: np.ndarray) -> float:
-    """score (rows, 1), or (rows, 0) for a class never trained on."""
+    """AUROC of scores (rows, 1); 0.5 for scores (rows, 0) of a class never trained on."""
     return float(roc_auc_score(positive, score[:, 0])) if score.shape[1] else 0.5

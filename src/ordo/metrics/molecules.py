@@ -1,4 +1,7 @@
-"""Molecules that were sampled as SMILES strings: validity, uniqueness, novelty. Validity needs RDKit (``.[molecules]``)."""
+"""Molecules sampled as SMILES strings: validity, uniqueness, novelty.
+
+Validity needs RDKit (``.[molecules]``).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ def has_rdkit() -> bool:
 
 
 def canonical(smiles: Iterable[str]) -> list[str | None]:
-    """RDKit's canonical SMILES of each; None for a string that is no molecule: RDKit cannot parse or sanitise it, or it has no atoms.
+    """RDKit's canonical SMILES of each string; None for a string that is no molecule.
 
-    Sanitising checks valences, aromaticity (that it can be written with alternating bonds) and ring closures. A radical such as C[CH] is
-    valid, and so are several molecules in one string (C.C).
+    A string is no molecule if RDKit cannot parse or sanitise it, or if it has no atoms. Sanitising
+    checks valences, aromaticity (that it can be written with alternating bonds) and ring closures.
+    A radical such as C[CH] is valid, and so are several molecules in one string (C.C).
 
-    Raises ImportError where RDKit is not installed.
+    Raises ImportError if RDKit is not installed.
     """
     try:
         from rdkit import Chem, rdBase  # pyright: ignore[reportMissingImports]
@@ -25,11 +29,10 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
             "validity of molecules needs RDKit: pip install -e '.[molecules]'"
         ) from error
     out: list[str | None] = []
-    with rdBase.BlockLogs():  # it tells standard error what is wrong with every string
+    with rdBase.BlockLogs():  # RDKit writes the fault of every string to standard error
         for string in smiles:
-            plain = (
-                string.isascii() and " " not in string
-            )  # what follows a space is a name to RDKit
+            # RDKit takes the text behind a space for a name.
+            plain = string.isascii() and " " not in string
             molecule = Chem.MolFromSmiles(string) if plain else None
             out.append(
                 Chem.MolToSmiles(molecule)
@@ -40,13 +43,19 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
 
 
 def molecule_quality(samples: Sequence[str], train: Collection[str]) -> dict[str, float]:
-    """Shares, 1 is best. samples: at least one. train: canonical SMILES of the training molecules, as ``canonical`` gives them; a set.
+    """Shares of good samples; 1 is best.
 
-    valid: of the samples. unique: different molecules among the valid samples, by canonical SMILES. novel: of those different molecules,
-    the ones that are not in ``train``. valid_unique_novel: the product, of all samples: new molecules a sample. A share of nothing is left
-    out.
+    * valid: share of the samples that are molecules.
+    * unique: share of different molecules among the valid samples, by canonical SMILES.
+    * novel: share of those different molecules that are not in ``train``.
+    * valid_unique_novel: the product of the three: new molecules per sample.
 
-    For a set that is all but complete, as QM9 is of its kind of molecule, a high novelty says that a model leaves the set.
+    A share of nothing is left out. A set may be all but complete, as QM9 is of its kind of
+    molecule: then a high novelty says that a model leaves the set.
+
+    Args:
+        samples: SMILES strings, at least one.
+        train: a set of the canonical SMILES of the training molecules, as ``canonical`` gives them.
     """
     molecules = canonical(samples)
     valid = [molecule for molecule in molecules if molecule is not None]
@@ -59,7 +68,10 @@ def molecule_quality(samples: Sequence[str], train: Collection[str]) -> dict[str
 
 
 def string_quality(samples: Sequence[str], train: Collection[str]) -> dict[str, float]:
-    """What needs no toolkit, of strings as they are, molecules or not: shares of different ones, and of those that are not in ``train``."""
+    """Shares of different strings, and of those that are not in ``train``.
+
+    These need no toolkit: a string counts whether it is a molecule or not.
+    """
     unique = set(samples)
     return {
         "distinct_strings": len(unique) / len(samples),

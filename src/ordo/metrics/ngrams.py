@@ -9,11 +9,18 @@ from torch import Tensor
 
 
 def ngram_divergence(samples: Tensor, real: Tensor, n: int = 3, by_position: bool = False) -> float:
-    """Jensen-Shannon divergence, nats in 0..ln 2, between the n-grams of samples (a, length) and of real (b, length) sequences, int64.
+    """Jensen-Shannon divergence, nats in 0..ln 2, between the n-grams of two sets of sequences.
 
-    by_position: the mean over places of an n-gram, for columns or tasks in which a place has a meaning; else, as in text, n-grams are
-    pooled over places. Few samples look different by chance: compare with as many real sequences. Raises ValueError for shapes that do not
-    fit.
+    Few samples look different by chance: compare with as many real sequences.
+
+    Args:
+        samples: (a, length) int64.
+        real: (b, length) int64.
+        n: tokens of an n-gram.
+        by_position: the mean over places of an n-gram, for columns or tasks in which a place has a
+            meaning; False, as for text: n-grams of all places are pooled.
+
+    Raises ValueError for shapes that do not fit.
     """
     if (
         samples.ndim != 2
@@ -22,7 +29,8 @@ def ngram_divergence(samples: Tensor, real: Tensor, n: int = 3, by_position: boo
         or not 1 <= n <= samples.shape[1]
     ):
         raise ValueError(
-            f"need two sets of sequences of one length of at least n={n}, got {tuple(samples.shape)} and {tuple(real.shape)}"
+            f"need two sets of sequences of one length of at least n={n}, got "
+            f"{tuple(samples.shape)} and {tuple(real.shape)}"
         )
     a, b = (rows.cpu().unfold(1, n, 1).numpy() for rows in (samples, real))  # (rows, places, n)
     if by_position:
@@ -46,5 +54,8 @@ def _divergence(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def unigram_entropy(samples: Tensor) -> float:
-    """Entropy in nats of single tokens pooled over samples (a, length): low where a sampler repeats itself."""
+    """Entropy in nats of single tokens pooled over samples (a, length).
+
+    It is low if a sampler repeats itself.
+    """
     return float(entropy(np.bincount(samples.cpu().numpy().ravel())))

@@ -1,7 +1,8 @@
 """How far a decoding order agrees with known precedences, or with another order.
 
-An order names the positions 0..length-1, the first decoded first. Edges are pairs (i, j): i should come before j. Shares of edges are in
-[0, 1]: 1 is full agreement, and .5 what random orders reach on average.
+An order names the positions 0..length-1, the first decoded first. Edges are pairs (i, j): i should
+come before j. Shares of edges are in [0, 1]: 1 is full agreement; random orders reach 0.5 on
+average.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ Order = Tensor | Sequence[int]
 
 
 def precedence_accuracy(log_w: Tensor, edges: Sequence[tuple[int, int]]) -> float:
-    """Expected share of edges kept by an order drawn from the Plackett-Luce law of ``log_w`` (length,): mean of w_i / (w_i + w_j).
+    """Expected share of edges kept by an order of the Plackett-Luce law of ``log_w`` (length,).
 
-    Raises ValueError: log_w of another shape or not finite, no edges, or an edge that is no pair of two positions.
-    Source: Plackett (1975); the closed form of ``ordo.order.PlackettLuce.precedence``.
+    It is the mean over edges of w_i / (w_i + w_j).
+
+    Raises ValueError: log_w of another shape or not finite, no edges, or an edge that is no pair of
+    two positions. Source: Plackett (1975); the closed form of
+    ``ordo.order.PlackettLuce.precedence``.
     """
     if log_w.ndim != 1 or not torch.isfinite(log_w).all():
         raise ValueError(f"log_w must be finite and of shape (length,), got {log_w.tolist()}")
@@ -38,7 +42,9 @@ def edges_kept(order: Order, edges: Sequence[tuple[int, int]]) -> float:
 
 
 def kendall_tau(order_a: Order, order_b: Order) -> float:
-    """1 - 2 * (share of pairs of positions that the two orders put differently): 1 for equal orders, -1 for reversed, 0 by chance.
+    """1 - 2 * (share of pairs of positions that the two orders put differently).
+
+    1 for equal orders, -1 for reversed ones, 0 by chance.
 
     Raises ValueError: no permutations, of different lengths, or shorter than 2.
     Source: Kendall, A New Measure of Rank Correlation (1938).

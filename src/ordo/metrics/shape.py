@@ -1,4 +1,4 @@
-"""Column Shapes: how well each column's distribution is met, one column at a time."""
+"""Column Shapes: how close each column's distribution is, one column at a time."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from scipy.stats import ks_2samp
 from ordo.metrics.encoding import category_codes
 from ordo.metrics.inputs import NUMERIC, Kinds, checked
 
-DECIMALS = 14  # sdmetrics rounds to one digit fewer than a double holds, so that arithmetic noise makes no steps
-UNSEEN = 1e-6  # count that sdmetrics gives in the real table to a category that only the synthetic one has
+# sdmetrics rounds to one digit fewer than a double holds, so that arithmetic noise makes no steps
+DECIMALS = 14
+# sdmetrics' count, in the real table, of a category that only the synthetic table has
+UNSEEN = 1e-6
 
 
 def shape(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
-    """Mean over columns of ``shape_by_column``, undefined columns left out; NaN where all are.
+    """Mean over columns of ``shape_by_column``, without undefined ones; NaN if all are undefined.
 
-    In [0, 1], higher better, 1 for equal marginals. Blind to dependence: a table of independent columns scores about 1.
-    ValueError: see ``ordo.metrics.inputs.checked``.
+    In [0, 1], higher better, 1 for equal marginals. Blind to dependence: a table of independent
+    columns scores about 1.
+
+    Raises ValueError: see ``ordo.metrics.inputs.checked``.
     Source: sdmetrics QualityReport, property "Column Shapes".
     """
     scores = np.array(list(shape_by_column(real, synthetic, kinds).values()))
@@ -25,10 +29,13 @@ def shape(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
 
 
 def shape_by_column(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> dict[str, float]:
-    """1 - Kolmogorov-Smirnov distance of each numeric column, 1 - total variation distance of each categorical one.
+    """1 - a distance between the real and the synthetic distribution of each column.
 
-    In [0, 1], higher better. Missing values are dropped from both tables first, in categorical columns too, as sdmetrics does; a column
-    with nothing left in either table is NaN. ValueError: see ``ordo.metrics.inputs.checked``.
+    The distance is Kolmogorov-Smirnov for numeric columns, total variation for categorical ones. In
+    [0, 1], higher better. Missing values are dropped from both tables first, in categorical columns
+    too, as sdmetrics does; a column with nothing left in either table is NaN.
+
+    Raises ValueError: see ``ordo.metrics.inputs.checked``.
     Source: sdmetrics KSComplement and TVComplement.
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
@@ -41,10 +48,9 @@ def shape_by_column(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -
 def _ks(real: pd.Series, synthetic: pd.Series) -> float:
     if len(real) == 0 or len(synthetic) == 0:
         return float("nan")
-    # the statistic alone is wanted: "asymp" spares the exact p-value
-    return float(
-        1 - ks_2samp(real.round(DECIMALS), synthetic.round(DECIMALS), method="asymp").statistic
-    )  # pyright: ignore
+    # The statistic alone is wanted, and "asymp" spares the exact p-value.
+    result = ks_2samp(real.round(DECIMALS), synthetic.round(DECIMALS), method="asymp")
+    return float(1 - np.asarray(result)[0])
 
 
 def _tv(real: pd.Series, synthetic: pd.Series) -> float:

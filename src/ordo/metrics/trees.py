@@ -1,4 +1,7 @@
-"""Gradient-boosted trees with fixed settings, and the features they take: numbers as they are, categories as codes."""
+"""Gradient-boosted trees with fixed settings, and their features.
+
+Numbers are taken as they are, categories as codes.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,9 @@ SETTINGS: dict[str, Any] = {
 def tree_features(kinds: Kinds, *tables: pd.DataFrame) -> tuple[list[np.ndarray], np.ndarray]:
     """One matrix a table, and which columns the trees should split as categories.
 
-    Missing numbers stay NaN (the trees send them to the better side), a missing category is a category. Codes are shared by the tables;
-    beyond 255 categories a column is split as a number, by the order of its values as text.
+    Missing numbers stay NaN (the trees send them to the better side), a missing category is a
+    category. Codes are shared by the tables. Beyond 255 categories a column is split as a number,
+    by the order of its values as text.
     """
     parts: list[list[np.ndarray]] = [[] for _ in tables]
     native = []
@@ -40,6 +44,9 @@ def tree_features(kinds: Kinds, *tables: pd.DataFrame) -> tuple[list[np.ndarray]
 
 
 def filled_where_empty(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """0 in the columns without a single value in ``train``, of which scikit-learn's trees make no bins."""
+    """Both tables with 0 in the columns that have no value in ``train``.
+
+    scikit-learn's trees cannot bin such columns.
+    """
     empty = np.isnan(train).all(axis=0)
     return np.where(empty, 0.0, train), np.where(empty, 0.0, test)

@@ -1,11 +1,11 @@
-"""Column Pair Trends: how well the dependence within each pair of columns is met."""
+"""Column Pair Trends: how close the dependence within each pair of columns is."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,28 +17,23 @@ Edges = Literal["own", "real"]
 BINS = 10
 
 
-def trend(
-    real: pd.DataFrame,
-    synthetic: pd.DataFrame,
-    kinds: Kinds,
-    *,
-    edges: Edges = "own",
-    correlation_threshold: float = 0.0,
-    association_threshold: float = 0.0,
-) -> float:
-    """Mean over pairs of columns of ``trend_by_pair``, undefined pairs left out; NaN where all are.
+class Options(TypedDict, total=False):
+    """Keyword arguments of ``trend_by_pair``."""
 
-    In [0, 1], higher better, 1 for equal tables. Arguments, errors and source: see ``trend_by_pair``.
+    edges: Edges
+    correlation_threshold: float
+    association_threshold: float
+
+
+def trend(
+    real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, **options: Unpack[Options]
+) -> float:
+    """Mean over pairs of ``trend_by_pair``, without undefined ones; NaN if all are undefined.
+
+    In [0, 1], higher better, 1 for equal tables. Arguments, errors and source: see
+    ``trend_by_pair``.
     """
-    pairs = trend_by_pair(
-        real,
-        synthetic,
-        kinds,
-        edges=edges,
-        correlation_threshold=correlation_threshold,
-        association_threshold=association_threshold,
-    )
-    scores = np.array(list(pairs.values()))
+    scores = np.array(list(trend_by_pair(real, synthetic, kinds, **options).values()))
     return float(scores[~np.isnan(scores)].mean()) if not np.isnan(scores).all() else float("nan")
 
 
@@ -51,27 +46,38 @@ def trend_by_pair(
     correlation_threshold: float = 0.0,
     association_threshold: float = 0.0,
 ) -> dict[tuple[str, str], float]:
-    """``1 - |rho_r - rho_s| / 2`` of each numeric pair (Pearson), 1 - total variation distance of the contingency tables of the others.
+    """How close the dependence of each pair of columns is, in [0, 1], higher better.
 
-    In [0, 1], higher better. A correlation is undefined where either table's column is constant: such a pair is NaN, so a synthetic
-    column that collapsed to one number costs nothing here. Missing: a numeric pair drops rows missing either value; a contingency table
+    A numeric pair has ``1 - |rho_r - rho_s| / 2`` (Pearson). Other pairs have 1 - total variation
+    distance of the contingency tables. A correlation is undefined if either table's column is
+    constant: such a pair is NaN, so a synthetic column that collapsed to one number costs nothing
+    here. Missing values: a numeric pair drops rows that lack either value; a contingency table
     counts missing as a category, and a missing number in the bin above the last, as sdmetrics does.
+    All rows are used; sdmetrics draws 50,000 of a longer table.
 
-    ``edges``: numeric columns of mixed pairs are cut into 10 equal-width bins. "own", as sdmetrics' report: each table between its own
-    least and greatest value, the greatest in a bin of its own. So a shift of a whole column goes unseen, and a fresh sample of a
-    long-tailed column, with another extreme, scores far below 1. "real", as its ContingencySimilarity with continuous columns: both
-    tables by the real edges, the outer bins open. Reports since 0.13 have "own"; "real" is the sounder one.
-    ``correlation_threshold``, ``association_threshold``: pairs whose real ``|rho|`` or Cramer's V is not above are NaN. 0: every pair
-    counts, as in the reports of sdmetrics 0.13, 0.18 and 0.22, of the time of TabSyn and TabDiff. That of 0.32 sets 0.5 and 0.3.
-    All rows are used, where sdmetrics draws 50,000 of a longer table.
+    Args:
+        real, synthetic: tables.
+        kinds: column -> "numeric" or "categorical".
+        edges: how numeric columns of mixed pairs are cut into 10 bins of equal width. "own", as
+            sdmetrics' report: each table between its own least and greatest value, the greatest in
+            a bin of its own. So a shift of a whole column goes unseen, and a fresh sample of a
+            long-tailed column, with another extreme, scores far below 1. "real", as its
+            ContingencySimilarity with continuous columns: both tables by the real edges, the outer
+            bins open. Reports since 0.13 have "own"; "real" is the sounder one.
+        correlation_threshold, association_threshold: a pair is NaN unless its real ``|rho|`` or
+            Cramer's V is above. 0: every pair counts, as in the reports of sdmetrics 0.13, 0.18 and
+            0.22, of the time of TabSyn and TabDiff. That of 0.32 sets 0.5 and 0.3.
 
-    ValueError: fewer than two columns, unknown ``edges``, and see ``ordo.metrics.inputs.checked``.
-    Source: sdmetrics QualityReport, property "Column Pair Trends" (CorrelationSimilarity, ContingencySimilarity).
+    Raises ValueError: fewer than two columns, unknown ``edges``, and see
+    ``ordo.metrics.inputs.checked``.
+    Source: sdmetrics QualityReport, property "Column Pair Trends" (CorrelationSimilarity,
+    ContingencySimilarity).
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     if len(kinds) < 2:
         raise ValueError(
-            f"trend compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns"
+            f"trend compares pairs, and column {next(iter(kinds))!r} is alone; give at least two "
+            "columns"
         )
     codes = _all_codes(real, synthetic, kinds, edges)
     scores: dict[tuple[str, str], float] = {}
@@ -86,11 +92,15 @@ def trend_by_pair(
 def pair_associations(
     real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds, *, edges: Edges = "real"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How strongly every two columns depend on each other in the real table and in the synthetic one: (columns, columns) float64 each.
+    """How strongly every two columns depend on each other, in the real and the synthetic table.
 
-    Pearson's rho of a numeric pair, in [-1, 1]; Cramer's V of the others, in [0, 1], by the categories and bins of ``trend_by_pair``, with
-    missing as one of them. Symmetric, 1 on the diagonal; NaN where a column is constant. ``edges``: see ``trend_by_pair``.
-    ``np.abs(first - second)`` is what ``ordo.plots.pair_difference`` draws. ValueError: as of ``trend_by_pair``, but one column will do.
+    Returns two matrices (columns, columns) float64, symmetric, with 1 on the diagonal and NaN if a
+    column is constant. A numeric pair has Pearson's rho, in [-1, 1]. Other pairs have Cramer's V,
+    in [0, 1], by the categories and bins of ``trend_by_pair``, with missing as one of them.
+    ``np.abs(first - second)`` is what ``ordo.plots.pair_difference`` draws.
+
+    edges: see ``trend_by_pair``. Raises ValueError as ``trend_by_pair`` does, but one column will
+    do.
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     codes = _all_codes(real, synthetic, kinds, edges)
@@ -135,9 +145,8 @@ def _codes(real: pd.Series, synthetic: pd.Series, kind: str, edges: Edges) -> _C
     if edges == "real":
         of_real[[0, -1]] = -np.inf, np.inf
         of_synthetic = of_real
-    return _Codes(
-        np.digitize(first, of_real), np.digitize(second, of_synthetic), BINS + 2
-    )  # NaN sorts above the last edge
+    # NaN sorts above the last edge
+    return _Codes(np.digitize(first, of_real), np.digitize(second, of_synthetic), BINS + 2)
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
@@ -172,7 +181,10 @@ def _contingency_similarity(a: _Codes, b: _Codes, threshold: float) -> float:
 
 
 def _cramer(a: np.ndarray, b: np.ndarray) -> float:
-    """From the cells that occur: two columns of nearly unique values have a table that no memory holds."""
+    """Cramer's V from the cells that occur.
+
+    Two columns of nearly unique values have a full table that no memory holds.
+    """
     cells, count = np.unique(a * (b.max() + 1) + b, return_counts=True)
     (_, row), (_, column) = (
         np.unique(part, return_inverse=True) for part in np.divmod(cells, b.max() + 1)

@@ -1,4 +1,7 @@
-"""Weighted normalised mutual information similarity: dependence of any form within pairs, weighted by how much there is of it."""
+"""Weighted normalised mutual information similarity: dependence of any form within pairs.
+
+Pairs are weighted by how much dependence they have.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,25 @@ BINS = 10
 
 
 def wnmis(real: pd.DataFrame, synthetic: pd.DataFrame, kinds: Kinds) -> float:
-    """1 - weighted mean over pairs of ``|NMI_r - NMI_s|``, weight NMI_r + NMI_s, NMI = 2 I(a; b) / (H(a) + H(b)).
+    """1 - weighted mean over pairs of ``|NMI_r - NMI_s|``, weight NMI_r + NMI_s.
 
-    In [0, 1], higher better, 1 for equal tables. As in the authors' code, a numeric column is cut into 10 equal-width bins over the real
-    range, closed on the right; what is missing or outside that range shares one more code; and a column with no more than 11 distinct
-    values in a table is left as it is there. A missing category is a category. Two constant columns have NMI 0; where no pair has any, in
-    either table, the score is 1 (undefined in the authors' code).
-    The plug-in estimate of I is biased upwards, and by the same amount only in tables of the same length.
+    NMI = 2 I(a; b) / (H(a) + H(b)). In [0, 1], higher better, 1 for equal tables. As in the
+    authors' code, a numeric column is cut into 10 bins of equal width over the real range, closed
+    on the right. Missing values and values outside that range share one more code. A column with no
+    more than 11 distinct values in a table is left as it is there. A missing category is a
+    category. Two constant columns have NMI 0; if no pair has any NMI, in either table, the score is
+    1 (undefined in the authors' code). The plug-in estimate of I is biased upwards, by the same
+    amount only in tables of the same length.
 
-    ValueError: fewer than two columns, and see ``ordo.metrics.inputs.checked``.
-    Source: Scassola et al., A Sobering Look at Tabular Data Generation via Probabilistic Circuits, 2026 (arXiv 2603.23016).
+    Raises ValueError: fewer than two columns, and see ``ordo.metrics.inputs.checked``. Source:
+    Scassola et al., A Sobering Look at Tabular Data Generation via Probabilistic Circuits, 2026
+    (arXiv 2603.23016).
     """
     real, synthetic = checked(kinds, real=real, synthetic=synthetic)
     if len(kinds) < 2:
         raise ValueError(
-            f"wnmis compares pairs, and column {next(iter(kinds))!r} is alone; give at least two columns"
+            f"wnmis compares pairs, and column {next(iter(kinds))!r} is alone; give at least two "
+            "columns"
         )
     edges = {column: _edges(real[column]) for column, kind in kinds.items() if kind == NUMERIC}
     nmi_r, nmi_s = _nmi_of_pairs(real, kinds, edges), _nmi_of_pairs(synthetic, kinds, edges)
@@ -53,9 +60,11 @@ def _nmi_of_pairs(table: pd.DataFrame, kinds: Kinds, edges: dict[str, np.ndarray
     }
     sizes = {column: int(each.max()) + 1 for column, each in codes.items()}
     entropies = {column: _entropy(np.bincount(each)) for column, each in codes.items()}
-    return np.array([
-        _nmi(entropies[a], entropies[b], joint_counts([(codes[a], codes[b])], (sizes[a], sizes[b]))[0]) for a, b in combinations(kinds, 2)
-    ])  # fmt: skip
+    scores = []
+    for a, b in combinations(kinds, 2):
+        (joint,) = joint_counts([(codes[a], codes[b])], (sizes[a], sizes[b]))
+        scores.append(_nmi(entropies[a], entropies[b], joint))
+    return np.array(scores)
 
 
 def _cut(column: pd.Series, edges: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The tables here and what sdmetrics and synthcity say of them. Run by hand, each step in an environment of its own:
+"""The tables here and their values by sdmetrics and synthcity. Run by hand, in two environments:
 
     python -m venv a && a/bin/pip install sdmetrics==0.32.0
     python -m venv b && b/bin/pip install synthcity==0.2.12 opacus==1.4.1
@@ -6,8 +6,9 @@
     a/bin/python make_values.py sdmetrics
     b/bin/python make_values.py synthcity
 
-sdmetrics wants pandas below 3, synthcity torch below 2.3 and numpy below 2 (with the torch it wants, later opacus does not import). A step
-rewrites its own entry of values.json. The tables are drawn with a fixed seed; values.json belongs to the CSV files as committed.
+sdmetrics wants pandas below 3, synthcity torch below 2.3 and numpy below 2 (with the torch it
+wants, later opacus does not import). A step rewrites its own entry of values.json. The tables are
+drawn with a fixed seed; values.json belongs to the CSV files as committed.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ import pandas as pd
 
 HERE = Path(__file__).parent
 KINDS = {
-    # missing values in both kinds, a constant column, a spike at zero, a column constant in the synthetic table only
+    # missing values in both kinds, a constant column, a spike at zero, a column that is constant in
+    # the synthetic table only
     "missing": {
-        "age": "numeric", "gain": "numeric", "fixed": "numeric", "still": "numeric", "hours": "numeric",
-        "work": "categorical", "place": "categorical", "label": "categorical",
+        "age": "numeric", "gain": "numeric", "fixed": "numeric", "still": "numeric",
+        "hours": "numeric", "work": "categorical", "place": "categorical", "label": "categorical",
     },
     # complete, more than 15 columns once encoded
     "complete": {
         "x": "numeric", "y": "numeric", "count": "numeric",
         "month": "categorical", "grade": "categorical", "label": "categorical",
     },
-    # tables of different lengths, categories that the real table lacks, values outside the real range
+    # tables of different lengths, categories that the real table lacks, values outside its range
     "unseen": {"a": "numeric", "b": "numeric", "c": "categorical", "d": "categorical"},
 }  # fmt: skip
 
@@ -54,8 +56,12 @@ def draw(name: str, n: int, off: float, generator: np.random.Generator) -> pd.Da
             "still": 2.25 if off else np.round(u * z, 3),
             "hours": np.round(40 + 6 * (0.7 * z + 0.7 * (1 - off) * u)),
             "work": work,
-            "place": np.array([f"p{i:02d}" for i in range(12)])[np.minimum(11, generator.geometric(0.3 - off / 10, n) - 1)],
-            "label": np.where(z + (work == "private") + generator.normal(size=n) > 1, "high", "low"),
+            "place": np.array([f"p{i:02d}" for i in range(12)])[
+                np.minimum(11, generator.geometric(0.3 - off / 10, n) - 1)
+            ],
+            "label": np.where(
+                z + (work == "private") + generator.normal(size=n) > 1, "high", "low"
+            ),
         })  # fmt: skip
         for column, rate in {
             "age": 0.06,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
+from ordo.data.loader import State
 from ordo.data.tables.columns import (
     CategoricalColumn,
     Column,
@@ -19,12 +19,15 @@ from ordo.data.tables.columns import (
     column_from_state,
     column_state,
 )
-from ordo.data.tables.frames import no_value
+from ordo.data.tables.kinds import no_value
 
 
 @dataclass(frozen=True)
 class TableCodec:
-    """A column codec per column; position l of a token row is column l, with tokens in 0..vocab_sizes[l]-1."""
+    """One codec for each column; position l of a token row is column l.
+
+    The tokens of column l are in 0..vocab_sizes[l]-1.
+    """
 
     VERSION = 1
     columns: tuple[Column, ...]
@@ -33,9 +36,14 @@ class TableCodec:
     def fit(
         cls, frame: pd.DataFrame, bins: int, dtypes: Mapping[str, str | None] | None = None
     ) -> TableCodec:
-        """frame: float64 columns are numeric, with at most ``bins`` tokens each and one for a missing value; others are categorical.
+        """Fits a codec to a table.
 
-        dtypes: of columns in the table that the frame was read from, in which ``ordo.data.tables.table_file`` writes them.
+        Args:
+            frame: float64 columns are numeric, other columns categorical.
+            bins: the largest number of tokens of a numeric column, at least 2; a missing value has
+                one token more.
+            dtypes: dtypes of columns in the table that the frame was read from.
+                ``ordo.data.tables.table_file`` writes columns in these.
 
         Raises DataError for less than two bins, or a column without any value.
         """
@@ -69,11 +77,14 @@ class TableCodec:
 
     @property
     def ordered(self) -> list[int]:
-        """How many tokens of every column are ordered: the bins of numeric ones, the missing value left out."""
+        """How many tokens of each column are ordered: the bins of a numeric one, else 0."""
         return [column.bins if isinstance(column, NumericColumn) else 0 for column in self.columns]
 
     def encode(self, frame: pd.DataFrame) -> Tensor:
-        """(rows, columns) int64. Raises DataError for a missing column or a value that cannot be encoded."""
+        """(rows, columns) int64.
+
+        Raises DataError for a missing column or a value that cannot be encoded.
+        """
         absent = [name for name in self.names if name not in frame.columns]
         if absent:
             raise DataError(
@@ -84,9 +95,10 @@ class TableCodec:
         )
 
     def decode(self, tokens: Tensor, seed: int = 0) -> pd.DataFrame:
-        """Rows (n, columns) of tokens as a table; numbers are redrawn within their bins, as a function of ``seed``.
+        """Token rows (n, columns) as a table.
 
-        Raises DataError for a token outside a column's vocabulary, such as the mask.
+        Numbers are drawn anew within their bins, as a function of ``seed``. Raises DataError for a
+        token outside a column's vocabulary, such as the mask.
         """
         array = tokens.cpu().numpy()
         if array.ndim != 2 or array.shape[1] != len(self.columns):
@@ -94,7 +106,8 @@ class TableCodec:
         too_large = (array < 0) | (array >= np.array(self.vocab_sizes))
         if too_large.any():
             raise DataError(
-                f"column {self.names[too_large.any(0).argmax()]!r} has tokens outside its vocabulary"
+                f"column {self.names[too_large.any(0).argmax()]!r} has tokens outside its "
+                "vocabulary"
             )
         random = np.random.default_rng([seed, 0x7AB1E])
         return pd.DataFrame(
@@ -104,7 +117,7 @@ class TableCodec:
             }
         )
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> State:
         """Plain values and tensors."""
         return {
             "version": self.VERSION,
@@ -112,18 +125,19 @@ class TableCodec:
         }
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any]) -> TableCodec:
-        """Raises DataError for another version."""
+    def from_state_dict(cls, state: State) -> TableCodec:
+        """The codec of a ``state_dict``. Raises DataError for another version."""
         if state["version"] != cls.VERSION:
             raise DataError(
-                f"the codec has version {state['version']}, this library reads {cls.VERSION}; use the version that wrote it"
+                f"the codec has version {state['version']}, this library reads {cls.VERSION}; use "
+                "the version that wrote it"
             )
         return cls(tuple(column_from_state(column) for column in state["columns"]))
 
     def same_as(self, other: TableCodec) -> bool:
         """Whether token ids mean the same."""
 
-        def key(column: Column) -> tuple[Any, ...]:
+        def key(column: Column) -> tuple[object, ...]:
             if isinstance(column, CategoricalColumn):
                 return column.kind, column.name, column.categories, column.missing
             return (

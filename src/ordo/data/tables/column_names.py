@@ -1,8 +1,9 @@
 """Columns named on a command line: by name, by number, or in a YAML file that maps names to values.
 
-Hydra reads ``{NAME: value}`` with a grammar of its own, in which most names of real tables cannot be
-written, and OmegaConf fills in ``${...}``. A column can therefore be named by its number as well, and
-a file is read here, not by Hydra: its keys and values are texts, exactly as they stand there.
+Hydra reads ``{NAME: value}`` with a grammar of its own, in which most names of real tables cannot
+be written, and OmegaConf fills in ``${...}``. A column can therefore be named by its number as
+well, and a file is read here, not by Hydra: its keys and values are texts, exactly as they stand
+there.
 """
 
 from __future__ import annotations
@@ -10,22 +11,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import yaml
 
 from ordo.data.errors import DataError, MissingDataError
 from ordo.files import WithoutAliases
 
-# What Hydra's grammar reads as this very text, and a shell too.
+V = TypeVar("V")
+Name = str | int | float | bool | None  # as Hydra may read the name of a column
+# Text that Hydra's grammar and a shell read as it stands.
 PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_]*", re.IGNORECASE)
 
 
 def setting(column: object, kind: str, columns: Iterable[object] = ()) -> str:
-    """What to add to a command to give a column a kind; columns: all columns of the table.
+    """What to add to a command to give a column a kind.
 
-    The column is named by its number where Hydra cannot read its name, and in a file where numbers
-    are names of columns too.
+    The column is named by its number if Hydra cannot read its name, and in a file if numbers are
+    names of columns too.
+
+    Args:
+        column: its name.
+        kind: numeric, categorical or drop.
+        columns: all columns of the table.
     """
     name, names = str(column), [str(each) for each in columns]
     if PLAIN.fullmatch(name) or name not in names:
@@ -42,9 +50,9 @@ def quoted(text: str) -> str:
 
 
 class _Texts(WithoutAliases, yaml.loader.BaseLoader):
-    """YAML of which every key and value is the text that stands there; a key must not stand twice."""
+    """YAML in which every key and value is a text, as it stands; a key must not stand twice."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, object]:
         pairs = [
             (self.construct_object(key, True), self.construct_object(value, True))
             for key, value in node.value
@@ -65,17 +73,21 @@ _Texts.add_constructor("tag:yaml.org,2002:map", _Texts.construct_mapping)
 
 
 def mapping_file(path: str | Path, key: str) -> dict[str, str]:
-    """Column -> text of a YAML file. key: the setting that named the file.
+    """The lines COLUMN: TEXT of a YAML file.
 
-    Raises MissingDataError; DataError for a file that is no such mapping.
+    key: the setting that named the file, for messages. Raises MissingDataError; DataError for a
+    file that is no such mapping.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(
-            f"{key}={path}: no such file (working folder {Path.cwd()}); name a YAML file with a line COLUMN: VALUE for every column"
+            f"{key}={path}: no such file (working folder {Path.cwd()}); name a YAML file with a "
+            "line COLUMN: VALUE for every column"
         )
     try:
-        found = yaml.load(path.read_text(encoding="utf-8-sig"), _Texts)  # texts alone, no objects
+        found = yaml.load(
+            path.read_text(encoding="utf-8-sig"), _Texts
+        )  # it makes texts only, no objects
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(
             f"{key}={path} is no YAML file ({' '.join(str(error).split())[:200]})"
@@ -93,17 +105,21 @@ def mapping_file(path: str | Path, key: str) -> dict[str, str]:
 
 
 def by_column(
-    given: Mapping[Any, Any] | str | Path | None, columns: Sequence[str], key: str, where: str
-) -> dict[str, Any]:
-    """Column -> value, of a mapping from names or numbers (from 1), or of a YAML file.
+    given: Mapping[Name, V] | str | Path | None, columns: Sequence[str], key: str, where: str
+) -> dict[str, V | str]:
+    """Column -> value.
 
-    key: the setting, such as data.types; where: what has the columns, for messages.
+    Args:
+        given: a mapping from names or numbers (from 1) to values, or a YAML file that has one.
+        columns: all columns.
+        key: the setting, such as data.types, for messages.
+        where: what has the columns, for messages.
 
-    Raises DataError for what names no column, two columns, or a column that is named twice.
+    Raises DataError for a key that names no column or may name two, and for a column named twice.
     """
     file = isinstance(given, str | Path)
     pairs = mapping_file(given, key) if file else dict(given or {})
-    out: dict[str, Any] = {}
+    out: dict[str, V | str] = {}
     for name, value in pairs.items():
         column = one_column(name, columns, key, where)
         if column in out:
@@ -114,11 +130,12 @@ def by_column(
     return out
 
 
-def one_column(name: Any, columns: Sequence[str], key: str, where: str) -> str:
+def one_column(name: object, columns: Sequence[str], key: str, where: str) -> str:
     """The column of that name, or of that number from 1. Raises DataError."""
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise DataError(
-            f"{key}: {name!r} is read as no name; name the column by its number, from 1, or in a file,"
+            f"{key}: {name!r} is read as no name; name the column by its number, from 1, or in a "
+            "file,"
             f" {key}=FILE.yaml, with the name in quotes"
         )
     number = int(name) if isinstance(name, int) or re.fullmatch("[0-9]{1,9}", name) else None
@@ -129,7 +146,8 @@ def one_column(name: Any, columns: Sequence[str], key: str, where: str) -> str:
             and 1 <= name <= len(columns)
         ):
             raise DataError(
-                f"{key}: {name} may be the column of that name or that of that number, {columns[name - 1]!r};"
+                f"{key}: {name} may be the column of that name or that of that number, "
+                f"{columns[name - 1]!r};"
                 f" use a file, {key}=FILE.yaml, which has names"
             )
         return str(name)

@@ -1,28 +1,35 @@
-"""One column of a table as tokens: categories exactly, numbers in quantile bins that keep spikes and whole numbers."""
+"""One column of a table as tokens.
+
+Categories are kept exactly. Numbers go into quantile bins that keep spikes and whole numbers.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ordo.data.errors import DataError
+from ordo.data.loader import State
 
 Value = str | int | float | bool
 
 
 @dataclass(frozen=True)
 class CategoricalColumn:
-    """Token k is ``categories[k]``; where ``missing``, one more token stands for a missing value. Exact both ways."""
+    """Token k is ``categories[k]``; if ``missing``, one more token stands for a missing value.
+
+    Encoding and decoding are exact.
+    """
 
     kind: ClassVar[str] = "categorical"
     name: str
     categories: tuple[Value, ...]
     missing: bool
-    dtype: str | None = None  # of the table that it was read from; None: of text
+    dtype: str | None = None  # dtype in the table that it was read from; None: text
 
     @classmethod
     def fit(cls, name: str, values: pd.Series, dtype: str | None = None) -> CategoricalColumn:
@@ -40,39 +47,41 @@ class CategoricalColumn:
         return len(self.categories) + self.missing
 
     def encode(self, values: pd.Series) -> np.ndarray:
-        """(n,) int64. Raises DataError for a value that the fitted column had not."""
+        """Tokens (n,) int64. Raises DataError for a value that the fitted column did not have."""
         tokens = values.map({value: token for token, value in enumerate(self.categories)})
         tokens = tokens.mask(values.isna(), len(self.categories))
         if tokens.isna().any():
             unseen = values[tokens.isna()].iloc[0]
             raise DataError(
-                f"column {self.name!r} has the value {unseen!r}, which the table that the codec was fitted on had not; "
+                f"column {self.name!r} has the value {unseen!r}, which the table that the codec "
+                "was fitted on had not; "
                 "leave these rows out, or fit on a table that has them"
             )
         _check_missing(self, values)
         return tokens.to_numpy(np.int64, copy=True)
 
     def decode(self, tokens: np.ndarray, random: np.random.Generator) -> pd.Series:
-        """(n,) values; None where missing."""
+        """Values (n,); None if missing."""
         table = np.empty(len(self.categories) + 1, dtype=object)
         table[:-1] = self.categories
         return pd.Series(table[tokens], name=self.name).infer_objects()
 
     def symbol(self, token: int) -> str:
-        """What a token stands for; nothing where it is a missing value."""
+        """The category of a token; nothing for a missing value."""
         return str(self.categories[token]) if token < len(self.categories) else ""
 
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """Token b is a bin of neighbouring values, or one value that is so frequent that it has a bin of its own.
+    """Token b is a bin of neighbouring values, or one value so frequent that it has its own bin.
 
-    Decoding draws one of the bin's observed values, as often as each was observed: whole numbers, decimals, ranges and
-    spikes survive. ``values`` (ascending) and ``weights`` of all bins lie in one list, bin b from ``starts[b]`` on.
-    A number between two bins goes to the nearer one. Where ``missing``, one more token stands for a missing value.
+    Decoding draws one of the bin's observed values, as often as each was observed: whole numbers,
+    decimals, ranges and spikes survive. ``values`` (ascending) and ``weights`` of all bins lie in
+    one list, bin b from ``starts[b]`` on. A number between two bins goes to the nearer one. If
+    ``missing``, one more token stands for a missing value.
 
-    With ``cuts`` (``ordo.data.tables.edges``) the values of a bin are its two ends, or one value, and decoding draws any number between them;
-    cuts are what lies between bins.
+    With ``cuts`` (``ordo.data.tables.edges``) the values of a bin are its two ends, or one value,
+    and decoding draws any number between them. Cuts are the numbers between bins.
     """
 
     kind: ClassVar[str] = "numeric"
@@ -86,7 +95,9 @@ class NumericColumn:
     cuts: np.ndarray | None = None
     _edges: np.ndarray = field(init=False, repr=False, compare=False)
 
-    KEPT: ClassVar[int] = 256  # distinct values kept of a bin: beyond that evenly spaced by rank
+    KEPT: ClassVar[int] = (
+        256  # distinct values that a bin keeps; if it has more, evenly spaced by rank
+    )
 
     def __post_init__(self) -> None:
         if self.cuts is not None:
@@ -94,15 +105,21 @@ class NumericColumn:
             return
         below, above = self.values[self.starts[1:] - 1], self.values[self.starts[1:]]
         middle = below / 2 + above / 2  # their sum may overflow
-        object.__setattr__(
-            self, "_edges", np.where(middle < above, middle, below)
-        )  # neighbouring doubles have nothing between them
+        # Nothing lies between neighbouring doubles.
+        object.__setattr__(self, "_edges", np.where(middle < above, middle, below))
 
     @classmethod
     def fit(
         cls, name: str, numbers: pd.Series, bins: int, dtype: str | None = None
     ) -> NumericColumn:
-        """numbers: float64 or integer, NaN is missing; at least one present. ``bins``: at most so many tokens, without the missing one."""
+        """Fits the bins to a column.
+
+        Args:
+            name: of the column.
+            numbers: float64 or integer, NaN is missing; at least one value is present.
+            bins: the largest number of tokens, without the token for a missing value.
+            dtype: of the table that the column was read from.
+        """
         present = numbers.dropna().to_numpy(np.float64)
         distinct, counts = np.unique(present, return_counts=True)
         of = quantile_bins(counts, bins)
@@ -116,7 +133,7 @@ class NumericColumn:
                 index = np.concatenate(
                     [[start], start + 1 + np.searchsorted(inner.cumsum(), middles), [end - 1]]
                 )
-                # The extremes as often as they occurred, and the range survives; the others share the rest.
+                # The extremes keep their weights and the range survives; the others share the rest.
                 weight = np.concatenate(
                     [weight[:1], np.full(cls.KEPT - 2, inner.sum() / (cls.KEPT - 2)), weight[-1:]]
                 )
@@ -137,13 +154,13 @@ class NumericColumn:
         return self.bins + self.missing
 
     def encode(self, values: pd.Series) -> np.ndarray:
-        """(n,) int64. Raises DataError for a missing value if the fitted column had none."""
+        """Tokens (n,) int64. Raises DataError for a missing value if the fitted column had none."""
         tokens = np.searchsorted(self._edges, values.to_numpy(np.float64), side="left")
         _check_missing(self, values)
         return np.where(values.isna(), self.bins, tokens).astype(np.int64)
 
     def decode(self, tokens: np.ndarray, random: np.random.Generator) -> pd.Series:
-        """(n,) float64 with NaN where missing; pandas' Int64 if all fitted values were whole."""
+        """Numbers (n,): float64 with NaN if missing; Int64 if all fitted values were whole."""
         bin_ = np.minimum(tokens, self.bins - 1)
         if self.cuts is not None:
             numbers = pd.Series(self._between(bin_, random.random(len(tokens))), name=self.name)
@@ -169,7 +186,10 @@ class NumericColumn:
         ]
 
     def _between(self, bin_: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Numbers of bins, uniformly between their ends: whole ones with both ends, others without the lower end."""
+        """Numbers drawn uniformly between the ends of bins.
+
+        Whole numbers include both ends, other numbers leave out the lower end.
+        """
         low, high = (end[bin_] for end in self.ends())
         return (
             low + np.minimum(np.floor(u * (high - low + 1)), high - low)
@@ -178,7 +198,7 @@ class NumericColumn:
         )
 
     def symbol(self, token: int) -> str:
-        """What a token stands for, such as ``12 to 17``; nothing where it is a missing value."""
+        """The range of a token, such as ``12 to 17``; nothing for a missing value."""
         if token >= self.bins:
             return ""
         low, high = (end[token] for end in self.ends())
@@ -190,10 +210,14 @@ Column = CategoricalColumn | NumericColumn
 
 
 def quantile_bins(counts: np.ndarray, bins: int) -> np.ndarray:
-    """Bin (n,) of each of n ascending distinct values that occurred ``counts`` times: 0, 1, ... without gaps, at most ``bins`` of them.
+    """Bins (n,) of n ascending distinct values: 0, 1, ... without gaps.
 
-    A value that holds more than its share, 1/bins of all, is a bin of its own; the runs of values between such spikes are cut into
-    bins of equal mass.
+    A value that holds more than its share, 1/bins of all, is a bin of its own. The runs of values
+    between such spikes are cut into bins of equal mass.
+
+    Args:
+        counts: (n,), how often each value occurred.
+        bins: the largest number of bins.
     """
     if len(counts) <= bins:
         return np.arange(len(counts))
@@ -212,9 +236,8 @@ def quantile_bins(counts: np.ndarray, bins: int) -> np.ndarray:
     if parts.size > bins:  # more spikes and runs than bins: only for a handful of bins
         return np.minimum(np.arange(len(counts)) * bins // len(counts), bins - 1)
     index = run - 1
-    before = (
-        counts.cumsum() - counts / 2 - (mass.cumsum() - mass)[index]
-    )  # mass of the run up to the middle of the value
+    # Mass of the run up to the middle of the value
+    before = counts.cumsum() - counts / 2 - (mass.cumsum() - mass)[index]
     inside = np.minimum((before / mass[index] * parts[index]).astype(np.int64), parts[index] - 1)
     code = (parts.cumsum() - parts)[index] + inside
     return np.cumsum(np.diff(code, prepend=code[0]) > 0)  # a heavy value may have left a bin empty
@@ -223,14 +246,15 @@ def quantile_bins(counts: np.ndarray, bins: int) -> np.ndarray:
 def _check_missing(column: Column, values: pd.Series) -> None:
     if not column.missing and values.isna().any():
         raise DataError(
-            f"column {column.name!r} lacks a value in row {int(values.isna().to_numpy().argmax()) + 1}, but the table that the codec was "
+            f"column {column.name!r} lacks a value in row "
+            f"{int(values.isna().to_numpy().argmax()) + 1}, but the table that the codec was "
             "fitted on was complete there; fill it in, or leave the row out"
         )
 
 
-def column_state(column: Column) -> dict[str, Any]:
+def column_state(column: Column) -> State:
     """Plain values and tensors, for a checkpoint."""
-    state: dict[str, Any] = {
+    state: State = {
         "kind": column.kind,
         "name": column.name,
         "missing": column.missing,
@@ -250,10 +274,10 @@ def column_state(column: Column) -> dict[str, Any]:
     )
 
 
-def column_from_state(state: dict[str, Any]) -> Column:
-    """The column of a ``column_state``, also of one from before columns had a dtype.
+def column_from_state(state: State) -> Column:
+    """The column of a ``column_state``, also of an old one without a dtype.
 
-    Raises DataError for a state of another form, which may come from a stranger's file.
+    The state may come from a stranger's file. Raises DataError for a state of another form.
     """
     dtype, name, missing = state.get("dtype"), state["name"], state["missing"]
     _sound(isinstance(name, str) and isinstance(missing, bool), name)
@@ -264,7 +288,7 @@ def column_from_state(state: dict[str, Any]) -> Column:
         _sound(plain and 0 < len(set(categories)) == len(categories), name)
         return CategoricalColumn(name, categories, missing, dtype)
     tensors = [state[key] for key in ("values", "weights", "starts", "cuts") if key in state]
-    # Not contiguous is a tensor that repeats a few numbers without end.
+    # A tensor that is not contiguous may repeat a few numbers without end.
     for tensor in tensors:
         _sound(
             isinstance(tensor, torch.Tensor) and tensor.dim() == 1 and tensor.is_contiguous(), name
@@ -282,6 +306,6 @@ def column_from_state(state: dict[str, Any]) -> Column:
     return NumericColumn(name, values, weights, starts, state["whole"], missing, dtype, *cuts)
 
 
-def _sound(whole: bool, name: Any) -> None:
+def _sound(whole: bool, name: object) -> None:
     if not whole:
         raise DataError(f"what a file says of the column {str(name)[:80]!r} is damaged")

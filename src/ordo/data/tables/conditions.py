@@ -1,11 +1,9 @@
-"""What rows of a table have before the others are drawn: values that all rows get, or the cells of a file with gaps."""
+"""Given cells of rows that are sampled, and values that all rows get."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,28 +12,24 @@ from torch import Tensor
 
 from ordo.data.errors import DataError
 from ordo.data.tables.codec import TableCodec
-from ordo.data.tables.column_names import by_column
-from ordo.data.tables.columns import CategoricalColumn, Column, NumericColumn
-from ordo.data.tables.csv_file import (
-    DELIMITERS,
-    argument,
-    even,
-    head,
-    read_text,
-    shown,
-    split,
-    unescaped,
-)
-from ordo.data.tables.frames import as_frame, is_code, plain, read_cells, read_table, typed
+from ordo.data.tables.column_names import Name, by_column
+from ordo.data.tables.columns import CategoricalColumn, Column, NumericColumn, Value
+from ordo.data.tables.kinds import Mark, is_code, plain, typed
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What n rows have. tokens, known: (n, columns) int64 and bool. cells, values: the columns that the model knows, as they stood and what
-    they mean.
+    """What is given in n rows.
 
-    others: columns that the model does not know, as they stood; each with the column that it stands behind, None for the first place.
-    delimiter: of the file. notes: what a user should know.
+    Args:
+        tokens: (n, columns) int64.
+        known: (n, columns) bool, which cells are given.
+        cells: the columns that the model knows, as they stood in the file or command.
+        values: the same columns as numbers and categories.
+        others: columns that the model does not know, as they stood. Each comes with the column that
+            it stands behind, None for the first place.
+        delimiter: of the file.
+        notes: lines that a user should see.
     """
 
     tokens: Tensor
@@ -47,9 +41,13 @@ class Conditions:
     notes: list[str] = field(default_factory=list)
 
     def merged(self, drawn: pd.DataFrame, text: bool) -> pd.DataFrame:
-        """The decoded table with what was given as it was given, not as redrawn from its bins, and the other columns in their places.
+        """The decoded table with given cells as they were given, not as redrawn from their bins.
 
-        text: cells as they stood, not as what they mean.
+        The columns that the model does not know stand in their places.
+
+        Args:
+            drawn: the decoded table.
+            text: take given cells as they stood, not as what they mean.
         """
         frame, given = drawn.copy(deep=False), self.cells if text else self.values
         for name in given.columns:
@@ -74,7 +72,7 @@ class Conditions:
         return frame
 
     def still_missing(self, drawn: pd.DataFrame) -> dict[str, int]:
-        """How many cells of every column were drawn as missing, of columns that have any."""
+        """How many cells of each column were drawn as missing, if any."""
         counts = (drawn.isna().to_numpy() & ~self.known.numpy()).sum(0)
         return {
             name: int(count) for name, count in zip(drawn.columns, counts, strict=True) if count
@@ -95,8 +93,12 @@ def missing_token(column: Column) -> int:
     return column.bins if isinstance(column, NumericColumn) else len(column.categories)
 
 
-def reads_as(value: Any, categories: Collection[Any]) -> list[Any]:
-    """The categories that a value may mean: itself; or those that read the same; or, of a number or a flag, those equal to it."""
+def reads_as(value: object, categories: Collection[Value]) -> Sequence[Value]:
+    """The categories that a value may mean.
+
+    They are the value itself; or the categories that read the same; or, for a number or a flag, the
+    categories equal to it.
+    """
     if isinstance(value, str) and value in categories:
         return [value]
     alike = [c for c in categories if type(c) is type(value) and c == value] or [
@@ -108,12 +110,12 @@ def reads_as(value: Any, categories: Collection[Any]) -> list[Any]:
         return [c for c in categories if str(c).lower() == str(value).lower()]
     if isinstance(value, str):
         found = [c for c in categories if isinstance(c, str) and c.strip() == value.strip()]
-        # A text is a number only of a column that had numbers: 1234 is not the code 01234.
+        # A text means a number only if the column had numbers: 1234 is not the code 01234.
         return found or [c for c in categories if not isinstance(c, str | bool) and equal(c, value)]
     return [c for c in categories if not isinstance(c, bool) and not is_code(c) and equal(c, value)]
 
 
-def equal(a: Any, b: Any) -> bool:
+def equal(a: Value, b: Any) -> bool:
     """Whether both are the same number."""
     try:
         return float(a) == float(b)
@@ -121,18 +123,28 @@ def equal(a: Any, b: Any) -> bool:
         return False
 
 
-def category(value: Any, column: CategoricalColumn) -> Any:
-    """The category that a cell means; the cell itself where none, or where several may be meant, which ``encode`` refuses."""
+def category(value: object, column: CategoricalColumn) -> object:
+    """The category that a cell means.
+
+    If it means none or may mean several, the cell itself, which ``encode`` refuses.
+    """
     found = reads_as(value, column.categories)
     return found[0] if len(found) == 1 else value
 
 
 def given_cells(
-    codec: TableCodec, given: Mapping[Any, Any] | str, missing: Collection[Any], n: int
+    codec: TableCodec, given: Mapping[Name, object] | str, missing: Collection[Mark], n: int
 ) -> Conditions:
-    """The same values in all of n rows. given: column, by its name or number, -> value, or a YAML file; see ``by_column``.
+    """The same values in all of n rows.
 
-    A value that means "missing", or null, is a condition as any other, where the column had missing values. Raises DataError.
+    A value that means "missing", or null, is a condition like any other if the column had missing
+    values in training. Raises DataError.
+
+    Args:
+        codec: of the model.
+        given: column, by its name or number, -> value; or a YAML file; see ``by_column``.
+        missing: strings and numbers that mean "no value".
+        n: rows.
     """
     if isinstance(given, Mapping):
         unknown = next(
@@ -154,14 +166,16 @@ def given_cells(
         column = codec.columns[i]
         if isinstance(value, Mapping | list | tuple):
             raise DataError(
-                f"given: {name!r} gets {value!r}, which is no value; name a column with a dot in its name by its number, from 1:"
+                f"given: {name!r} gets {value!r}, which is no value; name a column with a dot in "
+                "its name by its number, from 1:"
                 f" '+given={{{i + 1}: VALUE}}', or use a file, given=FILE.yaml"
             )
         one = plain(pd.Series([value], name=name, dtype=object), missing)
         if one.isna().all():
             if not column.missing:
                 raise DataError(
-                    f"given.{name}={value} means a missing value, but the column had none in training, so that it is no condition; leave"
+                    f"given.{name}={value} means a missing value, but the column had none in "
+                    "training, so that it is no condition; leave"
                     " it out to have the column drawn"
                 )
             token, meant = missing_token(column), None
@@ -175,7 +189,8 @@ def given_cells(
             )
             if not column.values[0] <= meant <= column.values[-1]:
                 raise DataError(
-                    f"given.{name}={meant:g} lies outside of what was seen, {column.values[0]:g} to {column.values[-1]:g}"
+                    f"given.{name}={meant:g} lies outside of what was seen, {column.values[0]:g} "
+                    f"to {column.values[-1]:g}"
                 )
             token = int(column.encode(pd.Series([meant], name=name))[0])
         start.tokens[:, i], start.known[:, i] = token, True
@@ -183,118 +198,3 @@ def given_cells(
         values[name] = pd.Series([meant] * n, dtype=float if numeric else object)
         cells[name] = pd.Series([None if meant is None else str(value)] * n, dtype=object)
     return Conditions(start.tokens, start.known, pd.DataFrame(cells), pd.DataFrame(values))
-
-
-def read_gaps(
-    path: str | Path, codec: TableCodec, reading: Mapping[str, Any], delimiter: str | None
-) -> tuple[pd.DataFrame, str, list[str]]:
-    """The table of a file with gaps, its delimiter, and notes.
-
-    A CSV file has a header; only of a model whose training table had none it may lack it, and then has that table's columns. Where no
-    delimiter is said it is that of the training table, or, if no column of the model is in the header then, the one other that makes it so.
-
-    Raises DataError.
-    """
-    path = Path(path)
-    own = unescaped(delimiter if delimiter is not None else reading["delimiter"], "delimiter")
-    if path.suffix.lower() in (".parquet", ".pq") or not path.is_file():
-        return read_table(path, key=""), own, []
-    text, notes = read_text(path), []
-    if delimiter is None:
-        fits = [
-            d
-            for d in DELIMITERS
-            if even(head(text), d) and set(split(head(text), d, str(path))[0][0]) & set(codec.names)
-        ]
-        if own not in fits and not (not reading["header"] and even(head(text), own) > 1) and fits:
-            if len(fits) > 1:
-                choices = " or ".join(argument("delimiter", each) for each in fits)
-                raise DataError(f"{path} may have several delimiters: say which, {choices}")
-            own = fits[0]
-            notes.append(
-                f"{path} is read with delimiter={shown(own)}, which the training table had not"
-            )
-    rows = read_cells(text, own, str(path), "delimiter")
-    header = bool(set(rows[0]) & set(codec.names)) or reading["header"]
-    columns = reading.get("columns")
-    if not header and columns is not None and len(rows[0]) != len(columns):
-        raise DataError(
-            f"{path} has {len(rows[0])} columns and no header, the training table had {len(columns)}: complete it, or give it a header"
-            f" of their names, {columns[0]} and so on"
-        )
-    return as_frame(rows, header, str(path), ""), own, notes
-
-
-def close(name: str, lacking: Collection[str]) -> str | None:
-    """A lacking column that a name is probably meant to be."""
-    alike = [each for each in lacking if each.casefold().strip() == name.casefold().strip()]
-    return next(iter(alike or difflib.get_close_matches(name, lacking, 1, 0.8)), None)
-
-
-def file_cells(
-    codec: TableCodec, path: str | Path, reading: Mapping[str, Any], delimiter: str | None = None
-) -> Conditions:
-    """The cells of a file; empty ones, and columns that the file lacks, are to be drawn. reading: how the training table was read.
-
-    Raises DataError.
-    """
-    raw, own, notes = read_gaps(path, codec, reading, delimiter)
-    there = [name for name in raw.columns if name in codec.names]
-    foreign = [name for name in raw.columns if name not in codec.names]
-    lacking = [name for name in codec.names if name not in there]
-    if not there:
-        found = ", ".join(map(repr, raw.columns[:20]))
-        raise DataError(
-            f"{path} has no column of the model; it has {found}, the model {', '.join(codec.names)}"
-        )
-    dropped = reading.get("columns") or ()
-    for name in foreign:
-        meant = close(name, lacking)
-        if meant is not None and name not in dropped:
-            raise DataError(
-                f"{path} has the column {name!r}, which the model has not, and lacks {meant!r}: rename it, or take it out"
-            )
-    if foreign:
-        notes.append(
-            f"{path}: columns that the model does not know, kept as they are: {', '.join(foreign)}"
-        )
-    if lacking:
-        notes.append(f"{path} lacks columns, which are drawn for every row: {', '.join(lacking)}")
-    cells = raw[there]
-    values = typed(
-        cells, {name: codec.kinds[name] for name in there}, reading["missing"], str(path)
-    )
-    start = nothing_given(codec, len(raw))
-    for i, column in enumerate(codec.columns):
-        if column.name not in there:
-            continue
-        present = values[column.name].dropna()
-        if isinstance(column, CategoricalColumn):
-            present = present.map({value: category(value, column) for value in present.unique()})
-            values[column.name] = (
-                values[column.name].astype(object).mask(values[column.name].notna(), present)
-            )
-        elif note := outside(present, column, str(path)):
-            notes.append(note)
-        at = torch.tensor(present.index.tolist(), dtype=torch.int64)
-        start.known[at, i], start.tokens[at, i] = True, torch.from_numpy(column.encode(present))
-    behind = [name if name in codec.names else None for name in raw.columns]
-    others, last = [], None
-    for name, model in zip(raw.columns, behind, strict=True):
-        if model is None:
-            others.append((last, raw[name]))
-        last = name
-    return Conditions(start.tokens, start.known, cells, values, others, own, notes)
-
-
-def outside(numbers: pd.Series, column: NumericColumn, name: str) -> str | None:
-    """A line on numbers that lie outside of what was seen, which a model takes for the nearest that was."""
-    low, high = column.values[0], column.values[-1]
-    far = numbers[(numbers < low) | (numbers > high)]
-    if far.empty:
-        return None
-    most = far[(far - (low + high) / 2).abs().idxmax()]
-    return (
-        f"{name}: {len(far)} value{'s' if len(far) > 1 else ''} of {column.name!r}, such as {most:g}, outside of what was seen, {low:g} to"
-        f" {high:g}: the model takes them for the nearest values that it knows"
-    )

@@ -8,16 +8,15 @@ import io
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ordo.data.errors import DataError
 
-DELIMITERS = (",", ";", "\t", "|", " ")  # that a file may have had in mind
+DELIMITERS = (",", ";", "\t", "|", " ")  # delimiters that a file may have
 SHOWN = {"\t": "'\\t'"}
-LOOKED_AT = 1000  # lines that are split otherwise, to see whether another delimiter was meant
-# First bytes of files that are no text, and what to do.
+LOOKED_AT = 1000  # lines that are split to see whether another delimiter fits
+# First bytes of files that are no text, and the mend.
 FOREIGN = {
     b"PK\x03\x04": "is a spreadsheet or a zip archive: save it as CSV, or unpack it",
     b"PAR1": "is a Parquet file: give it a name in .parquet",
@@ -41,11 +40,15 @@ def argument(key: str, delimiter: str) -> str:
 
 
 def unescaped(delimiter: str, key: str) -> str:
-    r"""A delimiter as a shell hands it over, ``\t`` for a tabulator. Raises DataError for what is none."""
+    r"""A delimiter as a shell hands it over, ``\t`` for a tabulator.
+
+    Raises DataError for anything that is no delimiter.
+    """
     delimiter = {"\\t": "\t"}.get(str(delimiter), str(delimiter))
     if len(delimiter) != 1 or delimiter in '"\r\n\0':
         raise DataError(
-            f"{key}={delimiter!r}: must be one character, such as ';' or '\\t', and no quote or line end"
+            f"{key}={delimiter!r}: must be one character, such as ';' or '\\t', and no quote or "
+            "line end"
         )
     return delimiter
 
@@ -55,7 +58,7 @@ def unreadable(name: object, reason: str) -> DataError:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text, also one that gzip has packed, without its byte-order mark. Raises DataError."""
+    """A UTF-8 text without its byte-order mark; gzip is unpacked. Raises DataError."""
     raw = path.read_bytes()
     if raw[:2] == b"\x1f\x8b":
         try:
@@ -81,9 +84,9 @@ def read_text(path: Path) -> str:
 
 
 def split(text: str, delimiter: str, name: str) -> tuple[list[list[str]], list[int]]:
-    """Rows of cells, without blanks around them, and the line that each ends in; an empty line is an empty row.
+    """Rows of cells without blanks around them, and the line in which each row ends.
 
-    Raises DataError for quotes that do not fit.
+    An empty line is an empty row. Raises DataError for quotes that do not fit.
     """
     reader = csv.reader(
         io.StringIO(text, newline=""),
@@ -107,7 +110,7 @@ def split(text: str, delimiter: str, name: str) -> tuple[list[list[str]], list[i
 
 
 def even(text: str, delimiter: str) -> int:
-    """Into how many cells every line is split, if all have as many; else 0."""
+    """The number of cells in every line, if all lines have equally many; else 0."""
     try:
         rows = [row for row in split(text, delimiter, "")[0] if row and row != [""]]
     except DataError:
@@ -137,9 +140,10 @@ def _columns_of_numbers(text: str, delimiter: str, decimal_comma: bool = False) 
 
 
 def other_delimiter(text: str, delimiter: str) -> tuple[str, int] | None:
-    """Another delimiter that splits every line into as many cells, two or more, and how many those are; None: there is none.
+    """Another delimiter that splits every line into equally many cells, and their number.
 
-    A blank counts only where it makes a column of numbers: names have blanks too.
+    None: there is no such delimiter. A blank counts only if it makes a column of numbers, because
+    names have blanks too.
     """
     text = head(text)
     for other in DELIMITERS:
@@ -150,11 +154,12 @@ def other_delimiter(text: str, delimiter: str) -> tuple[str, int] | None:
 
 
 def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str) -> None:
-    """Raises DataError where the file has probably another delimiter. columns: as it was read."""
+    """Raises DataError if the file probably has another delimiter. columns: how many were read."""
     other = other_delimiter(text, delimiter)
     if columns == 1 and other is not None:
         raise DataError(
-            f"{name} has one column with {key}={shown(delimiter)}, but every line splits into {other[1]} with {key}={shown(other[0])}:"
+            f"{name} has one column with {key}={shown(delimiter)}, but every line splits into "
+            f"{other[1]} with {key}={shown(other[0])}:"
             f" add {argument(key, other[0])}, or put the cells between quotes if it is one column"
         )
     if columns > 1 and delimiter == ",":
@@ -162,13 +167,16 @@ def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str
         for semi in (";", "\t", "|"):
             if even(first, semi) > 1 and _columns_of_numbers(first, semi, decimal_comma=True):
                 raise DataError(
-                    f"{name} may have commas within its numbers and {key}={shown(semi)}: every line splits evenly either way;"
+                    f"{name} may have commas within its numbers and {key}={shown(semi)}: every "
+                    "line splits evenly either way;"
                     f" write numbers with a point, and add {argument(key, semi)}"
                 )
 
 
 def read_cells(text: str, delimiter: str, name: str, key: str) -> list[list[str]]:
-    """Rows of as many cells each. Empty lines are skipped, but for those amidst a single column, where a value is missing.
+    """Rows of equally many cells.
+
+    Empty lines are skipped; within a single column they are missing values.
 
     key: the setting of the delimiter, for messages. Raises DataError.
     """
@@ -195,15 +203,18 @@ def read_cells(text: str, delimiter: str, name: str, key: str) -> list[list[str]
 def check_sizes(
     rows: Sequence[tuple[list[str], int]], text: str, delimiter: str, name: str, key: str
 ) -> None:
-    """Raises DataError for rows that have not as many cells as the first, naming the line."""
+    """Raises DataError, with the line, for a row of more or fewer cells than the first row."""
     size = len(rows[0][0])
-    wrong: Any = next(((len(row), line) for row, line in rows if len(row) != size), None)
+    wrong = next(((len(row), line) for row, line in rows if len(row) != size), None)
     if wrong is None:
         return
     other = other_delimiter(text, delimiter)
     mend = "mend it, or put cells that have the delimiter between quotes"
     if other is not None:
-        mend = f"with {key}={shown(other[0])} every line has {other[1]}: add {argument(key, other[0])}, or mend the line"
+        add = argument(key, other[0])
+        mend = (
+            f"with {key}={shown(other[0])} every line has {other[1]}: add {add}, or mend the line"
+        )
     if wrong[0] < size:
         raise DataError(
             f"{name}: line {wrong[1]} has fewer values than others, {wrong[0]} of {size}; {mend}"

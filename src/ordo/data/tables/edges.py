@@ -1,4 +1,4 @@
-"""What a table's codec tells of the rows it was fitted on, and a codec that keeps bin edges alone."""
+"""What a table's codec holds of the training rows, and a codec that keeps bin edges alone."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.columns import Column, NumericColumn
 
-SHARED = 10  # rows with one value: from so many on it is no one's own, and is kept where it has a bin of its own
+# A value that so many rows share is no one's own, and is kept if it has its own bin.
+SHARED = 10
 
 
 def edges_alone(codec: TableCodec) -> TableCodec:
-    """A codec of the same tokens without the values of single rows: numbers are drawn evenly between the edges of their bins.
+    """A codec with the same tokens and without the values of single rows.
 
-    Edges lie halfway between the values of neighbouring bins; the outermost ones are rounded outward to a
-    tenth of the power of ten in the range. A bin of one value that at least ``SHARED`` rows had keeps it.
-    Categories stay.
+    Numbers are drawn evenly between the edges of their bins. Edges lie halfway between the values
+    of neighbouring bins; the outermost edges are rounded outward to a tenth of the power of ten in
+    the range. A bin of one value that at least ``SHARED`` rows had keeps it. Categories stay.
     """
     columns: list[Column] = [
         _edges(c) if isinstance(c, NumericColumn) and c.cuts is None else c for c in codec.columns
@@ -52,7 +53,7 @@ def _edges(column: NumericColumn) -> NumericColumn:
 
 
 def outward(low: float, high: float) -> tuple[float, float]:
-    """A range that is rounded outward, to a tenth of the largest power of ten in it."""
+    """A range rounded outward, to a tenth of the largest power of ten in it."""
     if not low < high:
         return low, high
     step = 10.0 ** (np.floor(np.log10(high - low)) - 1)
@@ -62,7 +63,7 @@ def outward(low: float, high: float) -> tuple[float, float]:
 
 
 def holds(codec: TableCodec) -> str:
-    """What there is of the training rows in the codec, in words."""
+    """What the codec holds of the training rows, in words."""
     numbers = {c.name: len(c.values) for c in codec.columns if isinstance(c, NumericColumn)}
     own = [c for c in codec.columns if isinstance(c, NumericColumn) and c.cuts is None]
     categories = sum(len(c.categories) for c in codec.columns if not isinstance(c, NumericColumn))
@@ -70,11 +71,13 @@ def holds(codec: TableCodec) -> str:
     if own:
         most = max(own, key=lambda c: len(c.values))
         parts.append(
-            f"{sum(len(c.values) for c in own):,} values of {len(own)} numeric columns (most of {most.name!r}, {len(most.values):,})"
+            f"{sum(len(c.values) for c in own):,} values of {len(own)} numeric columns (most of "
+            f"{most.name!r}, {len(most.values):,})"
         )
     elif numbers:
         parts.append(
-            f"the bin edges of {len(numbers)} numeric columns, and values that at least {SHARED} rows share"
+            f"the bin edges of {len(numbers)} numeric columns, and values that at least {SHARED} "
+            "rows share"
         )
     if categories:
         parts.append(f"{categories:,} categories of {len(codec.columns) - len(numbers)} columns")

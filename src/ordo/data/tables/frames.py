@@ -1,42 +1,37 @@
-"""Reading tables: a CSV or Parquet file becomes a DataFrame whose columns are numbers (float64) or categories (object)."""
+"""Reading tables: a CSV or Parquet file becomes a DataFrame of cells as they stand."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.tables.column_names import by_column, setting
 from ordo.data.tables.csv_file import argument, read_cells, read_text, shown, unescaped
-from ordo.data.tables.number_formats import first_of, is_date
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
-Kind = Literal["numeric", "categorical", "drop"]
-KINDS = get_args(Kind)
-FEW = 10  # a column of so few whole numbers is read as categories
-MANY = 1000  # a column of more categories is refused: it is an identifier, a date or free text
-EXACT = 2**53  # whole numbers beyond are not exact in float64
 
 
 def read_table(
     path: str | Path, header: bool = True, delimiter: str = ",", key: str = "data."
 ) -> pd.DataFrame:
-    """A CSV file as strings, as they stand there but for blanks around them, or a Parquet file (by its suffix) as it is.
+    """A CSV file as strings without blanks around them, or a Parquet file (by its suffix) as it is.
 
-    Without a header columns are called column_1, column_2, ... Empty lines are skipped, but for those in the middle of a single column,
-    where they are missing values. A column without a name and without a value, which a delimiter at the end of every line makes, is left
-    out. key: what stands before the settings header and delimiter, for messages.
+    Without a header columns are called column_1, column_2, ... Empty lines are skipped; in the
+    middle of a single column they are missing values. A last column without a name and without a
+    value, which a delimiter at the end of every line makes, is left out.
+
+    key: what stands before the settings header and delimiter, for messages.
 
     Raises:
         MissingDataError: no such file.
-        DataError: an empty or malformed file, one that another delimiter fits better, no rows, duplicate or empty column names, a header
-            that looks like data, or data that look like a header.
+        DataError: an empty or malformed file, one that another delimiter fits better, no rows,
+            duplicate or empty column names, a header that looks like data, or data that look like a
+            header.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,14 +59,15 @@ def read_parquet(path: Path) -> pd.DataFrame:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again, or use CSV"
+            f"{path} cannot be read as Parquet ({str(error).splitlines()[0]}); write it again, or "
+            "use CSV"
         ) from error
     named = [name for name in frame.index.names if name is not None]
     return frame.reset_index() if named and len(named) == frame.index.nlevels else frame
 
 
 def as_frame(rows: list[list[str]], header: bool, name: str, key: str = "data.") -> pd.DataFrame:
-    """Rows of texts as a table. Raises DataError as ``read_table``."""
+    """Rows of texts as a table. Raises DataError as ``read_table`` does."""
     if header:
         names, *rows = rows
         check_header(names, rows, name, key)
@@ -85,28 +81,30 @@ def as_frame(rows: list[list[str]], header: bool, name: str, key: str = "data.")
 
 
 def is_number(cell: object) -> bool:
-    return bool(np.isfinite(pd.to_numeric(cell, errors="coerce")))  # type: ignore[call-overload]
+    return bool(np.isfinite(pd.to_numeric(cast("str | float", cell), errors="coerce")))
 
 
 def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str, key: str) -> None:
-    """Raises DataError if the first row is rather data than names."""
+    """Raises DataError if the first row looks like data rather than names."""
     without = f"say {key}header=false" if key else "put one above the rows"
     numbers = [each for each in names if is_number(each)]
     if numbers:
         raise DataError(
-            f"{name}: the header has names that are numbers ({', '.join(numbers[:3])}): it is missing ({without}), or "
+            f"{name}: the header has names that are numbers ({', '.join(numbers[:3])}): it is "
+            f"missing ({without}), or "
             "give these columns names"
         )
     again = next((i for i, row in enumerate(rows) if list(row) == list(names) and any(row)), None)
     if again is not None:
         raise DataError(
-            f"{name}: row {again + 1} is the same as the header: take a header that stands amidst the rows away, or, if there is none, "
+            f"{name}: row {again + 1} is the same as the header: take a header that stands amidst "
+            "the rows away, or, if there is none, "
             f"{without}"
         )
 
 
 def check_first_row(rows: Sequence[Sequence[str]], name: str, key: str) -> None:
-    """Raises DataError if the first row is rather names than data: the only text in a column of numbers."""
+    """Raises DataError if the first row looks like names: if it has the only text above numbers."""
     for first, *others in zip(*rows, strict=True):
         present = [cell for cell in others if cell not in MISSING]
         if (
@@ -117,12 +115,16 @@ def check_first_row(rows: Sequence[Sequence[str]], name: str, key: str) -> None:
         ):
             mend = f"say {key}header=true" if key else "its names must be the model's"
             raise DataError(
-                f"{name}: the first row has {first!r} above nothing but numbers: if it is a header, {mend}"
+                f"{name}: the first row has {first!r} above nothing but numbers: if it is a "
+                f"header, {mend}"
             )
 
 
 def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The frame with names as strings and rows numbered from 0. Raises DataError for no rows, no columns, duplicate or empty names."""
+    """The frame with names as strings and rows numbered from 0.
+
+    Raises DataError for no rows, no columns, and duplicate or empty names.
+    """
     if frame.columns.nlevels > 1:
         raise DataError(f"{name} has column names of several levels; make them plain strings")
     frame = frame.rename(columns=str).reset_index(drop=True)
@@ -133,179 +135,11 @@ def check_frame(frame: pd.DataFrame, name: str) -> pd.DataFrame:
         )
     if "" in frame.columns:
         raise DataError(
-            f"{name}: column {list(frame.columns).index('') + 1} has no name; name it (an index is best left out of the file)"
+            f"{name}: column {list(frame.columns).index('') + 1} has no name; name it (an index is "
+            "best left out of the file)"
         )
     if frame.empty:
         raise DataError(
             f"{name} has no rows under its header" if frame.shape[1] else f"{name} is empty"
         )
     return frame
-
-
-def typed(
-    frame: pd.DataFrame,
-    types: Mapping[Any, str] | str | None = None,
-    missing: Collection[Any] = MISSING,
-    name: str = "the table",
-) -> pd.DataFrame:
-    """Columns as float64 (numeric) or object (categorical: str, int, float, bool), NaN or None where a value is missing.
-
-    Kinds are inferred: numbers are numeric unless all of a column are whole and at most ten are distinct, or some begin with a
-    superfluous zero (codes); the rest is categorical. ``types`` overrides: column, by its name or its number from 1, -> "numeric",
-    "categorical" or "drop"; or a YAML file that has these. ``missing``: strings and numbers that mean "no value".
-
-    Raises:
-        DataError: a type for no column, an unknown type, a column without any value, with numbers and other text mixed, with
-            numbers or dates in a writing that is not read as such, with infinite numbers or whole ones beyond 2^53, with objects other
-            than numbers and strings, or with over a thousand categories.
-    """
-    columns = [str(column) for column in frame.columns]
-    kinds = by_column(types, columns, "data.types", name)
-    missing = [missing] if isinstance(missing, str) else list(missing)
-    for column, kind in kinds.items():
-        if kind not in KINDS:
-            raise DataError(f"data.types: {column!r} is to be {kind!r}; choose {', '.join(KINDS)}")
-    kept = [column for column in columns if kinds.get(column) != "drop"]
-    if not kept:
-        raise DataError(f"{name}: every column is dropped; leave at least one")
-    return pd.DataFrame(
-        {
-            column: _typed_column(frame[column], kinds.get(column), missing, columns)
-            for column in kept
-        }
-    )
-
-
-def no_value(column: object, columns: Sequence[str] = ()) -> DataError:
-    return DataError(
-        f"column {column!r} has no value at all; drop it: {setting(column, 'drop', columns)}"
-    )
-
-
-def plain(values: pd.Series, missing: Collection[Any], columns: Sequence[str] = ()) -> pd.Series:
-    """Cells as str, int, float or bool, None where missing. Raises DataError for other objects."""
-    values = values.astype(object).where(values.notna(), None)
-    texts, numbers = (
-        {str(m) for m in missing},
-        {float(m) for m in missing if isinstance(m, int | float)},
-    )
-
-    def one(cell: Any) -> Any:
-        cell = (
-            cell.item()
-            if isinstance(cell, np.generic)
-            else float(cell)
-            if isinstance(cell, Decimal)
-            else cell
-        )
-        if isinstance(cell, str):
-            return None if cell in texts else cell
-        if isinstance(cell, bool):
-            return cell
-        if isinstance(cell, int | float):
-            return None if cell in numbers else cell
-        raise DataError(
-            f"column {values.name!r} holds {type(cell).__name__} objects, such as {cell!r}: turn them into numbers or strings first, or "
-            f"drop it: {setting(values.name, 'drop', columns)}"
-        )
-
-    return values.map(one, na_action="ignore").astype(object)
-
-
-def is_code(cell: object) -> bool:
-    """Whether a cell is digits with a superfluous zero before them, such as 00123."""
-    digits = cell.lstrip("+-") if isinstance(cell, str) else ""
-    return len(digits) > 1 and digits[0] == "0" and digits.isdigit()
-
-
-def _typed_column(
-    values: pd.Series, kind: str | None, missing: list[Any], columns: Sequence[str]
-) -> pd.Series:
-    column = values.name
-    values = plain(values, missing, columns)
-    present = values.dropna()
-    if present.empty and kind is None:
-        raise no_value(column, columns)
-    if present.empty:  # rows for a codec that was fitted on others
-        return values.astype(np.float64 if kind == "numeric" else object)
-
-    def where(chosen: pd.Series) -> str:
-        return f"row {present.index[int(chosen.to_numpy().argmax())] + 1}"
-
-    flags = present.map(lambda v: isinstance(v, bool))
-    numbers = pd.to_numeric(present, errors="coerce").astype(np.float64)
-    numeric = numbers.notna()
-    distinct = len(set(map(str, present.unique())))
-    if flags.any() and not flags.all() and (numeric & ~flags).any() and kind != "numeric":
-        raise DataError(
-            f"column {column!r} holds flags and numbers, in {where(numeric & ~flags)}: True is 1 there; make them all alike"
-        )
-    if distinct < present.nunique() and kind != "numeric" and not numeric.all():
-        raise DataError(
-            f"column {column!r} holds numbers and texts that read the same, such as 1 and '1'; make them all alike"
-        )
-    if kind != "categorical" and not numeric.all():
-        check_writings(present[~numeric], len(present), column, kind, columns)
-    if kind is None and not numeric.all() and numeric.mean() >= 0.5 and distinct > FEW:
-        raise DataError(
-            f"column {column!r}: {numeric.sum()} of {len(present)} values are numbers, but {where(~numeric)} holds "
-            f"{present[~numeric].iloc[0]!r}; mend it, add it to data.missing, or say {setting(column, 'categorical', columns)}"
-        )
-    if kind == "numeric" and not numeric.all():
-        raise DataError(
-            f"column {column!r} is to be numeric, but holds {present[~numeric].iloc[0]!r}; add it to data.missing or mend it"
-        )
-    if kind != "categorical" and numeric.all():
-        infinite, large = (
-            numbers.abs() == np.inf,
-            (numbers.abs() > EXACT) & (numbers == numbers.round()),
-        )
-        if infinite.any():
-            raise DataError(
-                f"column {column!r} is infinite in {where(infinite)}; mend it, or add it to data.missing"
-            )
-        if large.any():
-            raise DataError(
-                f"column {column!r} has whole numbers beyond 2^53, in {where(large)}, which would not be kept exactly: change the unit, or "
-                f"drop the column: {setting(column, 'drop', columns)}"
-            )
-    if kind is None:
-        few = numeric.all() and (numbers == numbers.round()).all() and present.nunique() <= FEW
-        coded = present.map(is_code).any()
-        kind = "categorical" if flags.any() or few or coded or not numeric.all() else "numeric"
-    if kind == "numeric":
-        return numbers.reindex(values.index)
-    if distinct > MANY:
-        raise DataError(
-            f"column {column!r} has {distinct} different values, such as {present.iloc[0]!r}: an identifier, date or free text cannot be a "
-            f"category; drop it: {setting(column, 'drop', columns)}"
-        )
-    return values
-
-
-def check_writings(
-    others: pd.Series, present: int, column: object, kind: str | None, columns: Sequence[str]
-) -> None:
-    """Raises DataError where half of a column and more are numbers, some in another writing, or most are dates.
-
-    others: cells that are no numbers; present: how many cells there are.
-    """
-    texts = others.map(str)
-    counts = texts.value_counts()
-    odd = first_of(counts.index)
-    if odd is not None and kind == "numeric":
-        raise DataError(
-            f"column {column!r} is to be numeric, but holds {odd[0]!r}, a number with {odd[1]}; write such numbers as 1234.5"
-        )
-    written = sum(int(n) for text, n in counts.items() if first_of([str(text)]))
-    if odd is not None and 2 * (present - len(texts) + written) >= present:
-        raise DataError(
-            f"column {column!r} holds {odd[0]!r}, a number with {odd[1]}: write such numbers as 1234.5, or, if they are categories, say "
-            f"{setting(column, 'categorical', columns)}"
-        )
-    dates = [str(text) for text in counts.index if is_date(str(text))]
-    if kind is None and len(dates) > FEW and 2 * len(dates) >= len(counts):
-        raise DataError(
-            f"column {column!r} holds {len(dates)} different dates or times, such as {dates[0]!r}: turn them into numbers, or "
-            f"drop the column: {setting(column, 'drop', columns)}; as categories: {setting(column, 'categorical', columns)}"
-        )

@@ -1,4 +1,7 @@
-"""Numbers and dates in writings that are not read as numbers: told apart, so that none becomes a category unsaid."""
+"""Recognises numbers and dates in formats that are not read as numbers.
+
+So none of them becomes a category without a word.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ _POINT_GROUPS = r"\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}"
 _COMMA_GROUPS = r"\d{1,3}(?:,\d{2,3})*,\d{3}\.\d*|\d{1,3}(?:,\d{2,3})+,\d{3}"
 _BLANK_GROUPS = "\\d{1,3}(?:[ \u00a0\u202f\u2009'\u2019_]\\d{3})+(?:[.,]\\d+)?"
 _ANY = f"(?:{_PLAIN}|{_COMMA}|{_POINT_GROUPS}|{_COMMA_GROUPS}|{_BLANK_GROUPS})"
+_COMMAS = f"(?:{_COMMA}|{_POINT_GROUPS}|{_COMMA_GROUPS})"
 CONVENTIONS = {
-    "a decimal comma or separators of thousands": f"{_SIGN}(?:{_COMMA}|{_POINT_GROUPS}|{_COMMA_GROUPS})",
+    "a decimal comma or separators of thousands": f"{_SIGN}{_COMMAS}",
     "separators of thousands": f"{_SIGN}{_BLANK_GROUPS}",
     "a percent sign": rf"{_SIGN}{_ANY}\s*[%‰]",
     "a sign of money": rf"{_SIGN}\s*{_MONEY}\s*{_SIGN}{_ANY}|{_SIGN}{_ANY}\s*{_MONEY}",
@@ -28,7 +32,8 @@ _CONVENTIONS = {name: re.compile(pattern) for name, pattern in CONVENTIONS.items
 _NUMBER = re.compile(f"{_SIGN}{_ANY}")
 _DAY = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d{2}))"
 _MONTHS = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_NAMED = rf"(?:\d{{1,2}}(?:st|nd|rd|th)?[-. ]+{_MONTHS}[-., ]+\d{{2,4}}|{_MONTHS}[-. ]+\d{{1,2}}(?:st|nd|rd|th)?,? +\d{{4}})"
+_NTH = r"\d{1,2}(?:st|nd|rd|th)?"
+_NAMED = rf"(?:{_NTH}[-. ]+{_MONTHS}[-., ]+\d{{2,4}}|{_MONTHS}[-. ]+{_NTH},? +\d{{4}})"
 _TIME = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[ap]m)?"
 _DATE = re.compile(
     rf"(?:(?:{_DAY}|{_NAMED})(?:[T ,]+{_TIME}(?: ?(?:Z|UTC|[+-]\d{{2}}:?\d{{2}}))?)?|{_TIME})",
@@ -55,5 +60,5 @@ def is_date(text: str) -> bool:
 
 
 def first_of(texts: Iterable[str]) -> tuple[str, str] | None:
-    """The first text that is a number in another writing, and which writing; None: no text is."""
+    """The first text that is a number in another format, and that format; None: no text is."""
     return next(((text, found) for text in texts if (found := convention(text)) is not None), None)

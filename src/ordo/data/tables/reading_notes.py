@@ -1,20 +1,20 @@
-"""What was made of a table where it is not obvious: a line for each kind of conversion."""
+"""How a table was read where this is not obvious: a line for each kind of conversion."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
-from ordo.data.tables.frames import is_code, is_number, plain
+from ordo.data.tables.frames import is_number
+from ordo.data.tables.kinds import Mark, is_code, plain
 from ordo.data.tables.number_formats import is_date
 
 NAMED = 8  # columns that a line names at most
 
 
 def listed(parts: Sequence[str]) -> str:
-    """The first few, and how many more there are."""
+    """The first few parts, and how many more there are."""
     more = f" and {len(parts) - NAMED} more" if len(parts) > NAMED else ""
     return ", ".join(parts[:NAMED]) + more
 
@@ -23,12 +23,17 @@ def reading_notes(
     raw: pd.DataFrame,
     read: pd.DataFrame,
     kinds: Mapping[str, str],
-    missing: Collection[Any],
+    missing: Collection[Mark],
     name: str,
 ) -> list[str]:
-    """Lines for a person, none where everything is as it looks.
+    """Lines for a person; none if the table was read as it looks.
 
-    raw: the table as it stood in the file; read: of the same rows, after ``typed``; kinds: what the user said of columns.
+    Args:
+        raw: the table as it stood in the file.
+        read: the same rows after ``typed``.
+        kinds: what the user said of columns.
+        missing: strings and numbers that mean "no value".
+        name: of the table.
     """
     notes = []
     marks = [
@@ -61,7 +66,7 @@ def distinct(values: pd.Series) -> pd.Series:
     return pd.Series(values.dropna().unique(), dtype=object)
 
 
-def marks_of(values: pd.Series, missing: Collection[Any]) -> str:
+def marks_of(values: pd.Series, missing: Collection[Mark]) -> str:
     """Such as ``12 cells 'NA'``; nothing for cells that are empty anyway."""
     if pd.api.types.is_numeric_dtype(values) and not any(
         isinstance(m, int | float) for m in missing
@@ -97,7 +102,7 @@ def dates(values: pd.Series) -> str | None:
 
 
 def with_text(values: pd.Series) -> str | None:
-    """Such as 12 kg or 5A: a number at the beginning, and no number or date."""
+    """Such as 12 kg or 5A: text that begins with a number, and is no number or date."""
     found = [
         v
         for v in values

@@ -1,4 +1,4 @@
-"""Tables: any CSV or Parquet file, a DataFrame, or one of the paper's six sets, one token per cell."""
+"""Tables with one token per cell: a CSV or Parquet file, a DataFrame, or a set of the paper."""
 
 from __future__ import annotations
 
@@ -7,94 +7,50 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from ordo.data.download import by_hand, check_md5, fetch
 from ordo.data.errors import DataError, MissingDataError
-from ordo.data.loader import StepBatchSampler
-from ordo.data.module import Rows, SequenceData
+from ordo.data.loader import State
+from ordo.data.module import Rows, SequenceData, evenly
 from ordo.data.tables.codec import TableCodec
-from ordo.data.tables.column_names import by_column, one_column, setting
-from ordo.data.tables.frames import MISSING, Kind, check_frame, no_value, read_table, typed
+from ordo.data.tables.column_names import Name, by_column, one_column
+from ordo.data.tables.frames import MISSING, check_frame, read_table
+from ordo.data.tables.kinds import Kind, no_value, typed
 from ordo.data.tables.reading_notes import reading_notes
+from ordo.data.tables.splits import split_rows
 from ordo.data.tables.table_sets import MISSING_IN_SETS, TABLE_SETS
 from ordo.settings import Part, Seed, Several, Size, Some, Text, Whole, checked
-
-ATTEMPTS = 100  # splits tried for one that has every category in train
-
-
-def split_rows(
-    frame: pd.DataFrame, share: float, seed: int, names: Sequence[str] = ()
-) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers (rest, share of them), shuffled. names: of the columns of the file, for messages.
-
-    The seed is advanced until every category, and every kind of missing value, occurs in the rest (protocol of TabSyn, 2310.09656, shuffle
-    included). If none of a hundred seeds does, the first rows that are needed move to the rest.
-
-    Raises DataError for a table that cannot be split.
-    """
-    columns = (
-        frame[name].isna() if pd.api.types.is_float_dtype(frame[name]) else frame[name]
-        for name in frame.columns
-    )
-    codes = [pd.factorize(column, use_na_sentinel=False)[0] for column in columns]
-    first = len(frame) - max(1, round(len(frame) * share))
-    if first < 1:
-        raise DataError(f"{len(frame)} row(s) cannot be split: a table needs at least 3")
-    rest = held = np.empty(0, dtype=np.int64)
-    rows = np.arange(len(frame))  # shuffled again and again, as in TabSyn
-    for attempt in range(ATTEMPTS):
-        np.random.RandomState((seed + attempt) % 2**32).shuffle(
-            rows
-        )  # the legacy generator: the published splits were drawn with it
-        rest, held = rows[:first].copy(), rows[first:].copy()
-        if all(len(np.unique(code[rest])) == code.max() + 1 for code in codes):
-            return rest, held
-    move = np.zeros(len(held), dtype=bool)
-    for code in codes:
-        new = ~np.isin(code[held], code[rest])
-        move[np.flatnonzero(new)[np.unique(code[held][new], return_index=True)[1]]] = True
-    if move.all():
-        most = max(
-            zip(frame.columns, codes, strict=True),
-            key=lambda pair: 0 if frame[pair[0]].dtype == float else pair[1].max(),
-        )
-        what = f"column {most[0]!r} has {most[1].max() + 1} of them, such as {frame[most[0]].iloc[0]!r}"
-        other = "; or is data.delimiter another?" if frame.shape[1] == 1 else ""
-        mend = setting(most[0], "drop", names or frame.columns)
-        raise DataError(
-            f"no row can be held out: each has a category of its own; {what}: if it is an identifier, drop it: {mend}{other}"
-        )
-    return np.concatenate([rest, held[move]]), held[~move]
-
-
-Name = (
-    str | int | float | bool | None
-)  # as Hydra may read the name of a column; ``by_column`` says what is none
 
 
 @checked
 class TableData(SequenceData):
     """A table, one token per cell; see ``SequenceData`` for what it offers.
 
-    Beyond that, after ``setup``: ``codec`` (tokens to tables and back, fitted on train and validation rows, never on test rows),
-    ``vocab_sizes`` (one per column; ``vocab_size`` is the largest), ``target``, ``frames`` (split -> DataFrame), and ``notes``, lines on
-    how columns were read where that is not obvious.
+    Beyond that, after ``setup``: ``codec`` (tokens to tables and back; fitted on train and
+    validation rows, never on test rows), ``vocab_sizes`` (one per column; ``vocab_size`` is the
+    largest), ``target``, ``frames`` (split -> DataFrame), and ``notes``, lines on how columns were
+    read if that is not obvious.
 
     Args:
-        name: adult, default, shoppers, magic, beijing or news: the paper's tables with their published splits.
-        path: a CSV or Parquet file; with ``name`` the folder or the (train) file of the set, None: ``data_dir/name``, fetched if not there.
+        name: adult, default, shoppers, magic, beijing or news: the paper's tables with their
+            published splits.
+        path: a CSV or Parquet file. With ``name``: the folder or the (train) file of the set; None:
+            ``data_dir/name``, fetched if it is not there.
         frame: a DataFrame instead of a file.
-        bins: tokens of a numeric column at most, without the one for a missing value.
-        types: column, by its name or its number from 1, -> "numeric", "categorical" or "drop", where the inferred kind is not wanted
-            (``ordo.data.tables.frames.typed``); or a YAML file of lines NAME: KIND.
+        bins: the largest number of tokens of a numeric column, without the one for a missing value.
+        types: column, by its name or its number from 1, -> "numeric", "categorical" or "drop", to
+            override the inferred kind (``ordo.data.tables.kinds.typed``); or a YAML file of lines
+            NAME: KIND.
         missing: strings and numbers that mean "no value". (Named sets have their own.)
         header, delimiter: of a CSV file.
-        target: the column that a model would predict, for metrics, by its name or its number in the file from 1; None: unknown.
-        test_path: a second file with the test rows; None: ``test_share`` of the rows, drawn with ``split_seed``.
-        val_share: validation rows, as a share of what is not test; drawn with ``split_seed``.
+        target: the column that a model would predict, for metrics, by its name or its number in the
+            file from 1; None: unknown.
+        test_path: a second file with the test rows; None: ``test_share`` of the rows, drawn with
+            ``split_seed``.
+        val_share: validation rows, as a share of the rows that are not test rows; drawn with
+            ``split_seed``.
         limit_eval: use only so many validation and test rows, evenly spaced; None: all.
         batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
         data_dir, download: where named sets lie, and whether they may be fetched.
@@ -102,7 +58,8 @@ class TableData(SequenceData):
     Raises:
         SettingError: an argument of another type, or out of range.
         DataError: arguments that do not agree (at once), an unfit table (in ``setup``).
-        MissingDataError: no such file. ChecksumError: a named set's file is another one.
+        MissingDataError: no such file.
+        ChecksumError: a named set's file is another one.
     """
 
     places = ("path", "test_path", "data_dir", "types")
@@ -133,7 +90,8 @@ class TableData(SequenceData):
         super().__init__(batch_size, eval_batch_size, seed, num_workers)
         if name is not None and name not in TABLE_SETS:
             raise DataError(
-                f"unknown table {name!r}; choices: {', '.join(TABLE_SETS)}, or data.path=FILE for a table of your own"
+                f"unknown table {name!r}; choices: {', '.join(TABLE_SETS)}, or data.path=FILE for "
+                "a table of your own"
             )
         if frame is not None and (name is not None or path is not None):
             raise DataError("give either a frame, or a name or path")
@@ -143,31 +101,20 @@ class TableData(SequenceData):
             )
         if name is not None and (types or test_path is not None or target is not None):
             raise DataError(
-                f"data.name={name} has its own types, target and test rows; leave these out, or give data.path alone"
+                f"data.name={name} has its own types, target and test rows; leave these out, or "
+                "give data.path alone"
             )
         self.set = TABLE_SETS[name] if name is not None else None
-        self.name, self.path, self.frame, self.bins = (
-            name,
-            Path(path) if path is not None else None,
-            frame,
-            bins,
-        )
+        self.name, self.frame, self.bins = name, frame, bins
+        self.path = None if path is None else Path(path)
         self.types = types if isinstance(types, str | Path) else dict(types or {})
         self.header, self.delimiter = header, delimiter
-        self.missing = (
-            ((missing,) if isinstance(missing, str) else tuple(missing))
-            if name is None
-            else MISSING_IN_SETS
-        )
-        self.target: Any = (
-            self.set.target if self.set is not None else target
-        )  # a name, once the table is read
-        self.test_path, self.test_share, self.val_share, self.split_seed = (
-            test_path,
-            test_share,
-            val_share,
-            split_seed,
-        )
+        own = (missing,) if isinstance(missing, str) else tuple(missing)
+        self.missing = own if name is None else MISSING_IN_SETS
+        # A name, once the table is read
+        self.target: Any = self.set.target if self.set is not None else target
+        self.test_path, self.split_seed = test_path, split_seed
+        self.test_share, self.val_share = test_share, val_share
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
         self.unit, self.entropy, self.precedence = "column", None, None
         self.md5: dict[str, str] = {}
@@ -201,31 +148,23 @@ class TableData(SequenceData):
         train, val = split_rows(whole, self.val_share, self.split_seed, self._columns)
         frames = {"train": whole.iloc[train], "validation": whole.iloc[val], "test": test}
         self.frames = {name: frame.reset_index(drop=True) for name, frame in frames.items()}
-        empty = [
-            name for name in whole.columns if whole[name].isna().all()
-        ]  # but for rows of test, perhaps
+        # Test rows may have values there.
+        empty = [name for name in whole.columns if whole[name].isna().all()]
         if empty:
             raise no_value(empty[0], self._columns)
         codec = TableCodec.fit(whole, self.bins, self._dtypes)
         tokens = {name: codec.encode(frame) for name, frame in self.frames.items()}
-        self._train = Rows(tokens["train"])
+        self.train_set = Rows(tokens["train"])
         self.val_set, self.test_set = (
-            Rows(self._some(tokens["validation"])),
-            Rows(self._some(tokens["test"])),
+            Rows(rows[evenly(len(rows), self.limit_eval)])
+            for rows in (tokens["validation"], tokens["test"])
         )
-        self.length, self.vocab_sizes, self.vocab_size = (
-            len(codec.columns),
-            codec.vocab_sizes,
-            max(codec.vocab_sizes),
-        )
+        self.length, self.vocab_sizes = len(codec.columns), codec.vocab_sizes
+        self.vocab_size = max(codec.vocab_sizes)
         self.ordered, self.codec, self.labels = codec.ordered, codec, list(codec.names)
 
-    def _some(self, tokens: Tensor) -> Tensor:
-        n = self.limit_eval
-        return tokens if n is None or n >= len(tokens) else tokens[np.arange(n) * len(tokens) // n]
-
     def _read(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-        """All rows but an official test set, and that, or None."""
+        """All rows but an official test set; and the test set, or None."""
         if self.frame is not None:
             return self._typed(check_frame(self.frame, "the frame"), "the frame"), None
         if self.set is None:
@@ -253,7 +192,8 @@ class TableData(SequenceData):
                     else f"{self.set.by_hand}, in {path.parent}"
                 )
                 raise MissingDataError(
-                    f"no such file: {path} (working folder {Path.cwd()}); say where it is (data.path), or get it: {mend}"
+                    f"no such file: {path} (working folder {Path.cwd()}); say where it is "
+                    f"(data.path), or get it: {mend}"
                 )
             self._note_md5(path)
             if file.md5 is not None:
@@ -261,14 +201,15 @@ class TableData(SequenceData):
             frames.append(self.set.frame(path))
             if file.rows not in (None, len(frames[-1])):
                 raise DataError(
-                    f"{path} has {len(frames[-1])} rows, expected {file.rows}; is it the whole file?"
+                    f"{path} has {len(frames[-1])} rows, expected {file.rows}; is it the whole "
+                    "file?"
                 )
         test = self.set.test_file
         self._columns, self._dtypes = list(frames[0].columns), {}
         return (frames[0], None) if test is None else (frames[1 - test], frames[test])
 
     def _typed(self, raw: pd.DataFrame, name: str) -> pd.DataFrame:
-        """A table of the user's own, with what is to be said of it."""
+        """A table of the user's own, read; fills ``notes``."""
         self._columns = list(raw.columns)
         kinds = by_column(self.types, self._columns, "data.types", name)
         read = typed(raw, kinds, self.missing, name)
@@ -297,12 +238,6 @@ class TableData(SequenceData):
         with path.open("rb") as file:
             self.md5[path.name] = hashlib.file_digest(file, "md5").hexdigest()
 
-    def train_rows(self, rank: int, world_size: int) -> Rows:
-        return self._train
-
-    def train_sampler(self, rank: int, world_size: int) -> StepBatchSampler:
-        return StepBatchSampler(len(self._train), self.batch_size, self.seed, rank, world_size)
-
     def decode(self, tokens: Tensor) -> list[str]:
         """Rows as ``name=value, ...``."""
         frame = self.codec.decode(tokens)
@@ -311,13 +246,11 @@ class TableData(SequenceData):
             for row in frame.to_dict("records")
         ]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         return {
             "name": self.name or (str(self.path.name) if self.path is not None else "frame"),
             "md5": self.md5,
-            "unit": self.unit,
-            "length": self.length,
-            "vocab_size": self.vocab_size,
+            **super().describe(),
             "columns": {
                 c.name: {"kind": c.kind, "tokens": c.vocab_size, "missing": c.missing}
                 for c in self.codec.columns
@@ -327,11 +260,13 @@ class TableData(SequenceData):
             "bins": self.bins,
             "notes": self.notes,
             "split_seed": self.split_seed,
-            "seed": self.seed,
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: the codec, by which samples become tables without the data, and how files are read."""
+    def state_dict(self) -> State:
+        """Goes into Lightning's checkpoints.
+
+        It has the codec, with which samples become tables without the data, and how files are read.
+        """
         reading = {
             "missing": list(self.missing),
             "header": self.header,
@@ -340,16 +275,13 @@ class TableData(SequenceData):
         }
         return {"codec": self.codec.state_dict(), "target": self.target, "reading": reading}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks that the checkpoint's token ids mean the same values here.
-
-        Raises:
-            DataError: they do not.
-        """
+    def load_state_dict(self, state_dict: State) -> None:
+        """Checks that the checkpoint's token ids mean the same values here. Raises DataError."""
         saved = TableCodec.from_state_dict(state_dict["codec"])
         if saved.names != self.codec.names:
             raise DataError(
-                f"the checkpoint was trained on the columns {', '.join(saved.names)}, this table has {', '.join(self.codec.names)}"
+                f"the checkpoint was trained on the columns {', '.join(saved.names)}, this table "
+                f"has {', '.join(self.codec.names)}"
             )
         if not saved.same_as(self.codec):
             name = next(
@@ -358,5 +290,6 @@ class TableData(SequenceData):
                 if not TableCodec((a,)).same_as(TableCodec((b,)))
             )
             raise DataError(
-                f"column {name!r} is coded otherwise in the checkpoint: the table, its split or data.bins is another one"
+                f"column {name!r} is coded otherwise in the checkpoint: the table, its split or "
+                "data.bins is another one"
             )

@@ -1,9 +1,10 @@
-"""Tables that samples are written to: columns in the types they had, cells that are read back as they are."""
+"""Tables that samples are written to: columns in their types, cells that read back equal."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,10 @@ from ordo.files import write_whole
 
 
 def in_own_types(frame: pd.DataFrame, codec: TableCodec, text: bool) -> pd.DataFrame:
-    """Columns in the types that they had in the training table, where every value is the same in it.
+    """Columns in the types that they had in the training table, if that changes no value.
 
-    text: the frame becomes text, where whole numbers stay whole numbers, whatever their type was.
+    text: the frame will be written as text, in which whole numbers stay whole whatever their type
+    was.
     """
     out = frame.copy(deep=False)
     for column in codec.columns:
@@ -31,7 +33,10 @@ def in_own_types(frame: pd.DataFrame, codec: TableCodec, text: bool) -> pd.DataF
 
 
 def as_type(values: pd.Series, dtype: str) -> pd.Series:
-    """The values in a type; as they are where the type has not all of them. Whole numbers with gaps are Int64, flags with gaps boolean."""
+    """The values in a type; unchanged if the type cannot hold all of them.
+
+    Whole numbers with gaps become Int64, flags with gaps boolean.
+    """
     wanted = [dtype]
     if values.isna().any() and dtype[:3] in (
         "int",
@@ -43,7 +48,7 @@ def as_type(values: pd.Series, dtype: str) -> pd.Series:
         ]
     for each in wanted:
         try:
-            cast = values.astype(each)  # type: ignore[call-overload]
+            cast = values.astype(pd.api.types.pandas_dtype(each))
         except (TypeError, ValueError, OverflowError):
             continue
         present = values.notna()
@@ -62,22 +67,25 @@ def same(a: pd.Series, b: pd.Series, dtype: str) -> bool:
 
 
 def write_table(path: Path, frame: pd.DataFrame, delimiter: str = ",") -> None:
-    """A Parquet file by its suffix, else a CSV file, which ``ordo.data.tables.frames.read_table`` reads back. Whole or not at all.
+    """Writes a Parquet file (by its suffix), else a CSV file. The file appears whole or not at all.
 
-    Raises DataError for a column that Parquet cannot hold.
+    ``ordo.data.tables.frames.read_table`` reads it back. Raises DataError for a column that Parquet
+    cannot hold.
     """
     if path.suffix == ".parquet":
         try:
             write_whole(path, frame.to_parquet)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise DataError(
-                f"{path}: a column has values of several types ({str(error).splitlines()[0]}); write a .csv"
+                f"{path}: a column has values of several types ({str(error).splitlines()[0]}); "
+                "write a .csv"
             ) from None
         return
 
     def write(partial: Path) -> None:
         with partial.open("w", encoding="utf-8", newline="") as file:
-            # A line end of two characters, so that a cell with either is put between quotes; only \n is written.
+            # A line end of two characters puts a cell with either of them between quotes.
+            # Only \n is written.
             writer = csv.writer(_Lines(file), delimiter=delimiter, lineterminator="\r\n")
             writer.writerow([str(name) for name in frame.columns])
             columns = [cells(frame[name]) for name in frame.columns]
@@ -87,17 +95,17 @@ def write_table(path: Path, frame: pd.DataFrame, delimiter: str = ",") -> None:
 
 
 class _Lines:
-    """A file of which every written row ends in one character."""
+    """A file in which every written row ends in one character."""
 
-    def __init__(self, file: object):
+    def __init__(self, file: TextIO):
         self.file = file
 
     def write(self, row: str) -> None:
-        self.file.write(row.removesuffix("\r\n") + "\n")  # type: ignore[attr-defined]
+        self.file.write(row.removesuffix("\r\n") + "\n")
 
 
 def cells(values: pd.Series) -> list[str]:
-    """As pandas writes them: nothing where a value is missing, numbers as short as they can be read back."""
+    """Cells as pandas writes them: nothing if missing, numbers as short as reading allows."""
     missing = values.isna()
     if str(values.dtype).lower() == "float32":
         return ["" if gone else str(np.float32(v)) for v, gone in zip(values, missing, strict=True)]

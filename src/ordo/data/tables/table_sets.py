@@ -10,37 +10,35 @@ import pandas as pd
 
 from ordo.data.errors import DataError
 from ordo.data.tables.csv_file import read_text
-from ordo.data.tables.frames import read_table, typed
+from ordo.data.tables.frames import read_table
+from ordo.data.tables.kinds import typed
 
+# Adult's '?' is a category, as in the papers that use the table.
 MISSING_IN_SETS = (
     "",
     "NA",
-)  # Adult's '?' is a category like any other, as in the papers that use the table
+)
 _UCI = "https://archive.ics.uci.edu/ml/machine-learning-databases"
 _ADULT = [
-    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation", "relationship", "race", "sex",
+    "age", "workclass", "fnlwgt", "education", "education-num", "marital-status", "occupation",
+    "relationship", "race", "sex",
     "capital-gain", "capital-loss", "hours-per-week", "native-country", "income",
 ]  # fmt: skip
 _MAGIC = [
-    "fLength",
-    "fWidth",
-    "fSize",
-    "fConc",
-    "fConc1",
-    "fAsym",
-    "fM3Long",
-    "fM3Trans",
-    "fAlpha",
-    "fDist",
-    "class",
-]
+    "fLength", "fWidth", "fSize", "fConc", "fConc1", "fAsym", "fM3Long", "fM3Trans", "fAlpha",
+    "fDist", "class",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file as its source ships it. ``url`` None: not to be fetched by a program; ``md5`` None: unknown, or differs between copies.
+    """A file as its source ships it.
 
-    rows: how many it must have, None: unchecked.
+    Args:
+        name: of the file.
+        md5: None: unknown, or it differs between copies.
+        url: None: a program cannot fetch the file.
+        rows: how many it must have; None: unchecked.
     """
 
     name: str
@@ -51,9 +49,15 @@ class RawFile:
 
 @dataclass(frozen=True)
 class TableSet:
-    """A named table: ``read`` gives the raw columns of one of its files; ``categorical`` ones are categories, the others numeric.
+    """A named table.
 
-    test_file: number of the file that is the official test set, None for a random 90/10 split. target: what a model would predict.
+    Args:
+        files: its files.
+        read: the raw columns of a file.
+        categorical: columns that are categories; all other columns are numeric.
+        target: the column that a model would predict.
+        test_file: number of the file that is the official test set; None: a random 90/10 split.
+        by_hand: how to get the files, if no program can fetch them.
     """
 
     files: tuple[RawFile, ...]
@@ -64,7 +68,10 @@ class TableSet:
     by_hand: str | None = None
 
     def frame(self, path: Path) -> pd.DataFrame:
-        """One file with numeric columns as float64 and categories as strings. Raises DataError for another layout."""
+        """A file with numeric columns as float64 and categories as strings.
+
+        Raises DataError for another layout.
+        """
         frame = self.read(path)
         absent = [
             column for column in (*self.categorical, self.target) if column not in frame.columns
@@ -84,7 +91,8 @@ def _named(path: Path, names: list[str]) -> pd.DataFrame:
     frame = read_table(path, header=False)
     if frame.shape[1] != len(names):
         raise DataError(
-            f"{path} has {frame.shape[1]} columns, expected {len(names)}; is it the file that UCI ships?"
+            f"{path} has {frame.shape[1]} columns, expected {len(names)}; is it the file that UCI "
+            "ships?"
         )
     return frame.set_axis(names, axis=1)
 
@@ -125,13 +133,27 @@ def _news(path: Path) -> pd.DataFrame:
         names = [name.removeprefix(prefix) for name in group]
         if (flags.sum(1) > 1).any():
             raise DataError(
-                f"{path}: row {int((flags.sum(1) > 1).argmax()) + 1} has several of {prefix}...; is it the file that UCI ships?"
+                f"{path}: row {int((flags.sum(1) > 1).argmax()) + 1} has several of {prefix}...; "
+                "is it the file that UCI ships?"
             )
         # Some articles have no channel.
         values = [names[row.argmax()] if row.any() else "none" for row in flags]
         frame = frame.drop(columns=group).assign(**{column: values})
     return frame
 
+
+_ADULT_CATEGORIES = (
+    "workclass", "education", "marital-status", "occupation", "relationship", "race", "sex",
+    "native-country", "income",
+)  # fmt: skip
+_DEFAULT_CATEGORIES = (
+    "SEX", "EDUCATION", "MARRIAGE", "PAY_0", "PAY_2", "PAY_3", "PAY_4", "PAY_5", "PAY_6",
+    "Default",
+)  # fmt: skip
+_SHOPPERS_CATEGORIES = (
+    "Month", "OperatingSystems", "Browser", "Region", "TrafficType", "VisitorType", "Weekend",
+    "Revenue",
+)  # fmt: skip
 
 TABLE_SETS = {
     "adult": TableSet(
@@ -140,37 +162,17 @@ TABLE_SETS = {
             RawFile("adult.test", "35238206dfdf7f1fe215bbb874adecdc", f"{_UCI}/adult/adult.test"),
         ),
         _adult,
-        (
-            "workclass",
-            "education",
-            "marital-status",
-            "occupation",
-            "relationship",
-            "race",
-            "sex",
-            "native-country",
-            "income",
-        ),
+        _ADULT_CATEGORIES,
         "income",
         test_file=1,
     ),
     "default": TableSet(
         (RawFile("UCI_Credit_Card.csv", None, None, rows=30_000),),
         _default,
-        (
-            "SEX",
-            "EDUCATION",
-            "MARRIAGE",
-            "PAY_0",
-            "PAY_2",
-            "PAY_3",
-            "PAY_4",
-            "PAY_5",
-            "PAY_6",
-            "Default",
-        ),
+        _DEFAULT_CATEGORIES,
         "Default",
-        by_hand="UCI ships this table as an .xls ('default of credit card clients', its second line is the header); save it as CSV",
+        by_hand="UCI ships this table as an .xls ('default of credit card clients', its second "
+        "line is the header); save it as CSV",
     ),
     "shoppers": TableSet(
         (
@@ -181,16 +183,7 @@ TABLE_SETS = {
             ),
         ),
         read_table,
-        (
-            "Month",
-            "OperatingSystems",
-            "Browser",
-            "Region",
-            "TrafficType",
-            "VisitorType",
-            "Weekend",
-            "Revenue",
-        ),
+        _SHOPPERS_CATEGORIES,
         "Revenue",
     ),
     "magic": TableSet(

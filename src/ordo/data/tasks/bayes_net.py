@@ -1,4 +1,7 @@
-"""A random Bayesian network of discrete columns: a law with a direction, and no column that is a function of others."""
+"""A random Bayesian network of discrete columns.
+
+Its law has a direction, and no column is a function of other columns.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,16 @@ from ordo.data.loader import data_generator
 from ordo.data.tasks.law import Law, require
 from ordo.settings import Few, Positive, Seed, Several, checked
 
-LARGEST_JOINT = 2**21  # sequences that the exact entropy enumerates at most: a second or two
-CHUNK = 2**16  # of them held at a time
+LARGEST_JOINT = 2**21  # most sequences that the exact entropy enumerates: a second or two
+CHUNK = 2**16  # sequences held at a time
 
 
 class _Design(NamedTuple):
-    """strides (n_nodes, n_nodes) int64: ``first[i] + strides[i] @ values`` is node i's row of ``table`` (rows, n_values)."""
+    """Graph, tables and columns.
+
+    Node i's row of ``table`` (rows, n_values) is ``first[i] + strides[i] @ values``, with
+    ``strides`` (n_nodes, n_nodes) int64.
+    """
 
     parents: tuple[tuple[int, ...], ...]
     strides: Tensor
@@ -32,21 +39,25 @@ class _Design(NamedTuple):
 @checked
 @dataclass(frozen=True)
 class BayesNet(Law):
-    """``n_nodes`` columns of ``n_values`` values: a random directed acyclic graph, a random table for each node, columns shuffled.
+    """``n_nodes`` columns of ``n_values`` values: a random acyclic graph with random tables.
 
-    Nodes are numbered in a topological order. Node 0 has no parent; node i > 0 has a number of parents uniform on 1..``max_parents``, at
-    most i, drawn without replacement from the nodes before it. Every row of a conditional table is drawn from the symmetric Dirichlet law
-    of parameter ``concentration`` (small: nearly deterministic; large: nearly uniform). Graph, tables and columns are a pure function of
-    the fields; ``design_seed`` chooses among them.
+    Nodes are numbered in a topological order; their columns are shuffled. Node 0 has no parent.
+    Node i > 0 has a number of parents uniform on 1..``max_parents``, at most i, drawn without
+    replacement from the nodes before it. Every row of a conditional table is drawn from the
+    symmetric Dirichlet law of parameter ``concentration`` (small: nearly deterministic; large:
+    nearly uniform). Graph, tables and columns are a pure function of the fields; ``design_seed``
+    chooses among them.
 
-    Parents first, every conditional is one row of one table; in other orders it is a sum over what is still hidden. With exact
-    conditionals all orders are worth the same, so what an order gains is what a denoiser of finite size and training finds easier.
+    With parents first, every conditional is one row of one table; in other orders it is a sum over
+    what is still hidden. With exact conditionals all orders are worth the same, so an order gains
+    only what a denoiser of finite size and training finds easier.
 
     Raises:
         SettingError: a field of another type, or out of range.
-        DataError: ``n_values ** n_nodes`` above 2**21, where the exact entropy is out of reach.
+        DataError: ``n_values ** n_nodes`` above 2**21: the exact entropy is out of reach.
 
-    Source: the factorisation is Pearl, Probabilistic Reasoning in Intelligent Systems (1988), chapter 3; the random graph is ours.
+    Source: the factorisation is Pearl, Probabilistic Reasoning in Intelligent Systems (1988),
+    chapter 3; the random graph is ours.
     """
 
     n_nodes: Several = 12
@@ -59,14 +70,16 @@ class BayesNet(Law):
         most = math.floor(math.log2(LARGEST_JOINT) / math.log2(self.n_values))
         require(
             self.n_nodes <= most,
-            f"the exact entropy enumerates n_values ** n_nodes sequences, which must be at most 2**21, got {self.n_values} ** "
+            "the exact entropy enumerates n_values ** n_nodes sequences, which must be at most "
+            f"2**21, got {self.n_values} ** "
             f"{self.n_nodes}; take n_nodes <= {most} or fewer values",
         )
 
     @cached_property
     def _design(self) -> _Design:
         n, v = self.n_nodes, self.n_values
-        # Seeds numpy, whose Dirichlet draws stay finite for small concentrations, as ratios of underflowing gammas do not.
+        # NumPy, because its Dirichlet draws stay finite for small concentrations. Ratios of gammas
+        # underflow.
         random = np.random.default_rng(data_generator(self.design_seed).initial_seed())
         numbers = [min(i, int(random.integers(1, self.max_parents + 1))) for i in range(n)]
         parents = tuple(
@@ -90,17 +103,23 @@ class BayesNet(Law):
 
     @property
     def parents(self) -> tuple[tuple[int, ...], ...]:
-        """Of every node, its parents in increasing order, as node numbers."""
+        """The parents of every node, in increasing order, as node numbers."""
         return self._design.parents
 
     @property
     def columns(self) -> Tensor:
-        """(n_nodes,) int64: column of each node. Read as a decoding order, it decodes parents before children."""
+        """(n_nodes,) int64: column of each node.
+
+        Read as a decoding order, it decodes parents first.
+        """
         return self._design.columns
 
     @property
     def tables(self) -> list[Tensor]:
-        """Of every node, P(value | parents) as float64 with an axis of n_values for each of its ``parents``, then one for the value."""
+        """P(value | parents) of every node, float64.
+
+        Its axes, each of size n_values, are the node's ``parents`` and then the value.
+        """
         sizes = [self.n_values ** len(mine) for mine in self.parents]
         tables = self._design.table.split(sizes)
         return [
@@ -118,16 +137,18 @@ class BayesNet(Law):
 
     @property
     def entropy(self) -> float:
-        """Sum over nodes of H(node | parents), with the exact marginal of the parents, by enumeration of the joint once per object."""
+        """Sum over nodes of H(node | parents), with the exact marginal of the parents.
+
+        The joint is enumerated once per object.
+        """
         return self._entropy
 
     @cached_property
     def _entropy(self) -> float:
         d = self._design
         powers = self.n_values ** torch.arange(self.n_nodes - 1, -1, -1)
-        reached = torch.zeros(
-            len(d.table), dtype=torch.float64
-        )  # probability of every row's parent values
+        # Probability of every row's parent values
+        reached = torch.zeros(len(d.table), dtype=torch.float64)
         for numbers in torch.arange(self.n_values**self.n_nodes).split(CHUNK):
             values = numbers[:, None] // powers % self.n_values
             rows = self._rows(values)
@@ -146,15 +167,14 @@ class BayesNet(Law):
         ]
 
     def _rows(self, values: Tensor) -> Tensor:
-        """Rows of the table that nodes with values (n, n_nodes) look up: (n, n_nodes)."""
+        """Rows (n, n_nodes) of the table that nodes with values (n, n_nodes) look up."""
         return self._design.first + values @ self._design.strides.T
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         d = self._design
         up_to = d.table.cumsum(1)
-        up_to = (
-            up_to / up_to[:, -1:]
-        )  # a last value of probability 0 is never drawn, whatever the sum rounds to
+        # A last value of probability 0 is never drawn, whatever the sum rounds to
+        up_to = up_to / up_to[:, -1:]
         uniform = torch.rand((n, self.n_nodes, 1), generator=generator, dtype=torch.float64)
         values = torch.zeros((n, self.n_nodes), dtype=torch.int64)
         for node in range(self.n_nodes):

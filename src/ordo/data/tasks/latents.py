@@ -1,4 +1,7 @@
-"""Tasks with a known best decoding order, even one token at a time; more laws are in ``ordo.data.tasks.processes``."""
+"""Tasks with a known best decoding order, even one token at a time.
+
+More laws are in ``ordo.data.tasks.processes``.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,12 @@ from ordo.settings import Seed, Several, Size, between, checked
 
 @dataclass(frozen=True)
 class LatentsAndObservations(Law):
-    """``n_latents`` uniform latents and observations that are functions of a few of them, in shuffled columns.
+    """``n_latents`` uniform latents and observations that are functions of a few of them.
 
-    The hard-order task of Kim et al. 2025 (arXiv 2502.06768): decoding latents first makes every conditional easy; an
-    observation decoded early makes later conditionals hard. Which latents an observation sees and where the columns are
-    depends on ``design_seed`` alone. Base of ``NotAllEqual`` and ``ModularSums``, which say how many latents an
+    Columns are shuffled. This is the hard-order task of Kim et al. 2025 (arXiv 2502.06768):
+    decoding latents first makes every conditional easy; an observation decoded early makes later
+    conditionals hard. ``design_seed`` alone says which latents an observation sees and where the
+    columns are. The subclasses ``NotAllEqual`` and ``ModularSums`` say how many latents an
     observation has (``arity``) and what it computes.
     """
 
@@ -106,7 +110,10 @@ class LatentsAndObservations(Law):
 @checked
 @dataclass(frozen=True)
 class NotAllEqual(LatentsAndObservations):
-    """Fair bits, and observations that say whether three of them are not all equal. Entropy ``n_latents`` ln 2."""
+    """Fair bits, and observations that say whether three of them are not all equal.
+
+    Entropy ``n_latents`` ln 2.
+    """
 
     arity = 3
 
@@ -123,8 +130,8 @@ class NotAllEqual(LatentsAndObservations):
 class ModularSums(LatentsAndObservations):
     """Latents uniform in Z_m and observations (x_i + x_j) mod m. Entropy ``n_latents`` ln m.
 
-    A sum and one of its latents give the other, so orders that walk along the graph of pairs are as good as latents first;
-    a sum both of whose latents come later is uniform.
+    A sum and one of its latents give the other latent, so orders that walk along the graph of pairs
+    are as good as latents first. A sum that comes before both of its latents is uniform.
     """
 
     modulus: Several = 5
@@ -140,9 +147,10 @@ class ModularSums(LatentsAndObservations):
 @checked
 @dataclass(frozen=True)
 class Addition(Law):
-    """a + b = c in decimal: ``n_digits`` D uniform digits each for a and b, D + 1 for c, most significant first.
+    """a + b = c in decimal, digits most significant first.
 
-    Good order: the operands, then c from the least significant digit, so that only a carry has to be kept.
+    a and b have ``n_digits`` D uniform digits each, c has D + 1. Good order: the operands, then c
+    from the least significant digit, so that only a carry has to be kept.
     """
 
     n_digits: Annotated[int, between(1, 17)] = 4  # sums are int64
@@ -161,7 +169,7 @@ class Addition(Law):
 
     @property
     def labels(self) -> list[str]:
-        """The numbers' names and, of every digit, its power of ten."""
+        """For every digit, its number's name and its power of ten."""
         d = self.n_digits
         return [
             f"{name} 10^{k}"
@@ -171,7 +179,7 @@ class Addition(Law):
 
     @property
     def precedence(self) -> list[tuple[int, int]]:
-        """Operand digits before digits of c of the same or higher significance; each digit of c before the higher ones."""
+        """Operand digits before digits of c of the same or higher significance; c from its end."""
         d = self.n_digits
         edges = []
         for k in range(d):  # significance: 0 is the units digit

@@ -13,7 +13,8 @@ from ordo.data.errors import DataError
 class Law(ABC):
     """A distribution over token sequences (length,) with tokens in 0..vocab_size-1.
 
-    Subclasses are frozen dataclasses: their fields are the task's settings, and two equal objects are the same law.
+    Subclasses are frozen dataclasses: their fields are the task's settings, and two equal objects
+    are the same law.
     """
 
     @property
@@ -29,23 +30,28 @@ class Law(ABC):
     @property
     @abstractmethod
     def entropy(self) -> float:
-        """Exact entropy in nats per sequence: the least NELBO any model can have on fresh samples."""
+        """Exact entropy in nats per sequence: the least NELBO of any model on fresh samples."""
 
     @property
     def known(self) -> Tensor | None:
-        """Positions (length,) bool that are given, and only the others decoded; entropy and log-probabilities are then those of the others
-        given these. None: all are decoded.
+        """Positions (length,) bool that are given; only the other positions are decoded.
+
+        Entropy and log-probabilities are then those of the other positions, conditional on the
+        given ones. None: all positions are decoded.
         """
         return None
 
     @property
     def precedence(self) -> list[tuple[int, int]] | None:
-        """Pairs (i, j): in a good decoding order position i comes before j. None where no order is better."""
+        """Pairs (i, j): in a good decoding order position i comes before j.
+
+        None: no order is better.
+        """
         return None
 
     @property
     def labels(self) -> list[str] | None:
-        """A name for every position; None: they are just numbered."""
+        """A name for every position; None: positions are numbered."""
         return None
 
     @abstractmethod
@@ -57,10 +63,9 @@ class Law(ABC):
         """``log_prob`` of tokens (n, length) already known to be in range."""
 
     def log_prob(self, tokens: Tensor) -> Tensor:
-        """Exact log-probabilities in nats, (n,) float64, of tokens (n, length); -inf for impossible sequences.
+        """Exact log-probabilities in nats, (n,) float64, of tokens (n, length); -inf if impossible.
 
-        Raises:
-            DataError: another shape.
+        Raises DataError for another shape.
         """
         if tokens.ndim != 2 or tokens.shape[1] != self.length:
             raise DataError(f"tokens must be (n, {self.length}), got {tuple(tokens.shape)}")
@@ -70,7 +75,10 @@ class Law(ABC):
         return values.masked_fill(~in_range, -torch.inf)
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """Sequences (n, length) as n strings, with spaces between tokens if some have two digits; the mask is ``_``."""
+        """Sequences (n, length) as n strings; the mask is ``_``.
+
+        There are spaces between tokens if some tokens have two digits.
+        """
         space = " " if self.vocab_size > 10 else ""
         return [
             space.join("_" if t == self.vocab_size else str(t) for t in row)

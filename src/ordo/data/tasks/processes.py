@@ -1,5 +1,8 @@
-"""Laws without a best order one token at a time: chains and trees, which reward order only where several tokens are
-decoded at once, and exchangeable controls, where a learned order must stay uniform."""
+"""Laws without a best order one token at a time.
+
+In chains and trees the order matters only if several tokens are decoded at once. The exchangeable
+laws are controls: a learned order must stay uniform.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,11 @@ def _binary_entropy(p: float) -> float:
 @checked
 @dataclass(frozen=True)
 class MarkovChain(Law):
-    """A chain with a uniform start whose state changes with probability ``flip``, to each other state equally.
+    """A chain with a uniform start whose state changes with probability ``flip``.
 
-    One token at a time all orders are equally good; several at a time, bisection is exact
-    (a position is independent of all beyond its nearest decoded neighbours) and random orders are not.
+    All other states are equally likely after a change. One token at a time all orders are equally
+    good. Several at a time, bisection is exact (a position is independent of everything beyond its
+    nearest decoded neighbours) and random orders are not.
     """
 
     n_steps: Size = 64
@@ -60,10 +64,11 @@ class MarkovChain(Law):
 @checked
 @dataclass(frozen=True)
 class BinaryTree(Law):
-    """A complete binary tree of bits in level order: a fair root, and each child differs from its parent with ``flip``.
+    """A complete binary tree of bits in level order.
 
-    Position i has the children 2i + 1 and 2i + 2; ``depth`` levels give 2**depth - 1 positions. One token at a time all
-    orders are equally good; decoding level by level is exact with one call a level.
+    The root is fair, and each child differs from its parent with probability ``flip``. Position i
+    has the children 2i + 1 and 2i + 2; ``depth`` levels give 2**depth - 1 positions. One token at a
+    time all orders are equally good; decoding level by level is exact with one call a level.
     """
 
     depth: Annotated[int, between(1, 20)] = 4
@@ -83,7 +88,7 @@ class BinaryTree(Law):
 
     @property
     def precedence(self) -> list[tuple[int, int]]:
-        """Parent before child; it matters where several tokens are decoded at once."""
+        """Parent before child, which matters if several tokens are decoded at once."""
         return [((child - 1) // 2, child) for child in range(1, self.length)]
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
@@ -105,7 +110,10 @@ class BinaryTree(Law):
 @checked
 @dataclass(frozen=True)
 class EvenParity(Law):
-    """Bits, uniform among the sequences with an even number of ones. Exchangeable: a learned order must stay uniform."""
+    """Bits, uniform among the sequences with an even number of ones.
+
+    Exchangeable: a learned order must stay uniform.
+    """
 
     n_bits: Size = 16
 
@@ -132,7 +140,10 @@ class EvenParity(Law):
 @checked
 @dataclass(frozen=True)
 class IndependentTokens(Law):
-    """Tokens drawn independently from ``probs`` (V,). Exchangeable: a learned order must stay uniform."""
+    """Tokens drawn independently from ``probs`` (V,).
+
+    Exchangeable: a learned order must stay uniform.
+    """
 
     n_tokens: Size
     probs: tuple[Share, ...]

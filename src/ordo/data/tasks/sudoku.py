@@ -1,21 +1,25 @@
-"""Sudoku: clues are given, the other cells decoded. Puzzles are made here; a file of others may serve as the test set."""
+"""Sudoku: clues are given, the other cells decoded.
+
+Puzzles are made here; a file of other puzzles may serve as the test set.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from einops import rearrange
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from ordo.data.errors import MissingDataError
-from ordo.data.loader import StepSampler, data_generator
-from ordo.data.module import Rows, SequenceData
+from ordo.data.loader import State, data_generator
+from ordo.data.module import Batch, Rows
 from ordo.data.tables.csv_file import read_text, split
+from ordo.data.tasks.fresh import FreshData, FreshRows
 from ordo.data.tasks.law import require
 from ordo.data.text.vocabulary import Vocabulary
 from ordo.settings import Count, Seed, Size, Some, Text, Whole, checked
@@ -23,8 +27,11 @@ from ordo.settings import Count, Seed, Size, Some, Text, Whole, checked
 
 @cache
 def geometry(box: int) -> tuple[Tensor, Tensor]:
-    """Of a grid with boxes of box x box cells: axes (3, cells) int64, row, column and box of every cell; units (3 side, cells) float32, 1
-    where a cell belongs to a row, column or box.
+    """Where the cells of a grid with boxes of box x box cells lie.
+
+    Returns:
+        axes: (3, cells) int64, row, column and box of every cell.
+        units: (3 side, cells) float32, 1 if a cell belongs to a row, column or box.
     """
     side = box * box
     row, column = torch.arange(side).repeat_interleave(side), torch.arange(side).repeat(side)
@@ -34,10 +41,14 @@ def geometry(box: int) -> tuple[Tensor, Tensor]:
 
 
 def eliminate(candidates: Tensor, box: int) -> Tensor:
-    """candidates (n, cells, side) bool -> what is left when nothing more follows from one cell with a single value (naked single) or from
-    one value with a single cell in a row, column or box (hidden single).
+    """Removes candidates until nothing more follows from single cells.
 
-    A row of which one candidate is left everywhere is solved, and has no other solution; one without any somewhere has none.
+    Two rules are applied: a cell with one candidate excludes its value from the cell's row, column
+    and box (naked single); a value with one possible cell in a row, column or box goes there
+    (hidden single). A grid whose cells all have one candidate is solved, and has no other solution.
+    A grid with a cell without candidates has no solution.
+
+    candidates: (n, cells, side) bool, as is the result.
     """
     _, units = geometry(box)
     peers = ((units.T @ units) > 0).float() - torch.eye(units.shape[1])
@@ -52,12 +63,15 @@ def eliminate(candidates: Tensor, box: int) -> Tensor:
 
 
 def solved(candidates: Tensor) -> Tensor:
-    """(n,) bool."""
+    """Which grids are solved, (n,) bool."""
     return (candidates.sum(-1) == 1).all(-1)
 
 
 def random_grids(n: int, box: int, generator: torch.Generator) -> Tensor:
-    """Full grids (n, cells) int64 in 0..side-1: random values at cells of fewest candidates, begun again where they contradict."""
+    """Full grids (n, cells) int64 in 0..side-1.
+
+    Random values go to cells of fewest candidates; a grid that contradicts itself is begun again.
+    """
     cells, side = box**4, box**2
     everything = torch.ones(n, cells, side, dtype=torch.bool)
     candidates, done = everything.clone(), []
@@ -83,8 +97,11 @@ def random_grids(n: int, box: int, generator: torch.Generator) -> Tensor:
 def random_clues(
     grids: Tensor, box: int, clues: Sequence[int], generator: torch.Generator
 ) -> Tensor:
-    """Which cells (n, cells) bool of full grids are given: cells are taken away in random order, down to a number that is uniform on
-    clues[0]..clues[1], as long as ``eliminate`` still solves the puzzle, which proves that the solution is unique.
+    """Which cells (n, cells) bool of full grids are given.
+
+    Cells are taken away in random order, down to a number that is uniform on clues[0]..clues[1]. A
+    cell is taken away only if ``eliminate`` still solves the puzzle, which proves that the solution
+    is unique.
     """
     n, cells = grids.shape
     given = torch.ones(n, cells, dtype=torch.bool)
@@ -103,7 +120,10 @@ def random_clues(
 def transformed(
     grids: Tensor, given: Tensor, box: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Every puzzle (n, cells) under a random symmetry: values renamed, rows and columns permuted within and between bands, transposed."""
+    """Every puzzle (n, cells) under a random symmetry.
+
+    Values are renamed, rows and columns permuted within and between bands, and grids transposed.
+    """
     n, side = len(grids), box * box
 
     def lines() -> Tensor:
@@ -119,15 +139,18 @@ def transformed(
 
 
 def read_puzzles(path: str | Path, box: int) -> Rows:
-    """A CSV file with a heading and two columns, puzzle and solution, each a line of digits, 0 for an empty cell. Whether a puzzle has a
-    second solution is not checked.
+    """A CSV file with a heading and two columns, puzzle and solution.
+
+    Each cell of the file is a line of digits, 0 for an empty cell of the grid. Whether a puzzle has
+    a second solution is not checked.
 
     Raises MissingDataError; DataError naming the first line that is not a puzzle with its solution.
     """
     file = Path(path)
     if not file.is_file():
         raise MissingDataError(
-            f"no puzzles at {file}; give data.path another file, or null for puzzles that are made here"
+            f"no puzzles at {file}; give data.path another file, or null for puzzles that are made "
+            "here"
         )
     cells, side = box**4, box**2
     _, units = geometry(box)
@@ -143,7 +166,8 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
         )
         require(
             fits,
-            f"{file}, line {number}: needs a puzzle and its solution, {cells} digits of 0..{side} each",
+            f"{file}, line {number}: needs a puzzle and its solution, {cells} digits of 0..{side} "
+            "each",
         )
     puzzle, solution = (torch.tensor([[int(c) for c in row[i]] for row in rows]) for i in (0, 1))
     given = puzzle > 0
@@ -156,40 +180,32 @@ def read_puzzles(path: str | Path, box: int) -> Rows:
     return Rows(solution - 1, given)
 
 
-class FreshPuzzles(Dataset[Any]):
-    """Batch ``step`` of a run as a pure function of (seed, step), from a bank of puzzles under random symmetries; see ``FreshDraws``."""
+@dataclass(eq=False)
+class FreshPuzzles(FreshRows):
+    """Puzzles from a bank, under random symmetries."""
 
-    def __init__(
-        self, bank: Rows, box: int, batch_size: int, seed: int, rank: int, world_size: int
-    ) -> None:
-        self.bank, self.box, self.batch_size = bank, box, batch_size
-        self.seed, self.rank, self.world_size = seed, rank, world_size
+    bank: Rows
+    box: int
 
-    def __getitems__(self, steps: list[int]) -> tuple[Tensor, Tensor]:
-        """Solutions (batch, cells) int64 and given cells (batch, cells) bool for the one step in ``steps``."""
-        (step,) = steps
-        generator = data_generator(self.seed, step)
-        rows = torch.randint(
-            len(self.bank), (self.batch_size * self.world_size,), generator=generator
-        )
-        assert self.bank.known is not None
-        tokens, known = transformed(
-            self.bank.tokens[rows], self.bank.known[rows], self.box, generator
-        )
-        return tokens[self.rank :: self.world_size], known[self.rank :: self.world_size]
+    def whole(self, n: int, generator: torch.Generator) -> Batch:
+        bank = self.bank.batch(torch.randint(len(self.bank), (n,), generator=generator))
+        assert bank.known is not None
+        return Batch(*transformed(bank.tokens, bank.known, self.box, generator))
 
 
 @checked
-class SudokuData(SequenceData):
-    """Puzzles with one solution, which naked and hidden singles find; clues are known, the other cells are to be decoded. Value v is token
-    v - 1. The entropy of the solution given the clues is 0.
+class SudokuData(FreshData):
+    """Puzzles with one solution; clues are known, the other cells are decoded.
 
-    Training puzzles are ``bank`` grids under random symmetries, never twice the same; validation and test puzzles come from banks of
-    their own, which do not depend on ``seed``.
+    Naked and hidden singles find the solution, so its entropy given the clues is 0. Value v is
+    token v - 1.
+
+    Training puzzles are ``bank`` grids under random symmetries, never twice the same; validation
+    and test puzzles come from banks of their own, which do not depend on ``seed``.
 
     Args:
         box: cells of a box's side: 3 for 9 x 9, 2 for 4 x 4.
-        clues: least and most given cells; a puzzle keeps more where fewer would not do.
+        clues: least and most given cells; a puzzle keeps more if fewer do not suffice.
         bank: training grids before symmetries.
         path: test puzzles, see ``read_puzzles``; None: made here.
         batches_per_epoch: training batches that Lightning calls an epoch.
@@ -198,7 +214,8 @@ class SudokuData(SequenceData):
 
     Raises:
         SettingError: an argument of another type, or out of range.
-        DataError: clues that do not agree; an unfit file. MissingDataError: no such file.
+        DataError: clues that do not agree; an unfit file.
+        MissingDataError: no such file.
     """
 
     unit = "cell"
@@ -245,45 +262,31 @@ class SudokuData(SequenceData):
         self.test_set = test or self.puzzles(self.eval_size, 2)
 
     def puzzles(self, n: int, split: int) -> Rows:
-        """n puzzles that depend on the settings of puzzles and the number of the split only."""
+        """n puzzles that depend on the puzzle settings and the number of the split only."""
         generator = data_generator(0x50D0, self.box, split)
         grids = random_grids(n, self.box, generator)
         return Rows(grids, random_clues(grids, self.box, self.clues, generator))
 
     def train_rows(self, rank: int, world_size: int) -> FreshPuzzles:
-        return FreshPuzzles(self.bank, self.box, self.batch_size, self.seed, rank, world_size)
-
-    def train_sampler(self, rank: int, world_size: int) -> StepSampler:
-        return StepSampler(
-            self.batches_per_epoch,
-            {"global_batch_size": self.batch_size * world_size, "seed": self.seed},
-        )
+        return FreshPuzzles(self.batch_size, self.seed, rank, world_size, self.bank, self.box)
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Grids (n, cells) as lines of digits from 1; the mask is ``_``."""
         return self.vocabulary.decode(tokens)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: ``vocabulary``, the digits in the order of their ids."""
+    def state_dict(self) -> State:
+        """Goes into Lightning's checkpoints: ``vocabulary``, the digits by their ids."""
         return {"vocabulary": list(self.vocabulary.symbols)}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing: the digits follow from the size of the grid, which is compared with the model's."""
+    def load_state_dict(self, state_dict: State) -> None:
+        """Nothing: the digits follow from the grid's size, which is compared with the model's."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         return {
             "name": "sudoku",
-            "unit": self.unit,
-            "length": self.length,
-            "vocab_size": self.vocab_size,
+            **super().describe(),
             "clues": list(self.clues),
             "entropy": self.entropy,
-            "sequences": {
-                "train": None,
-                "validation": len(self.val_set),
-                "test": len(self.test_set),
-            },  # None: made afresh
             "bank": self.bank_size,
             "test_file": self.path,
-            "seed": self.seed,
         }

@@ -1,4 +1,4 @@
-"""A task whose best decoding order depends on the sequence: no order of positions is good for all of it."""
+"""A task whose best decoding order depends on the sequence: no order of positions suits all."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from ordo.settings import Seed, between, checked
 @checked
 @dataclass(frozen=True)
 class TwoOrders(Law):
-    """A fair flag, then two halves of ``n_half`` columns each, shuffled: flag 0, the first half are fair bits and each column of the second
-    says of three of these whether they are not all equal (``observation="nae"``) or their sum is odd ("parity"); flag 1, the other way
-    round.
+    """A fair flag, then two halves of ``n_half`` columns each, shuffled.
 
-    Good order: the flag, then the half that it says, so that every other column is certain; the half that comes too early has conditionals
-    that are hard to learn (Kim et al. 2502.06768), those of parities the hardest: linear equations to be solved. A law of positions alone
-    is right for one half of the sequences. Entropy (1 + n_half) ln 2.
+    Flag 0: the first half are fair bits, and each column of the second half is a function of three
+    of these bits: whether they are not all equal (``observation="nae"``) or whether their sum is
+    odd ("parity"). Flag 1: the halves change roles. Entropy (1 + n_half) ln 2.
+
+    Good order: the flag, then the half of fair bits; every other column is then certain. A column
+    of the other half that comes too early makes conditionals hard to learn (Kim et al. 2502.06768),
+    and hardest for parities, which are linear equations to solve. A law of positions alone is right
+    for one half of the sequences.
     """
 
     n_half: Annotated[int, between(3, 10**6)] = 8
@@ -43,7 +46,7 @@ class TwoOrders(Law):
 
     @property
     def parents(self) -> Tensor:
-        """(2, n_half, 3) int64: by flag, the bits that each observation sees, by their number in their half."""
+        """(2, n_half, 3) int64: by flag, the bits that each observation sees, from 0."""
         return self._design[0]
 
     @property
@@ -71,7 +74,7 @@ class TwoOrders(Law):
 
     @property
     def precedence(self) -> list[tuple[int, int]]:
-        """The flag before all others: which half comes next depends on it."""
+        """The flag before all other columns: which half comes next depends on it."""
         return [(0, j) for j in range(1, self.length)]
 
     def _observe(self, bits: Tensor, flag: int) -> Tensor:

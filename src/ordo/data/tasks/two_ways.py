@@ -1,4 +1,7 @@
-"""A task of steps that only go one way, written in either direction: the best order depends on a flag in the sequence."""
+"""A path of steps that go one way only, written in either direction.
+
+The best order depends on a flag in the sequence.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,18 @@ from ordo.settings import Several, checked
 @checked
 @dataclass(frozen=True)
 class TwoWays(Law):
-    """``steps`` random maps of ``n_states`` states, a fair flag and a start are given; decoded is the path that they lead to, state i + 1
-    being map i of state i. Flag 0: the path is written from left to right, flag 1: from right to left.
+    """A path through ``steps`` random maps of ``n_states`` states, from a given start.
 
-    Tokens: the maps (steps x n_states), flag, start, then the path, ``steps`` positions; the path follows from the rest: entropy 0.
+    State i + 1 is map i of state i. Maps, a fair flag and the start are given; the path is decoded.
+    Flag 0: the path is written from left to right; flag 1: from right to left.
 
-    Good order: along the path, so that every token is one look at a map. Against it a state has to be told before the one that it is looked
-    up by: many looks, one after another, or a guess. A law of positions alone goes along the path in one half of the sequences only.
+    Tokens: the maps (steps x n_states), flag, start, then the path, ``steps`` positions. The path
+    follows from the rest: entropy 0.
+
+    Good order: along the path, so that every token is one look at a map. An order against the path
+    has to tell a state before the state that it is looked up by, which takes many looks one after
+    another, or a guess. A law of positions alone goes along the path in one half of the sequences
+    only.
     """
 
     n_states: Several = 4
@@ -36,7 +44,7 @@ class TwoWays(Law):
 
     @property
     def entropy(self) -> float:
-        """Of the path given the rest."""
+        """The entropy of the path given the rest."""
         return 0.0
 
     @property
@@ -49,7 +57,7 @@ class TwoWays(Law):
         return [*maps, "flag", "start", *(f"path {i}" for i in range(self.steps))]
 
     def solve(self, tokens: Tensor) -> Tensor:
-        """The path (n, steps) int64, as written, that follows from the maps, flag and start of tokens (n, length)."""
+        """The path (n, steps) int64, as written, that follows from the rest of the tokens."""
         maps = tokens[:, : self.steps * self.n_states].view(-1, self.steps, self.n_states)
         flag, state = tokens[:, -self.steps - 2], tokens[:, -self.steps - 1]
         path = []
@@ -66,7 +74,7 @@ class TwoWays(Law):
         return tokens
 
     def _log_prob(self, tokens: Tensor) -> Tensor:
-        """Of the path given the rest: 0 or -inf."""
+        """Log-probability of the path given the rest: 0 or -inf."""
         possible = (self.solve(tokens) == tokens[:, -self.steps :]).all(1) & (
             tokens[:, -self.steps - 2] < 2
         )

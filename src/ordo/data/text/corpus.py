@@ -1,4 +1,7 @@
-"""Text corpora through ``datasets`` and ``transformers``: any hub data set or local files, any tokenizer, tokenised once or streamed."""
+"""Text corpora: any hub data set or local files, any tokenizer, tokenised once or streamed.
+
+They are read with ``datasets`` and tokenised with ``transformers``.
+"""
 
 from __future__ import annotations
 
@@ -6,70 +9,79 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ordo.data.errors import DataError
-from ordo.data.loader import StepBatchSampler, StepSampler
-from ordo.data.module import Rows, SequenceData
+from ordo.data.loader import State, StepSampler
+from ordo.data.module import SPLITS, Batch, Rows, SequenceData, evenly
 from ordo.data.text.sequences import Cutter, DocumentRows, PackedRows, rows_of
+from ordo.data.text.shards import Reader, Shard, Streams
 from ordo.data.text.source import batches, load_split
-from ordo.data.text.stream import Shard, StreamRows, Streams, stream_loader, stream_sampler
+from ordo.data.text.stream import StreamRows, stream_loader, stream_sampler
 from ordo.data.text.token_cache import FORMAT, TokenCache, open_or_build
 from ordo.data.text.tokenizer import Encoder, decode, fingerprint, load_tokenizer, token_id
 from ordo.settings import Seed, Size, Some, Text, checked
-
-SPLITS = ("train", "validation", "test")
 
 
 @checked
 class CorpusData(SequenceData):
     """Documents joined and cut into sequences of equal length, or one document a sequence.
 
-    ``layout="packed"`` ("wrapped"): no padding anywhere. ``layout="documents"`` ("per sentence"): a document is a sequence, padded on the
-    right to ``length`` with id 0, and batches say how long each is; those that are longer are cut or left out, as ``longer`` says, and
-    counted in ``describe``. Both come from the same cache.
+    ``layout="packed"`` (in some papers "wrapped"): no padding anywhere. ``layout="documents"``
+    ("per sentence"): a document is a sequence, padded on the right to ``length`` with id 0, and
+    batches say how long each is. ``longer`` says whether longer documents are cut or left out, and
+    ``describe`` counts them. Both layouts come from the same cache.
 
-    Every document is tokenised once, with all cores for fast tokenizers, into a memory-mapped cache in ``cache_dir``. Its key is made of
-    the data set (on the hub its revision, of local files their paths, sizes and times), split, tokenizer, text column, begin and end; not
-    of ``length``. A document is a row of the data set, and of .txt files a whole file. Those that are empty or all white space are left
-    out.
+    Every document is tokenised once into a memory-mapped cache in ``cache_dir``; fast tokenizers
+    use all cores. The cache's key is made of the data set (on the hub: its revision; of local
+    files: their paths, sizes and times), the split, tokenizer, text column, begin and end. It does
+    not depend on ``length``. A document is a row of the data set; a .txt file is one document.
+    Documents that are empty or all white space are left out.
 
-    The mask is an id of its own, V = the number of the tokenizer's ids, whatever mask token the tokenizer has; it is never a class. Where a
-    document begins and ends is as ``begin`` and ``end`` say, and is kept in checkpoints.
+    The mask is an id of its own, V = the number of the tokenizer's ids, even if the tokenizer has a
+    mask token; the mask is never predicted. ``begin`` and ``end`` say how a document begins and
+    ends, and checkpoints keep them.
 
-    ``streaming=True`` is for data sets too large to tokenise first: nothing is written; documents are read, tokenised and shuffled while
-    training (``ordo.data.text.stream``), and a resumed run goes on with the same batches, on another number of ranks too if batch_size times
-    ranks is the same. The price: every rank reads and tokenises everything, in every run; for many ranks build the cache. Validation and
-    test are the first ``limit_eval`` sequences of their splits.
+    ``streaming=True`` is for data sets too large to tokenise first. Nothing is written: documents
+    are read, tokenised and shuffled while training (``ordo.data.text.stream``). A resumed run goes
+    on with the same batches, also on another number of ranks if batch_size times ranks is the same.
+    The price: every rank reads and tokenises everything, in every run. For many ranks build the
+    cache. Validation and test are the first ``limit_eval`` sequences of their splits.
 
     Args:
-        source: name of a data set on the Hugging Face hub, or a local file or folder (.txt, .jsonl, .json, .parquet, .csv).
+        source: name of a data set on the Hugging Face hub, or a local file or folder (.txt, .jsonl,
+            .json, .parquet, .csv).
         tokenizer: name on the hub, or folder, of any ``AutoTokenizer``.
         config: configuration of the hub data set, such as wikitext-103-raw-v1.
         revision: of the hub data set: branch, tag or commit.
-        column: that holds the text.
+        column: the column that holds the text.
         length: tokens per sequence.
         layout: "packed" or "documents".
-        longer: documents longer than ``length``, where they are sequences: "cut" to it or "drop".
+        longer: with layout="documents", documents longer than ``length``: "cut" to it, or "drop".
         streaming: read while training instead of from a cache.
-        shuffle_buffer: sequences of a stream among which the next one is drawn; 1: none.
-        splits: names of the data set's train, validation and test splits. A slice such as "train[:99%]" makes a split of another's part;
-            of a stream only parts in documents, "train[2000:]".
-        begin, end: token put before and after every document: "bos", "eos", "cls", "sep", the token itself, or None.
-        limit_eval: use only this many validation and test sequences, evenly spaced, of streams the first; None: all, not for streams.
+        shuffle_buffer: the next sequence of a stream is drawn among so many; 1: no shuffling.
+        splits: names of the data set's train, validation and test splits. A slice such as
+            "train[:99%]" makes a split of a part of another one; in a stream, parts are counted in
+            documents, "train[2000:]".
+        begin, end: token put before and after every document: "bos", "eos", "cls", "sep", the token
+            itself, or None.
+        limit_eval: use only so many validation and test sequences, evenly spaced; in a stream the
+            first ones. None: all, which a stream does not offer.
         cache_dir: folder of token caches.
-        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``. Of a stream at most one worker.
+        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``. A stream takes at most
+            one worker.
 
     Raises:
         SettingError: an argument of another type, or out of range.
-        DataError: arguments that do not agree; a damaged file; a data set without the column or split; a tokenizer without the token that
-            begin or end name; fewer tokens than one sequence. MissingDataError: what cannot be found or fetched.
+        DataError: arguments that do not agree; a damaged file; a data set without the column or
+            split; a tokenizer without the token that begin or end name; fewer tokens than one
+            sequence.
+        MissingDataError: something that cannot be found or fetched.
     """
 
     unit, entropy, precedence = "token", None, None
@@ -104,29 +116,16 @@ class CorpusData(SequenceData):
             raise DataError(f"splits must name {', '.join(SPLITS)}, got {', '.join(splits)}")
         if streaming and (limit_eval is None or num_workers > 1):
             raise DataError(
-                "streaming needs limit_eval (of eval.py sequences) as a number, and at most num_workers=1, got "
-                f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such limits"
+                "streaming needs limit_eval (of eval.py sequences) as a number, and at most "
+                "num_workers=1, got "
+                f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such "
+                "limits"
             )
-        self.source, self.tokenizer_name, self.config, self.revision, self.column = (
-            source,
-            tokenizer,
-            config,
-            revision,
-            column,
-        )
-        self.length, self.splits, self.begin, self.end, self.limit_eval = (
-            length,
-            splits,
-            begin,
-            end,
-            limit_eval,
-        )
-        self.layout, self.longer, self.streaming, self.shuffle_buffer = (
-            layout,
-            longer,
-            streaming,
-            shuffle_buffer,
-        )
+        self.source, self.config, self.revision, self.column = source, config, revision, column
+        self.tokenizer_name, self.begin, self.end = tokenizer, begin, end
+        self.splits, self.limit_eval = splits, limit_eval
+        self.length, self.layout, self.longer = length, layout, longer
+        self.streaming, self.shuffle_buffer = streaming, shuffle_buffer
         self.cache_dir = Path(cache_dir)
         self.caches: dict[str, TokenCache] = {}
 
@@ -136,7 +135,7 @@ class CorpusData(SequenceData):
             self._open()
 
     def setup(self, stage: str | None = None) -> None:
-        """Opens the caches, or reads a stream's evaluation sequences; a second call does nothing."""
+        """Opens the caches, or reads a stream's evaluation sequences; at once if called again."""
         if hasattr(self, "test_set"):
             return
         if self.streaming:
@@ -151,7 +150,8 @@ class CorpusData(SequenceData):
             where = f"{self.source}, split {self.splits[name]}"
             if not len(cache.tokens):
                 raise DataError(
-                    f"{where}: none of its documents has text in column {self.column!r}; set data.column or data.splits"
+                    f"{where}: none of its documents has text in column {self.column!r}; set "
+                    "data.column or data.splits"
                 )
             if not len(rows[name]):
                 what = (
@@ -160,20 +160,15 @@ class CorpusData(SequenceData):
                     else f"none of {len(cache.ends)} documents fits"
                 )
                 raise DataError(
-                    f"{where}: {what}, fewer than one sequence of length={self.length}; use another length or more text"
+                    f"{where}: {what}, fewer than one sequence of length={self.length}; use "
+                    "another length or more text"
                 )
-        self._rows = rows
+        self._rows, self.train_set = rows, rows["train"]
         self.val_set, self.test_set = (self._some(rows[name]) for name in SPLITS[1:])
 
     def _some(self, rows: PackedRows | DocumentRows) -> Rows:
         """Evaluation sequences, in memory."""
-        n = len(rows)
-        chosen = (
-            np.arange(n)
-            if self.limit_eval is None or n <= self.limit_eval
-            else np.arange(self.limit_eval) * n // self.limit_eval
-        )
-        batch = rows.batch(chosen)
+        batch = rows.batch(evenly(len(rows), self.limit_eval).numpy())
         return Rows(batch.tokens.int(), lengths=batch.lengths)
 
     def _tokenizer(self) -> Encoder:
@@ -216,30 +211,26 @@ class CorpusData(SequenceData):
 
     def _stream(self) -> None:
         self._encode = self._tokenizer()
-        streams = Streams(self.source, self.config, self.revision, self.column)
+        streams = Streams(self.source, self.config, self.revision)
         self._fingerprint = streams.fingerprint
         limit = self.limit_eval or 1
-        sets = [
-            streams.first(self.splits[name], limit, self._encode, self._cutter())
-            for name in SPLITS[1:]
-        ]
+        sets = [streams.first(self.splits[name], limit, self._reader()) for name in SPLITS[1:]]
         self._shards: list[Shard] = streams.shards(self.splits["train"])
         self.val_set, self.test_set = sets
 
-    def _cutter(self) -> Cutter:
-        return Cutter(self.length, self.layout, self.longer, self.vocab_size)
+    def _reader(self) -> Reader:
+        cutter = Cutter(self.length, self.layout, self.longer, self.vocab_size)
+        return Reader(self.column, self._encode, cutter)
 
-    def train_rows(self, rank: int, world_size: int) -> Dataset[Any]:
+    def train_rows(self, rank: int, world_size: int) -> Dataset[Batch | Tensor]:
         if not self.streaming:
-            return self._rows["train"]
+            return super().train_rows(rank, world_size)
         plan = self.batch_size, self.shuffle_buffer, self.seed, rank, world_size
-        return StreamRows(self._shards, self.column, self._encode, self._cutter(), *plan)
+        return StreamRows(self._shards, self._reader(), *plan)
 
     def train_sampler(self, rank: int, world_size: int) -> StepSampler:
         if not self.streaming:
-            return StepBatchSampler(
-                len(self._rows["train"]), self.batch_size, self.seed, rank, world_size
-            )
+            return super().train_sampler(rank, world_size)
         return stream_sampler(
             self.batch_size * world_size,
             len(self._shards),
@@ -249,7 +240,10 @@ class CorpusData(SequenceData):
         )
 
     def train_dataloader(self) -> StatefulDataLoader:
-        """Shuffled full batches; its ``state_dict`` holds the position, of a stream the buffer too."""
+        """Shuffled full batches.
+
+        The loader's ``state_dict`` holds the position, and a stream's buffer.
+        """
         if not self.streaming:
             return super().train_dataloader()
         return stream_loader(
@@ -260,12 +254,14 @@ class CorpusData(SequenceData):
         )
 
     def decode(self, tokens: Tensor) -> list[str]:
-        """Sequences (n, length) as text; the mask is shown as ``_``, and as nothing at the end, where samples have no token."""
+        """Sequences (n, length) as text; the mask is ``_``, and nothing at a document's end."""
         return decode(self.tokenizer, tokens)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Goes into Lightning's checkpoints: what ids mean, how documents begin and end, what a sequence is. And lengths of validation
-        documents (at most 1000, sorted), for samples.
+    def state_dict(self) -> State:
+        """Goes into Lightning's checkpoints.
+
+        It says what ids mean, how documents begin and end, and what a sequence is. For samples it
+        also has the sorted lengths of at most 1000 validation documents.
         """
         lengths = self.val_set.lengths
         if lengths is not None:
@@ -283,13 +279,16 @@ class CorpusData(SequenceData):
             "lengths": lengths,
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks that the checkpoint's ids mean the same here, and that its sequences are cut alike. Raises DataError."""
+    def load_state_dict(self, state_dict: State) -> None:
+        """Checks that ids mean the same as in the checkpoint, and that sequences are cut alike.
+
+        Raises DataError.
+        """
         mine = self.state_dict()
         saved = {
             "layout": "packed",
             "longer": "cut",
-        } | state_dict  # what checkpoints were that say nothing of it
+        } | state_dict  # old checkpoints do not say these two
         different = [
             name
             for name in ("tokenizer_fingerprint", "begin", "end", "layout")
@@ -304,36 +303,26 @@ class CorpusData(SequenceData):
                 for name in ("begin", "end", "layout", "longer")
             ]
             raise DataError(
-                f"the checkpoint was trained with the tokenizer {saved['tokenizer']}, {', '.join(told[:4])}; "
-                f"these data have {self.tokenizer_name}, {', '.join(told[4:])}: {', '.join(different)} differ"
+                f"the checkpoint was trained with the tokenizer {saved['tokenizer']}, "
+                f"{', '.join(told[:4])}; "
+                f"these data have {self.tokenizer_name}, {', '.join(told[4:])}: "
+                f"{', '.join(different)} differ"
             )
 
-    def describe(self) -> dict[str, Any]:
-        out = {
-            "name": self.source,
-            "config": self.config,
-            "revision": self.revision,
-            "unit": self.unit,
-            "length": self.length,
-            "vocab_size": self.vocab_size,
-            **{name: value for name, value in self.state_dict().items() if name != "lengths"},
-            "seed": self.seed,
-        }
-        evaluation = {"validation": len(self.val_set), "test": len(self.test_set)}
+    def describe(self) -> dict[str, object]:
+        meaning = {name: value for name, value in self.state_dict().items() if name != "lengths"}
+        about = {"name": self.source, "config": self.config, "revision": self.revision}
+        out = about | super().describe() | meaning
         if self.streaming:
             stream = {
                 "files": len(self._shards),
                 "fingerprint": self._fingerprint,
                 "shuffle_buffer": self.shuffle_buffer,
             }
-            return out | {
-                "stream": stream,
-                "sequences": {"train": None, **evaluation},
-            }  # None: nobody has counted them
+            return out | {"stream": stream}
         return out | {
             "tokens": {name: len(cache.tokens) for name, cache in self.caches.items()},
             "documents": {name: len(cache.ends) for name, cache in self.caches.items()},
             "longer_documents": {name: rows.longer for name, rows in self._rows.items()},
             "caches": {name: cache.folder.name for name, cache in self.caches.items()},
-            "sequences": {"train": len(self._rows["train"]), **evaluation},
         }

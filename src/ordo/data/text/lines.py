@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# Where str.splitlines ends a line; a byte-order mark, which readers drop at the beginning of a file;
-# and halves of surrogate pairs, which UTF-8 has not.
+# Where str.splitlines ends a line; a byte-order mark, which readers drop at the beginning of a
+# file; and halves of surrogate pairs, which UTF-8 does not have.
 _ESCAPED = re.compile("[\\\\\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029\ufeff\ud800-\udfff]")
 _SHORT = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPE = re.compile(r"\\(?:([\\nr])|x([0-9a-f]{2})|u([0-9a-f]{4}))")

@@ -1,43 +1,45 @@
-"""How a corpus becomes sequences of equal length: documents joined and cut, or one document each, padded."""
+"""A corpus as sequences of equal length: documents joined and cut, or one document each."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from ordo.data.module import Batch
+from ordo.data.module import Batch, SizedDataset
 from ordo.data.text.token_cache import TokenCache, check_ids, smallest
 
-CHUNK = 1 << 20  # documents looked at at once
+CHUNK = 1 << 20  # documents read at a time
 
 
 def padded(tokens: np.ndarray, starts: np.ndarray, sizes: np.ndarray, length: int) -> np.ndarray:
-    """Rows (n, length): ``sizes`` tokens from ``starts`` on, at most ``length`` each, then zeros. starts, sizes: (n,) int64."""
+    """Rows (n, length): each has up to ``length`` tokens of one document, then zeros.
+
+    Args:
+        tokens: (total,), all documents one after the other.
+        starts: (n,) int64, where each document begins.
+        sizes: (n,) int64, how many tokens each document has.
+        length: tokens per row.
+    """
     if not len(tokens):
         return np.zeros((len(starts), length), tokens.dtype)
-    rows = tokens.take(
-        starts[:, None] + np.arange(length), mode="clip"
-    )  # what follows, where a row is shorter
+    # A shorter row is followed by the next documents here.
+    rows = tokens.take(starts[:, None] + np.arange(length), mode="clip")
     return rows * (np.arange(length) < sizes[:, None])
 
 
-class PackedRows(Dataset[Tensor]):
-    """Sequence i of a cache: its tokens i * length to (i + 1) * length, from the disk."""
+class PackedRows(SizedDataset):
+    """Sequence i of a cache: its tokens i * length to (i + 1) * length, read from the disk."""
 
     longer = 0
 
     def __init__(self, cache: TokenCache, length: int) -> None:
         n = len(cache.tokens) // length
         self.cache, self.length = cache, length
-        self.table = np.asarray(cache.tokens[: n * length]).reshape(
-            n, length
-        )  # a view: nothing is read
+        # A view: nothing is read
+        self.table = np.asarray(cache.tokens[: n * length]).reshape(n, length)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return PackedRows, (self.cache, self.length)
 
     def __len__(self) -> int:
@@ -48,15 +50,18 @@ class PackedRows(Dataset[Tensor]):
         return self.batch(np.array(indices)).tokens
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """Rows (batch,) modulo their number."""
+        """The rows (batch,), modulo their number."""
         return Batch(torch.from_numpy(self.table[indices % len(self)].astype(np.int64)))
 
 
-class DocumentRows(Dataset[Batch]):
+class DocumentRows(SizedDataset):
     """Sequence i of a cache: its i-th document, padded on the right with id 0 to ``length``.
 
-    Documents of no token are left out; those of more than ``length`` are cut to it, or with ``longer="drop"`` left out too.
-    Attributes: longer: how many documents are longer than ``length``.
+    Documents without a token are left out. Documents of more than ``length`` tokens are cut to it;
+    with ``longer="drop"`` they are left out too.
+
+    Attributes:
+        longer: how many documents are longer than ``length``.
     """
 
     def __init__(self, cache: TokenCache, length: int, longer: str = "cut") -> None:
@@ -73,12 +78,11 @@ class DocumentRows(Dataset[Batch]):
             self.longer += int((sizes > length).sum())
             kept.append((sizes > 0) & (sizes <= length) if longer == "drop" else sizes > 0)
         keep = np.concatenate(kept) if kept else np.zeros(0, bool)
-        self.kept = (
-            None if keep.all() else np.flatnonzero(keep)
-        )  # 8 bytes a document only where some are left out
+        # 8 bytes a document, only if some are left out
+        self.kept = None if keep.all() else np.flatnonzero(keep)
         self.n = len(keep) if self.kept is None else len(self.kept)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return DocumentRows, (self.cache, self.length, self.policy)
 
     def __len__(self) -> int:
@@ -89,7 +93,7 @@ class DocumentRows(Dataset[Batch]):
         return self.batch(np.array(indices))
 
     def batch(self, indices: np.ndarray) -> Batch:
-        """Documents (batch,) modulo their number."""
+        """The documents (batch,), modulo their number."""
         documents = indices % len(self)
         if self.kept is not None:
             documents = self.kept[documents]
@@ -107,14 +111,25 @@ def rows_of(cache: TokenCache, length: int, layout: str, longer: str) -> PackedR
 
 
 class Cutter:
-    """Batches of documents to sequences, one batch after the other: the same sequences, in order, as ``rows_of`` all of them."""
+    """Cuts batches of documents into sequences, one batch after the other.
+
+    The sequences and their order are those that ``rows_of`` makes of all documents together.
+    """
 
     def __init__(self, length: int, layout: str, longer: str, vocab_size: int) -> None:
         self.length, self.layout, self.longer, self.vocab_size = length, layout, longer, vocab_size
         self.left = np.empty(0, smallest(vocab_size))  # packed: tokens that fill no sequence yet
 
     def __call__(self, ids: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sequences (n, length), and the lengths (n,) int64 of what is in them. Raises DataError for an id outside the vocabulary."""
+        """Cuts one batch of documents.
+
+        Args:
+            ids: (tokens,), all documents one after the other.
+            sizes: (documents,) int64, how many tokens each has.
+
+        Returns sequences (n, length), and how many tokens each has, (n,) int64. Raises DataError
+        for an id outside the vocabulary.
+        """
         check_ids(ids, self.vocab_size)
         ids = ids.astype(self.left.dtype)
         if self.layout == "packed":

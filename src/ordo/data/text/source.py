@@ -1,16 +1,23 @@
-"""Where a corpus comes from: a data set of the Hugging Face hub, or local files, through ``datasets``; its errors, in one line each."""
+"""Where a corpus comes from, through ``datasets``: a data set of the hub, or local files.
+
+Errors of the hub and of file readers become one line that names the mend.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ordo.data.errors import DataError, MissingDataError
 from ordo.data.text.token_cache import Encoded
 from ordo.data.text.tokenizer import Encoder
 from ordo.progress import track
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from datasets import Dataset
 
 LOADERS = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 BATCH = 1000  # documents tokenised at once
@@ -18,7 +25,10 @@ SLICES = "data.splits={train: 'train[:98%]', validation: 'train[98%:99%]', test:
 
 
 def located(source: str) -> tuple[str, dict[str, Any]]:
-    """First argument of ``datasets.load_dataset`` and those of its keywords that say which files. Raises DataError."""
+    """Arguments of ``datasets.load_dataset``: the first one, and the keywords that say which files.
+
+    Raises DataError.
+    """
     path = Path(source)
     if not path.exists():
         return source, {}
@@ -28,14 +38,13 @@ def located(source: str) -> tuple[str, dict[str, Any]]:
         raise DataError(f"{source} must hold files of one kind, one of {', '.join(LOADERS)}")
     kind = str(kinds.pop())
     named: dict[str, Any] = {"data_files": {"train": [str(p) for p in files]}}
-    return kind, named | (
-        {"sample_by": "document"} if kind == "text" else {}
-    )  # line by line would lose where lines end
+    # Reading line by line would lose the line ends.
+    return kind, named | ({"sample_by": "document"} if kind == "text" else {})
 
 
 def load_split(
     source: str, config: str | None, revision: str | None, split: str, column: str
-) -> Any:
+) -> Dataset:
     """A split of a hub data set or of local files. Raises DataError, MissingDataError."""
     import datasets  # seconds to import, and only corpora need it
 
@@ -62,7 +71,7 @@ def check_column(source: str, column: str, found: list[str]) -> None:
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """The error, what it was raised from, and so on."""
+    """The error, the error that caused it, and so on."""
     out = [error]
     while (cause := out[-1].__cause__) is not None:
         out.append(cause)
@@ -70,7 +79,7 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def reason(error: BaseException) -> str:
-    """First line of what an error says, or its type."""
+    """First line of an error's message, or the error's type."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
@@ -83,7 +92,8 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
     names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
     if "gated" in str(error).lower():
         return MissingDataError(
-            f"no data set {source!r}: it is gated ({told}); accept its terms on its page of the hub, then log in: hf auth login"
+            f"no data set {source!r}: it is gated ({told}); accept its terms on its page of the "
+            "hub, then log in: hf auth login"
         )
     if names & {
         "ConnectionError",
@@ -94,7 +104,8 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
         "LocalEntryNotFoundError",
     }:
         return MissingDataError(
-            f"no data set {source!r} here, and the hub cannot be reached ({told}); try again on a network, without HF_HUB_OFFLINE, "
+            f"no data set {source!r} here, and the hub cannot be reached ({told}); try again on a "
+            "network, without HF_HUB_OFFLINE, "
             "or give data.source a local file or folder"
         )
     if isinstance(error, DatasetGenerationError) or isinstance(
@@ -108,7 +119,8 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
     if isinstance(error, ValueError) and "config" in told.lower():
         return DataError(f"{source}: {' '.join(str(error).split())}: set data.config")
     return MissingDataError(
-        f"no data set {source!r} ({told}); give data.source the name of one on the hub (hf auth login for private ones), "
+        f"no data set {source!r} ({told}); give data.source the name of one on the hub (hf auth "
+        "login for private ones), "
         "or a local file or folder"
     )
 
@@ -126,7 +138,8 @@ def damaged(source: str, error: BaseException) -> DataError:
                 pass
         except Exception as found:
             return DataError(
-                f"{file} is damaged or no {kind} file of UTF-8 text ({reason(found)}): mend it or take it away"
+                f"{file} is damaged or no {kind} file of UTF-8 text ({reason(found)}): mend it or "
+                "take it away"
             )
     where = (
         "delete what the hub's cache (HF_HOME) has of it, it is fetched again"
@@ -138,16 +151,19 @@ def damaged(source: str, error: BaseException) -> DataError:
     )
 
 
-def with_text(table: Any, column: str) -> list[str]:
-    """Documents of an Arrow table that are not empty, without the byte-order mark that a file may begin with."""
+def with_text(table: pa.Table, column: str) -> list[str]:
+    """The documents of an Arrow table that are not empty, without a byte-order mark."""
     texts = (
         text.removeprefix("\ufeff") for text in table[column].to_pylist() if isinstance(text, str)
     )
     return [text for text in texts if text.strip()]
 
 
-def batches(dataset: Any, column: str, encode: Encoder, description: str) -> Iterator[Encoded]:
-    """All documents that are not empty, tokenised, a batch at a time; the next batch is being tokenised while this one is used."""
+def batches(dataset: Dataset, column: str, encode: Encoder, description: str) -> Iterator[Encoded]:
+    """All documents that are not empty, tokenised, a batch at a time.
+
+    The next batch is being tokenised while the caller uses this one.
+    """
     tables = dataset.select_columns([column]).with_format("arrow").iter(BATCH)
     total = -(-len(dataset) // BATCH)
     with ThreadPoolExecutor(1) as thread:

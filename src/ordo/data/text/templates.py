@@ -1,8 +1,8 @@
-"""Texts with blanks, of which a model keeps what stands there and decodes the blanks."""
+"""Texts with blanks: a model keeps the given text and decodes the blanks."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,7 +12,10 @@ from ordo.data.errors import DataError
 from ordo.data.text.tokenizer import Encoder
 from ordo.data.text.vocabulary import Vocabulary
 
-# What a part of a template may be tokenised behind, so that it is read as the middle of a text.
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# A part of a template is tokenised behind one of these, as the middle of a text.
 BEFORE = ("a", "x", ".", "0", ",")
 
 
@@ -25,11 +28,15 @@ def check_blank(blank: str) -> None:
 def template_tokens(
     template: str, blank: str, vocabulary: Vocabulary, length: int
 ) -> tuple[Tensor, Tensor]:
-    """Tokens and which are known, (length,), of a text of single characters; what it is too short for is blank. Raises DataError."""
+    """Tokens of a text of single characters, and which of them are known: (length,) int64 and bool.
+
+    Positions after the end of the template are blanks. Raises DataError.
+    """
     check_blank(blank)
     if blank in vocabulary.symbols:
         raise DataError(
-            f"blank={blank!r} is a character of the model's vocabulary; choose another, such as blank='#'"
+            f"blank={blank!r} is a character of the model's vocabulary; choose another, such as "
+            "blank='#'"
         )
     if len(template) > length:
         raise DataError(f"template has {len(template)} characters, the model {length}")
@@ -44,13 +51,13 @@ def template_tokens(
 
 
 def corpus_template(
-    template: str, blank: str, tokenizer: Any, length: int
+    template: str, blank: str, tokenizer: PreTrainedTokenizerBase, length: int
 ) -> tuple[Tensor, Tensor]:
-    """As ``template_tokens``, of a tokenizer's tokens: a blank stands for one, which often brings its own space: 'the__ of'.
+    """As ``template_tokens``, in the tokens of a tokenizer.
 
-    A special token that is written out is that token, as in training; but not the mask, which is none of a model's tokens.
-
-    Raises DataError where the tokens do not give the template back.
+    A blank stands for one token, which often brings its own space: 'the__ of'. A special token that
+    is written out is that token, as in training. The tokenizer's mask is refused, as the model does
+    not have that token. Raises DataError if the tokens do not give the template back.
     """
     check_blank(blank)
     check_special(template, blank, tokenizer)
@@ -64,12 +71,13 @@ def corpus_template(
     return torch.tensor([i or 0 for i in ids]), torch.tensor([i is not None for i in ids])
 
 
-def check_special(template: str, blank: str, tokenizer: Any) -> None:
-    """Raises DataError for the tokenizer's mask, and for special tokens that the blank would cut to pieces."""
-    if tokenizer.mask_token and tokenizer.mask_token in template:
-        mask = tokenizer.mask_token
+def check_special(template: str, blank: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises DataError for the tokenizer's mask, and for special tokens that contain the blank."""
+    mask = tokenizer.mask_token
+    if isinstance(mask, str) and mask and mask in template:
         raise DataError(
-            f"template has the tokenizer's mask {mask!r}, which is no blank of the model: write {blank!r} for one"
+            f"template has the tokenizer's mask {mask!r}, which is no blank of the model: write "
+            f"{blank!r} for one"
         )
     cut = next(
         (token for token in tokenizer.all_special_tokens if blank in token and token in template),
@@ -77,15 +85,17 @@ def check_special(template: str, blank: str, tokenizer: Any) -> None:
     )
     if cut is not None:
         raise DataError(
-            f"template has the special token {cut!r}, which holds the blank {blank!r}; choose another, such as blank='#'"
+            f"template has the special token {cut!r}, which holds the blank {blank!r}; choose "
+            "another, such as blank='#'"
         )
 
 
 def part_tokens(part: str, encoder: Encoder, first: bool) -> list[int]:
-    """Ids of what stands between two blanks, of which the text is ``part`` again. Raises DataError where there are none.
+    """Ids of the text between two blanks, which decode to ``part`` again.
 
-    The first part begins the text, which some tokenizers put a blank before; others are tokenised behind a character and so as the middle
-    of a text.
+    Some tokenizers put a space before the beginning of a text. So only the first part is tokenised
+    as a beginning; other parts are tokenised behind a character, as the middle of a text. Raises
+    DataError if no ids decode to ``part``.
     """
     tokenizer, seen = encoder.tokenizer, ""
     for before in ("",) if first else BEFORE:
@@ -103,5 +113,6 @@ def part_tokens(part: str, encoder: Encoder, first: bool) -> list[int]:
     raise DataError(f"template: {part!r} cannot be kept as it is written, the tokenizer {told}")
 
 
-def decoded(tokenizer: Any, ids: list[int]) -> str:
+def decoded(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """The text of token ids; nothing for no ids."""
     return str(tokenizer.decode(ids)) if ids else ""

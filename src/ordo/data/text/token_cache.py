@@ -1,11 +1,14 @@
-"""Token ids of a corpus on disk: read as memory maps, written whole or not at all, by one process at a time."""
+"""Token ids of a corpus on disk, read as memory maps.
+
+A cache is written whole or not at all, by one process at a time.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +17,14 @@ from filelock import FileLock
 
 from ordo.data.errors import DataError
 
-FORMAT = 1  # of the files; part of every key
+FORMAT = 1  # version of the files; part of every key
 
 
 class TokenCache:
     """The tokens of all documents, one after the other, and where each document ends.
 
-    tokens (total,) uint16 or uint32 and ends (documents,) uint64 are memory maps: opening costs the same whatever the size.
-
-    Raises DataError for files that do not fit each other.
+    ``tokens`` (total,) uint16 or uint32 and ``ends`` (documents,) uint64 are memory maps: opening
+    costs the same whatever the size. Raises DataError for files that do not fit each other.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,7 +42,8 @@ class TokenCache:
                 found = (folder / name).stat().st_size
                 if found != size:
                     raise DataError(
-                        f"{folder / name} has {found} bytes and should have {size}: delete the folder, it is built again"
+                        f"{folder / name} has {found} bytes and should have {size}: delete the "
+                        "folder, it is built again"
                     )
         except (OSError, ValueError, KeyError, TypeError) as error:
             if isinstance(error, DataError):
@@ -59,10 +62,9 @@ class TokenCache:
             else np.empty(0, np.uint64)
         )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TokenCache, (
-            self.folder,
-        )  # a copy in another process opens the files; a pickled memory map would be all they hold
+    def __reduce__(self) -> tuple[object, ...]:
+        # A copy in another process opens the files: pickling a memory map would copy its content.
+        return TokenCache, (self.folder,)
 
 
 def check_ids(ids: np.ndarray, vocab_size: int) -> None:
@@ -74,22 +76,22 @@ def check_ids(ids: np.ndarray, vocab_size: int) -> None:
 
 
 def smallest(vocab_size: int) -> np.dtype:
-    """uint16 or uint32, whichever holds all ids."""
+    """uint16 or uint32: the smaller one that holds all ids."""
     return np.dtype(np.uint16 if vocab_size <= 1 << 16 else np.uint32)
 
 
-Encoded = tuple[
-    np.ndarray, np.ndarray
-]  # documents: their ids below the vocabulary's size, one after the other, and how many each has
+# Ids of documents, one after the other, and how many each document has.
+Encoded = tuple[np.ndarray, np.ndarray]
 
 
 def open_or_build(
-    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]
+    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: Mapping[str, object]
 ) -> TokenCache:
-    """The cache in ``folder``, built first if it is not there, from batches of documents.
+    """The cache in ``folder``. If it is not there, it is built first, from batches of documents.
 
-    A second process that wants the same waits for the first. A build that is killed leaves a folder ``.NAME.partial``, which the next one
-    removes; ``documents`` is not touched where the cache is there. Raises DataError where the disk is full or not writable.
+    A second process that wants the same cache waits for the first. A build that is killed leaves a
+    folder ``.NAME.partial``, which the next build removes. ``documents`` is read only if the cache
+    has to be built. Raises DataError if the disk is full or not writable.
     """
     if not folder.exists():
         partial = folder.with_name(f".{folder.name}.partial")
@@ -111,7 +113,7 @@ def open_or_build(
 
 
 def _write(
-    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: dict[str, Any]
+    folder: Path, vocab_size: int, documents: Iterable[Encoded], about: Mapping[str, object]
 ) -> None:
     dtype = smallest(vocab_size)
     total = count = 0
@@ -124,5 +126,5 @@ def _write(
         for file in (tokens, ends):
             file.flush()
             os.fsync(file.fileno())
-    described = about | {"tokens": total, "documents": count, "dtype": dtype.name}
+    described = {**about, "tokens": total, "documents": count, "dtype": dtype.name}
     (folder / "about.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Any ``AutoTokenizer``, and what ordo wants of it: ids of whole batches of documents, and text of ids."""
+"""Any ``AutoTokenizer``, as ordo uses it: ids of whole batches of documents, and text of ids."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import hashlib
 import json
 import re
 from array import array
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from ordo.data.errors import DataError, MissingDataError
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def is_hub_name(name: Any) -> bool:
-    """Whether a name can be one of the Hugging Face hub, ``NAME`` or ``OWNER/NAME``, and is no path."""
+
+def is_hub_name(name: object) -> bool:
+    """Whether a name can be one of the Hugging Face hub, ``NAME`` or ``OWNER/NAME``; no path."""
     return (
         isinstance(name, str)
         and re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name, re.ASCII) is not None
@@ -23,20 +26,21 @@ def is_hub_name(name: Any) -> bool:
     )
 
 
-def load_tokenizer(name: str) -> Any:
-    """A tokenizer of the hub or of a folder. Raises MissingDataError."""
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A tokenizer from the hub or from a folder. Raises MissingDataError."""
     from transformers import AutoTokenizer  # seconds to import, and only corpora need it
 
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise MissingDataError(
-            f"no tokenizer {name!r} ({str(error).strip().splitlines()[0]}); give data.tokenizer the name of one on the hub, or a folder"
+            f"no tokenizer {name!r} ({str(error).strip().splitlines()[0]}); give data.tokenizer "
+            "the name of one on the hub, or a folder"
         ) from error
 
 
-def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
-    """Sequences (n, length) as text; the mask, id len(tokenizer), is shown as ``_``, and at the end, where no token is, as nothing."""
+def decode(tokenizer: PreTrainedTokenizerBase, tokens: Tensor) -> list[str]:
+    """Sequences (n, length) as text. The mask, id len(tokenizer), is ``_``; at the end, nothing."""
     texts = []
     for row in tokens.tolist():
         parts: list[list[int]] = [[]]
@@ -51,8 +55,11 @@ def decode(tokenizer: Any, tokens: Tensor) -> list[str]:
     return texts
 
 
-def piece(tokenizer: Any, token: int) -> str:
-    """One token as text; a space at its beginning is kept, which tokenizers that write it as ▁ drop there."""
+def piece(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    """One token as text. A space at its beginning is kept.
+
+    Tokenizers that write this space as ▁ drop it when they decode one token.
+    """
     text, raw = str(tokenizer.decode([token])), tokenizer.convert_ids_to_tokens(token)
     return (
         f" {text}"
@@ -61,8 +68,11 @@ def piece(tokenizer: Any, token: int) -> str:
     )
 
 
-def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
-    """Of bos, eos, cls, sep or a token itself. Raises DataError where the tokenizer has none."""
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str | None, where: str) -> int | None:
+    """The id of bos, eos, cls, sep, or of a token itself.
+
+    Raises DataError if there is no such token.
+    """
     if token is None:
         return None
     value = (
@@ -72,13 +82,14 @@ def token_id(tokenizer: Any, token: str | None, where: str) -> int | None:
     )
     if value is None:
         raise DataError(
-            f"{where}={token}: the tokenizer has no such token; choose bos, eos, cls, sep, one of its tokens, or null"
+            f"{where}={token}: the tokenizer has no such token; choose bos, eos, cls, sep, one of "
+            "its tokens, or null"
         )
     return int(value)
 
 
-def fingerprint(tokenizer: Any) -> str:
-    """Of what a tokenizer does: its rules and vocabulary, not its name."""
+def fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """A hash of a tokenizer's rules and vocabulary; its name does not matter."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     content = (
         backend.to_str()
@@ -89,23 +100,24 @@ def fingerprint(tokenizer: Any) -> str:
 
 
 class Encoder:
-    """Documents to ids, without the tokenizer's own special tokens, between the ids ``begin`` and ``end``. Can be pickled.
+    """Documents to ids, between the ids ``begin`` and ``end``; no other special tokens are added.
 
-    A document that has the tokenizer's mask written out has it as text: a model whose mask it is could not tell it from a masked position.
+    If a document spells out the tokenizer's mask token, its letters are encoded as text: a model
+    with that mask could not tell the token from a masked position. An Encoder can be pickled.
     """
 
-    def __init__(self, tokenizer: Any, begin: int | None, end: int | None) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, begin: int | None, end: int | None
+    ) -> None:
         self.tokenizer, self.backend = tokenizer, getattr(tokenizer, "backend_tokenizer", None)
         self.before, self.after = ([] if token is None else [token] for token in (begin, end))
         if self.backend is not None:
-            self.backend = type(self.backend).from_str(
-                self.backend.to_str()
-            )  # a copy, which cuts and pads nothing whatever its file says
+            # A copy that neither cuts nor pads, whatever the tokenizer's file says.
+            self.backend = type(self.backend).from_str(self.backend.to_str())
             self.backend.no_truncation()
             self.backend.no_padding()
-            self.plain = type(self.backend).from_str(
-                self.backend.to_str()
-            )  # to which special tokens written out are text
+            # A copy that reads special tokens that are written out as text.
+            self.plain = type(self.backend).from_str(self.backend.to_str())
             self.plain.encode_special_tokens = True
 
     def without_mask(self, text: str, ids: list[int]) -> list[int]:
@@ -118,7 +130,10 @@ class Encoder:
         ]
 
     def __call__(self, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Ids of all documents, one after the other, (tokens,) uint32, and how many each has, (documents,) int64."""
+        """Ids of all documents, one after the other, and how many each document has.
+
+        Returns (tokens,) uint32 and (documents,) int64.
+        """
         if self.backend is not None:  # in parallel, without what transformers wraps around it
             found = (x.ids for x in self.backend.encode_batch_fast(texts, add_special_tokens=False))
         else:

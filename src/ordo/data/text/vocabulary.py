@@ -17,23 +17,25 @@ _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 
 
 def normalise(text: str) -> str:
-    """Text in text8's 27 symbols: lower case, digits spelled out one by one, runs of anything else become one space.
+    """Text in text8's 27 symbols.
 
-    The last steps of ``wikifil.pl`` (http://mattmahoney.net/dc/textdata.html); accented letters become spaces there too.
+    Letters become lower case, digits are spelled out one by one, and runs of anything else become
+    one space. These are the last steps of ``wikifil.pl`` (http://mattmahoney.net/dc/textdata.html);
+    accented letters become spaces there too.
     """
     text = re.sub("[0-9]", lambda digit: f" {_DIGITS[int(digit[0])]} ", text.lower())
     return re.sub("[^a-z]+", " ", text).strip()
 
 
 def codepoints(raw: bytes, name: str) -> np.ndarray:
-    """UTF-8 bytes as an array (characters,) of code points: uint8 if all are ASCII, else uint32. A byte-order mark is left out.
+    """UTF-8 bytes as an array (characters,) of code points: uint8 if all are ASCII, else uint32.
 
-    Raises:
-        DataError: the bytes are not UTF-8.
+    A byte-order mark is left out. Raises DataError if the bytes are not UTF-8.
     """
     if raw[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         raise DataError(
-            f"{name} is not UTF-8 but UTF-16, as its byte-order mark says: convert it (iconv -f UTF-16 -t UTF-8)"
+            f"{name} is not UTF-8 but UTF-16, as its byte-order mark says: convert it (iconv -f "
+            "UTF-16 -t UTF-8)"
         )
     raw = raw.removeprefix(codecs.BOM_UTF8)
     if raw.isascii():
@@ -42,8 +44,10 @@ def codepoints(raw: bytes, name: str) -> np.ndarray:
         return np.frombuffer(raw.decode("utf-8").encode("utf-32-le"), dtype="<u4")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{name} is not UTF-8: byte {raw[error.start]:#04x} at offset {error.start} ({error.reason}); the file is "
-            "corrupt or in another encoding: fetch it again, or convert it (iconv -f latin1 -t utf-8)"
+            f"{name} is not UTF-8: byte {raw[error.start]:#04x} at offset {error.start} "
+            f"({error.reason}); the file is "
+            "corrupt or in another encoding: fetch it again, or convert it (iconv -f latin1 -t "
+            "utf-8)"
         ) from None
 
 
@@ -51,8 +55,7 @@ def codepoints(raw: bytes, name: str) -> np.ndarray:
 class Vocabulary:
     """Characters in the order of their token ids.
 
-    Raises:
-        DataError: no characters, a character twice, or a symbol that is not one character.
+    Raises DataError for no characters, a character twice, or a symbol that is not one character.
     """
 
     symbols: tuple[str, ...]
@@ -64,7 +67,8 @@ class Vocabulary:
             or any(len(s) != 1 for s in self.symbols)
         ):
             raise DataError(
-                f"a vocabulary needs one or more distinct single characters, got {''.join(self.symbols)!r}"
+                "a vocabulary needs one or more distinct single characters, got "
+                f"{''.join(self.symbols)!r}"
             )
 
     @classmethod
@@ -80,8 +84,8 @@ class Vocabulary:
     def encode(self, codes: np.ndarray, name: str, mend: str) -> Tensor:
         """Code points (characters,) as token ids: uint8 below 256 symbols, else int32.
 
-        Raises:
-            DataError: a character outside the vocabulary; ``name`` is the file and ``mend`` the advice in the message.
+        name: the file, and mend: the advice, for the message. Raises DataError for a character
+        outside the vocabulary.
         """
         unknown = len(self)
         ids = [ord(symbol) for symbol in self.symbols]
@@ -93,7 +97,8 @@ class Vocabulary:
         if tokens.max() == unknown:
             offset = int(np.argmax(tokens == unknown))
             raise DataError(
-                f"{name}: character {chr(codes[offset])!r} at offset {offset} (counted in characters) is not one of "
+                f"{name}: character {chr(codes[offset])!r} at offset {offset} (counted in "
+                "characters) is not one of "
                 f"the {unknown} of the vocabulary {''.join(self.symbols[:80])!r}; {mend}"
             )
         return torch.from_numpy(tokens)
@@ -101,8 +106,7 @@ class Vocabulary:
     def decode(self, tokens: Tensor) -> list[str]:
         """Token ids (n, length) as n strings; the mask (id V) is shown as ``_``.
 
-        Raises:
-            DataError: an id below 0 or above V.
+        Raises DataError for an id below 0 or above V.
         """
         if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) <= len(self)):
             raise DataError(
