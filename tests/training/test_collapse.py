@@ -192,7 +192,6 @@ def test_where_there_is_nothing_to_see():
             CollapseAlarm(**options)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_forced_collapse_in_a_run(tmp_path, capfd):
     """Adam pulls one half of the positions before the other: 55% of the entropy is left."""
     plan = [
@@ -223,7 +222,6 @@ def test_a_forced_collapse_in_a_run(tmp_path, capfd):
     assert (state["too_early"], state["warned"]) == (True, True)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_healthy_run_that_ends_sharp(tmp_path, capfd):
     """A text whose order is found within a few hundred steps."""
     plan = [

@@ -129,7 +129,7 @@ def test_means_over_seeds_and_what_did_not_finish(tmp_path, collect):
         )
     assert f"{9 / 8:.4f} ± 0.0500" in out, "a single run has its standard error"
     assert set(means["unit"]) == {"bits_per_token"}
-    assert (tmp_path / "all" / "runs.png").stat().st_size > 1000
+    assert (tmp_path / "all" / "runs.png").is_file()
 
 
 @pytest.mark.parametrize(

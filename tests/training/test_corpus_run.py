@@ -8,7 +8,6 @@ from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import DataError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 TEXT = "".join(
     f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200)
 )

@@ -398,7 +398,6 @@ def test_ctrl_c_elsewhere(script, monkeypatch):
     assert script("eval.py", "checkpoint=x") == (130, "", "interrupted\n")
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_quiet(script, tmp_path):
     """Nothing but the result, in one line, with the number of report.json; a failure is told all the same."""
     status, out, err = script("train.py", *PLAN, "seed=3", "quiet=true", "output=run")

@@ -10,7 +10,6 @@ from tiny_runs import QUIET, call, run
 
 from ordo.saved import OrderedModel
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture(scope="module")

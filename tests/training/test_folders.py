@@ -27,7 +27,6 @@ from ordo.runs.folder import FILES, alone_in, clear
 from ordo.runs.run import comparison, train
 from ordo.settings import SettingError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 PLAN = [*NAE, "steps=4", "validate_every=2", "checkpoint_every=2", "callbacks.order.pictures=false"]
 REPORT = "report={split: val, weights: best, sequences: 8, draws: 1, importance_draws: 1, "
 REPORT += "exact_sequences: 4, batch_size: 8, seed: 0, page: false}"

@@ -14,7 +14,6 @@ from ordo.report import read_record
 from ordo.report.order import in_words
 from ordo.report.pictures import order_pictures
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 SUDOKU = ["data.bank=20", "data.eval_size=6", "steps=4", "checkpoint_every=2", "validate_every=2"]
 REPORT = "report={split: test, weights: last, sequences: null, draws: 2, importance_draws: 2, exact_sequences: 4, batch_size: 4, seed: 0}"
 SAMPLES = "callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 3}"

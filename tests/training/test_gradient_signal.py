@@ -8,7 +8,6 @@ from tiny_runs import NAE, last, run, run_and_kill
 
 from ordo.training import RunningMoments
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 LEARNED = [*NAE, "schedule=power_table", "optimizer.schedule_delay=0"]
 
 

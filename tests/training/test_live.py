@@ -34,7 +34,7 @@ PLAN = [
 ]
 
 
-def test_tensorboard_has_pictures_and_samples(tmp_path):
+def test_tensorboard_has_pictures_and_samples(tmp_path, pictures):
     run(tmp_path / "run", *PLAN, "logger=tensorboard")
     events = EventAccumulator(
         str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0, "tensors": 0}

@@ -5,7 +5,6 @@ import json
 import pytest
 from tiny_runs import call
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 TINY = [
     "steps=4",
     "checkpoint_every=2",

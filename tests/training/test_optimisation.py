@@ -14,7 +14,6 @@ from ordo.schedules import FreeTable, OrderPosterior, PooledNetwork, Power, Toke
 from ordo.training import OptimizerSettings, OrderDiffusion
 from ordo.training.optimisation import build_optimizer, clip_gradients
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def test_factors():

@@ -15,7 +15,6 @@ from ordo.runs import load
 from ordo.runs.build import ConfigError, build_data, build_module
 from ordo.runs.run import train
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 TEXT = "".join(
     f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200)
 )

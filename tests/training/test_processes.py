@@ -16,7 +16,6 @@ from tiny_runs import NAE, QUIET, ROOT, SMALL, last, run
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("no_pictures"),
 ]  # pairs of interpreters: two minutes in all
 
 PLAN = [

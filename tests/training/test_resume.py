@@ -16,7 +16,6 @@ from tiny_runs import NAE, ROOT, last, run, run_and_kill, text_overrides
 from ordo.files import finite
 from ordo.runs.checkpoint import WholeFiles
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 PLAN = [
     "steps=23",

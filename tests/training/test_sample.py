@@ -16,7 +16,6 @@ from ordo.likelihood import order_log_prob
 from ordo.runs.checkpoint import read
 from ordo.runs.stored import load
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]
 
 

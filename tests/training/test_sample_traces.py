@@ -14,7 +14,6 @@ from tiny_tokenizer import tiny_tokenizer
 
 from ordo.saved import open_model
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=2", "checkpoint_every=2", "validate_every=2"]
 
 

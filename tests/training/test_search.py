@@ -73,7 +73,6 @@ def test_range_means_what_it_means_in_a_grid(text):
 
 
 @pytest.mark.slow  # a quarter of a minute
-@pytest.mark.usefixtures("no_pictures")
 def test_a_real_search_and_its_best_run_again(tmp_path, monkeypatch, capfd):
     command = [*FIXED, *SPACE, "--trials", 3, "--output", tmp_path / "s"]
     status, out, err = call("scripts/search.py", *command, monkeypatch=monkeypatch, capfd=capfd)
@@ -214,7 +213,6 @@ def test_trials_that_diverge_or_fail(fake, tmp_path):
     assert "scores other data" in fake(tmp_path / "b", "--trials", 4)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_pruning(tmp_path):
     """Behind the median of five earlier trials at step 2, a real run ends there; ahead of it, it does not."""
     for value, stops in ((-1.0, True), (99.0, False)):

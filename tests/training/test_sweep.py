@@ -50,7 +50,6 @@ def single(folder, *overrides):
 
 
 @pytest.mark.slow  # half a minute
-@pytest.mark.usefixtures("no_pictures")
 def test_seeds_and_their_table(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     plan = ["-m", "experiment=custom", *TINY, "seed=0,1", "optimizer.lr=1e-3,1e-2"]
@@ -88,7 +87,6 @@ def test_seeds_and_their_table(tmp_path, monkeypatch, capfd):
         assert f"{mean:.3f} ± {sd:.3f}" in out
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_jobs_that_fail_or_diverge_stop_no_other(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     breaks = [
@@ -132,7 +130,6 @@ def test_jobs_that_fail_or_diverge_stop_no_other(tmp_path, monkeypatch, capfd):
     }
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_job_that_was_killed_goes_on(tmp_path):
     plan = [*NAE, "steps=6", "checkpoint_every=2", "validate_every=3", "resume=auto"]
     child = os.fork()

@@ -6,7 +6,6 @@ import re
 import pytest
 from tiny_runs import QUIET, call, last, run
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]
 PARTS = ["denoiser=table_causal", "schedule=power_table"]
 
