@@ -37,13 +37,21 @@ def text(trained):
     return f"data.path={trained.parent / 'letters'}"
 
 
-def test_only_a_checkpoint(trained, text, tmp_path):
-    command = [sys.executable, str(ROOT / "eval.py"), f"checkpoint={trained}", text]
+@pytest.mark.slow  # ten seconds: a process of its own
+def test_nothing_on_standard_error(trained, text, tmp_path):
+    command = [sys.executable, str(ROOT / "eval.py"), f"checkpoint={trained}", text, "output=out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.strip() == ""
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "to look at: out/report.html" in done.stdout
+
+
+def test_only_a_checkpoint(trained, text, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    arguments = [f"checkpoint={trained}", text]
+    status, out, err = call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    assert (status, err.strip()) == (0, "")
     folder = trained / "checkpoints" / "eval_test"
-    assert f"to look at: {folder}/report.html" in done.stdout
+    assert f"to look at: {folder}/report.html" in out
     report = json.loads((folder / "report.json").read_text())
     assert set(report["estimates"]) == NAMES
     for entry in report["estimates"].values():
@@ -60,7 +68,7 @@ def test_only_a_checkpoint(trained, text, tmp_path):
     assert report["trained_with"]["schedule"]["_target_"] == "ordo.schedules.Power"
     assert list(tmp_path.iterdir()) == [], "nothing is written to the working folder"
     for text in report["samples"][:4]:
-        assert repr(text) in done.stdout
+        assert repr(text) in out
 
     module, config = load(trained)
     data = load_data(config, trained, as_trained=True)

@@ -17,8 +17,7 @@ from ordo.runs.run import train
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = str(ROOT / "configs")
 LETTERS = (
-    "the quick brown fox jumps over the lazy dog and then sleeps under a tree while rain falls "
-    * 25
+    "the quick brown fox jumps over the lazy dog and then sleeps under a tree while rain falls " * 25
 )
 
 SMALL = [
@@ -41,21 +40,14 @@ NAE = ["data=nae", "data.task.n_latents=3", "data.task.n_observations=3", "data.
 def configuration(output, *overrides, experiment="custom", small=SMALL):
     """What ``python train.py experiment=... overrides`` would compose."""
     with initialize_config_dir(CONFIGS, version_base="1.3"):
-        return compose(
-            "train",
-            [
-                f"experiment={experiment}",
-                f"name={experiment}",
-                f"output={output}",
-                *small,
-                *QUIET,
-                *overrides,
-            ],
-        )
+        named = [f"experiment={experiment}", f"name={experiment}", f"output={output}"]
+        return compose("train", [*named, *small, *QUIET, *overrides])
 
 
 def text_overrides(folder):
-    """A small text of 18 symbols in a file of its own: 14 batches of 16 sequences of 8 characters are an epoch."""
+    """A small text of 18 symbols in a file of its own: 14 batches of 16 sequences of 8 characters
+    are an epoch.
+    """
     path = Path(folder) / "letters"
     path.write_text(LETTERS)
     return [
@@ -77,28 +69,34 @@ def last(output):
 
 
 class KillAt(L.Callback):
-    """kill -9 of the own process when it is about to train on its ``batch``-th micro-batch."""
+    """A signal to the own process, kill -9 or ``number``, before its ``batch``-th micro-batch."""
 
-    def __init__(self, batch):
-        self.batch, self.seen = batch, 0
+    def __init__(self, batch, number=signal.SIGKILL):
+        self.batch, self.number, self.seen = batch, number, 0
 
     def on_train_batch_start(self, trainer, pl_module, *_):
         if self.seen == self.batch:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
         self.seen += 1
 
 
+def kill_at(batch, number=signal.SIGKILL):
+    """Settings of the command line that add ``KillAt``."""
+    return [
+        "+callbacks.kill._target_=tiny_runs.KillAt",
+        f"+callbacks.kill.batch={batch}",
+        f"+callbacks.kill.number={int(number)}",
+    ]
+
+
 def run_and_kill(output, batch, *overrides):
-    """The same in a forked child that is killed before its ``batch``-th micro-batch; returns the signal that ended it."""
+    """The same in a forked child that is killed before its ``batch``-th micro-batch; returns the
+    signal that ended the child.
+    """
     child = os.fork()
     if child == 0:
         try:
-            run(
-                output,
-                *overrides,
-                "+callbacks.kill._target_=tiny_runs.KillAt",
-                f"+callbacks.kill.batch={batch}",
-            )
+            run(output, *overrides, *kill_at(batch))
         except BaseException:
             traceback.print_exc(file=sys.stderr)
         os._exit(0)
@@ -106,7 +104,7 @@ def run_and_kill(output, batch, *overrides):
 
 
 def call(script, *arguments, monkeypatch, capfd):
-    """``python SCRIPT arguments`` in this process: (exit status, standard output, standard error)."""
+    """``python SCRIPT arguments`` in this process: (exit status, standard output and error)."""
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
     capfd.readouterr()
     status = 0
@@ -125,7 +123,7 @@ BARE = [f"~objective.{name}" for name in ("draws", "baseline", "control", "decay
 
 
 class Breaks(Dense):
-    """The dense objective, until at training step ``step`` its loss, or the gradient of ``part``, is NaN."""
+    """The dense objective; at training step ``step`` its loss, or the gradient of ``part``, is NaN."""
 
     def __init__(self, length, step, part, vocab_size=None):
         super().__init__(length, draws=1, baseline="ema")
@@ -143,7 +141,7 @@ class Breaks(Dense):
 
 
 class Pulls(Dense):
-    """A task with nothing to learn but a pull of log w towards one order: what collapse looks like to the optimiser."""
+    """A task with nothing to learn but a pull of log w towards one order, as in a collapse."""
 
     def __init__(self, length, strength, vocab_size=None):
         super().__init__(length, draws=1, baseline="ema")
