@@ -258,15 +258,26 @@ def test_eval(script, trained, tmp_path):
     assert not list(trained.rglob("report.json"))
 
 
+DIVERGES = [*NAE, "steps=8", "checkpoint_every=3", "validate_every=4", "optimizer.schedule_delay=0"]
+DIVERGES += ["objective._target_=tiny_runs.Breaks", *BARE]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The weights of the run without the NaN."""
+    plan = [*DIVERGES, "+objective.part=loss", "+objective.step=-1"]
+    return list(run(tmp_path_factory.mktemp("whole") / "run", *plan).module.parameters())
+
+
 @pytest.mark.parametrize("part", ["loss", "denoiser", "schedule"])
-def test_divergence(part, tmp_path):
-    """A NaN stops training; the last checkpoint is from before it and can be resumed, to the bits of a run without the NaN."""
-    plan = [*NAE, "steps=8", "checkpoint_every=3", "validate_every=4", "optimizer.schedule_delay=0", "objective._target_=tiny_runs.Breaks",
-            *BARE, "+objective.part=" + part]  # fmt: skip
-    whole = run(tmp_path / "whole", *plan, "+objective.step=-1")
+def test_divergence(part, undisturbed, tmp_path):
+    """A NaN stops training; the last checkpoint is from before the NaN and can be resumed, to the
+    bits of a run without the NaN.
+    """
+    plan = [*DIVERGES, f"+objective.part={part}"]
     with pytest.raises(TrainingDiverged) as caught:
         run(tmp_path / "run", *plan, "+objective.step=5")
-    # Of a NaN gradient in step 5 the checkpoint after that step would be the first to know: it must be refused.
+    # With a NaN gradient in step 5, the checkpoint after that step is the first to know.
     step, what = (5, "the loss") if part == "loss" else (6, f"parameter {part}")
     folder = tmp_path / "run" / "checkpoints"
     message = str(caught.value)
@@ -277,7 +288,7 @@ def test_divergence(part, tmp_path):
     assert kept["global_step"] == 4, "from before the validation of step 4"
     assert all(torch.isfinite(value).all() for value in kept["state_dict"].values())
     resumed = run(tmp_path / "resumed", *plan, "+objective.step=-1", f"resume={folder}")
-    for a, b in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
+    for a, b in zip(undisturbed, resumed.module.parameters(), strict=True):
         assert torch.equal(a, b)
 
 

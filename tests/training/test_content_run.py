@@ -116,7 +116,7 @@ LEARNED_BASELINE = [
     "parts",
     [
         ["schedule=per_vocabulary", "objective=content_time"],
-        ["schedule=per_context", *SMALL_NETWORKS],
+        pytest.param(["schedule=per_context", *SMALL_NETWORKS], marks=pytest.mark.slow),
         ["schedule=per_vocabulary", *LEARNED_BASELINE],
         [
             *CAUSAL,

@@ -111,7 +111,10 @@ def test_a_stream_resumes_and_is_scored(corpus, tmp_path, monkeypatch, capfd):
     assert "streaming needs limit_eval (of eval.py sequences) as a number" in err
 
 
-@pytest.mark.parametrize("streaming", [[], STREAM], ids=["cache", "stream"])
+OF_A_STREAM = pytest.param(STREAM, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("streaming", [[], OF_A_STREAM], ids=["cache", "stream"])
 def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
     """One document a sequence, from end to end: training, resume, eval.py, samples without what pads them."""
     _, plan, _ = corpus

@@ -463,8 +463,11 @@ def test_search_is_quiet_and_goes_on(script):
     assert (status, again, err) == (0, out, ""), "the same study, loud or quiet"
 
 
+@pytest.mark.slow  # ten seconds
 def test_nothing_to_be_seen_on_standard_error_by_default(tmp_path):
-    """No wall of warnings: a real process, default logger, callbacks and report."""
+    """No wall of warnings: a real process, default logger, callbacks and report. Without a report
+    test_resume.py looks at such a process.
+    """
     process = child(*PLAN, cwd=tmp_path)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0

@@ -28,7 +28,7 @@ TINY += ["report.exact_sequences=2", "report.orders=0", "report.samples=100", "d
     ("experiment", "sampler"),
     [
         ("qm9_smiles_learned_order", "sampler=first_hitting"),
-        ("qm9_smiles_lomdm", "sampler=by_rates"),
+        pytest.param("qm9_smiles_lomdm", "sampler=by_rates", marks=pytest.mark.slow),
     ],
 )
 def test_from_training_to_samples(experiment, sampler, tmp_path, monkeypatch, capfd):

@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 import tiny_runs
 import torch
-from tiny_runs import NAE, QUIET, ROOT, SMALL, last, run
+from tiny_runs import NAE, QUIET, ROOT, SMALL, kill_at, last, run
 
-pytestmark = [
-    pytest.mark.slow,
-]  # pairs of interpreters: two minutes in all
+pytestmark = pytest.mark.slow  # pairs of interpreters
 
 PLAN = [
     *NAE,
@@ -59,10 +57,7 @@ def start(output, *plan, launcher=(), killed_at=None):
         *plan,
     ]
     if killed_at is not None:
-        command += [
-            "+callbacks.kill._target_=tiny_runs.KillAt",
-            f"+callbacks.kill.batch={killed_at}",
-        ]
+        command += kill_at(killed_at)
     paths = f"{ROOT / 'src'}:{Path(tiny_runs.__file__).parent}"
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",

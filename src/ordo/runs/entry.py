@@ -18,21 +18,29 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ordo import progress
-from ordo.runs.build import ConfigError, first_line
+from ordo.errors import ConfigError, first_line
+from ordo.runs.checks import check_settings
 from ordo.runs.errors import USER_ERRORS
+from ordo.runs.settings import Eval, Export, Sample, Train
 from ordo.settings import Count, Positive, Seed, SettingError, Threads, Whole, argument
 from ordo.training.interrupt import number_of, raising
 
 FAILED, WRONG, BY_SIGNAL = 1, 2, 128
 EXIT_CODES = "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM."
 WRONG_SETTING = (ConfigError, SettingError, OmegaConfBaseException, HydraException)
+SETTINGS = {"train": Train, "eval": Eval, "sample": Sample, "export": Export}  # by name of YAML
+UNMERGED = re.compile(
+    r"Error merging override (.*)|force-add of config groups is not supported: '(.*)'", re.DOTALL
+)
 FULL = "HYDRA_FULL_ERROR"  # "1": errors with their traceback
 _state: dict[str, Any] = {"config": None, "hydra": False, "full": None, "began": False}
 cleanup = ExitStack()  # what is to be undone when the command ends, however it ends
@@ -178,9 +186,36 @@ def explain(error: BaseException, config: Path | None) -> str:
         and "Could not override" in str(error)
     ):
         return unknown_key(str(getattr(cause, "full_key", "")), map(str, node), config)
+    unmerged = UNMERGED.fullmatch(str(error))
+    if isinstance(error, HydraException) and unmerged and config is not None:
+        told = refused(unmerged[1] or unmerged[2], config)
+        if told is not None:
+            return told
     if isinstance(error, HydraException) and cause is not None and str(cause):
         return f"{first_line(error)}: {first_line(cause)}"
     return first_line(error)
+
+
+def refused(override: str, config: Path) -> str | None:
+    """What the check of settings says of a value that Hydra could not merge, such as a list in
+    place of a section. None: the check says nothing.
+    """
+    key = override.partition("=")[0].lstrip("+")
+    others = [text for text in sys.argv[1:] if "=" in text and text != override]
+    try:
+        value = OverridesParser.create().parse_override(override).value()
+        with initialize_config_dir(str(config.parent.absolute()), version_base="1.3"):
+            whole = compose(config.stem, others)
+        for name in ("name", "output"):  # which only a run of Hydra's own can resolve
+            if name in whole and OmegaConf.is_interpolation(whole, name):
+                whole[name] = name
+        OmegaConf.update(whole, key, value, merge=False, force_add=True)
+        check_settings(whole, SETTINGS[config.stem])
+    except SettingError as error:
+        return first_line(error)
+    except (HydraException, OmegaConfBaseException):
+        return None
+    return None
 
 
 def groups(config: Path) -> dict[str, list[Path]]:
