@@ -153,8 +153,8 @@ def test_wrong_values_at_the_command_line(monkeypatch, capfd, tmp_path):
 
 
 @pytest.mark.slow
-def test_500_wrong_values_at_the_command_line(monkeypatch, capfd, tmp_path):
-    draw_wrong_values(monkeypatch, capfd, tmp_path, 500)
+def test_200_wrong_values_at_the_command_line(monkeypatch, capfd, tmp_path):
+    draw_wrong_values(monkeypatch, capfd, tmp_path, 200)
 
 
 SEEN = {  # values that once ended in a traceback, or trained nonsense in silence
