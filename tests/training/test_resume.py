@@ -145,7 +145,9 @@ def test_train_py_killed(tmp_path):
     same_training(last(tmp_path / "whole"), last(tmp_path / "resumed"))
 
 
-@pytest.mark.parametrize("callbacks", ["default", "ema"])
+@pytest.mark.parametrize(
+    "callbacks", [pytest.param("default", marks=pytest.mark.slow), "ema"]
+)
 def test_more_steps(callbacks, tmp_path):
     """A finished run goes on with a larger ``steps``, from last.ckpt or from best.ckpt, and leaves the old folder alone."""
     plan = [
