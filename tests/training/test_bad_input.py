@@ -11,7 +11,6 @@ from tiny_runs import BARE, LETTERS, NAE, QUIET, SMALL, call, last, run, text_ov
 
 from ordo.training import TrainingDiverged
 
-
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]
 
 

@@ -23,7 +23,7 @@ from ordo.randomness import StepRandom
 from ordo.runs import load
 from ordo.runs.build import best_precision, build_data, build_module
 from ordo.runs.entry import FAILED, WRONG
-from ordo.runs.run import build_trainer
+from ordo.runs.trainer import build_trainer
 from ordo.training.optimisation import build_optimizer
 
 

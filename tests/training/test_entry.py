@@ -468,7 +468,7 @@ def test_nothing_to_be_seen_on_standard_error_by_default(tmp_path):
     """No wall of warnings: a real process, default logger, callbacks and report. Without a report
     test_resume.py looks at such a process.
     """
-    process = child(*PLAN, cwd=tmp_path)
+    process = child(*PLAN, "optimizer.warmup_steps=2", cwd=tmp_path)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert [line[:10] for line in err.splitlines()] == ["step 2/4  ", "step 4/4  "]

@@ -11,7 +11,6 @@ from tiny_runs import QUIET, call, run
 from ordo.saved import OrderedModel
 
 
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")

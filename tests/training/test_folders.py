@@ -18,10 +18,9 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from tiny_runs import NAE, configuration, last, run, text_overrides
 
-from ordo.errors import FileError
+from ordo.errors import ConfigError, FileError
 from ordo.files import alive, partial_of, remove_partials, write_whole
 from ordo.runs import checksum, folder
-from ordo.runs.build import ConfigError
 from ordo.runs.checkpoint import CheckpointError, NoCheckpoint, find, read, step_of
 from ordo.runs.folder import FILES, alone_in, clear
 from ordo.runs.run import comparison, train

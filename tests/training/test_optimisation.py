@@ -15,7 +15,6 @@ from ordo.training import OptimizerSettings, OrderDiffusion
 from ordo.training.optimisation import build_optimizer, clip_gradients
 
 
-
 def test_factors():
     s = OptimizerSettings(
         total_steps=100,

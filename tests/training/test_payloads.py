@@ -11,8 +11,8 @@ import torch
 from tiny_runs import NAE, QUIET, call, last, run, text_overrides
 
 from ordo.data import DataError
+from ordo.errors import ConfigError
 from ordo.runs import CheckpointError, load, load_data
-from ordo.runs.build import ConfigError
 from ordo.saved import OrderedModel
 
 SIDE_EFFECT = (

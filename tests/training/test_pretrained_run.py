@@ -9,10 +9,11 @@ from tiny_models import tiny_model
 from tiny_runs import CONFIGS, NAE, QUIET, call, configuration
 from tiny_tokenizer import tiny_tokenizer
 
+from ordo.errors import ConfigError
 from ordo.likelihood import nelbo
 from ordo.randomness import StepRandom
 from ordo.runs import load
-from ordo.runs.build import ConfigError, build_data, build_module
+from ordo.runs.build import build_data, build_module
 from ordo.runs.run import train
 
 TEXT = "".join(

@@ -16,7 +16,6 @@ from tiny_runs import NAE, ROOT, last, run, run_and_kill, text_overrides
 from ordo.files import finite
 from ordo.runs.checkpoint import WholeFiles
 
-
 PLAN = [
     "steps=23",
     "checkpoint_every=5",
@@ -145,9 +144,7 @@ def test_train_py_killed(tmp_path):
     same_training(last(tmp_path / "whole"), last(tmp_path / "resumed"))
 
 
-@pytest.mark.parametrize(
-    "callbacks", [pytest.param("default", marks=pytest.mark.slow), "ema"]
-)
+@pytest.mark.parametrize("callbacks", [pytest.param("default", marks=pytest.mark.slow), "ema"])
 def test_more_steps(callbacks, tmp_path):
     """A finished run goes on with a larger ``steps``, from last.ckpt or from best.ckpt, and leaves the old folder alone."""
     plan = [

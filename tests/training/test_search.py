@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration
 
-from ordo.runs.build import ConfigError
+from ordo.errors import ConfigError
 from ordo.runs.run import train
 from ordo.training.module import TrainingDiverged
 

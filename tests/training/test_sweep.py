@@ -15,8 +15,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from tiny_runs import CONFIGS, NAE, QUIET, ROOT, SMALL, KillAt, call, configuration, last
 
+from ordo.errors import ConfigError
 from ordo.runs import sweep
-from ordo.runs.build import ConfigError
 from ordo.runs.checkpoint import CheckpointError
 from ordo.runs.run import train
 

@@ -19,7 +19,8 @@ from ordo.runs.run import train
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = str(ROOT / "configs")
 LETTERS = (
-    "the quick brown fox jumps over the lazy dog and then sleeps under a tree while rain falls " * 25
+    "the quick brown fox jumps over the lazy dog and then sleeps under a tree while rain falls "
+    * 25
 )
 
 SMALL = [

@@ -17,17 +17,6 @@ from ordo.settings import Unknown
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
-__all__ = [
-    "ConfigError",
-    "best_precision",
-    "build",
-    "build_data",
-    "build_module",
-    "first_line",
-    "plain",
-    "prepared",
-]
-
 
 def plain(value: Any) -> Any:
     """A part of a configuration as plain dicts and lists; what refers to ``shape`` before the data are read is ``Unknown``."""

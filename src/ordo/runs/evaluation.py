@@ -23,6 +23,7 @@ from ordo.data.decoding import Decoding, cells_of
 from ordo.data.module import Batch, Rows
 from ordo.data.tables.table_file import in_own_types, write_table
 from ordo.data.text.lines import one_line
+from ordo.errors import first_line
 from ordo.files import write_json, write_whole
 from ordo.likelihood import LikelihoodReport, ManyOrders, likelihood_report, many_orders
 from ordo.likelihood.report import own_law
@@ -33,7 +34,7 @@ from ordo.report.numbers import in_unit, unit_name
 from ordo.report.order import law_arrays
 from ordo.report.page import Link
 from ordo.report.paired import mean_difference
-from ordo.runs.build import build, first_line
+from ordo.runs.build import build
 from ordo.samplers import Trace, own_sampler, sample_batches
 from ordo.training.module import OrderDiffusion
 from ordo.training.pictures import shown, shown_part

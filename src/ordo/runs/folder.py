@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig
 
+from ordo.errors import ConfigError
 from ordo.files import alive, remove_partials, write_json
-from ordo.runs.build import ConfigError
 from ordo.runs.checkpoint import find
 
 # By these a folder is known as a run's, and by these alone.

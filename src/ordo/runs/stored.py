@@ -27,6 +27,14 @@ from ordo.wording import show
 PARTS = ("denoiser", "schedule")
 
 
+def device_of(device: str) -> str:
+    """``auto`` as what there is: cuda or cpu. Raises ConfigError for a GPU that is not there."""
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
+    return ("cuda" if there else "cpu") if device == "auto" else device
+
+
 def check_trust(trust: Any) -> tuple[str, ...]:
     """Packages of the user's own, as the command line gives them. Raises ConfigError."""
     packages = (trust,) if isinstance(trust, str) else tuple(trust or ())
