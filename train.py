@@ -7,7 +7,8 @@
     python train.py -m seed=0,1,2 output=outputs/A    a sweep, with a folder for each job;
                                                       its table: python scripts/collect.py outputs/A
 
-Every setting is in configs/; `python train.py --help` lists the choices, `--cfg job` prints what would run.
+Every setting is in configs/. `python train.py --help` lists the choices; `--cfg job` prints what
+would run.
 """
 
 import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported

@@ -1,4 +1,6 @@
-"""scripts/collect.py on run folders made by hand: what differs, means over seeds, runs that did not end well."""
+"""scripts/collect.py on run folders made by hand: what differs, means over seeds, runs that did not
+end well.
+"""
 
 import json
 import sys
@@ -18,7 +20,9 @@ NAMES = ("uniform_nelbo", "own_nelbo", "mode_exact", "importance")
 
 
 def make(folder, settings, nats=None, unit="char", entropy=None, diverged=None, logged=None):
-    """A run folder as train.py leaves it; nats: of the own NELBO, the other likelihoods are 1, 2 and 3 apart."""
+    """A run folder as train.py leaves it; nats: of the own NELBO, the other likelihoods are 1, 2
+    and 3 apart.
+    """
     folder.mkdir(parents=True)
     base = {
         "name": "n",

@@ -1,4 +1,6 @@
-"""Every YAML that a user can choose: composes, shows every argument, instantiates, and trains what it says."""
+"""Every YAML that a user can choose: composes, shows every argument, instantiates, and trains what
+it says.
+"""
 
 import inspect
 import socket
@@ -42,7 +44,9 @@ def parts(config, path=""):
 
 
 def test_every_place_of_data_can_be_named_to_eval():
-    """A checkpoint may not say where data lie, so eval.yaml has a setting for whatever a class of data lists."""
+    """A checkpoint may not say where data lie, so eval.yaml has a setting for whatever a class of
+    data lists.
+    """
     places = {
         place
         for kind in vars(data).values()
@@ -269,7 +273,9 @@ def test_overfits_one_batch(experiment, changes, tmp_path):
 
 
 def test_experiments_keep_the_names_of_their_parts(tmp_path):
-    """An experiment names no key twice with different meanings: what it composes is what its file says."""
+    """An experiment names no key twice with different meanings: what it composes is what its file
+    says.
+    """
     for name in names("experiment"):
         config = configuration(tmp_path, experiment=name)
         assert config.steps >= 1000

@@ -1,4 +1,6 @@
-"""Runs with laws that depend on the tokens: trained, resumed, reported, drawn from; their entropy bonus and their averages."""
+"""Runs with laws that depend on the tokens: trained, resumed, reported, drawn from; their entropy
+bonus and their averages.
+"""
 
 import json
 from pathlib import Path
@@ -32,8 +34,10 @@ STEPS = [
     "optimizer.schedule_delay=1",
     "optimizer.warmup_steps=1",
 ]
-REPORT = "report={split: val, weights: last, sequences: 8, draws: 2, importance_draws: 2, exact_sequences: 4, orders: 2, samples: 3, "
-REPORT += "page: true, metrics: {}, batch_size: 8, seed: 0}"
+REPORT = "report={split: val, weights: last, sequences: 8, draws: 2, importance_draws: 2, "
+REPORT += (
+    "exact_sequences: 4, orders: 2, samples: 3, page: true, metrics: {}, batch_size: 8, seed: 0}"
+)
 TOKENS = torch.randint(VOCAB, (5, LENGTH), generator=torch.Generator().manual_seed(0))
 
 
@@ -226,7 +230,7 @@ def test_entropy_bonus_is_the_mean_entropy_given_the_sequence():
 
 
 def test_entropy_bonus_is_of_what_is_decoded():
-    """A weight of a given position moves nothing, nor does one of padding; those of the others do."""
+    """A weight of a given position moves nothing, nor does one of padding; other weights do."""
     table = FreeTable(LENGTH).double()
     settings = OptimizerSettings(total_steps=10, entropy_bonus=1.0, entropy_steps=10**9)
     with torch.no_grad():

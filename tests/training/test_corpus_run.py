@@ -1,4 +1,6 @@
-"""A whole run on a tokenised corpus: training, resume, eval.py, sample.py with a template; a changed tokenizer is refused."""
+"""A whole run on a tokenised corpus: training, resume, eval.py, sample.py with a template; a
+changed tokenizer is refused.
+"""
 
 import numpy as np
 import pytest
@@ -116,7 +118,9 @@ OF_A_STREAM = pytest.param(STREAM, marks=pytest.mark.slow)
 
 @pytest.mark.parametrize("streaming", [[], OF_A_STREAM], ids=["cache", "stream"])
 def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
-    """One document a sequence, from end to end: training, resume, eval.py, samples without what pads them."""
+    """One document a sequence, from end to end: training, resume, eval.py, samples without what
+    pads them.
+    """
     _, plan, _ = corpus
     plan = [*plan, *streaming, "data.layout=documents", "data.length=24"]
     whole = run(tmp_path / "whole", *plan)

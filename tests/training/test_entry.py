@@ -59,14 +59,26 @@ def script(monkeypatch, capfd, tmp_path):
 
 WRONG = {
     "key": (["data.pth=x"], ["no setting data.pth", "did you mean data.path=x?"]),
-    "key of another choice": (["data=nae", "data.path=x"], ["data.path is a setting of other choices: .*data=file.*data=text8"]),
-    "nested key": (["logger=wandb", "logger.wandb.ofline=false"], ["did you mean logger.wandb.offline=false?"]),
+    "key of another choice": (
+        ["data=nae", "data.path=x"],
+        ["data.path is a setting of other choices: .*data=file.*data=text8"],
+    ),
+    "nested key": (
+        ["logger=wandb", "logger.wandb.ofline=false"],
+        ["did you mean logger.wandb.offline=false?"],
+    ),
     "part": (["optimzer.lr=1"], ["no setting optimzer;", "did you mean optimizer.lr=1?"]),
     "group": (["trainr=ddp"], ["did you mean trainer=ddp?"]),
     "group without a key": (["experimnt=custom"], ["did you mean experiment=custom?"]),
-    "choice": (["experiment=text8_lerned_order"], ["did you mean experiment=text8_learned_order?", "choices: custom, nae_learned_order"]),
+    "choice": (
+        ["experiment=text8_lerned_order"],
+        ["did you mean experiment=text8_learned_order?", "choices: custom, nae_learned_order"],
+    ),
     "launcher": (["hydra/launcher=slrm"], ["did you mean hydra/launcher=slurm?"]),
-    "deleted": (["~objective.drws"], ["no setting objective.drws", "did you mean ~objective.draws?"]),
+    "deleted": (
+        ["~objective.drws"],
+        ["no setting objective.drws", "did you mean ~objective.draws?"],
+    ),
     "added": (["+trainr=ddp"], ["nothing reads; did you mean trainer=ddp?"]),
     "nothing like it": (["xyzzy=1"], ["no setting xyzzy; the configuration has", "optimizer"]),
     "no value": (["steps"], ["'steps' is not of the form KEY=VALUE"]),
@@ -74,9 +86,12 @@ WRONG = {
     "part as a value": (["optimizer=5"], ["must be a string"]),
     "search path": (["hydra.searchpath=[file://nowhere]"], ["nowhere is not available"]),
     "sweep, key": (["-m", "seed=0,1", "data.pth=x,y"], ["did you mean data.path=x,y?"]),
-    "sweep, choice": (["-m", "seed=0,1", "schedule=linr,linear"], ["no schedule=linr; did you mean schedule=linear?"]),
+    "sweep, choice": (
+        ["-m", "seed=0,1", "schedule=linr,linear"],
+        ["no schedule=linr; did you mean schedule=linear?"],
+    ),
     "sweep, group": (["-m", "trainr=ddp,default"], ["did you mean trainer=ddp,default?"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -131,10 +146,15 @@ def test_exit_codes(script, tmp_path):
     assert script("train.py", *PLAN, "report=null", f"output={tmp_path / 'run'}")[0] == 0
     (tmp_path / "damaged.ckpt").write_bytes(b"x" * 100)
     failed = {
-        "resume=gone/last.ckpt": 2, "resume=gone": 2, f"resume={tmp_path / 'damaged.ckpt'}": 1,
+        "resume=gone/last.ckpt": 2,
+        "resume=gone": 2,
+        f"resume={tmp_path / 'damaged.ckpt'}": 1,
         "optimizer.lr=1e30 optimizer.warmup_steps=0": 1,
-        "+objective.foo=1": 2, "denoiser=bidirectional": 2, "threads=0": 2, "output=${oput}": 2,
-    }  # fmt: skip
+        "+objective.foo=1": 2,
+        "denoiser=bidirectional": 2,
+        "threads=0": 2,
+        "output=${oput}": 2,
+    }
     for arguments, code in failed.items():
         status, _, err = script("train.py", *PLAN, *arguments.split())
         assert (status, len(err.splitlines())) == (code, 1), (arguments, err)
@@ -401,8 +421,12 @@ def test_a_signal_in_a_validation(tmp_path):
         train(configuration(tmp_path / "run", *plan), [Signal()])
     assert stop.value.number == signal.SIGTERM
     assert last(tmp_path / "run")["run"] | {"rows": 0, "held": 0} == {
-        "validated": 0, "outstanding": True, "stopped": None, "rows": 0, "held": 0
-    }  # fmt: skip
+        "validated": 0,
+        "outstanding": True,
+        "stopped": None,
+        "rows": 0,
+        "held": 0,
+    }
 
 
 def test_what_is_said_when_nothing_was_kept(tmp_path):
@@ -418,17 +442,17 @@ def test_ctrl_c_elsewhere(script, monkeypatch):
 
 
 def test_quiet(script, tmp_path):
-    """Nothing but the result, in one line, with the number of report.json; a failure is told all the same."""
+    """Nothing but the result, in one line, with the number of report.json; a failure is told all
+    the same.
+    """
     status, out, err = script("train.py", *PLAN, "seed=3", "quiet=true", "output=run")
     assert (status, err) == (0, "")
     (line,) = out.splitlines()
     estimate = pd.read_json(tmp_path / "run" / "report.json", typ="series")["estimates"][
         "own_nelbo"
     ]
-    assert (
-        f"model {estimate['nats_above_entropy']:.3f} ± {estimate['standard_error']:.3f} nats above the entropy (run"
-        in line
-    )
+    nats, error = estimate["nats_above_entropy"], estimate["standard_error"]
+    assert f"model {nats:.3f} ± {error:.3f} nats above the entropy (run" in line
     assert "seed=3, val data, NELBO under the own law" in line
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").label.startswith("custom ")
     status, out, err = script("eval.py", "checkpoint=run", "quiet=true", "samples=2", "sequences=8")

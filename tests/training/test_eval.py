@@ -1,4 +1,6 @@
-"""eval.py on a checkpoint: everything it needs is in there, and its numbers are those of the library called directly."""
+"""eval.py on a checkpoint: everything it needs is in there, and its numbers are those of the
+library called directly.
+"""
 
 import json
 import math
@@ -132,14 +134,16 @@ def test_a_text_that_has_moved(trained, tmp_path, monkeypatch, capfd):
         fewer.write_text(moved.read_text().replace("q", "a"))
         arguments[2] = f"data.path={fewer}"
         assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
-        assert "q" in load_data(load(trained)[1], trained, {"path": str(fewer)}).vocabulary  # type: ignore[attr-defined]
+        data = load_data(load(trained)[1], trained, {"path": str(fewer)})
+        assert "q" in data.state_dict()["vocabulary"]
     finally:
         moved.rename(text)
 
 
 def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
     """train.py's own report, and the averaged weights where an average is kept."""
-    settings = "report={split: test, sequences: null, draws: 4, samples: 0, importance_draws: 3, exact_sequences: null, batch_size: 8, seed: 3}"
+    settings = "report={split: test, sequences: null, draws: 4, samples: 0, importance_draws: 3, "
+    settings += "exact_sequences: null, batch_size: 8, seed: 3}"
     plan = [
         *NAE,
         "steps=6",
@@ -175,7 +179,9 @@ def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_picture_of_many_orders_has_a_budget(causal):
-    """As many as of short sequences, then fewer of them, then fewer orders, then none; those that are asked for in any case."""
+    """As many as of short sequences, then fewer of them, then fewer orders, then none; those that
+    are asked for in any case.
+    """
     sizes = {length: many_size(causal, length) for length in range(1, 2000)}
     for length, (orders, sequences) in sizes.items():
         assert (2 * orders + 3) * sequences * length * (1 if causal else length) <= MANY_TOKENS

@@ -1,4 +1,6 @@
-"""Molecules from train.py to scripts/sample.py: what is reported, and what a checkpoint alone says of its tokens."""
+"""Molecules from train.py to scripts/sample.py: what is reported, and what a checkpoint alone says
+of its tokens.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""Whole runs that start from a language model: training, resume, eval.py, sample.py, and loading when the model is gone."""
+"""Whole runs that start from a language model: training, resume, eval.py, sample.py, and loading
+when the model is gone.
+"""
 
 import shutil
 

@@ -183,7 +183,9 @@ def test_a_given_order(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_together(number, tmp_path):
-    """A signal to the first process alone, or Ctrl-C to both: they end at one step, with a checkpoint."""
+    """A signal to the first process alone, or Ctrl-C to both: they end at one step, with a
+    checkpoint.
+    """
     plan = [
         *PLAN,
         *OBJECTIVES["dense"],

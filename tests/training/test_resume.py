@@ -53,7 +53,9 @@ def same(a, b, where):
 
 
 def same_training(a, b):
-    """Weights, averages, optimiser, objective statistics (in state_dict), order history, place in the data."""
+    """Weights, averages, optimiser, objective statistics (in state_dict), order history, place in
+    the data.
+    """
     for key in MEANT:
         assert (key in a) == (key in b)
         if key in a:
@@ -68,7 +70,8 @@ def same_training(a, b):
 
 VARIANTS = {
     "task": [*EPOCHS, "objective.draws=2", "objective.baseline=rloo"],
-    # An epoch's last step has one batch, and the checkpoint at step 15 is followed by a step that has two.
+    # An epoch's last step has one batch, and the checkpoint at step 15 is followed by a step that
+    # has two.
     "accumulation": [*NAE, "data.batches_per_epoch=11", "trainer.accumulate_grad_batches=2"],
     "average": [*EPOCHS, "callbacks=ema", "callbacks.ema.decay=0.5", "denoiser.dropout=0.2"],
     "time": [
@@ -86,7 +89,7 @@ MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("task", "time")]
 
 @pytest.mark.parametrize("name", ["accumulation", "average", *MORE])
 def test_killed_twice(name, tmp_path):
-    """In the middle of an epoch, and again soon after resuming, before another checkpoint was due."""
+    """In the middle of an epoch, and again soon after resuming, before the next checkpoint."""
     plan = [*VARIANTS[name], *PLAN]
     run(tmp_path / "whole", *plan)
     batches = 29 if name == "accumulation" else 17
@@ -146,7 +149,9 @@ def test_train_py_killed(tmp_path):
 
 @pytest.mark.parametrize("callbacks", [pytest.param("default", marks=pytest.mark.slow), "ema"])
 def test_more_steps(callbacks, tmp_path):
-    """A finished run goes on with a larger ``steps``, from last.ckpt or from best.ckpt, and leaves the old folder alone."""
+    """A finished run goes on with a larger ``steps``, from last.ckpt or from best.ckpt, and leaves
+    the old folder alone.
+    """
     plan = [
         *EPOCHS,
         *PLAN,
@@ -209,7 +214,9 @@ def test_into_the_same_folder(tmp_path):
 
 
 def test_a_rate_given_on_resuming_counts(tmp_path):
-    """The mend that the divergence error names: a restored optimiser would keep the rates of the checkpoint."""
+    """The mend that the divergence error names: a restored optimiser would keep the rates of the
+    checkpoint.
+    """
     plan = [*EPOCHS, *PLAN]
     run(tmp_path / "run", *plan, "steps=5")
     low = run(
@@ -233,7 +240,9 @@ def test_a_rate_given_on_resuming_counts(tmp_path):
 
 
 def test_nothing_left_to_train(tmp_path):
-    """Killed between training and report: the same command makes the report, with averaged weights where they are kept."""
+    """Killed between training and report: the same command makes the report, with averaged weights
+    where they are kept.
+    """
     plan = [
         *EPOCHS,
         *PLAN,
@@ -243,7 +252,8 @@ def test_nothing_left_to_train(tmp_path):
         "callbacks.ema.decay=0.9",
     ]
     report = [
-        "report={split: val, sequences: 8, draws: 2, importance_draws: 2, exact_sequences: null, batch_size: 8, seed: 0}"
+        "report={split: val, sequences: 8, draws: 2, importance_draws: 2, exact_sequences: null, "
+        "batch_size: 8, seed: 0}"
     ]
     first = run(tmp_path / "run", *plan, *report)
     shutil.copytree(tmp_path / "run", tmp_path / "copy")

@@ -1,4 +1,4 @@
-"""scripts/sample.py trace=: pages and films say of every kind of data what the samples file says."""
+"""scripts/sample.py trace=: pages and films say the same as the samples file, for all data."""
 
 import json
 import os

@@ -1,4 +1,6 @@
-"""scripts/search.py: Hydra's sweeps as Optuna's distributions, a study that is killed, shared and repeated, real trials."""
+"""scripts/search.py: Hydra's sweeps as Optuna's distributions, a study that is killed, shared and
+repeated, real trials.
+"""
 
 import json
 import shlex
@@ -227,7 +229,9 @@ def test_trials_that_diverge_or_fail(fake, tmp_path):
 
 
 def test_pruning(tmp_path):
-    """Behind the median of five earlier trials at step 2, a real run ends there; ahead of it, it does not."""
+    """Behind the median of five earlier trials at step 2, a real run ends there; ahead of it, it
+    does not.
+    """
     for value, stops in ((-1.0, True), (99.0, False)):
         study = optuna.create_study(pruner=optuna.pruners.MedianPruner())
         for _ in range(5):
@@ -288,5 +292,6 @@ def test_without_optuna(monkeypatch, capfd):
     status, _, err = call("scripts/search.py", "--help", monkeypatch=monkeypatch, capfd=capfd)
     assert (status, err) == (
         1,
-        "error: scripts/search.py needs Optuna 4 or newer: pip install -c constraints.txt -e '.[search]'\n",
+        "error: scripts/search.py needs Optuna 4 or newer: "
+        "pip install -c constraints.txt -e '.[search]'\n",
     )

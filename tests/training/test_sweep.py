@@ -1,4 +1,6 @@
-"""train.py --multirun: one folder a sweep, the same numbers as single runs, jobs that fail or are killed, Slurm."""
+"""train.py --multirun: one folder a sweep, the same numbers as single runs, jobs that fail or are
+killed, Slurm.
+"""
 
 import logging
 import os
@@ -255,7 +257,9 @@ def test_folders_of_jobs_are_one_level_and_short(tmp_path, monkeypatch, capfd):
 
 
 def test_settings_that_repeat_others_are_known():
-    """scripts/collect.py leaves out settings that are ${...} of others: those are all that the configurations have."""
+    """scripts/collect.py leaves out settings that are ${...} of others: those are all that the
+    configurations have.
+    """
     sys.path.insert(0, str(ROOT / "scripts"))
     try:
         import collect

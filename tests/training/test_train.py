@@ -1,4 +1,6 @@
-"""train.py from the command line: the quickstart with its comparison, and a benchmark that measures with it."""
+"""train.py from the command line: the quickstart with its comparison, and a benchmark that measures
+with it.
+"""
 
 import json
 
@@ -41,10 +43,8 @@ def test_quickstart_sets_two_models_side_by_side(tmp_path, monkeypatch, capfd):
     ):
         report = reports[label] = json.loads((folder / "report.json").read_text())
         for estimate in report["estimates"].values():
-            assert (
-                f"{estimate['bits_per_token']:.4f} ± {estimate['bits_per_token_standard_error']:.4f}"
-                in out
-            ), label
+            bits, error = (estimate[f"bits_per_token{x}"] for x in ("", "_standard_error"))
+            assert f"{bits:.4f} ± {error:.4f}" in out, label
         for name in (
             "report.html",
             "pictures/order.png",

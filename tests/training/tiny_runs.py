@@ -140,7 +140,7 @@ BARE = [f"~objective.{name}" for name in ("draws", "baseline", "control", "decay
 
 
 class Breaks(Dense):
-    """The dense objective; at training step ``step`` its loss, or the gradient of ``part``, is NaN."""
+    """The dense objective, whose loss or gradient of ``part`` is NaN at training step ``step``."""
 
     def __init__(self, length, step, part, vocab_size=None):
         super().__init__(length, draws=1, baseline="ema")

@@ -159,7 +159,7 @@ def check_shape(checkpoint: Any, path: Path) -> None:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether it is a tensor with a number at every place: not sparse, quantised, or without any."""
+    """Whether the value is a tensor with a number at every place: dense, on the CPU."""
     dense = isinstance(value, torch.Tensor) and value.layout is torch.strided
     return dense and value.device.type == "cpu" and not value.is_quantized
 

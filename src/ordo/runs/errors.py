@@ -1,4 +1,4 @@
-"""The errors that a user can mend: the entry points show them as one line instead of a traceback."""
+"""The errors that a user can mend. The entry points show them in one line, without a traceback."""
 
 from __future__ import annotations
 

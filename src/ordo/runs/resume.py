@@ -34,8 +34,9 @@ def run_of(checkpoint: Path) -> Path:
 
 
 def take_over(checkpoint: Path, run: dict[str, Any], folder: Path) -> Path:
-    """Puts into ``folder`` what a run goes on from: best.ckpt, samples up to the checkpoint, pictures,
-    and last of all last.ckpt, which is returned. run: what the checkpoint knows, see ``LastCheckpoint``.
+    """Puts into ``folder`` what a run goes on from: best.ckpt, samples up to the checkpoint,
+    pictures, and last of all last.ckpt, which is returned. run: what the checkpoint knows, see
+    ``LastCheckpoint``.
 
     So the folder holds a whole run from the start, and a kill before its next checkpoint loses
     nothing. In the folder of the run itself only what is later than the checkpoint goes.
@@ -89,7 +90,8 @@ def was_drawn(line: str, run: dict[str, Any]) -> bool:
 def make_ready(
     config: DictConfig, folder: Path, trainer: L.Trainer, resume: Path | None, start: dict[str, Any]
 ) -> Path | None:
-    """Clears the folder of another run, and returns the checkpoint to go on from, now in the folder.
+    """Clears the folder of another run, and returns the checkpoint to go on from, which is now in
+    the folder.
 
     resume: that checkpoint, wherever it is; None: the run begins. start: what the checkpoint says.
     """
@@ -204,9 +206,9 @@ class Resume(L.Callback):
 
 
 def moved(path: str, new: str) -> str:
-    """A file of the same name in the folder ``new``; "", which names no file, where the name is none
-    of a checkpoint that is kept for its score. Lightning deletes what is named here for a better
-    one, so whatever a checkpoint names, such as "..", nothing else of this run may come of it.
+    """A file of the same name in the folder ``new``, or "", which names no file, if the name is not
+    that of a checkpoint that is kept for its score. Lightning deletes what is named here for a
+    better checkpoint, so whatever a checkpoint names, such as "..", only such a file may be named.
     """
     name = Path(path).name
     return str(Path(new) / name) if name.endswith(".ckpt") and name != LAST else ""
