@@ -164,7 +164,7 @@ def test_the_law_waits(tmp_path):
         assert not torch.equal(found[1][f"{network}.weight"], found[2][f"{network}.weight"])
 
 
-@pytest.mark.parametrize("name", ["per_vocabulary", "both"])
+@pytest.mark.parametrize("name", [pytest.param("per_vocabulary", marks=pytest.mark.slow), "both"])
 def test_the_report_against_exact_values(name):
     denoiser, schedule, tokens = (
         random_denoiser(0.5).requires_grad_(False),

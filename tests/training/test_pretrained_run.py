@@ -74,7 +74,7 @@ def prepared(folder, kind, **changes):
     return tiny_model(folder / kind, kind, std=0.05, **changes)
 
 
-@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+@pytest.mark.parametrize("kind", [pytest.param("bert", marks=pytest.mark.slow), "gpt2"])
 def test_a_run(kind, tmp_path, monkeypatch, capfd):
     folder = tmp_path / "f"
     model, _ = prepared(
