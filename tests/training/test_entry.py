@@ -203,6 +203,7 @@ LONG = [
     "output=run",
     "callbacks.order.pictures=false",
     "callbacks.progress.every=0",
+    "optimizer.warmup_steps=1",
 ]
 
 
