@@ -119,7 +119,7 @@ LEARNED_BASELINE = [
 @pytest.mark.parametrize(
     "parts",
     [
-        ["schedule=per_vocabulary", "objective=content_time"],
+        pytest.param(["schedule=per_vocabulary", "objective=content_time"], marks=pytest.mark.slow),
         pytest.param(["schedule=per_context", *SMALL_NETWORKS], marks=pytest.mark.slow),
         ["schedule=per_vocabulary", *LEARNED_BASELINE],
         [

@@ -327,7 +327,10 @@ class Spoils(L.Callback):
                 parameter.data.mul_(1.3)
 
 
-@pytest.mark.parametrize("how", ["new", pytest.param("renamed", marks=pytest.mark.slow), "same"])
+SLOWER = [pytest.param(how, marks=pytest.mark.slow) for how in ("renamed", "same")]
+
+
+@pytest.mark.parametrize("how", ["new", *SLOWER])
 def test_the_best_so_far_goes_on(how, tmp_path):
     """The weights of the report are those of the best validation of the whole run."""
     plan = [*text_overrides(tmp_path), "steps=12", "validate_every=3", "checkpoint_every=3"]

@@ -178,7 +178,7 @@ def go_on(folder, how, overrides):
 
 FEW = [
     ("plain", "in a validation", 4, "new"),
-    ("average", "at a picture", 4, "renamed"),
+    pytest.param("average", "at a picture", 4, "renamed", marks=pytest.mark.slow),
     ("only one validation", "in a validation", 1, "same"),
 ]
 

@@ -84,10 +84,10 @@ VARIANTS = {
 }
 
 
-MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("task", "time")]
+MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("task", "time", "accumulation")]
 
 
-@pytest.mark.parametrize("name", ["accumulation", "average", *MORE])
+@pytest.mark.parametrize("name", ["average", *MORE])
 def test_killed_twice(name, tmp_path):
     """In the middle of an epoch, and again soon after resuming, before the next checkpoint."""
     plan = [*VARIANTS[name], *PLAN]
