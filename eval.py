@@ -1,4 +1,4 @@
-"""Likelihoods, samples and pictures of a checkpoint; everything it needs to know is read from the checkpoint.
+"""Likelihoods, samples and pictures of a checkpoint, which says all that has to be known of it.
 
 python eval.py checkpoint=outputs/NAME/TIME/checkpoints/best.ckpt split=test
 """
@@ -9,7 +9,6 @@ import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
 from pathlib import Path
 
 import hydra
-import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -27,9 +26,10 @@ from ordo.runs.evaluation import (
     save_report_page,
 )
 from ordo.runs.provenance import provenance
-from ordo.runs.run import check_writable, quiet, set_threads
+from ordo.runs.run import check_writable, set_threads
 from ordo.runs.settings import Eval
-from ordo.runs.stored import load, load_data
+from ordo.runs.stored import device_of, load, load_data
+from ordo.runs.trainer import quiet
 from ordo.wording import show
 
 
@@ -48,41 +48,28 @@ def main(config: DictConfig) -> None:
         path = find(config.checkpoint)
         folder = Path(config.output) if config.output else path.parent / f"eval_{config.split}"
         check_writable(folder)
-        device = (
-            ("cuda" if torch.cuda.is_available() else "cpu")
-            if config.device == "auto"
-            else config.device
-        )
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
+        device = device_of(config.device)
         module, trained = load(path, config.trust)
         places = {name: value for name, value in plain(config.data).items() if value is not None}
         # Here `sequences` is the only limit; but a corpus may be too large to be held whole.
-        changes = {
-            "limit_eval": config.sequences if "tokenizer" in (trained.get("data") or {}) else None
-        }
+        corpus = "tokenizer" in (trained.get("data") or {})
+        changes = {"limit_eval": config.sequences if corpus else None}
         data = load_data(trained, path, places, changes, config.trust)
-        check_data(path, module, data)
+        checkpoint = read(path)
+        check_data(checkpoint, path, module, data)
         name = show(
             trained["name"] if isinstance(trained.get("name"), str) else path.parent.parent.name
         )
         module = module.to(device)
         done = examine(module, data, config)
         about = {
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "steps": checkpoint["global_step"],
             "checkpoint": str(path),
             "trained_with": module.config,
             "provenance": provenance(device) | {"data": data.describe()},
         }
-        parameters = sum(p.numel() for p in module.parameters())
-        save_evaluation(
-            done,
-            module,
-            data,
-            folder,
-            parameters=parameters,
-            steps=read(path)["global_step"],
-            **about,
-        )
+        save_evaluation(done, module, data, folder, **about)
         run = path.parent.parent
         save_report_page(done, data, folder, run if (run / "config.yaml").is_file() else None)
         report = done.report

@@ -26,12 +26,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ordo import plots
+from ordo.errors import ConfigError
 from ordo.files import read_json, read_yaml, write_whole
 from ordo.report import LABELS, UNITS, unit_of
 from ordo.report.numbers import DECIMALS, standard_error
 from ordo.report.record import read_metrics, read_report
 from ordo.report.settings import differing, flat, shown
-from ordo.runs.build import ConfigError
 from ordo.runs.entry import Parser, command, job
 from ordo.runs.run import check_writable
 

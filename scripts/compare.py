@@ -20,11 +20,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from ordo.errors import ConfigError
 from ordo.files import write_whole
 from ordo.report import LABELS, Record, cell, read_record, save_page
 from ordo.report.comparison import comparison_page, labels
 from ordo.report.paired import comparable, gain, not_comparable, paired, unit_among, unit_words
-from ordo.runs.build import ConfigError
 from ordo.runs.checkpoint import reading
 from ordo.runs.entry import Parser, command, job
 from ordo.runs.run import check_writable

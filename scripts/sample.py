@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -31,16 +30,18 @@ from ordo.data.tables.gaps import file_cells
 from ordo.data.tables.table_file import in_own_types, write_table
 from ordo.data.text.lines import one_line
 from ordo.data.text.templates import corpus_template, template_tokens
+from ordo.errors import ConfigError
 from ordo.files import write_whole
 from ordo.parts import make
 from ordo.plots.trace_file import TRACES, save_trace
 from ordo.progress import SamplingMeter, note
-from ordo.runs.build import ConfigError, plain
+from ordo.runs.build import plain
 from ordo.runs.checkpoint import find, reading
 from ordo.runs.checks import check_settings
 from ordo.runs.entry import command, job
 from ordo.runs.run import check_writable, quiet, set_threads
 from ordo.runs.settings import Sample
+from ordo.runs.stored import device_of
 from ordo.samplers import NOTABLE_SURPRISE, Sampler, order_surprise, sample_batches
 from ordo.samplers.lengths import drawn_lengths
 from ordo.saved import open_model
@@ -124,10 +125,7 @@ def main(config: DictConfig) -> None:
                 usage = "python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv"
                 raise ConfigError(f"no {key} given; {usage}")
         check_settings(config, Sample)
-        gpu = torch.cuda.is_available()
-        device = ("cuda" if gpu else "cpu") if config.device == "auto" else config.device
-        if device == "cuda" and not gpu:
-            raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
+        device = device_of(config.device)
         out = Path(config.out)
         if out.suffix not in (".csv", ".parquet", ".txt"):
             raise ConfigError(f"out={out}: choose a name in .csv, .parquet (tables) or .txt (text)")

@@ -1,4 +1,6 @@
-"""Whatever a user gets wrong is one line that names the thing and the mend, before any long work, and leaves nothing half-written."""
+"""Whatever a user gets wrong is one line that names the thing and the mend, before any long work,
+and leaves nothing half-written.
+"""
 
 import os
 import pickle
@@ -10,8 +12,6 @@ import torch
 from tiny_runs import BARE, LETTERS, NAE, QUIET, SMALL, call, last, run, text_overrides
 
 from ordo.training import TrainingDiverged
-
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]
 
@@ -33,7 +33,9 @@ def script(monkeypatch, capfd):
 
 
 def one_error(result, *patterns):
-    """Exit status 1 or 2 (test_entry.py says which) and one line on standard error that has all patterns."""
+    """Exit status 1 or 2 (test_entry.py says which) and one line on standard error that has all
+    patterns.
+    """
     status, _, err = result
     assert status in (1, 2)
     assert len(err.strip().splitlines()) == 1, err
@@ -57,56 +59,123 @@ class Opens:
         return os.mkdir, (self.path,)
 
 
+ONE_OF_EACH = "sequences: 1, importance_draws: 1, exact_sequences: 1, batch_size: 1, seed: 0"
 HEADS = ["schedule=per_context_shared", "objective=content_order"]
 FILE = ["data=file", "data.length=8"]
 CASES = {
-    "missing text": (lambda p: [*FILE, f"data.path={p}/gone"], ["no such file", "gone", "check path"]),
+    "missing text": (
+        lambda p: [*FILE, f"data.path={p}/gone"],
+        ["no such file", "gone", "check path"],
+    ),
     "no text named": (lambda p: FILE, ["Missing mandatory value: data.path"]),
-    "empty text": (lambda p: [*FILE, f"data.path={write(p / 't', '')}"], ["is empty", "longer text"]),
-    "short text": (lambda p: [*FILE, f"data.path={write(p / 't', 'abc' * 20)}"], ["validation split", "has 3 characters", "at least"]),
-    "long sequences": (lambda p: ["data=file", f"data.path={write(p / 't', LETTERS)}", "data.length=9999"], ["length=9999", "less length"]),
+    "empty text": (
+        lambda p: [*FILE, f"data.path={write(p / 't', '')}"],
+        ["is empty", "longer text"],
+    ),
+    "short text": (
+        lambda p: [*FILE, f"data.path={write(p / 't', 'abc' * 20)}"],
+        ["validation split", "has 3 characters", "at least"],
+    ),
+    "long sequences": (
+        lambda p: ["data=file", f"data.path={write(p / 't', LETTERS)}", "data.length=9999"],
+        ["length=9999", "less length"],
+    ),
     "foreign character": (
-        lambda p: [*FILE, f"data.path={write(p / 't', LETTERS + '€' + LETTERS)}", "data.alphabet='abcdefghijklmnopqrstuvwxyz '"],
+        lambda p: [
+            *FILE,
+            f"data.path={write(p / 't', LETTERS + '€' + LETTERS)}",
+            "data.alphabet='abcdefghijklmnopqrstuvwxyz '",
+        ],
         ["'€'", "alphabet"],
     ),
-    "unknown argument": (lambda p: [*NAE, "+objective.foo=1"], ["objective.foo=1: there is no", "Dense takes length, draws, baseline"]),
-    "unknown nested argument": (lambda p: [*NAE, "+data.task.foo=1"], ["data.task.foo=1: there is no", "NotAllEqual takes n_latents"]),
-    "bad value": (lambda p: [*NAE, "objective.baseline=none_such"], ["objective.baseline=none_such: must be rloo or ema"]),
+    "unknown argument": (
+        lambda p: [*NAE, "+objective.foo=1"],
+        ["objective.foo=1: there is no", "Dense takes length, draws, baseline"],
+    ),
+    "unknown nested argument": (
+        lambda p: [*NAE, "+data.task.foo=1"],
+        ["data.task.foo=1: there is no", "NotAllEqual takes n_latents"],
+    ),
+    "bad value": (
+        lambda p: [*NAE, "objective.baseline=none_such"],
+        ["objective.baseline=none_such: must be rloo or ema"],
+    ),
     "unknown class": (
         lambda p: [*NAE, "schedule._target_=ordo.schedules.Unknown"],
         ["schedule._target_=ordo.schedules.Unknown", "there is no Unknown in ordo.schedules"],
     ),
-    "mismatch": (lambda p: [*NAE, "denoiser=bidirectional"], ["objective dense needs an order-causal denoiser", "time or order"]),
-    "mismatch of law": (lambda p: [*NAE, "schedule=kumaraswamy", "objective=order"], ["closed form", "time or dense"]),
+    "mismatch": (
+        lambda p: [*NAE, "denoiser=bidirectional"],
+        ["objective dense needs an order-causal denoiser", "time or order"],
+    ),
+    "mismatch of law": (
+        lambda p: [*NAE, "schedule=kumaraswamy", "objective=order"],
+        ["closed form", "time or dense"],
+    ),
     "bonus without a law": (
-        lambda p: [*NAE, "schedule=kumaraswamy", "optimizer.entropy_bonus=1", "optimizer.entropy_steps=9"],
+        lambda p: [
+            *NAE,
+            "schedule=kumaraswamy",
+            "optimizer.entropy_bonus=1",
+            "optimizer.entropy_steps=9",
+        ],
         ["entropy_bonus", "set it to 0"],
     ),
-    "rate of no base": (lambda p: [*NAE, "schedule=power_table", "optimizer.base_lr=1"], [r"optimizer\.base_lr", "set it to null"]),
-    "features in order": (lambda p: [*NAE, *HEADS, "denoiser=order_causal"], ["denoiser=bidirectional", "OrderCausalTransformer has not"]),
+    "rate of no base": (
+        lambda p: [*NAE, "schedule=power_table", "optimizer.base_lr=1"],
+        [r"optimizer\.base_lr", "set it to null"],
+    ),
+    "features in order": (
+        lambda p: [*NAE, *HEADS, "denoiser=order_causal"],
+        ["denoiser=bidirectional", "OrderCausalTransformer has not"],
+    ),
     "features divided": (
         lambda p: [*NAE, *HEADS, "denoiser=bidirectional", "trainer=fsdp", "trainer.devices=1"],
         ["use schedule=per_context, or trainer=ddp"],
     ),
     "one draw": (lambda p: [*NAE, "objective.baseline=rloo"], ["draws >= 2"]),
     "no steps": (lambda p: [*NAE, "steps=0"], ["steps=0: must be a whole number from 1"]),
-    "no checkpoints": (lambda p: [*NAE, "checkpoint_every=0"], ["checkpoint_every=0: must be a whole number from 1"]),
+    "no checkpoints": (
+        lambda p: [*NAE, "checkpoint_every=0"],
+        ["checkpoint_every=0: must be a whole number from 1"],
+    ),
     "no threads": (lambda p: [*NAE, "threads=0"], ["threads=0", "null"]),
     "report split": (
-        lambda p: [*NAE, "report={split: train, sequences: 1, draws: 1, importance_draws: 1, exact_sequences: 1, batch_size: 1, seed: 0}"],
+        lambda p: [
+            *NAE,
+            f"report={{split: train, draws: 1, {ONE_OF_EACH}}}",
+        ],
         ["report.split=train: must be val or test"],
     ),
     "report draws": (
-        lambda p: [*NAE, "report={split: val, sequences: 1, draws: 0, importance_draws: 1, exact_sequences: 1, batch_size: 1, seed: 0}"],
+        lambda p: [
+            *NAE,
+            f"report={{split: val, draws: 0, {ONE_OF_EACH}}}",
+        ],
         ["report.draws=0: must be a whole number from 1"],
     ),
-    "trainer argument": (lambda p: [*NAE, "+trainer.foo=1"], ["trainer.foo=1: there is no such setting"]),
-    "no such device": (lambda p: [*NAE, "trainer.accelerator=abacus"], ["trainer.accelerator=abacus: must be auto, cpu"]),
+    "trainer argument": (
+        lambda p: [*NAE, "+trainer.foo=1"],
+        ["trainer.foo=1: there is no such setting"],
+    ),
+    "no such device": (
+        lambda p: [*NAE, "trainer.accelerator=abacus"],
+        ["trainer.accelerator=abacus: must be auto, cpu"],
+    ),
     "width": (lambda p: [*NAE, "denoiser.width=15"], ["width 15", "heads"]),
-    "resume from nothing": (lambda p: [*NAE, f"resume={p}/gone"], ["no checkpoint at", "gone", "folder of a run"]),
-    "resume from random bytes": (lambda p: [*NAE, f"resume={write(p / 'x.ckpt', random.Random(1).randbytes(999))}"], ["x.ckpt", "damaged"]),
-    "unwritable": (lambda p: [*NAE, f"output={write(p / 'FILE', '')}/run"], ["output folder", "FILE is not a folder", "set output="]),
-}  # fmt: skip
+    "resume from nothing": (
+        lambda p: [*NAE, f"resume={p}/gone"],
+        ["no checkpoint at", "gone", "folder of a run"],
+    ),
+    "resume from random bytes": (
+        lambda p: [*NAE, f"resume={write(p / 'x.ckpt', random.Random(1).randbytes(999))}"],
+        ["x.ckpt", "damaged"],
+    ),
+    "unwritable": (
+        lambda p: [*NAE, f"output={write(p / 'FILE', '')}/run"],
+        ["output folder", "FILE is not a folder", "set output="],
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -259,15 +328,26 @@ def test_eval(script, trained, tmp_path):
     assert not list(trained.rglob("report.json"))
 
 
+DIVERGES = [*NAE, "steps=8", "checkpoint_every=3", "validate_every=4", "optimizer.schedule_delay=0"]
+DIVERGES += ["objective._target_=tiny_runs.Breaks", *BARE]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The weights of the run without the NaN."""
+    plan = [*DIVERGES, "+objective.part=loss", "+objective.step=-1"]
+    return list(run(tmp_path_factory.mktemp("whole") / "run", *plan).module.parameters())
+
+
 @pytest.mark.parametrize("part", ["loss", "denoiser", "schedule"])
-def test_divergence(part, tmp_path):
-    """A NaN stops training; the last checkpoint is from before it and can be resumed, to the bits of a run without the NaN."""
-    plan = [*NAE, "steps=8", "checkpoint_every=3", "validate_every=4", "optimizer.schedule_delay=0", "objective._target_=tiny_runs.Breaks",
-            *BARE, "+objective.part=" + part]  # fmt: skip
-    whole = run(tmp_path / "whole", *plan, "+objective.step=-1")
+def test_divergence(part, undisturbed, tmp_path):
+    """A NaN stops training; the last checkpoint is from before the NaN and can be resumed, to the
+    bits of a run without the NaN.
+    """
+    plan = [*DIVERGES, f"+objective.part={part}"]
     with pytest.raises(TrainingDiverged) as caught:
         run(tmp_path / "run", *plan, "+objective.step=5")
-    # Of a NaN gradient in step 5 the checkpoint after that step would be the first to know: it must be refused.
+    # With a NaN gradient in step 5, the checkpoint after that step is the first to know.
     step, what = (5, "the loss") if part == "loss" else (6, f"parameter {part}")
     folder = tmp_path / "run" / "checkpoints"
     message = str(caught.value)
@@ -278,7 +358,7 @@ def test_divergence(part, tmp_path):
     assert kept["global_step"] == 4, "from before the validation of step 4"
     assert all(torch.isfinite(value).all() for value in kept["state_dict"].values())
     resumed = run(tmp_path / "resumed", *plan, "+objective.step=-1", f"resume={folder}")
-    for a, b in zip(whole.module.parameters(), resumed.module.parameters(), strict=True):
+    for a, b in zip(undisturbed, resumed.module.parameters(), strict=True):
         assert torch.equal(a, b)
 
 

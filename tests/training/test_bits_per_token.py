@@ -92,7 +92,7 @@ class Watched(OrderCausalTransformer):
 
 
 def test_validation_has_draws_of_its_own():
-    """No orders of a validation are those of a training step; every validation has the same ones."""
+    """No orders of a validation are those of a training step. All validations have the same."""
     found = []
     for _ in range(2):
         torch.manual_seed(0)

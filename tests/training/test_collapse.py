@@ -1,4 +1,6 @@
-"""The collapse alarm: fires on a forced collapse, once and with the mend; is silent where a law learns an order, however sharp."""
+"""The collapse alarm: fires on a forced collapse, once and with the mend; is silent where a law
+learns an order, however sharp.
+"""
 
 import json
 import math
@@ -14,8 +16,10 @@ from ordo.order import PlackettLuce
 from ordo.schedules import FreeTable, Kumaraswamy, Linear, LogBound, PerContext, Power
 from ordo.training import CollapseAlarm
 
-REPORT = "report={split: val, weights: last, sequences: 8, draws: 1, importance_draws: 1, exact_sequences: 4, orders: 0, samples: 0, "
-REPORT += "page: false, metrics: {}, batch_size: 8, seed: 0}"
+REPORT = "report={split: val, weights: last, sequences: 8, draws: 1, importance_draws: 1, "
+REPORT += (
+    "exact_sequences: 4, orders: 0, samples: 0, page: false, metrics: {}, batch_size: 8, seed: 0}"
+)
 SOFT, SHARP = 0.0, 30.0
 
 
@@ -117,7 +121,9 @@ def test_a_sharp_law_that_is_paid_for_it(capfd):
 
 @pytest.mark.parametrize(("step", "collapsed"), [(25, True), (30, False), (50, False), (75, False)])
 def test_early(step, collapsed, capfd):
-    """At step 50 of 1000 it is no longer early; looks are taken every 25 steps. No later likelihood takes this verdict back."""
+    """At step 50 of 1000 it is no longer early; looks are taken every 25 steps. No later likelihood
+    takes this verdict back.
+    """
     alarm, fake = CollapseAlarm(), Fake(Power(8, FreeTable(8)))
     fake.law(SHARP)
     fake.step(alarm, step)
@@ -129,7 +135,9 @@ def test_early(step, collapsed, capfd):
 
 @pytest.mark.parametrize(("slope", "verdict"), [(30.0, False), (0.0, True)])
 def test_sharp_from_the_start(slope, verdict):
-    """A law that was made sharp has not become so; one that was soft has. It is kept by a run that goes on."""
+    """A law that was made sharp has not become so; one that was soft has. It is kept by a run that
+    goes on.
+    """
     alarm, fake = CollapseAlarm(), Fake(Power(8, FreeTable(8, init_slope=slope)))
     alarm.on_train_start(fake.trainer, fake.module)
     again = CollapseAlarm()
@@ -140,7 +148,9 @@ def test_sharp_from_the_start(slope, verdict):
 
 
 def test_given_and_absent_positions_are_no_choices():
-    """Sharp where it decodes, though nothing is known of what it would do with the rest; and the other way round."""
+    """Sharp where it decodes, though nothing is known of what it would do with the rest; and the
+    other way round.
+    """
     known = torch.tensor([[1, 1, 1, 1, 0, 0, 0, 0]]).bool().expand(20, -1)
     for table, sharp in (
         ([0.0] * 4 + [30.0, 60.0, 90.0, 120.0], True),
@@ -163,7 +173,9 @@ def test_given_and_absent_positions_are_no_choices():
 
 
 def test_a_law_that_depends_on_the_tokens():
-    """Its entropy is the mean given the sequence: sharp, though sequences differ in their orders."""
+    """The law's entropy is the mean given the sequence: sharp, though the orders of sequences
+    differ.
+    """
     tokens = torch.randint(3, (20, LENGTH), generator=torch.Generator().manual_seed(0))
     for std, sharp in ((0.01, False), (200.0, True)):
         torch.manual_seed(0)
@@ -192,7 +204,6 @@ def test_where_there_is_nothing_to_see():
             CollapseAlarm(**options)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_forced_collapse_in_a_run(tmp_path, capfd):
     """Adam pulls one half of the positions before the other: 55% of the entropy is left."""
     plan = [
@@ -223,7 +234,6 @@ def test_a_forced_collapse_in_a_run(tmp_path, capfd):
     assert (state["too_early"], state["warned"]) == (True, True)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_healthy_run_that_ends_sharp(tmp_path, capfd):
     """A text whose order is found within a few hundred steps."""
     plan = [

@@ -1,4 +1,6 @@
-"""Runs with laws that depend on the tokens: trained, resumed, reported, drawn from; their entropy bonus and their averages."""
+"""Runs with laws that depend on the tokens: trained, resumed, reported, drawn from; their entropy
+bonus and their averages.
+"""
 
 import json
 from pathlib import Path
@@ -32,8 +34,10 @@ STEPS = [
     "optimizer.schedule_delay=1",
     "optimizer.warmup_steps=1",
 ]
-REPORT = "report={split: val, weights: last, sequences: 8, draws: 2, importance_draws: 2, exact_sequences: 4, orders: 2, samples: 3, "
-REPORT += "page: true, metrics: {}, batch_size: 8, seed: 0}"
+REPORT = "report={split: val, weights: last, sequences: 8, draws: 2, importance_draws: 2, "
+REPORT += (
+    "exact_sequences: 4, orders: 2, samples: 3, page: true, metrics: {}, batch_size: 8, seed: 0}"
+)
 TOKENS = torch.randint(VOCAB, (5, LENGTH), generator=torch.Generator().manual_seed(0))
 
 
@@ -115,8 +119,8 @@ LEARNED_BASELINE = [
 @pytest.mark.parametrize(
     "parts",
     [
-        ["schedule=per_vocabulary", "objective=content_time"],
-        ["schedule=per_context", *SMALL_NETWORKS],
+        pytest.param(["schedule=per_vocabulary", "objective=content_time"], marks=pytest.mark.slow),
+        pytest.param(["schedule=per_context", *SMALL_NETWORKS], marks=pytest.mark.slow),
         ["schedule=per_vocabulary", *LEARNED_BASELINE],
         [
             *CAUSAL,
@@ -160,7 +164,7 @@ def test_the_law_waits(tmp_path):
         assert not torch.equal(found[1][f"{network}.weight"], found[2][f"{network}.weight"])
 
 
-@pytest.mark.parametrize("name", ["per_vocabulary", "both"])
+@pytest.mark.parametrize("name", [pytest.param("per_vocabulary", marks=pytest.mark.slow), "both"])
 def test_the_report_against_exact_values(name):
     denoiser, schedule, tokens = (
         random_denoiser(0.5).requires_grad_(False),
@@ -226,7 +230,7 @@ def test_entropy_bonus_is_the_mean_entropy_given_the_sequence():
 
 
 def test_entropy_bonus_is_of_what_is_decoded():
-    """A weight of a given position moves nothing, nor does one of padding; those of the others do."""
+    """A weight of a given position moves nothing, nor does one of padding; other weights do."""
     table = FreeTable(LENGTH).double()
     settings = OptimizerSettings(total_steps=10, entropy_bonus=1.0, entropy_steps=10**9)
     with torch.no_grad():

@@ -1,4 +1,6 @@
-"""A whole run on a tokenised corpus: training, resume, eval.py, sample.py with a template; a changed tokenizer is refused."""
+"""A whole run on a tokenised corpus: training, resume, eval.py, sample.py with a template; a
+changed tokenizer is refused.
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +10,6 @@ from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import DataError
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 TEXT = "".join(
     f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200)
 )
@@ -112,9 +113,14 @@ def test_a_stream_resumes_and_is_scored(corpus, tmp_path, monkeypatch, capfd):
     assert "streaming needs limit_eval (of eval.py sequences) as a number" in err
 
 
-@pytest.mark.parametrize("streaming", [[], STREAM], ids=["cache", "stream"])
+OF_A_STREAM = pytest.param(STREAM, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("streaming", [[], OF_A_STREAM], ids=["cache", "stream"])
 def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
-    """One document a sequence, from end to end: training, resume, eval.py, samples without what pads them."""
+    """One document a sequence, from end to end: training, resume, eval.py, samples without what
+    pads them.
+    """
     _, plan, _ = corpus
     plan = [*plan, *streaming, "data.layout=documents", "data.length=24"]
     whole = run(tmp_path / "whole", *plan)

@@ -1,5 +1,6 @@
 """Manners of the command line: suggestions, exit codes, Ctrl-C, quiet mode, help, names of runs."""
 
+import ast
 import os
 import re
 import shlex
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration, last, run
+from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration, kill_at, last
 
 from ordo.runs import checksum, names
 from ordo.runs.checkpoint import WholeFiles
@@ -58,14 +59,26 @@ def script(monkeypatch, capfd, tmp_path):
 
 WRONG = {
     "key": (["data.pth=x"], ["no setting data.pth", "did you mean data.path=x?"]),
-    "key of another choice": (["data=nae", "data.path=x"], ["data.path is a setting of other choices: .*data=file.*data=text8"]),
-    "nested key": (["logger=wandb", "logger.wandb.ofline=false"], ["did you mean logger.wandb.offline=false?"]),
+    "key of another choice": (
+        ["data=nae", "data.path=x"],
+        ["data.path is a setting of other choices: .*data=file.*data=text8"],
+    ),
+    "nested key": (
+        ["logger=wandb", "logger.wandb.ofline=false"],
+        ["did you mean logger.wandb.offline=false?"],
+    ),
     "part": (["optimzer.lr=1"], ["no setting optimzer;", "did you mean optimizer.lr=1?"]),
     "group": (["trainr=ddp"], ["did you mean trainer=ddp?"]),
     "group without a key": (["experimnt=custom"], ["did you mean experiment=custom?"]),
-    "choice": (["experiment=text8_lerned_order"], ["did you mean experiment=text8_learned_order?", "choices: custom, nae_learned_order"]),
+    "choice": (
+        ["experiment=text8_lerned_order"],
+        ["did you mean experiment=text8_learned_order?", "choices: custom, nae_learned_order"],
+    ),
     "launcher": (["hydra/launcher=slrm"], ["did you mean hydra/launcher=slurm?"]),
-    "deleted": (["~objective.drws"], ["no setting objective.drws", "did you mean ~objective.draws?"]),
+    "deleted": (
+        ["~objective.drws"],
+        ["no setting objective.drws", "did you mean ~objective.draws?"],
+    ),
     "added": (["+trainr=ddp"], ["nothing reads; did you mean trainer=ddp?"]),
     "nothing like it": (["xyzzy=1"], ["no setting xyzzy; the configuration has", "optimizer"]),
     "no value": (["steps"], ["'steps' is not of the form KEY=VALUE"]),
@@ -73,9 +86,12 @@ WRONG = {
     "part as a value": (["optimizer=5"], ["must be a string"]),
     "search path": (["hydra.searchpath=[file://nowhere]"], ["nowhere is not available"]),
     "sweep, key": (["-m", "seed=0,1", "data.pth=x,y"], ["did you mean data.path=x,y?"]),
-    "sweep, choice": (["-m", "seed=0,1", "schedule=linr,linear"], ["no schedule=linr; did you mean schedule=linear?"]),
+    "sweep, choice": (
+        ["-m", "seed=0,1", "schedule=linr,linear"],
+        ["no schedule=linr; did you mean schedule=linear?"],
+    ),
     "sweep, group": (["-m", "trainr=ddp,default"], ["did you mean trainer=ddp,default?"]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -130,10 +146,15 @@ def test_exit_codes(script, tmp_path):
     assert script("train.py", *PLAN, "report=null", f"output={tmp_path / 'run'}")[0] == 0
     (tmp_path / "damaged.ckpt").write_bytes(b"x" * 100)
     failed = {
-        "resume=gone/last.ckpt": 2, "resume=gone": 2, f"resume={tmp_path / 'damaged.ckpt'}": 1,
+        "resume=gone/last.ckpt": 2,
+        "resume=gone": 2,
+        f"resume={tmp_path / 'damaged.ckpt'}": 1,
         "optimizer.lr=1e30 optimizer.warmup_steps=0": 1,
-        "+objective.foo=1": 2, "denoiser=bidirectional": 2, "threads=0": 2, "output=${oput}": 2,
-    }  # fmt: skip
+        "+objective.foo=1": 2,
+        "denoiser=bidirectional": 2,
+        "threads=0": 2,
+        "output=${oput}": 2,
+    }
     for arguments, code in failed.items():
         status, _, err = script("train.py", *PLAN, *arguments.split())
         assert (status, len(err.splitlines())) == (code, 1), (arguments, err)
@@ -147,70 +168,93 @@ def test_exit_codes(script, tmp_path):
 
 
 def child(*arguments, cwd, **environment):
-    environment = (
-        os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"} | environment
-    )
-    command = [sys.executable, str(ROOT / "train.py"), *map(str, arguments)]
-
-    def heed() -> (
-        None
-    ):  # a shell starts what runs in the background deaf to Ctrl-C, and a child is as its parent
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
+    """train.py in a process of its own. A shell starts what runs in the background deaf to Ctrl-C,
+    and a child is as its parent, so the child is made to heed Ctrl-C again.
+    """
+    paths = {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=environment, preexec_fn=heed, **pipes)
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | paths | environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **pipes,
+    )
 
 
-def test_the_traceback_is_there_for_those_who_ask(tmp_path):
-    process = child("optimzer.lr=1", cwd=tmp_path, HYDRA_FULL_ERROR="1")
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2
+def test_the_traceback_is_there_for_those_who_ask(script, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    status, _, err = script("train.py", "optimzer.lr=1")
+    assert status == 2
     assert "Traceback" in err
     assert "ConfigCompositionException" in err
-    assert (
-        err.splitlines()[-1] == "error: there is no setting optimzer; did you mean optimizer.lr=1?"
-    )
+    told = "error: there is no setting optimzer; did you mean optimizer.lr=1?"
+    assert err.splitlines()[-1] == told
+    assert os.environ["HYDRA_FULL_ERROR"] == "1"
 
 
-def test_ctrl_c(tmp_path):
-    """A real SIGINT: 130, a checkpoint of the step at hand, and a command that goes on to the numbers of a run left alone."""
-    plan = [
-        *PLAN,
-        "report=null",
-        "steps=600",
-        "validate_every=600",
-        "checkpoint_every=600",
-        "callbacks.order.pictures=false",
-    ]
-    process = child(*plan, "callbacks.progress.every=0", cwd=tmp_path)
-    deadline = time.monotonic() + 100
-    while (
-        not list(tmp_path.glob("outputs/custom/*/csv/metrics.csv")) and time.monotonic() < deadline
-    ):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=100)
-    assert process.returncode == 130, err
-    (folder,) = (tmp_path / "outputs" / "custom").iterdir()
+FIRST = {
+    signal.SIGINT: "stopping after this step; Ctrl-C again stops at once",
+    signal.SIGTERM: "SIGTERM: stopping after this step",
+}
+LONG = [
+    *PLAN,
+    "report=null",
+    "output=run",
+    "callbacks.order.pictures=false",
+    "callbacks.progress.every=0",
+    "optimizer.warmup_steps=1",
+]
+
+
+def stopped(number, status, err, folder):
+    """Whether a run says what a run that was stopped by a signal has to say; the arguments of the
+    command that goes on with the run, and the step of its checkpoint.
+    """
+    assert status == 128 + number, err
     step = last(folder)["global_step"]
-    assert 50 <= step < 600
-    lines = [line for line in err.splitlines() if line]
-    assert lines[0] == "stopping after this step; Ctrl-C again stops at once"
-    assert lines[1].startswith(
-        f"stopped at step {step}, last checkpoint of step {step} in outputs/custom/{folder.name}; to go on: python "
-    )
-    assert lines[1].endswith(f" output=outputs/custom/{folder.name} resume=auto")
-    assert len(lines) == 2
-    again = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *shlex.split(lines[1].partition("train.py ")[2])], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=100,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert last(folder)["global_step"] == 600
-    alone = [x for x in plan if x != "experiment=custom" and not x.startswith("report")]
-    run(tmp_path / "whole", *alone, "trainer.enable_progress_bar=false", "callbacks.order=null")
-    one, other = (last(path)["state_dict"] for path in (folder, tmp_path / "whole"))
+    first, second = [line for line in err.splitlines() if line]
+    assert first == FIRST[number]
+    told = f"stopped at step {step}, last checkpoint of step {step} in run; to go on: python "
+    assert second.startswith(told)
+    assert second.endswith(" output=run resume=auto")
+    left = ["checkpoints", "config.yaml", "csv", "provenance.json"]
+    assert sorted(os.listdir(folder)) == left
+    return shlex.split(second.partition("train.py ")[2]), step
+
+
+@pytest.mark.parametrize("number", FIRST)
+def test_a_signal_in_training(number, script, tmp_path):
+    """The exit code, a checkpoint of the step at hand, and a command that goes on to the numbers of
+    a run that was left alone.
+    """
+    plan = [*LONG, "steps=8", "validate_every=8", "checkpoint_every=8"]
+    status, _, err = script("train.py", *plan, *kill_at(5, number))
+    again, step = stopped(number, status, err, tmp_path / "run")
+    assert step == 6
+    if number == signal.SIGTERM:
+        return
+    status, _, err = script("train.py", *again)
+    assert status == 0, err
+    status, _, err = script("train.py", *plan, "output=whole")
+    assert status == 0, err
+    one, other = (last(tmp_path / name)["state_dict"] for name in ("run", "whole"))
+    assert last(tmp_path / "run")["global_step"] == 8
     assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+@pytest.mark.slow  # a quarter of a minute: two processes
+@pytest.mark.parametrize("number", FIRST)
+def test_a_signal_to_a_process(number, tmp_path):
+    """A real signal from another process while train.py trains."""
+    endless = ["steps=100000", "validate_every=100000", "checkpoint_every=100000"]
+    process = child(*LONG, *endless, "trainer.log_every_n_steps=1", cwd=tmp_path)
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "run/csv/metrics.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=100)
+    stopped(number, process.returncode, err, tmp_path / "run")
 
 
 class SendsSignal:
@@ -310,49 +354,45 @@ def test_every_entry_point_takes_ctrl_c_from_its_first_import():
         assert imports[0] == "ordo.stop", path
 
 
+def modules():
+    """path -> name of every module of the library but the one that entry points import first."""
+    for path in sorted((ROOT / "src").rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
+        if name != "ordo.stop":
+            yield path, name.removesuffix(".__init__")
+
+
+def at_import(tree):
+    """The parts of a module that run when it is imported: all but the bodies of functions."""
+    for node in ast.iter_child_nodes(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield node
+            yield from at_import(node)
+
+
+def test_no_module_takes_signals_at_its_import():
+    """In a notebook or a program of the user's own, Ctrl-C still raises KeyboardInterrupt."""
+    taking = {"signal", "leave_quietly", "sigaction"}
+    for path, name in modules():
+        for node in at_import(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = node.func
+                called = called.attr if isinstance(called, ast.Attribute) else called
+                called = called.id if isinstance(called, ast.Name) else called
+                assert called not in taking, (name, node.lineno)
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                assert "ordo.stop" not in ast.unparse(node), name
+
+
+@pytest.mark.slow  # ten seconds: everything is imported anew
 def test_the_library_leaves_signals_alone():
-    """After its import into a notebook or a program of the user's own, Ctrl-C still raises KeyboardInterrupt there."""
-    modules = [
-        ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
-        for path in sorted((ROOT / "src").rglob("*.py"))
-    ]
-    modules = [name.removesuffix(".__init__") for name in modules if name != "ordo.stop"]
-    assert "ordo.training.interrupt" in modules
+    """The same of what is imported from elsewhere too."""
+    names = [name for _, name in modules()]
+    assert "ordo.training.interrupt" in names
     code = "import importlib, signal; before = [signal.getsignal(n) for n in (2, 15)]\n"
-    code += f"for name in {modules}: importlib.import_module(name)\n"
+    code += f"for name in {names}: importlib.import_module(name)\n"
     code += "assert [signal.getsignal(n) for n in (2, 15)] == before"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_sigterm(tmp_path):
-    """In the training of one run, then in its report: 143, no traceback, the step of the checkpoint."""
-    plan = [
-        *PLAN,
-        "steps=100000",
-        "validate_every=100000",
-        "checkpoint_every=100000",
-        "report=null",
-    ]
-    process = child(*plan, "output=run", "trainer.log_every_n_steps=1", cwd=tmp_path)
-    deadline = time.monotonic() + 100
-    while not (tmp_path / "run/csv/metrics.csv").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.terminate()
-    _, err = process.communicate(timeout=100)
-    assert process.returncode == 143, err
-    step = last(tmp_path / "run")["global_step"]
-    lines = [line for line in err.splitlines() if line]
-    assert lines[0] == "SIGTERM: stopping after this step"
-    assert lines[1].startswith(
-        f"stopped at step {step}, last checkpoint of step {step} in run; to go on: python "
-    )
-    assert len(lines) == 2
-    assert sorted(os.listdir(tmp_path / "run")) == [
-        "checkpoints",
-        "config.yaml",
-        "csv",
-        "provenance.json",
-    ]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -382,8 +422,12 @@ def test_a_signal_in_a_validation(tmp_path):
         train(configuration(tmp_path / "run", *plan), [Signal()])
     assert stop.value.number == signal.SIGTERM
     assert last(tmp_path / "run")["run"] | {"rows": 0, "held": 0} == {
-        "validated": 0, "outstanding": True, "stopped": None, "rows": 0, "held": 0
-    }  # fmt: skip
+        "validated": 0,
+        "outstanding": True,
+        "stopped": None,
+        "rows": 0,
+        "held": 0,
+    }
 
 
 def test_what_is_said_when_nothing_was_kept(tmp_path):
@@ -398,19 +442,18 @@ def test_ctrl_c_elsewhere(script, monkeypatch):
     assert script("eval.py", "checkpoint=x") == (130, "", "interrupted\n")
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_quiet(script, tmp_path):
-    """Nothing but the result, in one line, with the number of report.json; a failure is told all the same."""
+    """Nothing but the result, in one line, with the number of report.json; a failure is told all
+    the same.
+    """
     status, out, err = script("train.py", *PLAN, "seed=3", "quiet=true", "output=run")
     assert (status, err) == (0, "")
     (line,) = out.splitlines()
     estimate = pd.read_json(tmp_path / "run" / "report.json", typ="series")["estimates"][
         "own_nelbo"
     ]
-    assert (
-        f"model {estimate['nats_above_entropy']:.3f} ± {estimate['standard_error']:.3f} nats above the entropy (run"
-        in line
-    )
+    nats, error = estimate["nats_above_entropy"], estimate["standard_error"]
+    assert f"model {nats:.3f} ± {error:.3f} nats above the entropy (run" in line
     assert "seed=3, val data, NELBO under the own law" in line
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").label.startswith("custom ")
     status, out, err = script("eval.py", "checkpoint=run", "quiet=true", "samples=2", "sequences=8")
@@ -446,9 +489,12 @@ def test_search_is_quiet_and_goes_on(script):
     assert (status, again, err) == (0, out, ""), "the same study, loud or quiet"
 
 
+@pytest.mark.slow  # ten seconds
 def test_nothing_to_be_seen_on_standard_error_by_default(tmp_path):
-    """No wall of warnings: a real process, default logger, callbacks and report."""
-    process = child(*PLAN, cwd=tmp_path)
+    """No wall of warnings: a real process, default logger, callbacks and report. Without a report
+    test_resume.py looks at such a process.
+    """
+    process = child(*PLAN, "optimizer.warmup_steps=2", cwd=tmp_path)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert [line[:10] for line in err.splitlines()] == ["step 2/4  ", "step 4/4  "]

@@ -1,4 +1,6 @@
-"""eval.py on a checkpoint: everything it needs is in there, and its numbers are those of the library called directly."""
+"""eval.py on a checkpoint: everything it needs is in there, and its numbers are those of the
+library called directly.
+"""
 
 import json
 import math
@@ -37,13 +39,21 @@ def text(trained):
     return f"data.path={trained.parent / 'letters'}"
 
 
-def test_only_a_checkpoint(trained, text, tmp_path):
-    command = [sys.executable, str(ROOT / "eval.py"), f"checkpoint={trained}", text]
+@pytest.mark.slow  # ten seconds: a process of its own
+def test_nothing_on_standard_error(trained, text, tmp_path):
+    command = [sys.executable, str(ROOT / "eval.py"), f"checkpoint={trained}", text, "output=out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.strip() == ""
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert "to look at: out/report.html" in done.stdout
+
+
+def test_only_a_checkpoint(trained, text, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    arguments = [f"checkpoint={trained}", text]
+    status, out, err = call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    assert (status, err.strip()) == (0, "")
     folder = trained / "checkpoints" / "eval_test"
-    assert f"to look at: {folder}/report.html" in done.stdout
+    assert f"to look at: {folder}/report.html" in out
     report = json.loads((folder / "report.json").read_text())
     assert set(report["estimates"]) == NAMES
     for entry in report["estimates"].values():
@@ -60,7 +70,7 @@ def test_only_a_checkpoint(trained, text, tmp_path):
     assert report["trained_with"]["schedule"]["_target_"] == "ordo.schedules.Power"
     assert list(tmp_path.iterdir()) == [], "nothing is written to the working folder"
     for text in report["samples"][:4]:
-        assert repr(text) in done.stdout
+        assert repr(text) in out
 
     module, config = load(trained)
     data = load_data(config, trained, as_trained=True)
@@ -124,14 +134,16 @@ def test_a_text_that_has_moved(trained, tmp_path, monkeypatch, capfd):
         fewer.write_text(moved.read_text().replace("q", "a"))
         arguments[2] = f"data.path={fewer}"
         assert call("eval.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)[0] == 0
-        assert "q" in load_data(load(trained)[1], trained, {"path": str(fewer)}).vocabulary  # type: ignore[attr-defined]
+        data = load_data(load(trained)[1], trained, {"path": str(fewer)})
+        assert "q" in data.state_dict()["vocabulary"]
     finally:
         moved.rename(text)
 
 
 def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
     """train.py's own report, and the averaged weights where an average is kept."""
-    settings = "report={split: test, sequences: null, draws: 4, samples: 0, importance_draws: 3, exact_sequences: null, batch_size: 8, seed: 3}"
+    settings = "report={split: test, sequences: null, draws: 4, samples: 0, importance_draws: 3, "
+    settings += "exact_sequences: null, batch_size: 8, seed: 3}"
     plan = [
         *NAE,
         "steps=6",
@@ -167,7 +179,9 @@ def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_picture_of_many_orders_has_a_budget(causal):
-    """As many as of short sequences, then fewer of them, then fewer orders, then none; those that are asked for in any case."""
+    """As many as of short sequences, then fewer of them, then fewer orders, then none; those that
+    are asked for in any case.
+    """
     sizes = {length: many_size(causal, length) for length in range(1, 2000)}
     for length, (orders, sequences) in sizes.items():
         assert (2 * orders + 3) * sequences * length * (1 if causal else length) <= MANY_TOKENS

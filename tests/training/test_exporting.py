@@ -10,8 +10,6 @@ from tiny_runs import QUIET, call, run
 
 from ordo.saved import OrderedModel
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
@@ -70,10 +68,9 @@ def test_what_is_told_and_kept(values, trained, tmp_path, monkeypatch, capfd):
     shares = [len(set(frame[name].tolist()) & kept) / 400 for name in ("pay", "h")]
     assert (min(shares) > 0.6) if values == "rows" else (max(shares) < 0.02), shares
     model = OrderedModel.from_pretrained(tmp_path / "m")
-    status, _, err = call(
-        "scripts/sample.py", f"checkpoint={tmp_path / 'm'}", f"out={tmp_path / 's.csv'}", "n=50", "+given.pay=50000", "threads=1",
-        monkeypatch=monkeypatch, capfd=capfd,
-    )  # fmt: skip
+    asked = [f"checkpoint={tmp_path / 'm'}", f"out={tmp_path / 's.csv'}", "n=50", "threads=1"]
+    asked += ["+given.pay=50000"]
+    status, _, err = call("scripts/sample.py", *asked, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     drawn = pd.read_csv(tmp_path / "s.csv")
     assert (drawn["pay"] == 50_000).all()

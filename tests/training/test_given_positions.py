@@ -1,4 +1,4 @@
-"""A whole run on data with given positions: training, report, samples, resume, eval.py, sample.py."""
+"""A whole run on data with given positions, from training to eval.py and sample.py."""
 
 import json
 import math
@@ -14,9 +14,9 @@ from ordo.report import read_record
 from ordo.report.order import in_words
 from ordo.report.pictures import order_pictures
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 SUDOKU = ["data.bank=20", "data.eval_size=6", "steps=4", "checkpoint_every=2", "validate_every=2"]
-REPORT = "report={split: test, weights: last, sequences: null, draws: 2, importance_draws: 2, exact_sequences: 4, batch_size: 4, seed: 0}"
+REPORT = "report={split: test, weights: last, sequences: null, draws: 2, importance_draws: 2, "
+REPORT += "exact_sequences: 4, batch_size: 4, seed: 0}"
 SAMPLES = "callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 3}"
 
 
@@ -95,7 +95,9 @@ def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
 
 
 def test_the_law_is_shown_of_what_is_decoded(tmp_path):
-    """Where all rows are given the same positions. The entropy of their order can be no more than that of k! orders."""
+    """Where all rows are given the same positions. The entropy of their order can be no more than
+    that of k! orders.
+    """
     folder = tmp_path / "star"
     plan = [
         "data.eval_size=6",

@@ -1,4 +1,4 @@
-"""The schedule's gradient: running moments against a plain sum over all vectors, and in training."""
+"""Running moments of the schedule's gradient against a plain sum over all vectors, and in runs."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,6 @@ from tiny_runs import NAE, last, run, run_and_kill
 
 from ordo.training import RunningMoments
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 LEARNED = [*NAE, "schedule=power_table", "optimizer.schedule_delay=0"]
 
 
@@ -32,7 +31,9 @@ def test_moments_are_weighted_sums(n):
 
 
 def test_known_mean_and_variance():
-    """Independent vectors of variance 4 in each of 50 coordinates: the trace is 200; without a mean signal to noise is 1."""
+    """Independent vectors of variance 4 in each of 50 coordinates: the trace is 200; without a mean
+    signal to noise is 1.
+    """
     generator = torch.Generator().manual_seed(0)
     variances, ratios = [], {0.0: [], 0.5: []}
     for mean in ratios:
@@ -45,7 +46,8 @@ def test_known_mean_and_variance():
                 ratios[mean].append(ratio)
     assert np.mean(variances) == pytest.approx(200, rel=0.03)
     assert np.mean(ratios[0.0]) == pytest.approx(1.0, abs=0.15)
-    # |mean|^2 = 12.5 over the variance of the mean, 200 / 99 (2 * 50 - 1 vectors count), and 1 of noise
+    # |mean|^2 = 12.5 over the variance of the mean, 200 / 99 (2 * 50 - 1 vectors count), and 1 of
+    # noise
     assert np.mean(ratios[0.5]) == pytest.approx(1 + 12.5 * 99 / 200, rel=0.1)
 
 
@@ -66,7 +68,9 @@ def test_steps_that_mixed_precision_skips_do_not_count():
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_gradients_of_a_run(accumulate, tmp_path, monkeypatch):
-    """What is added are the gradients of optimiser steps before clipping: from them the logged values follow."""
+    """What is added are the gradients of optimiser steps before clipping: from them the logged
+    values follow.
+    """
     seen = []
     add = RunningMoments.add
     monkeypatch.setattr(

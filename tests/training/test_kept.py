@@ -1,6 +1,7 @@
 """Checkpoints and saved models of earlier versions load, with the numbers that they had.
 
-The files were written by version 0.1.0 at commit b8c7b73; values.json has log-probabilities by the code of that commit.
+The files were written by version 0.1.0 at commit b8c7b73. values.json has log-probabilities by the
+code of that commit.
 """
 
 import json
@@ -20,7 +21,9 @@ VALUES = json.loads((KEPT / "values.json").read_text(encoding="utf-8"))
 
 @pytest.mark.parametrize("name", VALUES)
 def test_a_kept_model(name):
-    """A task, a text with averaged weights, a table, and a law with heads on the denoiser's features."""
+    """A task, a text with averaged weights, a table, and a law with heads on the denoiser's
+    features.
+    """
     want = torch.tensor(VALUES[name], dtype=torch.float64)
     module, _ = load(KEPT / f"{name}.ckpt")
     tokens = torch.arange(2)[:, None].repeat(1, module.denoiser.length)
@@ -36,7 +39,9 @@ def test_a_kept_model(name):
 
 
 def test_a_kept_run_goes_on(tmp_path):
-    """With the data and settings that it had: from step 4 to step 6, the weights move, and the data are the same."""
+    """With the data and settings that it had: from step 4 to step 6, the weights move, and the data
+    are the same.
+    """
     plan = [
         "steps=6",
         "checkpoint_every=2",

@@ -1,5 +1,5 @@
-"""kill -9 inside validations, pictures, writes and reports: the run that goes on ends with the files
-of one that was left alone.
+"""kill -9 inside validations, pictures, writes and reports: the run that goes on ends with the
+files of one that was left alone.
 """
 
 import json
@@ -27,8 +27,9 @@ PLAN = [*NAE, "data.batches_per_epoch=7", "steps=10", "validate_every=4", "check
 PLAN += ["trainer.log_every_n_steps=1", "callbacks.order.every=2", "callbacks.gradient.every=2"]
 PLAN += ["optimizer.schedule_delay=1", "optimizer.schedule_lr=1"]
 PLAN += ["callbacks.samples={_target_: ordo.training.SampleWriter, folder: '${output}', n: 2}"]
-PLAN += ["report={split: val, weights: best, sequences: 8, draws: 1, importance_draws: 1, "
-         "exact_sequences: 4, batch_size: 8, seed: 0, orders: 0, samples: 2, page: true}"]  # fmt: skip
+REPORT = "report={split: val, weights: best, sequences: 8, draws: 1, importance_draws: 1, "
+REPORT += "exact_sequences: 4, batch_size: 8, seed: 0, orders: 0, samples: 2, page: true}"
+PLAN += [REPORT]
 VARIANTS = {
     "plain": PLAN,
     "average": [*PLAN, "callbacks=ema", "callbacks.ema.decay=0.5"],
@@ -177,7 +178,7 @@ def go_on(folder, how, overrides):
 
 FEW = [
     ("plain", "in a validation", 4, "new"),
-    ("average", "at a picture", 4, "renamed"),
+    pytest.param("average", "at a picture", 4, "renamed", marks=pytest.mark.slow),
     ("only one validation", "in a validation", 1, "same"),
 ]
 

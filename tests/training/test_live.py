@@ -34,7 +34,7 @@ PLAN = [
 ]
 
 
-def test_tensorboard_has_pictures_and_samples(tmp_path):
+def test_tensorboard_has_pictures_and_samples(tmp_path, pictures):
     run(tmp_path / "run", *PLAN, "logger=tensorboard")
     events = EventAccumulator(
         str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0, "tensors": 0}
@@ -107,7 +107,9 @@ def test_ranks_are_shown_from_1():
 
 @pytest.mark.parametrize("kind", ["all", "known", "lengths"])
 def test_sampled_loss_agrees_with_that_of_whole_orders(kind):
-    """A bidirectional denoiser: one number of revealed tokens a row, against every rank of drawn orders; both are means over draws."""
+    """A bidirectional denoiser: one number of revealed tokens a row, against every rank of drawn
+    orders; both are means over draws.
+    """
     length, n = 5, 4
     torch.manual_seed(0)
     net = BidirectionalTransformer(vocab_size=3, length=length, width=16, heads=2, layers=1)

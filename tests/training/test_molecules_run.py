@@ -1,11 +1,12 @@
-"""Molecules from train.py to scripts/sample.py: what is reported, and what a checkpoint alone says of its tokens."""
+"""Molecules from train.py to scripts/sample.py: what is reported, and what a checkpoint alone says
+of its tokens.
+"""
 
 import json
 
 import pytest
 from tiny_runs import call
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 TINY = [
     "steps=4",
     "checkpoint_every=2",
@@ -29,7 +30,7 @@ TINY += ["report.exact_sequences=2", "report.orders=0", "report.samples=100", "d
     ("experiment", "sampler"),
     [
         ("qm9_smiles_learned_order", "sampler=first_hitting"),
-        ("qm9_smiles_lomdm", "sampler=first_hitting"),
+        pytest.param("qm9_smiles_lomdm", "sampler=first_hitting", marks=pytest.mark.slow),
     ],
 )
 def test_from_training_to_samples(experiment, sampler, tmp_path, monkeypatch, capfd):

@@ -1,4 +1,6 @@
-"""Rates by step, the delay of the order law, separate clipping, the entropy bonus, compilation and bfloat16."""
+"""Rates by step, the delay of the order law, separate clipping, the entropy bonus, compilation and
+bfloat16.
+"""
 
 import csv
 import math
@@ -13,8 +15,6 @@ from ordo.runs.build import build_data, build_module
 from ordo.schedules import FreeTable, OrderPosterior, PooledNetwork, Power, TokenNetwork
 from ordo.training import OptimizerSettings, OrderDiffusion
 from ordo.training.optimisation import build_optimizer, clip_gradients
-
-pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def test_factors():
@@ -80,7 +80,9 @@ def with_base(base: FreeTable | None) -> OrderPosterior:
 
 
 def test_a_base_has_a_rate_and_a_clip_of_its_own():
-    """A step of AdamW moves every number by the rate of its group; a base with a huge gradient leaves the networks' direction as it is."""
+    """A step of AdamW moves every number by the rate of its group; a base with a huge gradient
+    leaves the networks' direction as it is.
+    """
     denoiser, schedule = (
         OrderCausalTransformer(3, 4, width=8, heads=2, layers=1),
         with_base(FreeTable(4)),
@@ -132,7 +134,9 @@ def test_the_rate_of_a_base():
 
 
 def test_the_order_law_waits(tmp_path):
-    """Its numbers do not change by a bit during the delay, and change in the step after it; the denoiser learns from the first."""
+    """Its numbers do not change by a bit during the delay, and change in the step after it; the
+    denoiser learns from the first.
+    """
     plan = [
         *NAE,
         "schedule=power_table",
@@ -214,7 +218,9 @@ def test_entropy_bonus_keeps_orders_random(tmp_path):
 @pytest.mark.slow  # half a minute of compilation
 @pytest.mark.parametrize("objective", ["dense", "order"])
 def test_a_compiled_step_and_one_in_bf16(objective, tmp_path):
-    """The losses of a plain run: to rounding where it is compiled, to a percent with bfloat16 inside."""
+    """The losses of a plain run: to rounding where it is compiled, to a percent with bfloat16
+    inside.
+    """
     plan = [
         *NAE,
         f"objective={objective}",

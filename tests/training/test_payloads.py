@@ -1,4 +1,6 @@
-"""A stranger's file executes nothing, fetches nothing, and says nothing of where this machine reads or writes."""
+"""A stranger's file executes nothing, fetches nothing, and says nothing of where this machine reads
+or writes.
+"""
 
 import copy
 import json
@@ -11,8 +13,8 @@ import torch
 from tiny_runs import NAE, QUIET, call, last, run, text_overrides
 
 from ordo.data import DataError
+from ordo.errors import ConfigError
 from ordo.runs import CheckpointError, load, load_data
-from ordo.runs.build import ConfigError
 from ordo.saved import OrderedModel
 
 SIDE_EFFECT = (
@@ -41,11 +43,14 @@ def deep(levels):
 
 
 def payloads(marker):
-    """Name -> (part, what is put into it at a key, what the message must name). marker: the file that must not come to be."""
+    """Name -> (part, what is put into it at a key, what the message must name). marker: the file
+    that must not come to be.
+    """
     touch = {"_target_": "pathlib.Path.touch", "self": str(marker)}
     opens = {"_target_": "builtins.open", "file": str(marker), "mode": "w"}
     shell = {"_target_": "os.system", "command": f"touch {marker}"}
-    nested = f"${{oc.create:{{_target_:builtins.float,_args_:[{{_target_:pathlib.Path.touch,_args_:['{marker}']}}]}}}}"
+    inner = f"{{_target_:pathlib.Path.touch,_args_:['{marker}']}}"
+    nested = f"${{oc.create:{{_target_:builtins.float,_args_:[{inner}]}}}}"
     power, task = "ordo.schedules.Power", "ordo.data.NotAllEqual"
     return {
         "an interpolation of a sibling": ("denoiser", "x", "${evil}", "denoiser.x"),
@@ -57,29 +62,102 @@ def payloads(marker):
         "the shell": ("denoiser", None, shell, "denoiser._target_=os.system"),
         "a file opened": ("schedule", None, opens, "schedule._target_=builtins.open"),
         "a method": ("schedule", "network", touch, "schedule.network._target_=pathlib.Path.touch"),
-        "a class of another package": ("denoiser", None, {"_target_": "pathlib.Path"}, "denoiser._target_=pathlib.Path"),
+        "a class of another package": (
+            "denoiser",
+            None,
+            {"_target_": "pathlib.Path"},
+            "denoiser._target_=pathlib.Path",
+        ),
         "in a list": ("schedule", "x", [shell], r"schedule.x\[0\]._target_=os.system"),
-        "deep in a list": ("denoiser", "x", [[{"a": [shell]}]], r"denoiser.x\[0\]\[0\].a\[0\]._target_=os.system"),
+        "deep in a list": (
+            "denoiser",
+            "x",
+            [[{"a": [shell]}]],
+            r"denoiser.x\[0\]\[0\].a\[0\]._target_=os.system",
+        ),
         "in a mapping": ("denoiser", "x", {"a": {"b": shell}}, "denoiser.x.a.b._target_=os.system"),
-        "eval": ("denoiser", "x", {"_target_": "builtins.eval", "_args_": [f"open({str(marker)!r}, 'w')"]}, "denoiser.x"),
-        "a partial": ("schedule", "x", {"_target_": power, "_partial_": True}, "schedule.x._partial_"),
+        "eval": (
+            "denoiser",
+            "x",
+            {"_target_": "builtins.eval", "_args_": [f"open({str(marker)!r}, 'w')"]},
+            "denoiser.x",
+        ),
+        "a partial": (
+            "schedule",
+            "x",
+            {"_target_": power, "_partial_": True},
+            "schedule.x._partial_",
+        ),
         "arguments by position": ("schedule", "_args_", [3], "schedule._args_"),
         "a key of Hydra's": ("denoiser", "_recursive_", False, "denoiser._recursive_"),
         "a conversion that is a part": ("denoiser", "_convert_", shell, "denoiser._convert_"),
-        "a module with a side effect": ("schedule", None, {"_target_": "side_effect.Evil"}, "schedule._target_=side_effect.Evil"),
-        "the same, nested": ("schedule", "network", {"_target_": "side_effect.Evil"}, "schedule.network._target_"),
-        "a module of torch": ("denoiser", None, {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1}, "torch.nn.Linear"),
-        "a pickle": ("denoiser", "x", {"_target_": "torch.load", "f": "x", "weights_only": False}, "denoiser.x._target_=torch.load"),
-        "a table of pickles": ("denoiser", "x", {"_target_": "pandas.read_pickle", "filepath_or_buffer": "x"}, "pandas.read_pickle"),
-        "a function of ordo": ("schedule", None, {"_target_": "ordo.data.download.fetch", "url": "x"}, "ordo.data.download.fetch"),
-        "a run of ordo": ("schedule", None, {"_target_": "ordo.runs.run.train"}, "ordo.runs.run.train"),
-        "a fetching constructor": (
-            "denoiser", None, {"_target_": "ordo.denoisers.PretrainedDenoiser.from_masked_lm", "name": "a/b"}, "from_masked_lm",
+        "a module with a side effect": (
+            "schedule",
+            None,
+            {"_target_": "side_effect.Evil"},
+            "schedule._target_=side_effect.Evil",
         ),
-        "what a module of ordo imports": ("schedule", None, {"_target_": "ordo.schedules.power.torch"}, "ordo.schedules.power.torch"),
-        "a part of another kind": ("denoiser", None, {"_target_": "ordo.data.TextData", "source": "text8"}, "ordo.data.TextData"),
+        "the same, nested": (
+            "schedule",
+            "network",
+            {"_target_": "side_effect.Evil"},
+            "schedule.network._target_",
+        ),
+        "a module of torch": (
+            "denoiser",
+            None,
+            {"_target_": "torch.nn.Linear", "in_features": 1, "out_features": 1},
+            "torch.nn.Linear",
+        ),
+        "a pickle": (
+            "denoiser",
+            "x",
+            {"_target_": "torch.load", "f": "x", "weights_only": False},
+            "denoiser.x._target_=torch.load",
+        ),
+        "a table of pickles": (
+            "denoiser",
+            "x",
+            {"_target_": "pandas.read_pickle", "filepath_or_buffer": "x"},
+            "pandas.read_pickle",
+        ),
+        "a function of ordo": (
+            "schedule",
+            None,
+            {"_target_": "ordo.data.download.fetch", "url": "x"},
+            "ordo.data.download.fetch",
+        ),
+        "a run of ordo": (
+            "schedule",
+            None,
+            {"_target_": "ordo.runs.run.train"},
+            "ordo.runs.run.train",
+        ),
+        "a fetching constructor": (
+            "denoiser",
+            None,
+            {"_target_": "ordo.denoisers.PretrainedDenoiser.from_masked_lm", "name": "a/b"},
+            "from_masked_lm",
+        ),
+        "what a module of ordo imports": (
+            "schedule",
+            None,
+            {"_target_": "ordo.schedules.power.torch"},
+            "ordo.schedules.power.torch",
+        ),
+        "a part of another kind": (
+            "denoiser",
+            None,
+            {"_target_": "ordo.data.TextData", "source": "text8"},
+            "ordo.data.TextData",
+        ),
         "a name that is no string": ("denoiser", "_target_", ["os", "system"], "denoiser._target_"),
-        "a name of two lines": ("denoiser", "_target_", "ordo.denoisers.\nBidirectionalTransformer", "denoiser._target_"),
+        "a name of two lines": (
+            "denoiser",
+            "_target_",
+            "ordo.denoisers.\nBidirectionalTransformer",
+            "denoiser._target_",
+        ),
         "a name with dots": ("schedule", "_target_", "ordo.schedules..Power", "schedule._target_"),
         "no name": ("denoiser", None, {"length": 3}, "denoiser is no description"),
         "no mapping": ("schedule", None, "os.system", "schedule is no description|holds no model"),
@@ -87,10 +165,25 @@ def payloads(marker):
         "a task": ("data.task", None, shell, "data.task._target_=os.system"),
         "in a task": ("data.task", "n_latents", shell, "data.task.n_latents._target_=os.system"),
         "an interpolation in a task": ("data.task", "n_latents", "${evil}", "data.task.n_latents"),
-        "data as a task": ("data.task", None, {"_target_": "ordo.data.TextData"}, "data.task._target_=ordo.data.TextData"),
-        "a model as a task": ("data.task", None, {"_target_": power}, "data.task._target_=ordo.schedules.Power"),
-        "a task as a part": ("denoiser", "x", {"_target_": task}, "denoiser.x._target_=ordo.data.NotAllEqual"),
-    }  # fmt: skip
+        "data as a task": (
+            "data.task",
+            None,
+            {"_target_": "ordo.data.TextData"},
+            "data.task._target_=ordo.data.TextData",
+        ),
+        "a model as a task": (
+            "data.task",
+            None,
+            {"_target_": power},
+            "data.task._target_=ordo.schedules.Power",
+        ),
+        "a task as a part": (
+            "denoiser",
+            "x",
+            {"_target_": task},
+            "denoiser.x._target_=ordo.data.NotAllEqual",
+        ),
+    }
 
 
 NAMES = list(payloads("x"))
@@ -113,7 +206,9 @@ def poisoned(config, part, key, value):
 
 @pytest.fixture
 def files(stored, tmp_path, monkeypatch):
-    """Poisons a checkpoint and a saved model: name -> (checkpoint, saved model, pattern that the message must match)."""
+    """Poisons a checkpoint and a saved model: name -> (checkpoint, saved model, pattern that the
+    message must match).
+    """
     marker = tmp_path / "EXECUTED"
     (tmp_path / "side_effect.py").write_text(SIDE_EFFECT.format(str(marker)))
     monkeypatch.syspath_prepend(tmp_path)
@@ -196,24 +291,55 @@ def test_no_payload_is_executed_by_a_command(name, files, tmp_path, monkeypatch,
 
 
 PLACES = {
-    "a URL": ({"source": "text8", "path": None, "url": "http://example.org/evil.zip"}, "data.url=http://example.org/evil.zip"),
-    "a folder to fetch into": ({"source": "text8", "path": None, "data_dir": "elsewhere"}, "data.data_dir=elsewhere"),
+    "a URL": (
+        {"source": "text8", "path": None, "url": "http://example.org/evil.zip"},
+        "data.url=http://example.org/evil.zip",
+    ),
+    "a folder to fetch into": (
+        {"source": "text8", "path": None, "data_dir": "elsewhere"},
+        "data.data_dir=elsewhere",
+    ),
     "a file": ({"path": "secrets"}, "data.path=secrets"),
     "a hub data set": (
-        {"_target_": "ordo.data.CorpusData", "source": "owner/name", "tokenizer": "gpt2", "cache_dir": "data/tokens"}, "data.source",
+        {
+            "_target_": "ordo.data.CorpusData",
+            "source": "owner/name",
+            "tokenizer": "gpt2",
+            "cache_dir": "data/tokens",
+        },
+        "data.source",
     ),
     "a cache folder": (
-        {"_target_": "ordo.data.CorpusData", "source": "x", "tokenizer": "gpt2", "cache_dir": "elsewhere"}, "data.cache_dir=elsewhere",
+        {
+            "_target_": "ordo.data.CorpusData",
+            "source": "x",
+            "tokenizer": "gpt2",
+            "cache_dir": "elsewhere",
+        },
+        "data.cache_dir=elsewhere",
     ),
     "a tokenizer's folder": (
-        {"_target_": "ordo.data.CorpusData", "source": "x", "tokenizer": "./folder"}, "data.tokenizer=./folder",
+        {"_target_": "ordo.data.CorpusData", "source": "x", "tokenizer": "./folder"},
+        "data.tokenizer=./folder",
     ),
-    "a table": ({"_target_": "ordo.data.TableData", "path": "secrets.csv"}, "data.path=secrets.csv"),
-    "test rows": ({"_target_": "ordo.data.TableData", "path": "x", "test_path": "secrets.csv"}, "data.test_path=secrets.csv"),
-    "molecules": ({"_target_": "ordo.data.SmilesData", "path": "secrets.csv"}, "data.path=secrets.csv"),
-    "puzzles": ({"_target_": "ordo.data.SudokuData", "path": "secrets.csv"}, "data.path=secrets.csv"),
+    "a table": (
+        {"_target_": "ordo.data.TableData", "path": "secrets.csv"},
+        "data.path=secrets.csv",
+    ),
+    "test rows": (
+        {"_target_": "ordo.data.TableData", "path": "x", "test_path": "secrets.csv"},
+        "data.test_path=secrets.csv",
+    ),
+    "molecules": (
+        {"_target_": "ordo.data.SmilesData", "path": "secrets.csv"},
+        "data.path=secrets.csv",
+    ),
+    "puzzles": (
+        {"_target_": "ordo.data.SudokuData", "path": "secrets.csv"},
+        "data.path=secrets.csv",
+    ),
     "data of another package": ({"_target_": "side_effect.Evil"}, "data._target_=side_effect.Evil"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", PLACES)

@@ -1,4 +1,6 @@
-"""Whole runs that start from a language model: training, resume, eval.py, sample.py, and loading when the model is gone."""
+"""Whole runs that start from a language model: training, resume, eval.py, sample.py, and loading
+when the model is gone.
+"""
 
 import shutil
 
@@ -9,13 +11,13 @@ from tiny_models import tiny_model
 from tiny_runs import CONFIGS, NAE, QUIET, call, configuration
 from tiny_tokenizer import tiny_tokenizer
 
+from ordo.errors import ConfigError
 from ordo.likelihood import nelbo
 from ordo.randomness import StepRandom
 from ordo.runs import load
-from ordo.runs.build import ConfigError, build_data, build_module
+from ordo.runs.build import build_data, build_module
 from ordo.runs.run import train
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 TEXT = "".join(
     f'{{"text": "the quick brown fox {i} jumps over the lazy dog"}}\n' for i in range(200)
 )
@@ -72,7 +74,7 @@ def prepared(folder, kind, **changes):
     return tiny_model(folder / kind, kind, std=0.05, **changes)
 
 
-@pytest.mark.parametrize("kind", ["bert", "gpt2"])
+@pytest.mark.parametrize("kind", [pytest.param("bert", marks=pytest.mark.slow), "gpt2"])
 def test_a_run(kind, tmp_path, monkeypatch, capfd):
     folder = tmp_path / "f"
     model, _ = prepared(

@@ -59,6 +59,7 @@ def test_log_file(tmp_path, capfd):
         "steps=12",
         "validate_every=6",
         "optimizer.schedule_delay=1",
+        "optimizer.warmup_steps=2",
         "trainer.enable_progress_bar=true",
     )
     lines = capfd.readouterr().err.strip().splitlines()

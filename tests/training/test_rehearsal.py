@@ -17,7 +17,8 @@ PLAN = [
     "validate_every=2",
     "checkpoint_every=2",
 ]
-SMALLEST = "split: val, sequences: 4, draws: 1, importance_draws: 1, exact_sequences: 1, batch_size: 4, seed: 0"
+SMALLEST = "split: val, sequences: 4, draws: 1, importance_draws: 1, exact_sequences: 1, "
+SMALLEST += "batch_size: 4, seed: 0"
 REPORT = f"report={{{SMALLEST}, samples: 2, page: true"
 
 
@@ -75,11 +76,15 @@ def train(*arguments, monkeypatch, capfd, folder):
 
 
 SPOILT = {
-    "entropy": "Mine: entropy fails on two rows (AttributeError", "decode": "Mine: decode fails on two rows (IndexError: no such token)",
-    "few texts": "Mine: decode must give a text for each", "describe": "Mine: describe fails on two rows (TypeError",
-    "labels": "Mine: labels must give a name for every position", "unit": "Mine: unit must give", "precedence": "Mine: precedence",
+    "entropy": "Mine: entropy fails on two rows (AttributeError",
+    "decode": "Mine: decode fails on two rows (IndexError: no such token)",
+    "few texts": "Mine: decode must give a text for each",
+    "describe": "Mine: describe fails on two rows (TypeError",
+    "labels": "Mine: labels must give a name for every position",
+    "unit": "Mine: unit must give",
+    "precedence": "Mine: precedence",
     "state_dict": "Mine: state_dict fails on two rows (KeyError",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("spoil", SPOILT)
@@ -100,7 +105,8 @@ def test_before_the_first_step(monkeypatch, capfd, tmp_path):
     for how in ("raises", "text", "list"):
         metric = f"metrics: {{mine: {{_target_: test_rehearsal.Fails, how: {how}}}}}"
         assert "report.metrics.mine" in train(f"{REPORT}, {metric}}}", **shared)
-    partner = "compare={label: a, own_label: b, changes: {denoiser: {_target_: ordo.denoisers.BidirectionalTransformer, %s}}}"
+    partner = "compare={label: a, own_label: b, changes: {denoiser: {"
+    partner += "_target_: ordo.denoisers.BidirectionalTransformer, %s}}}"
     sizes = "vocab_size: 2, length: 6, width: 16, heads: 2, layers: 1"
     assert "objective dense needs an order-causal denoiser" in train(partner % sizes, **shared)
 

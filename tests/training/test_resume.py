@@ -16,8 +16,6 @@ from tiny_runs import NAE, ROOT, last, run, run_and_kill, text_overrides
 from ordo.files import finite
 from ordo.runs.checkpoint import WholeFiles
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
-
 PLAN = [
     "steps=23",
     "checkpoint_every=5",
@@ -55,7 +53,9 @@ def same(a, b, where):
 
 
 def same_training(a, b):
-    """Weights, averages, optimiser, objective statistics (in state_dict), order history, place in the data."""
+    """Weights, averages, optimiser, objective statistics (in state_dict), order history, place in
+    the data.
+    """
     for key in MEANT:
         assert (key in a) == (key in b)
         if key in a:
@@ -70,7 +70,8 @@ def same_training(a, b):
 
 VARIANTS = {
     "task": [*EPOCHS, "objective.draws=2", "objective.baseline=rloo"],
-    # An epoch's last step has one batch, and the checkpoint at step 15 is followed by a step that has two.
+    # An epoch's last step has one batch, and the checkpoint at step 15 is followed by a step that
+    # has two.
     "accumulation": [*NAE, "data.batches_per_epoch=11", "trainer.accumulate_grad_batches=2"],
     "average": [*EPOCHS, "callbacks=ema", "callbacks.ema.decay=0.5", "denoiser.dropout=0.2"],
     "time": [
@@ -83,9 +84,12 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("task", "time", "accumulation")]
+
+
+@pytest.mark.parametrize("name", ["average", *MORE])
 def test_killed_twice(name, tmp_path):
-    """In the middle of an epoch, and again soon after resuming, before another checkpoint was due."""
+    """In the middle of an epoch, and again soon after resuming, before the next checkpoint."""
     plan = [*VARIANTS[name], *PLAN]
     run(tmp_path / "whole", *plan)
     batches = 29 if name == "accumulation" else 17
@@ -129,13 +133,7 @@ def test_train_py_killed(tmp_path):
         "experiment=custom",
         f"output={tmp_path / 'killed'}",
     ]
-    command += [
-        *tiny_runs.SMALL,
-        *tiny_runs.QUIET,
-        *plan,
-        "+callbacks.kill._target_=tiny_runs.KillAt",
-        "+callbacks.kill.batch=17",
-    ]
+    command += [*tiny_runs.SMALL, *tiny_runs.QUIET, *plan, *tiny_runs.kill_at(17)]
     environment = os.environ | {
         "PYTHONPATH": f"{ROOT / 'src'}:{Path(tiny_runs.__file__).parent}",
         "OMP_NUM_THREADS": "1",
@@ -143,15 +141,17 @@ def test_train_py_killed(tmp_path):
     done = subprocess.run(
         command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, ""), "and no wall of warnings"
     assert last(tmp_path / "killed")["global_step"] == 15
     run(tmp_path / "resumed", *plan, f"resume={tmp_path / 'killed'}")
     same_training(last(tmp_path / "whole"), last(tmp_path / "resumed"))
 
 
-@pytest.mark.parametrize("callbacks", ["default", "ema"])
+@pytest.mark.parametrize("callbacks", [pytest.param("default", marks=pytest.mark.slow), "ema"])
 def test_more_steps(callbacks, tmp_path):
-    """A finished run goes on with a larger ``steps``, from last.ckpt or from best.ckpt, and leaves the old folder alone."""
+    """A finished run goes on with a larger ``steps``, from last.ckpt or from best.ckpt, and leaves
+    the old folder alone.
+    """
     plan = [
         *EPOCHS,
         *PLAN,
@@ -214,7 +214,9 @@ def test_into_the_same_folder(tmp_path):
 
 
 def test_a_rate_given_on_resuming_counts(tmp_path):
-    """The mend that the divergence error names: a restored optimiser would keep the rates of the checkpoint."""
+    """The mend that the divergence error names: a restored optimiser would keep the rates of the
+    checkpoint.
+    """
     plan = [*EPOCHS, *PLAN]
     run(tmp_path / "run", *plan, "steps=5")
     low = run(
@@ -238,7 +240,9 @@ def test_a_rate_given_on_resuming_counts(tmp_path):
 
 
 def test_nothing_left_to_train(tmp_path):
-    """Killed between training and report: the same command makes the report, with averaged weights where they are kept."""
+    """Killed between training and report: the same command makes the report, with averaged weights
+    where they are kept.
+    """
     plan = [
         *EPOCHS,
         *PLAN,
@@ -248,7 +252,8 @@ def test_nothing_left_to_train(tmp_path):
         "callbacks.ema.decay=0.9",
     ]
     report = [
-        "report={split: val, sequences: 8, draws: 2, importance_draws: 2, exact_sequences: null, batch_size: 8, seed: 0}"
+        "report={split: val, sequences: 8, draws: 2, importance_draws: 2, exact_sequences: null, "
+        "batch_size: 8, seed: 0}"
     ]
     first = run(tmp_path / "run", *plan, *report)
     shutil.copytree(tmp_path / "run", tmp_path / "copy")

@@ -1,4 +1,6 @@
-"""scripts/sample.py: tables and text from a checkpoint alone, conditional tables, exact likelihoods, clear errors."""
+"""scripts/sample.py: tables and text from a checkpoint alone, conditional tables, exact
+likelihoods, clear errors.
+"""
 
 import json
 import re
@@ -16,7 +18,6 @@ from ordo.likelihood import order_log_prob
 from ordo.runs.checkpoint import read
 from ordo.runs.stored import load
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]
 
 
@@ -118,7 +119,9 @@ def test_given_and_imputed(sample, tmp_path):
 
 
 def test_imputation_is_conditioned_on_its_own_row(trained, sample, tmp_path):
-    """The likelihood stated for each row is that of what was drawn given what that row had, recomputed from the written file."""
+    """The likelihood stated for each row is that of what was drawn given what that row had,
+    recomputed from the written file.
+    """
     module, _ = load(trained)
     codec = codec_of(trained)
     mode = module.schedule.law().mode()
@@ -180,7 +183,9 @@ def test_text(tmp_path, monkeypatch, capfd):
 
 
 def test_one_text_a_line(tmp_path, monkeypatch, capfd):
-    """Whatever ends a line and whatever escapes it, in sample.py and in a report: as many lines as texts, each of the model's length."""
+    """Whatever ends a line and whatever escapes it, in sample.py and in a report: as many lines as
+    texts, each of the model's length.
+    """
     letters = "ab\n\r\x0b\x85\u2028\u2029\x1c\\n"
     (tmp_path / "t.txt").write_text(
         "\ufeff" + "".join(np.random.default_rng(0).choice(list(letters), 4000)),
@@ -343,7 +348,9 @@ def test_errors(sample, arguments, message, tmp_path):
 
 
 def test_columns_that_the_model_does_not_know(sample, tmp_path):
-    """Kept in their places, and said; also under another delimiter; and what is written is read again."""
+    """Kept in their places, and said; also under another delimiter; and what is written is read
+    again.
+    """
     (tmp_path / "h.csv").write_text("id;age;note;city\n7;33;a,b;x\n8;200;;\n", encoding="utf-8-sig")
     status, _, err, path = sample(f"impute={tmp_path / 'h.csv'}", "log_prob=true")
     assert status == 0, err
@@ -368,7 +375,9 @@ def test_columns_that_the_model_does_not_know(sample, tmp_path):
 
 
 def test_a_missing_value_is_a_condition(sample, trained, tmp_path):
-    """All rows have none, and the likelihood stated is that given this; where training had a value everywhere it is refused."""
+    """All rows have none, and the likelihood stated is that given this; where training had a value
+    everywhere it is refused.
+    """
     for given in ("+given.gain=NA", "+given.gain=null", "'+given={3: NA}'".strip("'")):
         status, _, err, path = sample("n=20", given, "sampler=mode_order", "log_prob=true")
         assert status == 0, err

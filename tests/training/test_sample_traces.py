@@ -1,4 +1,4 @@
-"""scripts/sample.py trace=: pages and films say of every kind of data what the samples file says."""
+"""scripts/sample.py trace=: pages and films say the same as the samples file, for all data."""
 
 import json
 import os
@@ -14,7 +14,6 @@ from tiny_tokenizer import tiny_tokenizer
 
 from ordo.saved import open_model
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=2", "checkpoint_every=2", "validate_every=2"]
 
 

@@ -1,4 +1,6 @@
-"""Saved models: the same numbers after a round trip, tables and texts decoded, nothing executed, clear errors."""
+"""Saved models: the same numbers after a round trip, tables and texts decoded, nothing executed,
+clear errors.
+"""
 
 import json
 import shutil
@@ -193,7 +195,9 @@ def test_by_hand_and_trained_on(tmp_path):
 
 
 def test_scripts(tmp_path, monkeypatch, capfd):
-    """export.py writes what sample.py reads: the same table as from the checkpoint; one line for every mistake."""
+    """export.py writes what sample.py reads: the same table as from the checkpoint; one line for
+    every mistake.
+    """
     table(tmp_path)
 
     def script(name, *arguments):

@@ -1,4 +1,6 @@
-"""scripts/search.py: Hydra's sweeps as Optuna's distributions, a study that is killed, shared and repeated, real trials."""
+"""scripts/search.py: Hydra's sweeps as Optuna's distributions, a study that is killed, shared and
+repeated, real trials.
+"""
 
 import json
 import shlex
@@ -13,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration
 
-from ordo.runs.build import ConfigError
+from ordo.errors import ConfigError
 from ordo.runs.run import train
 from ordo.training.module import TrainingDiverged
 
@@ -73,7 +75,6 @@ def test_range_means_what_it_means_in_a_grid(text):
 
 
 @pytest.mark.slow  # a quarter of a minute
-@pytest.mark.usefixtures("no_pictures")
 def test_a_real_search_and_its_best_run_again(tmp_path, monkeypatch, capfd):
     command = [*FIXED, *SPACE, "--trials", 3, "--output", tmp_path / "s"]
     status, out, err = call("scripts/search.py", *command, monkeypatch=monkeypatch, capfd=capfd)
@@ -118,6 +119,19 @@ def test_a_real_search_and_its_best_run_again(tmp_path, monkeypatch, capfd):
 def fake(monkeypatch, capfd):
     """script.main with a function of the settings in the place of training; returns its table."""
     monkeypatch.setattr(script.plots, "save", lambda figure, path: None)
+    whole, composed = script.compose, {}
+
+    def compose(name, overrides):
+        """As Hydra's, which takes most of the time of a trial: lr and output are put in later."""
+        own = [each for each in overrides if each.startswith(("optimizer.lr=", "output="))]
+        shared = (name, *(each for each in overrides if each not in own))
+        if shared not in composed:
+            composed[shared] = whole(name, overrides)
+        config = composed[shared].copy()
+        config.merge_with_dotlist(own)
+        return config
+
+    monkeypatch.setattr(script, "compose", compose)
 
     def nelbo(config):
         return (config.optimizer.lr - 0.01) ** 2 * 1e4 + (
@@ -214,9 +228,10 @@ def test_trials_that_diverge_or_fail(fake, tmp_path):
     assert "scores other data" in fake(tmp_path / "b", "--trials", 4)
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_pruning(tmp_path):
-    """Behind the median of five earlier trials at step 2, a real run ends there; ahead of it, it does not."""
+    """Behind the median of five earlier trials at step 2, a real run ends there; ahead of it, it
+    does not.
+    """
     for value, stops in ((-1.0, True), (99.0, False)):
         study = optuna.create_study(pruner=optuna.pruners.MedianPruner())
         for _ in range(5):
@@ -277,5 +292,6 @@ def test_without_optuna(monkeypatch, capfd):
     status, _, err = call("scripts/search.py", "--help", monkeypatch=monkeypatch, capfd=capfd)
     assert (status, err) == (
         1,
-        "error: scripts/search.py needs Optuna 4 or newer: pip install -c constraints.txt -e '.[search]'\n",
+        "error: scripts/search.py needs Optuna 4 or newer: "
+        "pip install -c constraints.txt -e '.[search]'\n",
     )

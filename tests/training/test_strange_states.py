@@ -99,3 +99,4 @@ def test_strange_states_are_told_in_one_line(name, old, tmp_path):
     with pytest.raises(CheckpointError, match=r"x\.ckpt") as caught:
         run(tmp_path / "new", *FEW, "steps=4", f"resume={tmp_path / 'x.ckpt'}")
     assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "new").exists(), "nothing is left of a run that never began"

@@ -1,4 +1,6 @@
-"""train.py --multirun: one folder a sweep, the same numbers as single runs, jobs that fail or are killed, Slurm."""
+"""train.py --multirun: one folder a sweep, the same numbers as single runs, jobs that fail or are
+killed, Slurm.
+"""
 
 import logging
 import os
@@ -15,8 +17,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from tiny_runs import CONFIGS, NAE, QUIET, ROOT, SMALL, KillAt, call, configuration, last
 
+from ordo.errors import ConfigError
 from ordo.runs import sweep
-from ordo.runs.build import ConfigError
 from ordo.runs.checkpoint import CheckpointError
 from ordo.runs.run import train
 
@@ -50,7 +52,6 @@ def single(folder, *overrides):
 
 
 @pytest.mark.slow  # half a minute
-@pytest.mark.usefixtures("no_pictures")
 def test_seeds_and_their_table(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     plan = ["-m", "experiment=custom", *TINY, "seed=0,1", "optimizer.lr=1e-3,1e-2"]
@@ -88,7 +89,6 @@ def test_seeds_and_their_table(tmp_path, monkeypatch, capfd):
         assert f"{mean:.3f} ± {sd:.3f}" in out
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_jobs_that_fail_or_diverge_stop_no_other(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     breaks = [
@@ -132,7 +132,6 @@ def test_jobs_that_fail_or_diverge_stop_no_other(tmp_path, monkeypatch, capfd):
     }
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_a_job_that_was_killed_goes_on(tmp_path):
     plan = [*NAE, "steps=6", "checkpoint_every=2", "validate_every=3", "resume=auto"]
     child = os.fork()
@@ -258,7 +257,9 @@ def test_folders_of_jobs_are_one_level_and_short(tmp_path, monkeypatch, capfd):
 
 
 def test_settings_that_repeat_others_are_known():
-    """scripts/collect.py leaves out settings that are ${...} of others: those are all that the configurations have."""
+    """scripts/collect.py leaves out settings that are ${...} of others: those are all that the
+    configurations have.
+    """
     sys.path.insert(0, str(ROOT / "scripts"))
     try:
         import collect

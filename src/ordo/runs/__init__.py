@@ -1,4 +1,4 @@
-"""One run, from a composed configuration to a report: its settings, folder, checkpoints and evaluation."""
+"""One run, from a composed configuration to a report: settings, folder, checkpoints, evaluation."""
 
 from ordo.runs.checkpoint import CheckpointError
 from ordo.runs.stored import load, load_data

@@ -1,4 +1,6 @@
-"""From a composed configuration to the objects of a run. Parts get plain arguments; none sees the whole."""
+"""From a composed configuration to the objects of a run. A part gets plain arguments, and never the
+whole configuration.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +19,11 @@ from ordo.settings import Unknown
 from ordo.training.module import OrderDiffusion
 from ordo.training.optimisation import OptimizerSettings
 
-__all__ = [
-    "ConfigError",
-    "best_precision",
-    "build",
-    "build_data",
-    "build_module",
-    "first_line",
-    "plain",
-    "prepared",
-]
-
 
 def plain(value: Any) -> Any:
-    """A part of a configuration as plain dicts and lists; what refers to ``shape`` before the data are read is ``Unknown``."""
+    """A part of a configuration as plain dicts and lists. What refers to ``shape`` before the data
+    are read is ``Unknown``.
+    """
     if isinstance(value, DictConfig):
         return None if value._is_none() else {key: plain(known(value, key)) for key in value}
     if isinstance(value, ListConfig):
@@ -49,7 +42,9 @@ def known(parent: Any, key: Any) -> Any:
 
 
 def build(node: Any, name: str, **more: Any) -> Any:
-    """One part of the composed configuration, see ``ordo.parts.make``. Raises ConfigError that says which part or setting is wrong."""
+    """One part of the composed configuration, see ``ordo.parts.make``. Raises ConfigError that says
+    which part or setting is wrong.
+    """
     try:
         values = plain(node)
     except OmegaConfBaseException as error:
@@ -65,7 +60,9 @@ def prepared(data: SequenceData) -> SequenceData:
 
 
 def build_data(config: DictConfig) -> SequenceData:
-    """The data module, prepared; fills ``shape`` of the configuration, to which the other parts refer, with what it says of its tokens."""
+    """The data module, prepared. Fills ``shape`` of the configuration, to which other parts refer,
+    with what the data say of their tokens.
+    """
     data = prepared(build(config.data, "data"))
     with open_dict(config):
         config.shape = {
@@ -76,7 +73,8 @@ def build_data(config: DictConfig) -> SequenceData:
 
 
 def build_module(config: DictConfig) -> OrderDiffusion:
-    """Denoiser, schedule, objective and optimiser settings in one LightningModule; initial weights are a function of ``config.seed``.
+    """Denoiser, schedule, objective and optimiser settings in one LightningModule. Initial weights
+    are a function of ``config.seed``.
 
     Raises ConfigError naming the part that does not fit.
     """
@@ -85,7 +83,8 @@ def build_module(config: DictConfig) -> OrderDiffusion:
     sizes = config.shape.get("vocab_sizes") if config.shape else None
     if sizes and min(sizes) < max(sizes) and not hasattr(denoiser, "vocab_sizes"):
         raise ConfigError(
-            "the columns of the data differ in their vocabularies: use denoiser=table_causal (objective dense) or denoiser=table"
+            "the columns of the data differ in their vocabularies: "
+            "use denoiser=table_causal (objective dense) or denoiser=table"
         )
     schedule = build(config.schedule, "schedule")
     objective = build(config.objective, "objective")
@@ -116,7 +115,9 @@ def build_module(config: DictConfig) -> OrderDiffusion:
 
 @torch.no_grad()
 def check_objective(module: OrderDiffusion) -> None:
-    """Two rows through the objective, so that parts that do not fit are found before training. Raises ConfigError."""
+    """Puts two rows through the objective, so that parts that do not fit are found before training.
+    Raises ConfigError.
+    """
     tokens = torch.zeros(2, module.denoiser.length, dtype=torch.long)
     with torch.random.fork_rng(devices=[]):
         module.eval()  # running statistics stay as they are

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,20 @@ from ordo.runs import checksum
 from ordo.training.interrupt import postponed
 from ordo.training.module import OrderDiffusion
 
-LAST = (
-    "last.ckpt",
-    ".last.old",
-)  # the latter where a kill hit the moment at which one folder takes another's place
-PARTS_FILE = "meta.pt"  # Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state
-IN_PARTS = "{} is in parts, from which only trainer=fsdp can go on; with trainer.strategy.sharded_checkpoints=false it then makes one file"
-HOW = ("resume", "overwrite", "quiet", "label")  # settings that say nothing about what a run is
+# The second is there where a kill hit the moment at which one folder takes another's place.
+LAST = ("last.ckpt", ".last.old")
+# Lightning's, in the folder of a checkpoint in parts: all but weights and optimiser state.
+PARTS_FILE = "meta.pt"
+IN_PARTS = (
+    "{} is in parts, from which only trainer=fsdp can go on; "
+    "with trainer.strategy.sharded_checkpoints=false it then makes one file"
+)
+# Settings ignored when deciding whether two configurations are the same run.
+HOW = ("resume", "overwrite", "quiet", "label")
+
+
+UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError)
+UNREADABLE += (MemoryError,)
 
 
 class CheckpointError(ValueError):
@@ -38,9 +45,11 @@ class NoCheckpoint(CheckpointError, ConfigError):
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes beside the old checkpoint, then renames: a kill at any moment leaves one that can be read.
+    """Writes beside the old checkpoint, then renames: a kill at any moment leaves one that can be
+    read.
 
-    Lightning writes to the system's temporary folder and moves, which across disks is a copy that a kill cuts short.
+    Lightning writes to the system's temporary folder and moves the file. Across disks that is a
+    copy, which a kill cuts short.
     """
 
     def save_checkpoint(
@@ -57,24 +66,15 @@ def reading(path: str | Path, what: str) -> Iterator[None]:
         yield
     except (DataError, ConfigError, CheckpointError, FileError):
         raise  # they say what is wrong
-    except (
-        AttributeError,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"{path}: {what} cannot be read ({type(error).__name__}: {first_line(error)})"
         ) from error
 
 
 def find(path: str | Path) -> Path:
-    """The file itself, or ``checkpoints/last.ckpt`` of a run folder; a folder where it is in parts (FSDP).
-
-    Raises NoCheckpoint naming what was looked for.
+    """The file itself, or ``checkpoints/last.ckpt`` of a run folder. A checkpoint in parts (FSDP)
+    is a folder. Raises NoCheckpoint naming what was looked for.
     """
     if not str(path):  # which Path would take for the working folder
         raise NoCheckpoint(
@@ -93,7 +93,10 @@ def find(path: str | Path) -> Path:
             return candidate
     mend = "name a .ckpt file or the folder of a run"
     if (path / "config.yaml").is_file():
-        mend = f"the run in {path} was stopped before its first checkpoint: begin it again with overwrite=true"
+        mend = (
+            f"the run in {path} was stopped before its first checkpoint: "
+            "begin it again with overwrite=true"
+        )
     raise NoCheckpoint(f"no checkpoint at {' or '.join(map(str, candidates[:2]))}; {mend}")
 
 
@@ -109,8 +112,8 @@ def read(path: str | Path) -> dict[str, Any]:
             checkpoint = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} is no checkpoint of ordo: it is damaged, or holds other objects than tensors and plain values; "
-            "nothing in it was executed"
+            f"{path} is no checkpoint of ordo: it is damaged, or holds other objects than tensors "
+            "and plain values; nothing in it was executed"
         ) from error
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -156,7 +159,7 @@ def check_shape(checkpoint: Any, path: Path) -> None:
 
 
 def _is_array(value: Any) -> bool:
-    """Whether it is a tensor with a number at every place: not sparse, quantised, or without any."""
+    """Whether the value is a tensor with a number at every place: dense, on the CPU."""
     dense = isinstance(value, torch.Tensor) and value.layout is torch.strided
     return dense and value.device.type == "cpu" and not value.is_quantized
 
@@ -167,7 +170,9 @@ def _is_cell(name: Any, value: Any, text: bool = True) -> bool:
 
 
 def step_of(path: str | Path) -> int | None:
-    """How many steps the run of a checkpoint had taken; None if that cannot be read. Reads no weights."""
+    """How many steps the run of a checkpoint had taken; None if that cannot be read. Reads no
+    weights.
+    """
     try:
         path = find(path)
         mapped = {} if path.is_dir() else {"mmap": True}
@@ -182,19 +187,20 @@ def step_of(path: str | Path) -> int | None:
         return None
 
 
+SAME = "use the configuration the checkpoint was trained with"
+
+
 def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: str | Path) -> None:
     """Strictly. Raises CheckpointError naming the first tensor that differs."""
     own = module.state_dict()
     for name in sorted(own.keys() | state.keys()):
         if name not in state or name not in own:
             problem = "missing from the checkpoint" if name not in state else "unknown to the model"
-            raise CheckpointError(
-                f"{path}: tensor {name} is {problem}; use the configuration the checkpoint was trained with"
-            )
+            raise CheckpointError(f"{path}: tensor {name} is {problem}; {SAME}")
         if state[name].shape != own[name].shape:
+            has, wants = tuple(state[name].shape), tuple(own[name].shape)
             raise CheckpointError(
-                f"{path}: tensor {name} has shape {tuple(state[name].shape)}, the model wants {tuple(own[name].shape)}; "
-                "use the configuration the checkpoint was trained with"
+                f"{path}: tensor {name} has shape {has}, the model wants {wants}; {SAME}"
             )
         if _kind(state[name]) != _kind(own[name]):
             kinds = f"{state[name].dtype}, the model wants {own[name].dtype}"
@@ -206,15 +212,20 @@ def _kind(tensor: torch.Tensor) -> tuple[bool, bool]:
     return tensor.is_floating_point(), tensor.is_complex()
 
 
-def check_data(path: str | Path, module: OrderDiffusion, data: SequenceData) -> None:
-    """Raises CheckpointError or DataError if token ids or positions of the data are not those the checkpoint was trained with."""
-    saved = read(path).get(type(data).__qualname__)  # where Lightning keeps the data module's state
+def check_data(
+    checkpoint: Mapping[str, Any], path: Path, module: OrderDiffusion, data: SequenceData
+) -> None:
+    """Raises CheckpointError or DataError if token ids or positions of the data are not those that
+    the checkpoint was trained with. path: where the checkpoint was found.
+    """
+    saved = checkpoint.get(type(data).__qualname__)  # where Lightning keeps the data module's state
     if saved is not None:
-        with reading(find(path), "what it says of its data"):
+        with reading(path, "what it says of its data"):
             data.load_state_dict(saved)
-    if (data.length, data.vocab_size) != (module.denoiser.length, module.denoiser.vocab_size):
+    length, symbols = module.denoiser.length, module.denoiser.vocab_size
+    if (data.length, data.vocab_size) != (length, symbols):
         raise CheckpointError(
-            f"{find(path)}: the model has length {module.denoiser.length} and {module.denoiser.vocab_size} symbols, the data have "
+            f"{path}: the model has length {length} and {symbols} symbols, the data have "
             f"length {data.length} and {data.vocab_size}; use data of the same alphabet"
         )
 
@@ -233,7 +244,8 @@ def started_before(folder: Path, config: DictConfig) -> bool:
     settings.pop("hydra", None)
     if old | dict.fromkeys(HOW) != settings | dict.fromkeys(HOW):
         raise CheckpointError(
-            f"{folder} holds a run of other settings; choose another output folder, or delete that one"
+            f"{folder} holds a run of other settings; choose another output folder, "
+            "or delete that one"
         )
     return there
 
@@ -241,30 +253,25 @@ def started_before(folder: Path, config: DictConfig) -> bool:
 def check_resume(
     path: str | Path,
     module: OrderDiffusion,
-    data: SequenceData | None = None,
-    world_size: int = 1,
-    sharded: bool = False,
-) -> Path:
-    """The file to resume from, after checking that it fits the model, the data and the batches of the run about to begin.
-
-    Raises CheckpointError, DataError.
+    data: SequenceData,
+    world_size: int,
+    sharded: bool,
+) -> tuple[Path, dict[str, Any]]:
+    """The file to resume from and what it holds, after checking that the file fits the model, the
+    data and the batches of the run about to begin. Raises CheckpointError, DataError.
     """
+    path = find(path)
     checkpoint = read(path)
-    if data is not None:
-        check_data(
-            path, module, data
-        )  # first: it knows better than the tensors' shapes what is wrong
+    # First, because the data know better than the tensors' shapes what is wrong.
+    check_data(checkpoint, path, module, data)
     if "state_dict" in checkpoint:
-        load_weights(
-            module, checkpoint.get("current_model_state", checkpoint["state_dict"]), find(path)
-        )
+        load_weights(module, checkpoint.get("current_model_state", checkpoint["state_dict"]), path)
     elif not sharded:  # else it is for torch.distributed.checkpoint to say what does not fit
-        raise CheckpointError(IN_PARTS.format(find(path)))
-    if data is not None:
-        identity = checkpoint["ordo"].get("batches")
-        if identity is not None:
-            with reading(find(path), "what it says of its batches"):
-                data.train_sampler(0, world_size).load_state_dict(
-                    {"step": 0, "taken": 0, "identity": identity}
-                )
-    return find(path)
+        raise CheckpointError(IN_PARTS.format(path))
+    identity = checkpoint["ordo"].get("batches")
+    if identity is not None:
+        with reading(path, "what it says of its batches"):
+            data.train_sampler(0, world_size).load_state_dict(
+                {"step": 0, "taken": 0, "identity": identity}
+            )
+    return path, checkpoint

@@ -11,8 +11,9 @@ from omegaconf import DictConfig
 
 from ordo.data import DataError, SequenceData, TableData, TaskData
 from ordo.data.decoding import Decoding, cells_of
+from ordo.errors import first_line
 from ordo.parts import named
-from ordo.runs.build import build, first_line, plain
+from ordo.runs.build import build, plain
 from ordo.runs.settings import REFUSED, Train
 from ordo.samplers import Trace
 from ordo.settings import Group, Parameter, SettingError, check_arguments, check_inside

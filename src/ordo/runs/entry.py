@@ -1,6 +1,8 @@
-"""Manners of the command line, the same for every entry point: errors in one line with a suggestion, exit codes, quiet mode.
+"""Manners of the command line, the same for every entry point: errors in one line with a
+suggestion, exit codes, quiet mode.
 
-Exit codes: 0 done; 1 it failed while running; 2 the command line or the configuration is wrong; 130 stopped by Ctrl-C; 143 by SIGTERM.
+Exit codes: 0 done; 1 failed while running; 2 the command line or the configuration is wrong; 130
+stopped by Ctrl-C; 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,26 +17,57 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ordo import progress
-from ordo.runs.build import ConfigError, first_line
+from ordo.errors import ConfigError, first_line
+from ordo.runs.checks import check_settings
 from ordo.runs.errors import USER_ERRORS
+from ordo.runs.settings import Eval, Export, Sample, Train
 from ordo.settings import Count, Positive, Seed, SettingError, Threads, Whole, argument
 from ordo.training.interrupt import number_of, raising
 
 FAILED, WRONG, BY_SIGNAL = 1, 2, 128
-EXIT_CODES = "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration, "
+    "130 stopped by Ctrl-C, 143 by SIGTERM."
+)
 WRONG_SETTING = (ConfigError, SettingError, OmegaConfBaseException, HydraException)
+SETTINGS = {"train": Train, "eval": Eval, "sample": Sample, "export": Export}  # by name of YAML
+UNMERGED = re.compile(
+    r"Error merging override (.*)|force-add of config groups is not supported: '(.*)'", re.DOTALL
+)
 FULL = "HYDRA_FULL_ERROR"  # "1": errors with their traceback
-_state: dict[str, Any] = {"config": None, "hydra": False, "full": None, "began": False}
+
+
+@dataclass
+class Command:
+    """The command that this process runs.
+
+    Args:
+        config: the YAML of its settings; None: it has no YAML.
+        hydra: its main function is one of ``hydra.main``.
+        full: what the variable ``HYDRA_FULL_ERROR`` was when the command began.
+        began: Hydra has composed, so an error is one of the run.
+    """
+
+    config: Path | None = None
+    hydra: bool = False
+    full: str | None = None
+    began: bool = False
+
+
+running = Command()
 cleanup = ExitStack()  # what is to be undone when the command ends, however it ends
 
 
@@ -53,14 +86,15 @@ def closest(name: str, candidates: Iterable[str]) -> str | None:
 def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = True) -> None:
     """Runs the main function of an entry point and exits with its code.
 
-    config: the YAML of its settings, beside the folders of its choices; None: it has none. hydra: ``main`` is one of ``hydra.main``.
+    Args:
+        config: the YAML of its settings, beside the folders of its choices; None: it has no YAML.
+        hydra: ``main`` is decorated with ``hydra.main``.
     """
     full, hydra = os.environ.get(FULL), hydra and config is not None
-    _state.update(config=config, hydra=hydra, full=full, began=not hydra)
+    running.config, running.hydra, running.full, running.began = config, hydra, full, not hydra
     if hydra:
-        os.environ[FULL] = (
-            "1"  # Hydra would print its errors, of several lines, and exit; so it raises them
-        )
+        # Hydra would print its errors, which have several lines, and exit; so it raises them.
+        os.environ[FULL] = "1"
         warnings.filterwarnings("error", "provider=hydra.searchpath")  # a folder that is not there
     try:
         with raising(), cleanup:
@@ -72,25 +106,24 @@ def command(main: Callable[[], Any], config: Path | None = None, hydra: bool = T
     except (*USER_ERRORS, HydraException, ValueError, UserWarning) as error:
         if (
             isinstance(error, ValueError | UserWarning)
-            and _state["began"]
+            and running.began
             and not isinstance(error, USER_ERRORS)
         ):
             raise  # a bug
         stop(error)
     except TypeError:  # Hydra takes a list of choices, and looks into each as text
         wrong = no_choice(sys.argv[1:], config) if hydra and config is not None else None
-        if wrong is None or _state["began"]:
+        if wrong is None or running.began:
             raise
         stop(ConfigError(wrong))
     finally:
         restore(full)
-        _state.update(
-            config=None, hydra=False
-        )  # a job that is called as a function, later in this process, is none of Hydra's
+        # A job that is called as a function, later in this process, is none of Hydra's.
+        running.config, running.hydra = None, False
 
 
 def no_choice(arguments: Iterable[str], config: Path) -> str | None:
-    """What is wrong with the first argument that has a list in place of a choice; None: none has."""
+    """What is wrong with the first argument that has a list in place of a choice, if one has."""
     choices = groups(config)
     for given in arguments:
         group, _, value = given.partition("=")
@@ -102,9 +135,9 @@ def no_choice(arguments: Iterable[str], config: Path) -> str | None:
 
 def stop(error: BaseException) -> NoReturn:
     """Tells of the error in one line, after its traceback if that is wanted, and exits."""
-    if _state["full"] == "1":
+    if running.full == "1":
         traceback.print_exception(error)
-    print(f"error: {explain(error, _state['config'])}", file=sys.stderr)
+    print(f"error: {explain(error, running.config)}", file=sys.stderr)
     sys.exit(code_of(error))
 
 
@@ -119,16 +152,19 @@ def code_of(error: BaseException) -> int:
     """2 for what is wrong with the command line or the configuration, 1 for what failed."""
     if isinstance(error, JobFailed):
         return error.code
-    return WRONG if not _state["began"] or isinstance(error, WRONG_SETTING) else FAILED
+    return WRONG if not running.began or isinstance(error, WRONG_SETTING) else FAILED
 
 
 @contextmanager
 def job(quiet: bool = False, sweep: bool = False) -> Iterator[None]:
-    """Around what a Hydra main function does: from here on an error is one of the run. quiet: only errors and the result are printed.
+    """Around what a Hydra main function does: from here on an error is one of the run.
 
-    sweep: tells of an error at once, because Hydra goes on with the other jobs and then tells of the first one only.
+    Args:
+        quiet: only errors and the result are printed.
+        sweep: an error is told at once, because Hydra goes on with the other jobs, and in the end
+            tells of the first error alone.
     """
-    _state["began"] = True
+    running.began = True
     shown = progress.show(not quiet)
     if quiet:
         logging.disable(logging.WARNING)
@@ -137,9 +173,10 @@ def job(quiet: bool = False, sweep: bool = False) -> Iterator[None]:
         with warnings.catch_warnings():
             if quiet:
                 warnings.simplefilter("ignore")
-            if _state["hydra"]:
-                restore(_state["full"])  # for processes that are started from here
-                check_added(HydraConfig.get().overrides.task, _state["config"])
+            if running.hydra:
+                restore(running.full)  # for processes that are started from here
+                if running.config is not None:
+                    check_added(HydraConfig.get().overrides.task, running.config)
             yield
     except USER_ERRORS as error:
         if not sweep:
@@ -151,7 +188,7 @@ def job(quiet: bool = False, sweep: bool = False) -> Iterator[None]:
     finally:
         progress.show(shown)
         logging.disable(logging.NOTSET)
-        if _state["hydra"]:
+        if running.hydra:
             os.environ[FULL] = "1"
 
 
@@ -178,9 +215,36 @@ def explain(error: BaseException, config: Path | None) -> str:
         and "Could not override" in str(error)
     ):
         return unknown_key(str(getattr(cause, "full_key", "")), map(str, node), config)
+    unmerged = UNMERGED.fullmatch(str(error))
+    if isinstance(error, HydraException) and unmerged and config is not None:
+        told = refused(unmerged[1] or unmerged[2], config)
+        if told is not None:
+            return told
     if isinstance(error, HydraException) and cause is not None and str(cause):
         return f"{first_line(error)}: {first_line(cause)}"
     return first_line(error)
+
+
+def refused(override: str, config: Path) -> str | None:
+    """What the check of settings says of a value that Hydra could not merge, such as a list in
+    place of a section. None: the check says nothing.
+    """
+    key = override.partition("=")[0].lstrip("+")
+    others = [text for text in sys.argv[1:] if "=" in text and text != override]
+    try:
+        value = OverridesParser.create().parse_override(override).value()
+        with initialize_config_dir(str(config.parent.absolute()), version_base="1.3"):
+            whole = compose(config.stem, others)
+        for name in ("name", "output"):  # which only a run of Hydra's own can resolve
+            if name in whole and OmegaConf.is_interpolation(whole, name):
+                whole[name] = name
+        OmegaConf.update(whole, key, value, merge=False, force_add=True)
+        check_settings(whole, SETTINGS[config.stem])
+    except SettingError as error:
+        return first_line(error)
+    except (HydraException, OmegaConfBaseException):
+        return None
+    return None
 
 
 def groups(config: Path) -> dict[str, list[Path]]:
@@ -215,7 +279,10 @@ def unknown_key(key: str, siblings: Iterable[str], config: Path | None) -> str:
     ]
     there = dict.fromkeys(names)
     if last in having:
-        return f"{key} is a setting of other choices: {', '.join(having[last])}; choose one of them, or one of {parent}'s own settings"
+        return (
+            f"{key} is a setting of other choices: {', '.join(having[last])}; "
+            f"choose one of them, or one of {parent}'s own settings"
+        )
     meant = closest(last, there)
     of = (
         f" (of {', '.join(having[meant])})"
@@ -226,11 +293,14 @@ def unknown_key(key: str, siblings: Iterable[str], config: Path | None) -> str:
         better = f"{parent}.{meant}" if parent else meant
         given = next((text for text in sys.argv[1:] if text.lstrip("+~").startswith(key)), key)
         return f"there is no setting {key}; did you mean {given.replace(key, better, 1)}?{of}"
-    return f"there is no setting {key}; {parent or 'the configuration'} has {', '.join(there) or 'none'}"
+    has = ", ".join(there) or "none"
+    return f"there is no setting {key}; {parent or 'the configuration'} has {has}"
 
 
 def check_added(overrides: Iterable[str], config: Path) -> None:
-    """Raises ConfigError for ``+trainr=ddp``: a new setting beside the parts, of which no part knows, but much like one that there is."""
+    """Raises ConfigError for ``+trainr=ddp``: a new setting that no part reads, whose name is much
+    like one that there is.
+    """
     known = {str(key) for key in OmegaConf.load(config)} | set(groups(config))
     for override in overrides:
         key = override.partition("=")[0].partition(".")[0]
@@ -239,8 +309,9 @@ def check_added(overrides: Iterable[str], config: Path) -> None:
             and key.strip("+") not in known
             and (meant := closest(key.strip("+"), known))
         ):
+            better = override.strip("+").replace(key.strip("+"), meant, 1)
             raise ConfigError(
-                f"{override} adds a setting that nothing reads; did you mean {override.strip('+').replace(key.strip('+'), meant, 1)}?"
+                f"{override} adds a setting that nothing reads; did you mean {better}?"
             )
 
 
@@ -256,10 +327,11 @@ def existing(path: str) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line, with a suggestion, and whose help explains the exit codes.
+    """An ArgumentParser whose errors are one line, with a suggestion, and whose help explains the
+    exit codes.
 
-    ``type=int`` means a number of at least 1, or what ``NAMED`` says of the option, ``type=float`` one above 0; for others there is
-    ``type=argument(...)``, see ``ordo.settings``.
+    ``type=int`` means a number of at least 1, or what ``NAMED`` says of the option; ``type=float``
+    means a number above 0. For others there is ``type=argument(...)``, see ``ordo.settings``.
     """
 
     def __init__(self, **options: Any) -> None:

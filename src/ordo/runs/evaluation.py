@@ -1,4 +1,6 @@
-"""Evaluating a trained model: likelihoods, many orders, samples and how they came about; and the report of all of it."""
+"""Evaluating a trained model: likelihoods, many orders, samples and how they came about; and the
+report of all these.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ from ordo.data.decoding import Decoding, cells_of
 from ordo.data.module import Batch, Rows
 from ordo.data.tables.table_file import in_own_types, write_table
 from ordo.data.text.lines import one_line
+from ordo.errors import first_line
 from ordo.files import write_json, write_whole
 from ordo.likelihood import Effort, LikelihoodReport, ManyOrders, likelihood_report, many_orders
 from ordo.metrics import pair_associations
@@ -32,26 +35,32 @@ from ordo.report.numbers import in_unit, unit_name
 from ordo.report.order import law_arrays
 from ordo.report.page import Link
 from ordo.report.paired import mean_difference
-from ordo.runs.build import build, first_line
+from ordo.runs.build import build
 from ordo.samplers import Sampler, Trace, sample_batches
 from ordo.training.module import OrderDiffusion
 from ordo.training.pictures import shown, shown_part
 from ordo.training.quality import FEWEST
 
 SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
-# Of the picture of many orders: most orders (of either law) and sequences, by whether the denoiser is order-causal; a bidirectional one
-# needs ``length`` rows an order and sequence. And the tokens of denoiser input that it may cost, reached at a length of 320 or 122.
+# Budget of the picture of many orders: (orders per law, sequences) for order-causal (True) and
+# bidirectional (False) denoisers, which need ``length`` rows for one order and sequence.
 MANY = {True: (64, 100), False: (16, 8)}
+# The most tokens of denoiser input that the picture may cost, reached at length 320 or 122.
 MANY_TOKENS, FEWEST_ORDERS, FEWEST_SEQUENCES = 1 << 22, 4, 2
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of one model on one split.
+    """What was found of one model on one split.
 
-    scored: checksum of the sequences whose likelihoods were taken, with what is given and padded. orders: None where they were not asked
-    for. trace: of the samples, on the CPU, with the history of the first rows; None for no samples. table: the samples of a table, whose
-    numbers are drawn from their bins. quality: metric -> name -> value. seconds: of every part.
+    Args:
+        scored: checksum of the sequences whose likelihoods were taken, with what is given and
+            padded.
+        orders: None where many orders were not asked for.
+        trace: of the samples, on the CPU, with the history of the first rows; None: no samples.
+        table: the samples of a table, whose numbers are drawn from their bins.
+        quality: metric -> name -> value.
+        seconds: of every part.
     """
 
     split: str
@@ -66,10 +75,14 @@ class Evaluation:
 
 
 def many_size(order_causal: bool, length: int, orders: int | None = None) -> tuple[int, int]:
-    """Orders (of either law) and sequences of the picture of many orders, whose 2 orders + 3 orders cost at most ``MANY_TOKENS`` tokens of
-    denoiser input, rows times length: first fewer sequences, down to two, then half as many orders, down to four, then (0, 0), none.
+    """Orders per law and sequences of the picture of many orders, which scores 2 orders + 3 orders
+    for each sequence.
 
-    orders: as many as are asked for, whatever they cost; the budget is left to the sequences, at least one.
+    The picture costs at most ``MANY_TOKENS`` tokens of denoiser input, rows times length. To keep
+    within that, there are first fewer sequences, down to two, then half as many orders, down to
+    four, and then none: (0, 0).
+
+    orders: as many as are asked for, whatever they cost; sequences are then at least one.
     """
     most, sequences = MANY[order_causal]
     each = length if order_causal else length**2  # of one order and sequence
@@ -84,9 +97,8 @@ def many_size(order_causal: bool, length: int, orders: int | None = None) -> tup
 
 
 def split_of(data: SequenceData, settings: DictConfig) -> Rows:
-    return (
-        data.val_set if settings.split == "val" else data.test_set
-    )  # all of them, also where ranks share the loader
+    """All rows of the split that is reported on, also where ranks share the loader."""
+    return data.val_set if settings.split == "val" else data.test_set
 
 
 def evenly(rows: Rows, n: int | None) -> Batch:
@@ -115,7 +127,10 @@ def evaluate(
 def examine(
     module: OrderDiffusion, data: SequenceData, settings: DictConfig, progress: bool = True
 ) -> Evaluation:
-    """Likelihoods, the same sequences in many orders, samples and their metrics. Raises ConfigError."""
+    """Likelihoods, the same sequences in many orders, samples and their metrics.
+
+    Raises ConfigError.
+    """
     seconds: dict[str, float] = {}
 
     def timed(name: str, work: Callable[[], Any]) -> Any:
@@ -179,7 +194,9 @@ def examine(
 def measured(
     name: str, metric: Callable[..., Any], trace: Trace, rows: Rows, data: SequenceData
 ) -> dict[str, float]:
-    """What a metric says of the samples; nothing, and a line on standard error, where it fails: likelihoods are there by then."""
+    """What a metric says of the samples. Where the metric fails, a line on standard error and an
+    empty result: the likelihoods, which are there by then, are kept.
+    """
     try:
         return dict(metric(trace, rows, data))
     except Exception as error:
@@ -190,19 +207,22 @@ def measured(
 
 
 def draw(module: OrderDiffusion, rows: Rows, settings: DictConfig) -> Trace:
-    """``settings.samples`` sequences in orders of the model's own law, one token a call, given what the first rows are given, in turn."""
+    """``settings.samples`` sequences in orders of the model's own law, one token a call, given what
+    the first rows are given, in turn.
+    """
     n = settings.samples
     with SamplingMeter("sampling") as meter:
-        return sample_batches(
-            module.denoiser, Sampler(), n, settings.batch_size, meter.batches, on_step=meter.step,
-            schedule=module.schedule, seed=settings.seed, history=SHOWN_TRACES, **rows.given(n, module.device),
-        )  # fmt: skip
+        own: dict[str, Any] = {"schedule": module.schedule, "seed": settings.seed}
+        own |= {"history": SHOWN_TRACES, "on_step": meter.step} | rows.given(n, module.device)
+        size = settings.batch_size
+        return sample_batches(module.denoiser, Sampler(), n, size, meter.batches, **own)
 
 
 def save_evaluation(
     done: Evaluation, module: OrderDiffusion, data: SequenceData, folder: Path, **extra: Any
 ) -> None:
-    """``report.json``, ``report_values.npz`` (per sequence, and all that pictures are drawn from) and the samples, a table's as CSV.
+    """Writes ``report.json``, ``report_values.npz`` (values per sequence, and all that pictures are
+    drawn from) and the samples, those of a table as CSV.
 
     extra: more entries of report.json.
     """
@@ -251,7 +271,8 @@ def save_evaluation(
             lines = "".join(one_line(text) + "\n" for text in texts)  # one sequence a line
             write_whole(folder / "drawn.txt", lambda path: path.write_text(lines, encoding="utf-8"))
     out |= extra | {"seconds": done.seconds}
-    write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **arrays))  # type: ignore[arg-type]
+    saved: dict[str, Any] = arrays
+    write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **saved))
     write_json(folder / "report.json", out)
 
 
@@ -287,7 +308,8 @@ def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
                 plots.pair_difference(
                     np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names
                 ),
-                "Pairs of columns: how far their dependence in samples is from that in training rows. The darker, the further apart.",
+                "Pairs of columns: how far their dependence in samples is from that in training "
+                "rows. The darker, the further apart.",
             )
         )
     return pictures
@@ -320,7 +342,9 @@ def save_report_page(
     links: Sequence[Link] = (),
     title: str | None = None,
 ) -> None:
-    """``report.html`` of what ``save_evaluation`` has written; run: the folder of the training run, if another one."""
+    """Writes ``report.html`` of what ``save_evaluation`` has written. run: the folder of the
+    training run, if that is another one.
+    """
     record = read_record(folder, run)
     trace = (
         None
@@ -342,7 +366,8 @@ def report_table(
 ) -> Group:
     """A row per likelihood, a column per model: mean +- standard error.
 
-    paired: there are two, a baseline and a model, scored on the same sequences: one more column says how much better the model is.
+    paired: there are two models, a baseline first, scored on the same sequences. One more column
+    says how much better the second model is.
     """
     shown = {name: report.as_dict() for name, report in reports.items()}
     unit = unit_of(list(shown.values()))
@@ -364,7 +389,7 @@ def report_table(
 
 
 def result_line(reports: Mapping[str, LikelihoodReport], title: str, where: str | Path) -> str:
-    """The NELBO under the own law of every model, in the unit of ``report_table``, and where everything lies."""
+    """The NELBO under the own law of every model, in the unit of ``report_table``, and a folder."""
     shown = {name: report.as_dict() for name, report in reports.items()}
     unit = unit_of(list(shown.values()))
     words = unit_name(unit, next(iter(reports.values())).unit)

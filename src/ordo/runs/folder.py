@@ -15,8 +15,8 @@ from filelock import FileLock, Timeout
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig
 
+from ordo.errors import ConfigError
 from ordo.files import alive, remove_partials, write_json
-from ordo.runs.build import ConfigError
 from ordo.runs.checkpoint import find
 
 # By these a folder is known as a run's, and by these alone.
@@ -78,14 +78,15 @@ def check_free(folder: Path, config: DictConfig) -> None:
     within = resume is not None and find(resume).absolute().is_relative_to(folder.absolute())
     if within and overwrite:
         raise ConfigError(
-            f"overwrite=true would delete the checkpoint that resume={resume} names: give one of them"
+            f"overwrite=true would delete the checkpoint that resume={resume} names: "
+            "give one of them"
         )
     sign = used_by(folder)
     if sign is None or within or overwrite:
         return
     raise ConfigError(
-        f"{folder} holds a run already ({sign}): resume={folder} goes on with it, overwrite=true deletes "
-        "what it left and begins anew, output=FOLDER names another folder"
+        f"{folder} holds a run already ({sign}): resume={folder} goes on with it, "
+        "overwrite=true deletes what it left and begins anew, output=FOLDER names another folder"
     )
 
 
@@ -108,8 +109,9 @@ def requeued(folder: Path) -> Path | None:
 def alone_in(folder: Path) -> Iterator[None]:
     """Keeps the folder for this process. Raises ConfigError if another one is at work in it.
 
-    A file names host and process for as long as the run lives. The lock of a process that was killed
-    on this host is no hindrance. Another host's can be: from here nobody sees whether it lives.
+    A file names host and process for as long as the run lives. The lock of a process that was
+    killed on this host is no hindrance. The lock of another host can be one: from here nobody sees
+    whether that process lives.
     """
     parents = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -139,8 +141,8 @@ def _take(path: Path, record: Path) -> FileLock:
     again = job is not None and job == own["job"]  # a job of Slurm runs once at a time
     if host != own["host"] and not again:
         raise ConfigError(
-            f"process {process} of the host {host} is at work in {record.parent}, or was killed there: "
-            f"name another output=FOLDER, or delete {record} if that process is gone"
+            f"process {process} of the host {host} is at work in {record.parent}, or was killed "
+            f"there: name another output=FOLDER, or delete {record} if that process is gone"
         )
     lock = FileLock(path, timeout=0)
     try:

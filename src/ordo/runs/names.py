@@ -1,4 +1,6 @@
-"""What a run is called: a folder of its own, and a label that tells it apart from other runs of the same experiment."""
+"""What a run is called: a folder of its own, and a label that tells it apart from other runs of the
+same experiment.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +30,9 @@ LABEL_CHARACTERS = 100  # W&B takes 128
 
 
 def label(config: DictConfig, overrides: Sequence[str]) -> str:
-    """``NAME key=value ... seed=N``: the name, what the command line changes, of paths the last part, and the seed."""
+    """``NAME key=value ... seed=N``: the name, what the command line changes (the last part of a
+    path), and the seed.
+    """
     parts = []
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = str(override.get_key_element())
@@ -46,15 +51,17 @@ def label(config: DictConfig, overrides: Sequence[str]) -> str:
 
 def named_by_time(config: DictConfig) -> bool:
     """Whether ``output`` is named by the time of day, as it is unless the user names it."""
-    raw = OmegaConf.to_container(config, resolve=False)["output"]  # type: ignore[index,call-overload]
-    return "${now:" in str(raw)
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    return "${now:" in str(raw["output"])
 
 
 @contextmanager
 def own_folder(config: DictConfig, but: str = "") -> Iterator[Path]:
-    """``config.output``, made, and taken away on the way out if nothing has come into it, or nothing but a file of the name ``but``.
+    """``config.output``, made, and taken away on the way out if nothing has come into the folder,
+    or nothing but a file of the name ``but``.
 
-    If it is named by the time of day, nobody else has it: of two runs that start in one second the second waits for the next second.
+    A folder that is named by the time of day belongs to one run: if two runs start in one second,
+    the second run waits for the next second.
     """
     folder, ours = Path(str(config.output)), named_by_time(config)
     made = []

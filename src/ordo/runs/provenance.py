@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -15,20 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from ordo.files import write_json, write_whole
 
-PACKAGES = (
-    "ordo",
-    "torch",
-    "lightning",
-    "torchdata",
-    "hydra-core",
-    "numpy",
-    "transformers",
-    "datasets",
-)
+PACKAGES = ("ordo", "torch", "lightning", "torchdata", "hydra-core", "numpy")
+PACKAGES += ("transformers", "datasets")
 
 
+@functools.cache  # a process goes on with the code that it has loaded
 def git_commit() -> str | None:
-    """The commit of the code that runs, with "+changes" if the tree differs from it; None outside git."""
+    """The commit of the code that runs, with "+changes" if the tree differs; None outside git."""
     here = Path(__file__).parent
     try:
         commit = subprocess.run(
@@ -49,6 +43,7 @@ def describe_device(device: torch.device | str) -> str:
     return f"CPU {platform.machine()}, {torch.get_num_threads()} threads of {os.cpu_count()} cores"
 
 
+@functools.cache
 def package_version(name: str) -> str | None:
     try:
         return version(name)
@@ -57,7 +52,7 @@ def package_version(name: str) -> str | None:
 
 
 def provenance(device: torch.device | str) -> dict[str, Any]:
-    """Of a run on ``device``; JSON-serialisable."""
+    """What is told of a run on ``device``, as plain values for JSON."""
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git_commit": git_commit(),
@@ -74,9 +69,9 @@ def save_run_record(
     device: torch.device | str,
     devices: int = 1,
 ) -> None:
-    """``config.yaml`` (resolved) and ``provenance.json`` in the run folder. Raises OSError if it cannot be written."""
-    plain = OmegaConf.to_container(config, resolve=True)
-    plain.pop("hydra", None)  # type: ignore[union-attr]
+    """Writes ``config.yaml`` (resolved) and ``provenance.json``. Raises OSError if it cannot."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    plain.pop("hydra", None)
     text = OmegaConf.to_yaml(OmegaConf.create(plain))
     write_whole(folder / "config.yaml", lambda partial: partial.write_text(text, encoding="utf-8"))
     write_json(folder / "provenance.json", provenance(device) | {"devices": devices, "data": data})

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -19,6 +19,7 @@ from ordo.files import partial_of, read_yaml, write_whole
 from ordo.progress import note
 from ordo.runs.checkpoint import CheckpointError, find, read
 from ordo.runs.folder import ENDS, clear, numbered, used_by
+from ordo.runs.trainer import averages, callbacks_of
 from ordo.training.last import RUN, patience_of
 from ordo.training.loop import FitLoop
 from ordo.training.rows import restore_rows
@@ -33,8 +34,9 @@ def run_of(checkpoint: Path) -> Path:
 
 
 def take_over(checkpoint: Path, run: dict[str, Any], folder: Path) -> Path:
-    """Puts into ``folder`` what a run goes on from: best.ckpt, samples up to the checkpoint, pictures,
-    and last of all last.ckpt, which is returned. run: what the checkpoint knows, see ``LastCheckpoint``.
+    """Puts into ``folder`` what a run goes on from: best.ckpt, samples up to the checkpoint,
+    pictures, and last of all last.ckpt, which is returned. run: what the checkpoint knows, see
+    ``LastCheckpoint``.
 
     So the folder holds a whole run from the start, and a kill before its next checkpoint loses
     nothing. In the folder of the run itself only what is later than the checkpoint goes.
@@ -88,7 +90,8 @@ def was_drawn(line: str, run: dict[str, Any]) -> bool:
 def make_ready(
     config: DictConfig, folder: Path, trainer: L.Trainer, resume: Path | None, start: dict[str, Any]
 ) -> Path | None:
-    """Clears the folder of another run, and returns the checkpoint to go on from, now in the folder.
+    """Clears the folder of another run, and returns the checkpoint to go on from, which is now in
+    the folder.
 
     resume: that checkpoint, wherever it is; None: the run begins. start: what the checkpoint says.
     """
@@ -144,13 +147,13 @@ class Resume(L.Callback):
     ) -> None:
         run, step = checkpoint.get(RUN, {}), checkpoint["global_step"]
         self.step = step
-        averages = any(isinstance(c, WeightAveraging) for c in trainer.callbacks)  # type: ignore[attr-defined]
-        if "current_model_state" in checkpoint and not averages:
+        averaged = averages(callbacks_of(trainer))
+        if "current_model_state" in checkpoint and not averaged:
             # "state_dict" has the averages, which belong to no state of the optimiser.
             pl_module.load_state_dict(checkpoint["current_model_state"])
             tell(f"the weights that were averaged up to step {step} (callbacks=ema) are left; "
                  "training goes on, without averages, from the weights themselves")  # fmt: skip
-        if averages and "current_model_state" not in checkpoint:
+        if averaged and "current_model_state" not in checkpoint:
             tell(f"up to step {step} no averages of weights were kept; "
                  "the averages of callbacks=ema begin here")  # fmt: skip
         for callback in trainer.checkpoint_callbacks:
@@ -160,14 +163,10 @@ class Resume(L.Callback):
             ):
                 state = checkpoint["callbacks"][callback.state_key]
                 self._move(callback, state, step)
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if (
-                isinstance(callback, EarlyStopping)
-                and callback.state_key in checkpoint["callbacks"]
-            ):
-                checkpoint["callbacks"][callback.state_key]["patience"] = (
-                    callback.patience
-                )  # today's counts
+        for callback in callbacks_of(trainer):
+            state = checkpoint["callbacks"].get(callback.state_key)
+            if isinstance(callback, EarlyStopping) and state is not None:
+                state["patience"] = callback.patience  # today's counts
         restore_rows(trainer, run.get("rows"))
         if isinstance(trainer.fit_loop, FitLoop):
             trainer.fit_loop.outstanding = bool(run.get("outstanding"))
@@ -207,9 +206,9 @@ class Resume(L.Callback):
 
 
 def moved(path: str, new: str) -> str:
-    """A file of the same name in the folder ``new``; "", which names no file, where the name is none
-    of a checkpoint that is kept for its score. Lightning deletes what is named here for a better
-    one, so whatever a checkpoint names, such as "..", nothing else of this run may come of it.
+    """A file of the same name in the folder ``new``, or "", which names no file, if the name is not
+    that of a checkpoint that is kept for its score. Lightning deletes what is named here for a
+    better checkpoint, so whatever a checkpoint names, such as "..", only such a file may be named.
     """
     name = Path(path).name
     return str(Path(new) / name) if name.endswith(".ckpt") and name != LAST else ""

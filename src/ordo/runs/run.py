@@ -2,69 +2,65 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from ordo.data import SequenceData
+from ordo.errors import ConfigError, first_line
 from ordo.files import write_json
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
 from ordo.objectives.base import is_learned
 from ordo.progress import note
-from ordo.report import read_record, save_page
-from ordo.report.comparison import comparison_page
-from ordo.report.page import Link
 from ordo.runs.best import check_best, load_best
-from ordo.runs.build import ConfigError, best_precision, build, build_data, build_module, first_line
+from ordo.runs.build import build_data, build_module
 from ordo.runs.checkpoint import (
     CheckpointError,
-    WholeFiles,
     check_resume,
-    find,
     load_weights,
     read,
     started_before,
     step_of,
 )
 from ordo.runs.checks import check_metrics, check_settings, rehearse
+from ordo.runs.compare import comparison
 from ordo.runs.errors import USER_ERRORS
 from ordo.runs.evaluation import Evaluation, examine, save_evaluation, save_report_page
-from ordo.runs.folder import alone_in, check_free, start_of
+from ordo.runs.folder import alone_in, check_free, clear, start_of, used_by
 from ordo.runs.provenance import save_run_record
-from ordo.runs.resume import Resume, make_ready, run_of
+from ordo.runs.resume import Resume, make_ready
 from ordo.runs.settings import Train
+from ordo.runs.trainer import averages, build_trainer, callbacks_of, quiet
 from ordo.schedules import FeatureHead
 from ordo.settings import SettingError
 from ordo.training.collapse import CollapseAlarm
 from ordo.training.interrupt import Stopped, in_main_thread, number_of
 from ordo.training.last import RUN
-from ordo.training.loop import FitLoop
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.sharding import ShardedStrategy, gathered
 
-PARTNER = "compared_with"  # the folder of a compare partner, within the run's
+KEPT = ("global_step", "callbacks", RUN, "current_model_state")  # read of a checkpoint here
 
 
 @dataclass
 class Result:
-    """What a run leaves in memory: the trained module (after trainer=fsdp on rank 0 alone), its data, what was found on ``report.split``,
-    and seconds of fitting.
+    """What a run leaves in memory.
+
+    module: the trained module; after trainer=fsdp on rank 0 alone. evaluation: what was found on
+    ``report.split``; None without a report. seconds: of fitting.
     """
 
     module: OrderDiffusion
@@ -77,32 +73,6 @@ class Result:
         return None if self.evaluation is None else self.evaluation.report
 
 
-def quiet() -> None:
-    """Lightning's advertisements and known harmless warnings are no news to a user."""
-    for name in (
-        "pytorch.utilities.rank_zero",
-        "fabric.utilities.seed",
-        "pytorch.accelerators.cuda",
-        "fabric.utilities.distributed",
-    ):
-        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
-    for pattern in (
-        ".*does not have many workers.*",
-        ".*number of training batches.*",
-        ".*set_vital.*",
-        ".*isinstance.treespec, LeafSpec.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*Experiment logs directory .* exists and is not empty.*",
-        ".*`weights_only` was not set.*",
-        ".*The checkpoint was not created with WeightAveraging.*",  # told by Resume, as is the next one
-        r".*Please add the following callbacks: \['EMAWeightAveraging'\].*",
-        ".*IterableDataset.*__len__.*",
-        ".*WeightAveraging doesn't support sharding.*",  # refused with trainer=fsdp
-        ".*FSDP2-wrapped module.*returned a view.*",  # nothing is changed in place
-    ):
-        warnings.filterwarnings("ignore", pattern)
-
-
 def check_writable(folder: Path) -> None:
     """Raises OSError with the mend before any long work, and leaves no trace."""
     there = next(
@@ -111,71 +81,21 @@ def check_writable(folder: Path) -> None:
     if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
         reason = "may not be written to" if there.is_dir() else "is not a folder"
         raise OSError(
-            f"cannot write to the output folder {folder}: {there} {reason}; set output=FOLDER to another one"
+            f"cannot write to the output folder {folder}: {there} {reason}; "
+            "set output=FOLDER to another one"
         )
 
 
 def set_threads(threads: int | None) -> None:
-    """CPU threads of this process; None: torch's choice."""
+    """Sets the CPU threads of this process; None leaves torch's choice."""
     if threads is not None:
         torch.set_num_threads(threads)
 
 
-def build_trainer(config: DictConfig, folder: Path) -> L.Trainer:
-    """The Lightning trainer with its callbacks and loggers. Raises ConfigError."""
-    callbacks = [
-        build(c, f"callbacks.{name}")
-        for name, c in (config.callbacks or {}).items()
-        if c is not None
-    ]
-    loggers = [
-        build(c, f"logger.{name}") for name, c in (config.logger or {}).items() if c is not None
-    ]
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger._wandb_init.pop(
-                "anonymous", None
-            )  # None is passed on, and W&B warns that the setting has no effect any more
-    options: dict[str, Any] = OmegaConf.to_container(config.trainer, resolve=True)  # type: ignore[assignment]
-    if isinstance(options.get("strategy"), dict):
-        options["strategy"] = build(config.trainer.strategy, "trainer.strategy")
-    if isinstance(options.get("strategy"), ShardedStrategy):
-        if any(isinstance(c, WeightAveraging) for c in callbacks):
-            raise ConfigError(
-                "callbacks=ema keeps a whole copy of the weights on every rank, which trainer=fsdp is there to avoid"
-            )
-        if (
-            options["strategy"].sharded_checkpoints
-            and config.report is not None
-            and config.report.get("weights") == "best"
-        ):
-            raise ConfigError(
-                "report.weights=best needs checkpoints in one file: set trainer.strategy.sharded_checkpoints=false"
-            )
-    if options.get("accelerator") == "auto":  # Lightning would choose MPS, which has no float64
-        options["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
-    if options.get("precision") == "auto":
-        options["precision"] = best_precision(str(options.get("accelerator", "auto")))
-    if isinstance(options.get("val_check_interval"), int):  # Lightning counts micro-batches
-        options["val_check_interval"] *= options.get("accumulate_grad_batches") or 1
-    if config.get("quiet"):
-        options["enable_progress_bar"] = False
-    if not options.get("enable_progress_bar", True):
-        callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
-    options = {"default_root_dir": str(folder), "use_distributed_sampler": False} | options
-    options["plugins"] = [WholeFiles()]
-    try:
-        trainer = L.Trainer(**options, callbacks=callbacks, logger=loggers or False)
-    except (TypeError, ValueError, ImportError, MisconfigurationException) as error:
-        raise ConfigError(f"configuration part 'trainer': {first_line(error)}") from error
-    loop = FitLoop(trainer, trainer.fit_loop.min_epochs, trainer.fit_loop.max_epochs)
-    loop.epoch_loop = trainer.fit_loop.epoch_loop
-    trainer.fit_loop = loop
-    return trainer
-
-
 def check_run(config: DictConfig) -> None:
-    """Raises SettingError or ConfigError for settings that are wrong in themselves, whatever the data are; reads nothing."""
+    """Raises SettingError or ConfigError for settings that are wrong whatever the data are. Reads
+    nothing.
+    """
     check_settings(config, Train)
     if config.report is not None:
         check_metrics(config.report.get("metrics"), "report.metrics")
@@ -199,76 +119,91 @@ def never_learned(config: DictConfig, module: OrderDiffusion) -> list[str]:
     return [f"{steps}: the order is not learned; give a smaller delay, or more steps"]
 
 
+def never_warm(config: DictConfig) -> list[str]:
+    """A line, if the run ends before its learning rate has risen to ``optimizer.lr``."""
+    warmup = config.optimizer.get("warmup_steps") or 0
+    if not 0 < config.steps < warmup:
+        return []
+    steps = f"optimizer.warmup_steps={warmup} of {config.steps} steps"
+    return [f"{steps}: the rate never reaches optimizer.lr; give a shorter warm-up, or more steps"]
+
+
 def stopped_at(step: int, folder: Path) -> str:
-    """What is said when training was stopped, with the step of the checkpoint that has been kept."""
+    """What is said when training was stopped, with the step of the checkpoint that was kept."""
     kept = step_of(folder) if (folder / "checkpoints").exists() else None
-    last = (
-        "before any checkpoint was written"
-        if kept is None
-        else f"last checkpoint of step {kept} in {folder}"
-    )
-    return f"stopped at step {step}, {last}"
+    if kept is None:
+        return f"stopped at step {step}, before any checkpoint was written"
+    return f"stopped at step {step}, last checkpoint of step {kept} in {folder}"
 
 
-def fit(
-    config: DictConfig, folder: Path, callbacks: Sequence[L.Callback] = ()
-) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
-    """Builds everything, checks a ``resume`` path, trains."""
-    data = build_data(config)
-    rehearse(data, config.report)
-    if config.compare is not None and "data" not in config.compare.changes:
-        build_module(
-            comparison(config)
-        )  # what does not fit is told now, not after the first training
-    module = build_module(config)
-    trainer = build_trainer(config, folder)
-    sharded = isinstance(trainer.strategy, ShardedStrategy)
-    if sharded and any(isinstance(part, FeatureHead) for part in module.schedule.modules()):
-        raise ConfigError(
-            "trainer=fsdp divides the denoiser among devices, which then call it together, and a law that reads its features "
-            "(schedule=per_context_shared) is asked for by one alone: use schedule=per_context, or trainer=ddp"
-        )
-    trainer.callbacks[:0] = callbacks  # type: ignore[attr-defined]  # those that write checkpoints come last
-    wanted, resume, start = start_of(config, folder), None, {}
+@dataclass
+class Start:
+    """What a run goes on from. found: the checkpoint where it lies; None: the run begins. path: the
+    checkpoint in the run's own folder. state: what the checkpoint says, without its weights.
+    """
+
+    found: Path | None = None
+    path: Path | None = None
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+def find_start(
+    config: DictConfig, trainer: L.Trainer, module: OrderDiffusion, data: SequenceData
+) -> Start:
+    """Where the run goes on, after checking that the checkpoint fits. Raises CheckpointError,
+    DataError or ConfigError.
+    """
+    folder = Path(config.output)
+    wanted = start_of(config, folder)
     if wanted == "auto":
         wanted = folder if started_before(folder, config) else None
-    if wanted is not None:
-        resume = check_resume(wanted, module, data, trainer.world_size, sharded)
-        start = {
-            key: value
-            for key, value in read(resume).items()
-            if key in ("global_step", "callbacks", RUN, "current_model_state")
-        }
-        if sharded and "current_model_state" in start:
-            raise ConfigError(
-                f"trainer=fsdp cannot go on from {resume}, which has averaged weights (callbacks=ema)"
-            )
-    check_best(config, trainer, start)
-    found = resume
-    if trainer.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
-        resume = make_ready(config, folder, trainer, resume, start)
-        save_run_record(
-            folder, config, data.describe(), trainer.strategy.root_device, trainer.world_size
+    if wanted is None:
+        return Start()
+    sharded = isinstance(trainer.strategy, ShardedStrategy)
+    found, checkpoint = check_resume(wanted, module, data, trainer.world_size, sharded)
+    state = {key: checkpoint[key] for key in KEPT if key in checkpoint}
+    if sharded and "current_model_state" in state:
+        raise ConfigError(
+            f"trainer=fsdp cannot go on from {found}, which has averaged weights (callbacks=ema)"
         )
-        for line in getattr(data, "notes", ()):
-            note(line)
-        if config.trainer.get("enable_progress_bar", True):
-            for line in never_learned(config, module):
-                note(line)
-    going_on = None if resume is None else Resume()
-    if going_on is not None:
-        trainer.callbacks.insert(0, going_on)  # type: ignore[attr-defined]
-        if config.trainer.get("enable_progress_bar", True):
-            cut_off = (
-                ", with the validation that was cut off"
-                if start.get(RUN, {}).get("outstanding")
-                else ""
-            )
-            note(f"going on from step {start['global_step']} of {config.steps}{cut_off}")
-    begun, interrupts = time.perf_counter(), signal.getsignal(signal.SIGINT)
+    return Start(found, found, state)
+
+
+def prepare(config: DictConfig, trainer: L.Trainer, data: SequenceData, start: Start) -> None:
+    """Makes the folder ready on the first rank, and writes into it what the run is."""
+    folder = Path(config.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    start.path = make_ready(config, folder, trainer, start.found, start.state)
+    device = trainer.strategy.root_device
+    save_run_record(folder, config, data.describe(), device, trainer.world_size)
+
+
+def tell_of_start(
+    config: DictConfig, module: OrderDiffusion, data: SequenceData, start: Start
+) -> None:
+    """What a user is told before the first step."""
+    for line in getattr(data, "notes", ()):
+        note(line)
+    if not config.trainer.get("enable_progress_bar", True):
+        return
+    for line in (*never_learned(config, module), *never_warm(config)):
+        note(line)
+    if start.path is not None:
+        outstanding = start.state.get(RUN, {}).get("outstanding")
+        cut_off = ", with the validation that was cut off" if outstanding else ""
+        note(f"going on from step {start.state['global_step']} of {config.steps}{cut_off}")
+
+
+@contextmanager
+def watched(
+    trainer: L.Trainer, module: OrderDiffusion, folder: Path, going_on: Resume | None, start: Start
+) -> Iterator[None]:
+    """Around the training: raises ``Stopped`` for a signal, and CheckpointError for a checkpoint
+    whose states cannot be restored, of which nothing is left in a folder that was new.
+    """
+    interrupts = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        yield
     except SystemExit as stop:  # how Lightning passes on a KeyboardInterrupt
         asked = isinstance(stop.__context__, KeyboardInterrupt) and not isinstance(
             stop, SIGTERMException
@@ -279,11 +214,12 @@ def fit(
         raise Stopped(stopped_at(trainer.global_step, folder), number) from None
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, ValueError):
-            module.check_weights()  # an order law refuses weights that are not finite: that is divergence, not a bug
+            # An order law refuses weights that are not finite: that is divergence, not a bug.
+            module.check_weights()
         if going_on is not None and not going_on.began and not isinstance(error, USER_ERRORS):
             what = f"{type(error).__name__}: {first_line(error)}"
             raise CheckpointError(
-                f"{found}: training cannot go on from the states that it holds ({what})"
+                f"{start.found}: training cannot go on from the states that it holds ({what})"
             ) from error
         raise
     finally:
@@ -293,26 +229,71 @@ def fit(
             import wandb
 
             wandb.finish()
+
+
+def finish(
+    config: DictConfig, trainer: L.Trainer, module: OrderDiffusion, start: Start
+) -> OrderDiffusion:
+    """The trained module, whole and with the weights that count, on the device of training."""
     if module.sharded:
         state = gathered(module)
         module = build_module(config)
         if trainer.is_global_zero:
-            load_weights(module, state, folder)
-    elif start.get("global_step") == trainer.global_step and any(
-        isinstance(c, WeightAveraging) for c in trainer.callbacks
-    ):  # type: ignore[attr-defined]
+            load_weights(module, state, config.output)
+    elif start.state.get("global_step") == trainer.global_step and averages(callbacks_of(trainer)):
         # Nothing was left to train, so the callback has not put averaged weights (EMA) in place.
-        assert resume is not None
-        load_weights(module, read(resume)["state_dict"], resume)
-    seconds = time.perf_counter() - begun
-    module.to(trainer.strategy.root_device)  # Lightning leaves the module on the CPU
-    return module, data, trainer, seconds
+        assert start.path is not None
+        load_weights(module, read(start.path)["state_dict"], start.path)
+    return module.to(trainer.strategy.root_device)  # Lightning leaves the module on the CPU
+
+
+def fit(
+    config: DictConfig, callbacks: Sequence[L.Callback] = ()
+) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
+    """Builds everything, checks what the run goes on from, trains. The last value: seconds."""
+    folder = Path(config.output)
+    data = build_data(config)
+    rehearse(data, config.report)
+    if config.compare is not None and "data" not in config.compare.changes:
+        # What does not fit is told now, not after the first training.
+        build_module(comparison(config))
+    module = build_module(config)
+    trainer = build_trainer(config, folder)
+    heads = any(isinstance(part, FeatureHead) for part in module.schedule.modules())
+    if heads and isinstance(trainer.strategy, ShardedStrategy):
+        raise ConfigError(
+            "trainer=fsdp divides the denoiser among devices, which then call it together, and a "
+            "law that reads its features (schedule=per_context_shared) is asked for by one alone: "
+            "use schedule=per_context, or trainer=ddp"
+        )
+    callbacks_of(trainer)[:0] = callbacks  # those that write checkpoints come last
+    start = find_start(config, trainer, module, data)
+    check_best(config, trainer, start.state)
+    new = used_by(folder) is None
+    if trainer.is_global_zero:
+        prepare(config, trainer, data, start)
+        tell_of_start(config, module, data, start)
+    going_on = None if start.path is None else Resume()
+    if going_on is not None:
+        callbacks_of(trainer).insert(0, going_on)
+    begun = time.perf_counter()
+    try:
+        with watched(trainer, module, folder, going_on, start):
+            trainer.fit(module, datamodule=data, ckpt_path=start.path, weights_only=True)
+    except CheckpointError:
+        if new and trainer.is_global_zero and going_on is not None and not going_on.began:
+            clear(folder)  # of a run that never was
+        raise
+    module = finish(config, trainer, module, start)
+    return module, data, trainer, time.perf_counter() - begun
 
 
 def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
-    """The whole main job of one model, into ``config.output``. Prints nothing but progress; ``train.py`` shows the tables.
+    """The whole main job of one model, into ``config.output``. Prints nothing but progress;
+    ``train.py`` shows the tables.
 
-    callbacks: beside those of the configuration. Raises what ``ordo.runs.errors.USER_ERRORS`` lists, and ``Stopped``.
+    callbacks: beside those of the configuration. Raises what ``ordo.runs.errors.USER_ERRORS``
+    lists, and ``Stopped``.
     """
     quiet()
     check_run(config)
@@ -320,103 +301,34 @@ def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
     check_writable(folder)
     set_threads(config.threads)
     if rank_zero_only.rank:
-        return _train(config, folder, callbacks)
+        return _train(config, callbacks)
     with alone_in(folder):
         check_free(folder, config)
-        return _train(config, folder, callbacks)
+        return _train(config, callbacks)
 
 
-def _train(config: DictConfig, folder: Path, callbacks: Sequence[L.Callback]) -> Result:
+def _train(config: DictConfig, callbacks: Sequence[L.Callback]) -> Result:
+    folder, report = Path(config.output), config.report
     try:
-        module, data, trainer, seconds = fit(config, folder, callbacks)
+        module, data, trainer, seconds = fit(config, callbacks)
     except (TrainingDiverged, LawTooSharp) as error:
         if rank_zero_only.rank == 0:
             write_json(folder / "diverged.json", {"error": first_line(error)})
         raise
     done = None
-    if config.report is not None and config.report.get("weights") == "best":
+    if report is not None and report.get("weights") == "best":
         load_best(module, trainer, folder)
-    if config.report is not None and trainer.is_global_zero:
-        done = examine(
-            module,
-            data,
-            config.report,
-            progress=bool(config.trainer.get("enable_progress_bar", True)),
-        )
-        size = sum(p.numel() for p in module.parameters())
-        collapsed = next(
-            (c.collapsed for c in trainer.callbacks if isinstance(c, CollapseAlarm)), None
-        )  # type: ignore[attr-defined]
+    if report is not None and trainer.is_global_zero:
+        shows = bool(config.trainer.get("enable_progress_bar", True))
+        done = examine(module, data, report, progress=shows)
+        alarms = [each for each in callbacks_of(trainer) if isinstance(each, CollapseAlarm)]
         extra = {
             "fit_seconds": seconds,
-            "parameters": size,
+            "parameters": sum(p.numel() for p in module.parameters()),
             "steps": trainer.global_step,
-            "collapsed": collapsed,
+            "collapsed": alarms[0].collapsed if alarms else None,
         }
         save_evaluation(done, module, data, folder, **extra)
-        if config.report.get("page", True):
+        if report.get("page", True):
             save_report_page(done, data, folder)
     return Result(module, data, done, seconds)
-
-
-def comparison(config: DictConfig) -> DictConfig:
-    """The configuration of the run's ``compare`` partner: the same with ``compare.changes`` merged over it, in a folder of its own."""
-    other = config.copy()
-    with open_dict(other):
-        for key, change in config.compare.changes.items():
-            # A part that names its own _target_ replaces; settings merge.
-            merges = (
-                isinstance(change, DictConfig)
-                and "_target_" not in change
-                and isinstance(other.get(key), DictConfig)
-            )
-            other[key] = OmegaConf.merge(other[key], change) if merges else change
-        other.compare = None
-        other.output = str(Path(config.output) / PARTNER)
-        other.resume = config.resume
-        if (
-            config.resume and config.resume != "auto"
-        ):  # the partner of the run that goes on, if that had come so far
-            partner = run_of(find(config.resume)) / PARTNER
-            other.resume = str(partner) if step_of(partner) is not None else None
-        other.overwrite = (
-            other.resume is None
-        )  # what a run left there has been cleared, or never had a checkpoint
-    return other
-
-
-def report_both(config: DictConfig, result: Result, own: str, other: Result) -> None:
-    """The reports of a run and of its ``compare`` partner once more, now that both are there, and ``compare.html``, which sets them side by
-    side. own: what the run is called.
-    """
-    folder, label = Path(config.output), str(config.compare.label)
-    partner = folder / PARTNER
-    assert result.evaluation is not None
-    assert other.evaluation is not None
-    records = {label: read_record(partner), own: read_record(folder)}  # the baseline first
-    page, _ = comparison_page(records, {label: "compared_with/report.html", own: "report.html"})
-    save_page(page, [], folder, "compare.html")
-    links = [Link("Both models side by side: curves, schedules, orders, samples", "compare.html")]
-    links.append(Link(f"The report on {label} alone", "compared_with/report.html"))
-    others = {label: records[label]}
-    save_report_page(
-        result.evaluation,
-        result.data,
-        folder,
-        others=others,
-        own_label=own,
-        links=links,
-        title=f"{config.name}, {own}",
-    )
-    back = [
-        Link(f"The report on {own}", "../report.html"),
-        Link("Both side by side", "../compare.html"),
-    ]
-    save_report_page(
-        other.evaluation,
-        other.data,
-        partner,
-        own_label=label,
-        links=back,
-        title=f"{config.name}, {label}",
-    )

@@ -27,6 +27,14 @@ from ordo.wording import show
 PARTS = ("denoiser", "schedule")
 
 
+def device_of(device: str) -> str:
+    """``auto`` as what there is: cuda or cpu. Raises ConfigError for a GPU that is not there."""
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise ConfigError("device=cuda: there is no GPU here; choose auto or cpu")
+    return ("cuda" if there else "cpu") if device == "auto" else device
+
+
 def check_trust(trust: Any) -> tuple[str, ...]:
     """Packages of the user's own, as the command line gives them. Raises ConfigError."""
     packages = (trust,) if isinstance(trust, str) else tuple(trust or ())
@@ -37,7 +45,8 @@ def check_trust(trust: Any) -> tuple[str, ...]:
             raise ConfigError(f"trust={show(package)}: name a package, as in trust=[my_package]")
         if package.partition(".")[0] == "ordo":
             raise ConfigError(
-                f"trust={package}: what a file may name of ordo is fixed; trust is for packages of your own"
+                f"trust={package}: what a file may name of ordo is fixed; "
+                "trust is for packages of your own"
             )
     return packages
 
@@ -69,7 +78,8 @@ def load(path: str | Path, trust: Collection[str] = ()) -> tuple[OrderDiffusion,
     config = checkpoint["ordo"].get("config")
     if not config:
         raise CheckpointError(
-            f"{find(path)} holds weights but no configuration: rebuild the model by hand and use its 'state_dict'"
+            f"{find(path)} holds weights but no configuration: "
+            "rebuild the model by hand and use its 'state_dict'"
         )
     parts = described(config, find(path), check_trust(trust))
     try:
@@ -164,7 +174,8 @@ def load_data(
     ]
     if missing:
         raise ConfigError(
-            f"{path}: its data were read with {' '.join(missing)}, and a checkpoint may not say where data lie: "
+            f"{path}: its data were read with {' '.join(missing)}, "
+            "and a checkpoint may not say where data lie: "
             f"add {' '.join(missing)}, or where they lie now"
         )
     node |= {name: value for name, value in (changes or {}).items() if name in settings}

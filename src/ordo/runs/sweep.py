@@ -22,7 +22,8 @@ NAME_CHARACTERS = 100  # of a folder's name at most 255 bytes are allowed
 
 
 class SweepFolder(Callback):
-    """Lets ``hydra.sweep.dir`` be ``${output}``: its ``${hydra:...}`` needs the HydraConfig, which Hydra sets for single jobs only.
+    """Lets ``hydra.sweep.dir`` be ``${output}``, whose ``${hydra:...}`` needs the HydraConfig.
+    Hydra sets the HydraConfig for single jobs only.
 
     No other sweep has that folder, and where no job begins, nothing is left of it.
     """
@@ -33,21 +34,26 @@ class SweepFolder(Callback):
 
 
 def check_launcher(arguments: Sequence[str]) -> None:
-    """Exits (2) with the mend if the command line asks for a launcher that is not installed; Hydra would only say that it finds no YAML."""
+    """Exits (2) with the mend if the command line asks for a launcher that is not installed. Hydra
+    would only say that it finds no YAML.
+    """
     for argument in arguments:
         if (
             re.fullmatch(r"hydra/launcher=(slurm|submitit_\w+)", argument)
             and find_spec("submitit") is None
         ):
             print(
-                f"error: {argument} needs the submitit launcher: pip install -c constraints.txt -e '.[slurm]'",
+                f"error: {argument} needs the submitit launcher: "
+                "pip install -c constraints.txt -e '.[slurm]'",
                 file=sys.stderr,
             )
             sys.exit(WRONG)
 
 
 def job_folder() -> Path:
-    """Of the sweep's job that runs in this process: the sweep's folder / NUMBER_SETTINGS, the settings in which its jobs differ."""
+    """The folder of the sweep's job that runs in this process: NUMBER_SETTINGS in the sweep's
+    folder, with the settings in which its jobs differ.
+    """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)  # absolute
     if folder.is_relative_to(Path.cwd()):
