@@ -31,6 +31,7 @@ from ordo.data.text.templates import corpus_template, template_tokens
 from ordo.files import write_whole
 from ordo.parts import make
 from ordo.plots.trace_file import TRACES, save_trace
+from ordo.plots.trace_rows import Layout, TraceView
 from ordo.progress import SamplingMeter, note
 from ordo.runs.build import ConfigError, plain
 from ordo.runs.checkpoint import find, reading
@@ -232,8 +233,9 @@ def main(config: DictConfig) -> None:
         )
         if trace_path is not None:
             name = str(HydraConfig.get().runtime.choices["sampler"])
-            layout = decoding.layout | {"revised": decoding.symbol}
-            save_trace(trace_path, trace, symbols, sampler=name, seed=config.seed, layout=layout)
+            layout = Layout(**decoding.layout)
+            view = TraceView(None, name, config.seed, layout=layout, revised=decoding.symbol)
+            save_trace(trace_path, trace, symbols, view)
     if surprise is not None and surprise > NOTABLE_SURPRISE and not config.quiet:
         print(
             f"warning: this sampler decodes in orders that the model was hardly trained on ({surprise:.2f} nats a token less probable than "

@@ -1,4 +1,7 @@
-"""Every picture at its extremes, as drawn: no text leaves the figure, no two texts overlap, and the axes keep room for what they show."""
+"""Every picture at its extremes, as drawn.
+
+No text leaves the figure, no two texts overlap, and the axes keep room for what they show.
+"""
 
 import inspect
 import itertools
@@ -24,7 +27,7 @@ SMALLEST = 0.8  # inches that axes must keep either way
 
 
 def names(n):
-    """Long ones, with what text rendering may trip over: mathematics, underscores, line ends, spaces alone."""
+    """Long names, and some that text rendering may trip over: mathematics, line ends, a space."""
     odd = ["price in $ or $", "_hidden", "two\nlines", " ", "\\frac{1", "x^2"]
     return [
         odd[i] if i < len(odd) else (LONG * 3)[:200] if i % 3 == 0 else f"{i}: column"
@@ -268,7 +271,8 @@ def test_texts_lie_within_the_figure_and_apart(name, monkeypatch):
         assert box.y1 < height, text
     for (a, one), (b, other) in itertools.combinations(boxes, 2):
         both = Bbox.intersection(one, other)
-        # Boxes have the font's ascent and descent, which few letters fill: a pixel or two of overlap are of empty space.
+        # A box has the font's ascent and descent, which few letters fill: an overlap of a pixel or
+        # two is empty space.
         assert both is None or min(both.width, both.height) <= 2, f"{a!r} lies on {b!r}"
         if min(one.y1, other.y1) - max(one.y0, other.y0) > 0.5 * min(
             one.height, other.height

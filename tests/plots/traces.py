@@ -1,10 +1,12 @@
-"""Traces with known ends: of a small network, by every kind of sampler, with the strings of their tokens."""
+"""Traces with known ends, of a small network, by every kind of sampler, with token strings."""
 
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.plots import Layout, TraceView
 from ordo.samplers import All, ByLaw, ByScore, InSteps, OnGrid, PathPlanning, ReMDM, Sampler, sample
 
+LAYOUT = ("kind", "names", "columns", "box")
 ALPHABET = " abcdef\n<&"  # some that a page must escape
 SAMPLERS = {
     "one_by_one": Sampler(),
@@ -37,6 +39,12 @@ def make(name="one_by_one", n=2, length=16, known=False, lengths=None, vocab=10,
 
 def letter(position, token):
     return ALPHABET[token]
+
+
+def view(**settings):
+    """A view of a trace; settings of its layout may stand among those of the view."""
+    own = {name: settings.pop(name) for name in LAYOUT if name in settings}
+    return TraceView(layout=Layout(**own), **{"revised": letter} | settings)
 
 
 def long_trace(n, length=1024):

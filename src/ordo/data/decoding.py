@@ -136,13 +136,13 @@ class Decoding:
 
     @property
     def layout(self) -> dict[str, Any]:
-        """How positions lie, as arguments of ``ordo.plots.trace_page``: columns of a table, lines of a Sudoku, otherwise text."""
+        """How positions lie, as arguments of ``ordo.plots.Layout``: a table, a Sudoku, else text."""
         if self.table is not None:
-            return {"layout": "table", "names": self._codec.names}
+            return {"kind": "table", "names": self._codec.names}
         if SudokuData.__qualname__ in self.states:
             side = len(self.states[SudokuData.__qualname__]["vocabulary"])
-            return {"layout": "board", "columns": side, "box": math.isqrt(side)}
-        return {"layout": "text"}
+            return {"kind": "board", "columns": side, "box": math.isqrt(side)}
+        return {"kind": "text"}
 
     def symbols(self, tokens: Tensor, seed: int = 0) -> list[list[str]]:
         """Sequences (n, length) token by token, without the masks at their end, where documents have no token; of a table as

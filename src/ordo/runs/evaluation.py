@@ -311,9 +311,14 @@ def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, see
         if table is None
         else cells_of(table[:SHOWN_TRACES])
     )
-    shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
-    shared |= {"sampler": "orders of the model's own law", "seed": seed}
-    return plots.trace_fragment(trace, symbols, title="Decoding, step by step", **shared)
+    view = plots.TraceView(
+        "Decoding, step by step",
+        sampler="orders of the model's own law",
+        seed=seed,
+        layout=plots.Layout(**decoding.layout),
+        revised=decoding.symbol,
+    )
+    return plots.trace_fragment(trace, symbols, view)
 
 
 def save_report_page(
