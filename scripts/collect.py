@@ -26,7 +26,7 @@ from ordo.files import read_json, read_yaml, write_whole
 from ordo.report import LABELS, UNITS, unit_of
 from ordo.report.numbers import DECIMALS, standard_error
 from ordo.report.record import read_metrics, read_report
-from ordo.report.settings import differing, flat, shown
+from ordo.report.settings import differing, flat, setting_text
 from ordo.runs.build import ConfigError
 from ordo.runs.entry import Parser, command, job
 from ordo.runs.run import check_writable
@@ -150,7 +150,7 @@ def print_table(
         others = f" (+{line['others']})" if line["others"] else ""
         cost = [f"{line[name]:.0f}" if line[name] == line[name] else "-" for name in FIGURES]
         grid.add_row(
-            *(shown(name, line[name]) for name in names),
+            *(setting_text(name, line[name]) for name in names),
             f"{line['finished']}{others}",
             *likelihoods,
             *cost,
@@ -223,7 +223,7 @@ def main() -> None:
             lambda path: table.drop(columns="runs").assign(unit=unit).to_csv(path, index=False),
         )
         labels = [
-            ", ".join(f"{n.removesuffix('._target_')} {shown(n, line[n])}" for n in names)
+            ", ".join(f"{n.removesuffix('._target_')} {setting_text(n, line[n])}" for n in names)
             for _, line in table.iterrows()
         ]
         values = [runs.loc[index, a.metric].dropna() for index in table["runs"]]

@@ -17,6 +17,7 @@ from yaml.composer import ComposerError
 from ordo.errors import FileError, first_line
 
 MARK = ".partial-"
+Json = dict[str, Any]  # an object of a JSON or YAML file: text, numbers, lists, and objects
 
 
 def partial_of(path: Path) -> Path:

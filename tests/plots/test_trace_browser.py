@@ -259,7 +259,7 @@ def test_keys(show):
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_legible_and_no_wider_than_the_window(show, size, dark):
-    """Also with strings of 200 characters: no scrolling sideways, and a contrast of 4.5 at least."""
+    """Also with strings of 200 characters: no scrolling sideways, and a contrast of 4.5 or more."""
     trace, symbols = make("remdm", 1, known=True)
     for layout in ({}, TABLE, BOARD):
         long = [symbols[0][:]]

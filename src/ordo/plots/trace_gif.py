@@ -65,9 +65,9 @@ def save_trace_gif(
 ) -> None:
     """Writes the film of one row, whole or not at all; makes the folder.
 
-    steps than 60, evenly spaced ones are shown. A frame lasts .05 to .5 seconds, the last frame 3
-    steps than 60, evenly spaced ones are shown. A frame lasts .05 to .5 seconds, the last one 3
-    seconds. The font, DejaVu, has no East Asian characters.
+    Colours and signs are those of ``trace_page``. The first frame has the given tokens only. At
+    most 60 evenly spaced steps are shown, each for .05 to .5 seconds, the last for 3 seconds. The
+    font, DejaVu, has no East Asian characters.
 
     Args:
         symbols: the string of every token of the row, see ``trace_page``.
