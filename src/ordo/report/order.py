@@ -33,9 +33,11 @@ class RankedLaw(Protocol):
 
 @runtime_checkable
 class HasEntropy(Protocol):
-    """A law with an entropy: the mean of several draws and its standard error, nats."""
+    """A law with an entropy, nats: mean over sampled orders and its standard error."""
 
-    def entropy(self, *, generator: torch.Generator) -> tuple[Tensor, Tensor]: ...
+    def entropy(
+        self, samples: int = 1024, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]: ...
 
 
 @runtime_checkable
