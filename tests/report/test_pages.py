@@ -1,4 +1,7 @@
-"""report.html, compare.html and the metrics of samples: what they show is what was computed, and they need nothing from outside."""
+"""report.html, compare.html and the metrics of samples.
+
+They show what was computed, and need nothing from outside.
+"""
 
 import base64
 import io
@@ -29,6 +32,7 @@ TINY = [
     "trainer.log_every_n_steps=1",
     "callbacks.order.every=1",
 ]
+TINY += ["callbacks.order.pictures=false"]  # those of training are no claim here
 TINY += ["denoiser.width=16", "denoiser.heads=2", "denoiser.layers=1", "optimizer.schedule_delay=0"]
 TINY += ["report.sequences=12", "report.draws=1", "report.importance_draws=2", "report.orders=3"]
 

@@ -118,8 +118,8 @@ def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) ->
     over = f"{nelbos}" if nelbos == exact else f"{nelbos} for the NELBOs, {exact} for the others"
     note = (
         f"Mean ± standard error over sequences: {over}. Lower is better. Compare models by the "
-        "same row, and not by one row alone: a sharper order law lowers the NELBO under the own law "
-        "without making the model better."
+        "same row, and not by one row alone: a sharper order law lowers the NELBO under the "
+        "own law without making the model better."
     )
     if baseline is not None:
         columns.append("gain")

@@ -36,7 +36,7 @@ from ordo.report.paired import mean_difference
 from ordo.runs.build import build, first_line
 from ordo.samplers import Trace, own_sampler, sample_batches
 from ordo.training.module import OrderDiffusion
-from ordo.training.pictures import shown, shown_part
+from ordo.training.pictures import plotted_part, plotted_schedule
 from ordo.training.quality import FEWEST
 
 SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
@@ -146,7 +146,7 @@ def examine(
         given: dict[str, Any] = {name: value.to(device) for name, value in batch.given.items()}
         given |= {"batch_size": settings.batch_size, "progress": track if progress else None}
         tokens = batch.tokens.to(device)
-        law: Any = shown(module.schedule, rows).law()
+        law: Any = plotted_schedule(module.schedule, rows).law()
         many = timed(
             "scoring many orders",
             lambda: many_orders(module.denoiser, tokens, law, orders, settings.seed, **given),
@@ -214,7 +214,7 @@ def save_evaluation(
     extra: more entries of report.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    schedule, decoded = shown_part(module.schedule, data.val_set)
+    schedule, decoded = plotted_part(module.schedule, data.val_set)
     positions = list(range(data.length)) if decoded is None else decoded.tolist()
     arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(
         schedule

@@ -43,9 +43,9 @@ class OrderHistory(L.Callback):
 
     At the end the callback writes ``order_over_training.npz`` to ``folder``, and the pictures
     ``order_over_training.png`` and ``order.png`` to ``folder/pictures``. At every validation the
-    callback draws these two, ``schedule.png``, and ``loss_by_revealed.png`` (of the first validation
-    batch), to the same folder and to loggers that take pictures. Of a schedule that does not learn
-    only ``order.png`` and ``loss_by_revealed.png`` are drawn.
+    callback draws these two, ``schedule.png``, and ``loss_by_revealed.png`` (of the first
+    validation batch), to the same folder and to loggers that take pictures. Of a schedule that does
+    not learn only ``order.png`` and ``loss_by_revealed.png`` are drawn.
 
     Args:
         every: optimiser steps between entries.

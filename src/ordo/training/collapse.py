@@ -29,10 +29,10 @@ MARGIN = 1.005  # validation NELBOs are estimates
 class CollapseAlarm(L.Callback):
     """Warns once, in one line, when the order law has collapsed; resumes with the run.
 
-    A law is *sharp* when less than the share ``sharp`` of the entropy of random orders is left. That
-    entropy is log n! for n tokens to decode. For a law that depends on the tokens, the law's entropy
-    is the mean over sequences. A learned law may end sharp, and many good laws do. A law counts as
-    collapsed if
+    A law is *sharp* when less than the share ``sharp`` of the entropy of random orders is left.
+    That entropy is log n! for n tokens to decode. For a law that depends on the tokens, the law's
+    entropy is the mean over sequences. A learned law may end sharp, and many good laws do. A law
+    counts as collapsed if
 
     * the law is sharp before the share ``early`` of all steps, and was not sharp at the start: by
       then the denoiser knows too little to tell which orders are good; or
@@ -92,7 +92,8 @@ class CollapseAlarm(L.Callback):
         if not hasattr(law, "step_log_prob"):
             return None
         generator = seeded_generator(device, module.seed, trainer.global_step, -9)
-        u = torch.rand(tokens.shape, dtype=torch.float64, generator=generator, device=device)  # type: ignore[union-attr]
+        shape = batch.tokens.shape
+        u = torch.rand(shape, dtype=torch.float64, generator=generator, device=device)
         entropy = float(-law.draw(u.clamp(1e-12, 1 - 1e-12), known, lengths).score.sum(-1).mean())
         decoded = batch.decoded().double()
         most = float(torch.lgamma(decoded + 1).mean())

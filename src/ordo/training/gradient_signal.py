@@ -22,9 +22,9 @@ from ordo.training.pictures import log_picture
 class RunningMoments:
     """Exponentially weighted mean and variance of a vector; never waits for the device.
 
-    A vector of i steps ago weighs (1 - 1/window)^i. Weights are normalised, so that early values are
-    as unbiased as late ones. A vector with a value that is not finite is left out: mixed precision
-    skips such a step.
+    A vector of i steps ago weighs (1 - 1/window)^i. Weights are normalised, so that early values
+    are as unbiased as late ones. A vector with a value that is not finite is left out: mixed
+    precision skips such a step.
 
     Args:
         window: steps, at least 1. The weights are worth 2 * window - 1 vectors of equal weight.
@@ -76,10 +76,10 @@ class GradientSignal(L.Callback):
 
     The callback resumes with the run. Every ``every`` steps it logs
     ``train/schedule_gradient_variance``, the trace of the covariance of one step's gradient, and
-    ``train/schedule_gradient_snr``, ``|mean|^2`` over the variance of the mean. At the end it writes
-    ``gradient_signal.npz`` to ``folder``. A picture goes to ``folder/pictures`` at every validation
-    and at the end, and at validations to the loggers. The callback does nothing where no parameter
-    of the schedule learns.
+    ``train/schedule_gradient_snr``, ``|mean|^2`` over the variance of the mean. At the end it
+    writes ``gradient_signal.npz`` to ``folder``. A picture goes to ``folder/pictures`` at every
+    validation and at the end, and at validations to the loggers. The callback does nothing where no
+    parameter of the schedule learns.
 
     Args:
         window: steps of the running averages, see ``RunningMoments``.

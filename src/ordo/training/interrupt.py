@@ -110,7 +110,7 @@ class StopSignals:
         self._before: dict[int, Handler | int | None] = {}
 
     def watch(
-        self, originals: Mapping[signal.Signals, object] | None = None, share: bool = False
+        self, originals: Mapping[int | signal.Signals, object] | None = None, share: bool = False
     ) -> None:
         """From now on the signals are noted.
 
@@ -124,7 +124,7 @@ class StopSignals:
         self.asked = []
         for number in (*USUAL, *OTHERS):
             now = signal.getsignal(number)
-            first = now if number in OTHERS else (originals or {}).get(signal.Signals(number), now)
+            first = now if number in OTHERS else (originals or {}).get(number, now)
             own = isinstance(first, RaiseStopped) or first in (signal.default_int_handler, leave)
             foreign = callable(first) and not own and number != signal.SIGINT
             if (number in OTHERS and not foreign) or (foreign and share):

@@ -1,4 +1,4 @@
-"""The last checkpoint, from which a run goes on after a kill, and what it knows of the run's files."""
+"""The last checkpoint, from which a run goes on after a kill, and the log that it carries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from ordo.files import partial_of
 from ordo.settings import Count, Text, checked
 from ordo.training.interrupt import StopSignals
-from ordo.training.rows import Row, held, logged_rows
+from ordo.training.rows import held, logged_rows
 from ordo.training.trainer import callbacks_of
 
 RUN = "run"  # the entry of a checkpoint that ``LastCheckpoint`` writes
@@ -87,7 +87,7 @@ class LastCheckpoint(Checkpoint):
         self._saved: int | None = None  # the step of the last checkpoint written
         # True only while a checkpoint is written, see ``_save``.
         self._outstanding = self._between = False
-        self._held: Row = {}  # what is to be logged once more, after a resume
+        self._held: dict[str, float] = {}  # what is to be logged once more, after a resume
         self._signals = StopSignals()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
 
 Value = float | str | None  # text where the value was read from metrics.csv
 Row = dict[str, Value]
@@ -28,12 +29,15 @@ def _unlogged(trainer: L.Trainer) -> Row | None:
     metrics = connector.metrics["log"] if connector.should_update_logs else {}
     if not metrics:
         return None
-    row = {name: getattr(value, "item", lambda v=value: v)() for name, value in metrics.items()}
-    at = {"epoch": trainer.current_epoch, "step": trainer.fit_loop.epoch_loop._batches_that_stepped}
+    row: Row = {k: v.item() if isinstance(v, Tensor) else v for k, v in metrics.items()}
+    at: Row = {
+        "epoch": trainer.current_epoch,
+        "step": trainer.fit_loop.epoch_loop._batches_that_stepped,
+    }
     return at | row
 
 
-def held(trainer: L.Trainer) -> Row:
+def held(trainer: L.Trainer) -> dict[str, float]:
     """What callbacks have logged at steps of this epoch.
 
     Lightning repeats these values in each row, until there are new values or the epoch ends.
@@ -49,7 +53,7 @@ def logged_rows(trainer: L.Trainer, between: bool) -> list[Row] | None:
     """Everything logged so far; None where nothing writes metrics.csv.
 
     Args:
-        between: the hooks of a training step are being called; the row of the step is still to come.
+        between: the hooks of a training step are being called, so its row is still to come.
     """
     logger = csv_logger(trainer)
     if logger is None:

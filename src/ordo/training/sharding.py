@@ -24,8 +24,8 @@ class ShardedStrategy(ModelParallelStrategy):
     """Lightning's FSDP2 strategy over all devices, nothing else in parallel.
 
     Args:
-        sharded_checkpoints: every rank writes its own part into a folder, from which only such a run
-            can go on, on any number of devices. False: rank 0 gathers one ordinary checkpoint,
+        sharded_checkpoints: every rank writes its own part into a folder, from which only such a
+            run can go on, on any number of devices. False: rank 0 gathers one ordinary checkpoint,
             which everything can read.
         backend: of torch.distributed; None: nccl on GPUs, gloo elsewhere.
     """
