@@ -1,4 +1,7 @@
-"""Small random laws that depend on the tokens, and what is true of them by enumeration alone: orders, masks and products of rates."""
+"""Small random laws that depend on the tokens, and what is true of them by enumeration alone.
+
+What is enumerated: orders, masks and products of rates.
+"""
 
 import itertools
 import math
@@ -33,7 +36,10 @@ def random_denoiser(std=1.0, length=LENGTH, kind: Any = BidirectionalTransformer
 
 
 class Additive(nn.Module):
-    """A sum of one number for every (position, token, position); mask included. Absent tokens add nothing."""
+    """A sum of one number for every (position, token, position), the mask included.
+
+    Absent tokens add nothing.
+    """
 
     def __init__(self, length=LENGTH, std=0.5):
         super().__init__()
@@ -110,7 +116,10 @@ def every_order(positions):
 
 
 def joint(denoiser, schedule, x, known=()):
-    """Of x (length,) and all orders of the positions not known: log q(pi | x), log p(x, pi) and the cost of bound rate, (n,)."""
+    """log q(pi | x), log p(x, pi) and the cost of bound rate, (n,) each, for all n orders.
+
+    x: (length,). The orders are those of the positions that are not known.
+    """
     unknown = [i for i in range(len(x)) if i not in known]
     log_q, log_p, rate = [], [], []
     w = schedule.log_w(x[None])[0].exp()
@@ -143,7 +152,10 @@ def exact_log_prob(denoiser, schedule, x):
 
 
 def by_quadrature(denoiser, schedule, x, known=(), reconstruction="sampled", t_min=T_MIN, nodes=60):
-    """GenMD4's and LoMDM's loss of one sequence in rates rho_{l,v}: all masks, Gauss-Legendre in log t, and what is left at t_min."""
+    """GenMD4's and LoMDM's loss of one sequence in rates rho_{l,v}.
+
+    Sums over all masks, Gauss-Legendre in log t, and what is left at t_min.
+    """
     node, weight = (torch.tensor(a) for a in numpy.polynomial.legendre.leggauss(nodes))
     log_t = (node - 1) / 2 * -math.log(t_min)
     dlog_t = weight / 2 * -math.log(t_min)
@@ -155,7 +167,8 @@ def by_quadrature(denoiser, schedule, x, known=(), reconstruction="sampled", t_m
     mine, total_rate = (
         torch.where(masks, y, 1.0) for y in (rho[:, torch.arange(len(x)), x], rho.sum(-1))
     )
-    # w log w - w - (w log rho_{x} - sum_v rho_v): the Poisson divergence of the rate of the true token, and of all others from 0.
+    # w log w - w - (w log rho_{x} - sum_v rho_v): the Poisson divergence of the true token's rate,
+    # and of all other rates from 0.
     inner = torch.where(masks, w * (w.log() - mine.log()) - w + total_rate, 0.0).sum(-1)
     masked = (w * torch.cat([log_t, torch.tensor([math.log(t_min)])])[:, None]).exp()[
         :, None

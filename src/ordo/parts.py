@@ -34,8 +34,9 @@ FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "schedule": {
         "ordo.schedules": (
             "Cosine", "FeatureHead", "FreeTable", "Geometric", "GivenOrder", "Kumaraswamy",
-            "Linear", "LogBound", "LogLinear", "NormSig", "OrderPosterior", "PerContext", "PerVocabulary",
-            "Polynomial", "PooledNetwork", "PositionNetwork", "Power", "TokenNetwork",
+            "Linear", "LogBound", "LogLinear", "NormSig", "OrderPosterior", "PerContext",
+            "PerVocabulary", "Polynomial", "PooledNetwork", "PositionNetwork", "Power",
+            "TokenNetwork",
         ),
     },
     "data": {

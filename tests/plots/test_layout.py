@@ -85,9 +85,9 @@ def tables(columns, rows=200):
 
 def cases():
     """(name, draw) of every picture at every extreme."""
-    for n, labelled in [(n, labelled) for labelled in LENGTHS for n in LENGTHS[labelled]]:
+    for n, labelled in [(n, named) for named, sizes in LENGTHS.items() for n in sizes]:
         said = names(n) if labelled else None
-        tag = f"{n}{'-labels' if labelled else ''}"
+        tag = f"{n}-labels" if labelled else f"{n}"
         yield (
             f"precedence_matrix-{tag}",
             lambda n=n, said=said: plots.precedence_matrix(before(n), said, chain(n)),

@@ -20,8 +20,8 @@ def order_pictures(record: Record) -> list[Picture]:
         figure = plots.order_heatmap(plots.rank_probability(values["orders"]), labels)
         caption = (
             "How probable each rank is for every position, in orders drawn from the law. One "
-            "bright cell a row: the position always comes at that rank. An even row: it may come at "
-            "any time. The dot is the mean."
+            "bright cell a row: the position always comes at that rank. An even row: it may come "
+            "at any time. The dot is the mean."
         )
         out.append(Picture("order", figure, caption))
     if "alpha" in values:
