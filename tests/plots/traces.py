@@ -1,5 +1,7 @@
 """Traces with known ends, of a small network, by every kind of sampler, with token strings."""
 
+from functools import cache
+
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
@@ -47,9 +49,16 @@ def view(**settings):
     return TraceView(layout=Layout(**own), **{"revised": letter} | settings)
 
 
-def long_trace(n, length=1024):
-    """One by one, in random orders: (trace, symbols)."""
+@cache
+def eight_long_rows():
+    """1024 tokens, one by one, in random orders; sampled once for all tests."""
     torch.manual_seed(0)
-    net = OrderCausalTransformer(27, length, width=16, heads=2, layers=1).eval()
-    trace = sample(net, Sampler(), n, seed=1)
-    return trace, [["abcdefghijklmnopqrstuvwxyz "[t] for t in row] for row in trace.tokens.tolist()]
+    net = OrderCausalTransformer(27, 1024, width=16, heads=2, layers=1).eval()
+    return sample(net, Sampler(), 8, seed=1)
+
+
+def long_trace(n):
+    """(trace, symbols of the first n rows)."""
+    trace = eight_long_rows()
+    letters = "abcdefghijklmnopqrstuvwxyz "
+    return trace, [[letters[t] for t in row] for row in trace.tokens[:n].tolist()]

@@ -59,7 +59,7 @@ class OrderHistory(L.Callback):
         self.entropies: list[float] = []
         self._batch: Batch | None = None
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {"steps": self.steps, "ranks": self.ranks, "entropies": self.entropies}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

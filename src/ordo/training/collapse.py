@@ -64,7 +64,7 @@ class CollapseAlarm(L.Callback):
         """The verdict so far; None where the callback does nothing, and before the first look."""
         return None if self.share is None else self.too_early or self.worse
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in STATE}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

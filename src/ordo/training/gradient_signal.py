@@ -95,7 +95,7 @@ class GradientSignal(L.Callback):
         self.variance: list[float] = []
         self.signal_to_noise: list[float] = []
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         moments = {name: value.cpu() for name, value in self.moments.state.items()}
         lists = {"variance": self.variance, "signal_to_noise": self.signal_to_noise}
         return {"moments": moments, "steps": self.steps, **lists}
