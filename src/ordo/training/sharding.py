@@ -72,7 +72,7 @@ def _average(parameter: Tensor) -> None:
     parameter.grad /= dist.get_world_size()
 
 
-def gathered(module: nn.Module) -> dict[str, object]:
+def gathered(module: nn.Module) -> dict[str, Any]:
     """The whole state on rank 0, nothing on other ranks. All ranks must call this function."""
     return get_model_state_dict(
         module, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
