@@ -31,7 +31,7 @@ from ordo.files import read_json, read_yaml, write_whole
 from ordo.report import LABELS, UNITS, unit_of
 from ordo.report.numbers import DECIMALS, standard_error
 from ordo.report.record import read_metrics, read_report
-from ordo.report.settings import differing, flat, shown
+from ordo.report.settings import differing, flat, setting_text
 from ordo.runs.entry import Parser, command, job
 from ordo.runs.run import check_writable
 
@@ -136,8 +136,12 @@ def print_table(
             likelihoods.append(figure if finished else "-")
         others = f" (+{line['others']})" if line["others"] else ""
         cost = [f"{line[name]:.0f}" if line[name] == line[name] else "-" for name in FIGURES]
-        settings = (shown(name, line[name]) for name in names)
-        grid.add_row(*settings, f"{finished}{others}", *likelihoods, *cost)
+        grid.add_row(
+            *(setting_text(name, line[name]) for name in names),
+            f"{finished}{others}",
+            *likelihoods,
+            *cost,
+        )
     console.print(
         f"{UNITS[unit]}; ± the standard deviation over runs, for a single run its standard error "
         "over sequences"
@@ -185,7 +189,7 @@ def main() -> None:
             frame = frame.assign(unit=unit)
             write_whole(output / name, lambda path, frame=frame: frame.to_csv(path, index=False))
         labels = [
-            ", ".join(f"{n.removesuffix('._target_')} {shown(n, line[n])}" for n in names)
+            ", ".join(f"{n.removesuffix('._target_')} {setting_text(n, line[n])}" for n in names)
             for _, line in table.iterrows()
         ]
         values = [runs.loc[index, a.metric].dropna() for index in table["runs"]]

@@ -34,6 +34,7 @@ from ordo.errors import ConfigError
 from ordo.files import write_whole
 from ordo.parts import make
 from ordo.plots.trace_file import TRACES, save_trace
+from ordo.plots.trace_rows import Layout, TraceView
 from ordo.progress import SamplingMeter, note
 from ordo.runs.build import plain
 from ordo.runs.checkpoint import find, reading
@@ -226,8 +227,9 @@ def main(config: DictConfig) -> None:
         surprise = None if schedule.depends_on_tokens else order_surprise(trace, schedule.law())
         if trace_path is not None:
             name = str(HydraConfig.get().runtime.choices["sampler"])
-            layout = decoding.layout | {"revised": decoding.symbol}
-            save_trace(trace_path, trace, symbols, sampler=name, seed=config.seed, layout=layout)
+            layout = Layout(**decoding.layout)
+            view = TraceView(None, name, config.seed, layout=layout, revised=decoding.symbol)
+            save_trace(trace_path, trace, symbols, view)
     if surprise is not None and surprise > NOTABLE_SURPRISE and not config.quiet:
         print(
             "warning: this sampler decodes in orders that the model was hardly trained on "

@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, deterministic, and a tiny bank of random networks and schedules."""
+"""Shared by all tests: one thread, deterministic, a tiny bank of random networks and schedules."""
 
 import itertools
 import os

@@ -6,7 +6,10 @@ DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 
 
 def news_file(path, n=80):
-    """The real file's layout: a url, names after ', ', one-hot groups as 0.0 and 1.0, some articles without a channel."""
+    """A file laid out like the real one.
+
+    A url, names after ', ', one-hot groups as 0.0 and 1.0, some articles without a channel.
+    """
     names = [
         "url",
         *NEWS_NUMBERS,

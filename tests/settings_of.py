@@ -1,4 +1,4 @@
-"""Every setting of the YAMLs, found without naming any: what a user may write, and the type that stands in its class."""
+"""Every setting of the YAMLs, found without naming any: what a user may write, and its type."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ NOT_READ = {"shape", "metrics", "report.metrics", "given", "compare.changes"}
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of an entry point: its full name, its type, and what else the command line needs to have it."""
+    """One setting of an entry point: full name, type, and what else the command line needs."""
 
     script: str
     key: str

@@ -1,7 +1,9 @@
-"""README and docs/: every Python block runs, every command runs in a quick form, every choice and metric that is listed exists.
+"""README and docs/: every Python block runs, every command runs in a quick form, every choice and
+metric that is listed exists.
 
-A page's blocks share a namespace and a folder, in which a block whose first line names a file is written as that file. A command is run in
-this process by its own program, with SUBSTITUTES put in for what a reader has and TINY settings appended.
+A page's blocks share a namespace and a folder, in which a block whose first line names a file is
+written as that file. A command is run in this process by its own program, with SUBSTITUTES put in
+for what a reader has and TINY settings appended.
 """
 
 import re
@@ -25,7 +27,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [
     ROOT / "README.md",
-    *sorted(p for p in (ROOT / "docs").rglob("*.md") if not {"benchmarks", "notebooks"} & {*p.parts}),
+    *sorted(
+        p for p in (ROOT / "docs").rglob("*.md") if not {"benchmarks", "notebooks"} & {*p.parts}
+    ),
 ]
 BLOCK = r"^```(\w+)\n((?s:.*?))^```$"
 COMMAND = r"^ {4}((?:\w+=\S+ )*(?:python3?|sh|torchrun|srun|sphinx-build) (?:.*\\\n)*.*)$"
@@ -83,7 +87,9 @@ NOT_HERE = {
 
 
 def items(page):
-    """(kind, text) of a page's fenced blocks and indented commands, in order; comments and line ends of commands are taken away."""
+    """(kind, text) of a page's fenced blocks and indented commands, in order; comments and line
+    ends of commands are taken away.
+    """
     found = []
     for kind, block, command in ITEM.findall(page.read_text(encoding="utf-8")):
         if command or kind in ("sh", "bash"):
@@ -108,7 +114,9 @@ def reason(command):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """What readers have: a text, a table, a corpus, a language model, and runs of a text and of a table."""
+    """What readers have: a text, a table, a corpus, a language model, and runs of a text and of a
+    table.
+    """
     folder = tmp_path_factory.mktemp("made")
     (folder / "letters").write_text(LETTERS)
     random = np.random.default_rng(0)
@@ -161,7 +169,9 @@ def composed(overrides):
 
 
 def tiny(arguments, folder="."):
-    """TINY settings that the configuration of ``arguments``, overrides of train.py, has and does not give itself; of a sweep the first."""
+    """TINY settings that the configuration of ``arguments``, overrides of train.py, has and does
+    not give itself; of a sweep the first.
+    """
     plan = [
         re.sub(r"^(\w[\w.]*)=([\w.]+),.*|^([\w.]+)=tag\(.*", r"\1=\2", a).strip("=")
         for a in arguments

@@ -1,4 +1,7 @@
-"""Notebooks: committed clean and with assertions. The build of the documentation runs every cell, without a warning."""
+"""Notebooks: committed clean and with assertions.
+
+The build of the documentation runs every cell, without a warning.
+"""
 
 import ast
 from pathlib import Path

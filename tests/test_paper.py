@@ -1,4 +1,6 @@
-"""docs/paper.md: the map is complete and names what exists; equations of arXiv 2511.19152 that no other test needs."""
+"""docs/paper.md: the map is complete and names what exists; equations of arXiv 2511.19152 that no
+other test needs.
+"""
 
 import ast
 import importlib
@@ -22,7 +24,9 @@ LOG_W = [1.0, -0.4, -0.6]
 
 
 def numbers(kind):
-    """Of the equations, figures or tables in the first column of the map: "Eqs. 9 to 20", "Tables 3, 6 and 7", "Figure 2a"."""
+    """Of the equations, figures or tables in the first column of the map: "Eqs. 9 to 20", "Tables
+    3, 6 and 7", "Figure 2a".
+    """
     found = set()
     for row in re.findall(r"^\| ([^|]+) \|", MAP, re.MULTILINE):
         for listed in re.findall(rf"{kind}s?\.? (\d+\w?(?:(?:,| to| and) \d+\w?)*)", row):
@@ -119,7 +123,9 @@ def random_denoiser(**settings):
 
 
 def discrete_time_bound(denoiser, schedule, x, steps):
-    """Eq. 3: the sum over steps of KL(q(x_s | x_t, x_0) || p(x_s | x_t)), each over its three outcomes, and over all masks at t."""
+    """Eq. 3: the sum over steps of KL(q(x_s | x_t, x_0) || p(x_s | x_t)), each over its three
+    outcomes, and over all masks at t.
+    """
     alpha = schedule.alpha(torch.linspace(0, 1, steps + 1, dtype=torch.float64))
     masks = torch.tensor(list(itertools.product([False, True], repeat=3)))
     mu = denoiser(x.expand(8, -1).masked_fill(masks, denoiser.mask_id)).softmax(
@@ -155,7 +161,9 @@ def test_discrete_time_bound_tends_to_the_order_nelbo(settings):
 
 
 def test_time_conditioning_sees_the_revealed_set_alone():
-    """So that Eq. 6 holds, not only Eq. 5: with it too the bound is that of the orders, and the same set gives the same distribution."""
+    """So that Eq. 6 holds, not only Eq. 5: with it too the bound is that of the orders, and the
+    same set gives the same distribution.
+    """
     test_discrete_time_bound_tends_to_the_order_nelbo({"time_conditioning": True})
     denoiser = random_denoiser(time_conditioning=True)
     assert denoiser.level is not None
@@ -173,7 +181,9 @@ def test_time_conditioning_sees_the_revealed_set_alone():
     ],
 )
 def test_transition_times_of_the_reverse_process(make):
-    """Eqs. 9 to 20 and Prop. 3.2: the product of "not yet" from the end of time down to a step and its jump is the step's fall in alpha."""
+    """Eqs. 9 to 20 and Prop. 3.2: the product of "not yet" from the end of time down to a step and
+    its jump is the step's fall in alpha.
+    """
     torch.manual_seed(0)
     schedule, steps = make().requires_grad_(False), 20
     alpha = schedule.alpha(
@@ -191,7 +201,9 @@ def test_transition_times_of_the_reverse_process(make):
 
 
 def ordered_times(schedule, order, power=12):
-    """Nodes (n, n, 2) of the first two times and weights of prod -alpha' over t_first > t_second > t_third: Gauss-Legendre, t = s^power."""
+    """Nodes (n, n, 2) of the first two times and weights of prod -alpha' over t_first > t_second >
+    t_third: Gauss-Legendre, t = s^power.
+    """
     node, weight = (torch.tensor(x) for x in np.polynomial.legendre.leggauss(80))
     s, ds = (node + 1) / 2, weight / 2
     first, second = s[:, None].expand(-1, 80), s[:, None] * s  # the second below the first
@@ -205,7 +217,9 @@ def ordered_times(schedule, order, power=12):
 
 
 def test_probability_of_an_order_is_the_integral_over_its_simplex():
-    """Eqs. 7 and 25, decoded by descending time: Plackett-Luce for powers; for another family the share of draws."""
+    """Eqs. 7 and 25, decoded by descending time: Plackett-Luce for powers; for another family the
+    share of draws.
+    """
     powers = schedule_of(LOG_W)
     torch.manual_seed(1)
     others = Kumaraswamy(3, FreeTable(3, 0.7), FreeTable(3, 0.7)).requires_grad_(False)
@@ -222,7 +236,9 @@ def test_probability_of_an_order_is_the_integral_over_its_simplex():
 
 
 def test_times_given_the_order():
-    """Eq. 26: the density of the times given the order, through the mean of the first and second of them."""
+    """Eq. 26: the density of the times given the order, through the mean of the first and second of
+    them.
+    """
     schedule, order = schedule_of(LOG_W), (1, 0, 2)
     t, weight = ordered_times(schedule, order)
     want = (t * weight[..., None]).sum((0, 1)) / weight.sum()

@@ -37,7 +37,10 @@ def test_shards_draw_together_what_one_draws(shards, n):
 
 
 def test_uniforms_are_uniform_and_independent():
-    """Over steps, sequences, draws and positions: moments, correlations of neighbours in each direction, 4 standard errors."""
+    """Moments, and correlations of neighbours in each direction, within 4 standard errors.
+
+    Over steps, sequences, draws and positions.
+    """
     u = (
         torch.stack(
             [StepRandom(seed=2, step=step).uniform(4, 16, 32, "cpu") for step in range(400)]
@@ -55,7 +58,7 @@ def test_uniforms_are_uniform_and_independent():
 
 @pytest.mark.parametrize("position", [0, 3])
 def test_each_value_is_uniform_over_steps(position):
-    """Kolmogorov-Smirnov by hand: the largest distance to the diagonal, at a level of about 1e-4."""
+    """Kolmogorov-Smirnov by hand: the largest distance to the diagonal, level about 1e-4."""
     steps = 2000
     values = (
         torch.stack(

@@ -1,4 +1,4 @@
-"""Small language models of real architectures, random weights, saved to a folder with their tokenizer."""
+"""Small language models of real architectures, with random weights, saved with their tokenizer."""
 
 import torch
 from tiny_tokenizer import tiny_tokenizer
@@ -30,7 +30,10 @@ CAUSAL = ("gpt2", "llama")
 
 
 def tiny_model(folder, kind, rows=None, tie=None, std=0.2, **changes):
-    """A model of ``kind`` in the folder, with ``rows`` ids (None: the tokenizer's) and no dropout; returns (model, tokenizer)."""
+    """A model of ``kind`` in the folder, without dropout; returns (model, tokenizer).
+
+    rows: number of ids; None: that of the tokenizer.
+    """
     torch.manual_seed(0)
     tokenizer = tiny_tokenizer(folder, mask=kind not in CAUSAL)
     make, config = KINDS[kind]

@@ -11,7 +11,10 @@ TEXT = [
 
 
 def tiny_tokenizer(folder, text=TEXT, vocab_size=290, mask=False):
-    """Saved to the folder; 256 bytes, some merges, and <eos>, <bos>, <cls>, <sep>, with ``mask`` also <mask>."""
+    """A tokenizer saved to the folder: 256 bytes, some merges, and special tokens.
+
+    The special tokens are <eos>, <bos>, <cls>, <sep>, and with ``mask`` also <mask>.
+    """
     special = ["<eos>", "<bos>", "<cls>", "<sep>", *(["<mask>"] if mask else [])]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

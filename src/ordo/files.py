@@ -7,26 +7,32 @@ import math
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import ArrayLike
 from yaml.composer import ComposerError
 
 from ordo.errors import FileError, first_line
 
 MARK = ".partial-"
+Json = dict[str, Any]  # an object of a JSON or YAML file: text, numbers, lists, and objects
 
 
 def partial_of(path: Path) -> Path:
-    """Where this process writes what will be ``path``: beside it, under a name with the host and
-    the number of the process, so that no other process writes there and a dead one's is known.
+    """Where this process writes what will become ``path``.
+
+    The place is beside ``path``. Its name holds the host and the number of the process, so that no
+    other process writes there, and ``remove_partials`` knows what a dead process has left.
     """
     return path.with_name(f"{MARK}{platform.node()}-{os.getpid()}-{path.name}")
 
 
-def write_whole(path: Path, write: Callable[[Path], Any], sync: bool = False) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], sync: bool = False) -> None:
     """Whole or not at all: ``write`` gets a path beside the target, which is then renamed.
 
     sync: waits until the disk has the content, so that not even a power cut leaves an empty file.
@@ -43,8 +49,19 @@ def write_whole(path: Path, write: Callable[[Path], Any], sync: bool = False) ->
         partial.unlink(missing_ok=True)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, as plain values: no interpolation is resolved, nothing is called.
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields where to make a new folder, which is renamed to ``path`` at the end, or removed."""
+    partial = partial_of(path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_yaml(path: Path) -> Json:
+    """The settings in a YAML file, as plain values; no interpolation is resolved.
 
     Raises FileError for what is no YAML, or no mapping of plain values.
     """
@@ -60,23 +77,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class WithoutAliases:
-    """For a loader of YAML: ten lines of names that stand for one another make more values than any
-    memory has.
+    """For a loader of YAML, to refuse aliases.
+
+    Ten lines of names that stand for one another make more values than any memory has.
     """
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):  # type: ignore[attr-defined]
-            mark = self.peek_event().start_mark  # type: ignore[attr-defined]
+    def compose_node(self, parent: object, index: object) -> Any:
+        loader: Any = self  # the mixin stands before a loader, which has these methods
+        if loader.check_event(yaml.events.AliasEvent):
+            mark = loader.peek_event().start_mark
             raise ComposerError(None, None, "aliases (*NAME) are not allowed", mark)
-        return super().compose_node(parent, index)  # type: ignore[misc]
+        above: Any = super()
+        return above.compose_node(parent, index)
 
 
 class _Plain(WithoutAliases, yaml.SafeLoader):
     pass
 
 
-def _not_plain(value: Any) -> str | None:
-    """The type of a value that JSON has not, within other values too."""
+def _not_plain(value: object) -> str | None:
+    """The type of the first value that JSON does not have, also within lists and mappings."""
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]
     if isinstance(value, list):
@@ -85,7 +105,7 @@ def _not_plain(value: Any) -> str | None:
     return None if plain else type(value).__name__
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Json:
     """What ``write_json`` wrote. Raises FileError for what is no JSON, or no mapping."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -108,7 +128,7 @@ def alive(process: int) -> bool:
 
 
 def remove_partials(folder: Path) -> None:
-    """Takes away, at any depth, what processes of this host were writing when they were killed."""
+    """Removes, at any depth, what processes of this host were writing when they were killed."""
     for path in folder.rglob(f"{MARK}{platform.node()}-*"):
         number = path.name.removeprefix(f"{MARK}{platform.node()}-").partition("-")[0]
         if number.isdigit() and not alive(int(number)):
@@ -118,8 +138,8 @@ def remove_partials(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def finite(content: Any) -> Any:
-    """The same with None for numbers that are not finite."""
+def finite(content: object) -> object:
+    """The content with None for numbers that are not finite."""
     if isinstance(content, dict):
         return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -127,11 +147,13 @@ def finite(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Whole or not at all; NaN and infinities as null, which JSON has not."""
-    write_whole(
-        path,
-        lambda partial: partial.write_text(
-            json.dumps(finite(content), indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        ),
-    )
+def write_json(path: Path, content: object) -> None:
+    """A JSON file, whole or not at all; NaN and infinities become null."""
+    text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
+    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_arrays(path: Path, arrays: Mapping[str, ArrayLike]) -> None:
+    """Arrays as an .npz file, whole or not at all."""
+    named: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
+    write_whole(path, lambda partial: np.savez(partial, **named))

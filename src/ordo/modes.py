@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def readable(path: Path) -> None:
-    """The mode that a new file or folder gets here: safetensors writes files that nobody else may read."""
+    """Gives a file or folder the mode of a new one; safetensors lets nobody else read its files."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)

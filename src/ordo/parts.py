@@ -1,10 +1,10 @@
 """Parts of a model or run, made from plain values: the name of a class and its arguments.
 
-``{"_target_": "ordo.schedules.Linear", "length": 16}`` describes a part. ``make`` calls whatever the
-description names, so ``make`` is for what the user has written: a command line, a YAML file of the
-user's own, Python code. A description that was read from a checkpoint or a saved model goes through
-``from_file`` first, which knows the classes that a file may name and looks at names only: nothing
-is imported, resolved or called before the whole description is accepted.
+``{"_target_": "ordo.schedules.Linear", "length": 16}`` describes a part. ``make`` calls whatever
+the description names, so ``make`` is for what the user has written: a command line, a YAML file of
+the user's own, Python code. A description that was read from a checkpoint or a saved model goes
+through ``from_file`` first, which knows the classes that a file may name and looks at names only:
+nothing is imported, resolved or called before the whole description is accepted.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ordo.errors import ConfigError, UntrustedError, first_line
+from ordo.files import Json
 from ordo.settings import SettingError, check_node
 from ordo.wording import show
 
 TARGET = "_target_"
 DEEPEST = 32  # levels of a description; the deepest of ordo's own has 4
-VERBATIM = (
-    "alphabet",
-    "missing",
-    "types",
-)  # settings that hold characters or column names of the user's data
+# Settings that hold characters or column names of the user's data.
+VERBATIM = ("alphabet", "missing", "types")
 # Classes that a file may name, by the part of a model that the file describes.
 FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "denoiser": {
@@ -35,9 +33,9 @@ FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "schedule": {
         "ordo.schedules": (
-            "Cosine", "FeatureHead", "FreeTable", "Geometric", "GivenOrder", "Kumaraswamy", "Linear",
-            "LogBound", "NormSig", "PerContext", "PerVocabulary", "Polynomial", "PooledNetwork",
-            "PositionNetwork", "Power", "TokenNetwork",
+            "Cosine", "FeatureHead", "FreeTable", "Geometric", "GivenOrder", "Kumaraswamy",
+            "Linear", "LogBound", "NormSig", "PerContext", "PerVocabulary", "Polynomial",
+            "PooledNetwork", "PositionNetwork", "Power", "TokenNetwork",
         ),
     },
     "data": {
@@ -52,11 +50,11 @@ FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
         ),
     },
 }  # fmt: skip
-INSIDE = {"data": "task"}  # what the arguments of a part may be made of, where not of the same kind
+INSIDE = {"data": "task"}  # kind of the parts inside a part, where it is another kind
 
 
 def renewed(node: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The description of a schedule whose class has gone, as today's classes say it; others as they are."""
+    """A description that names a class of an older version, as the classes of today say it."""
     name = str(node.get(TARGET)).rpartition(".")[2]
     if not str(node.get(TARGET)).startswith("ordo.schedules."):
         return node
@@ -82,8 +80,8 @@ def canonical(target: str, role: str) -> str | None:
     return None
 
 
-def from_file(node: Any, role: str, name: str, trust: Collection[str] = ()) -> dict[str, Any]:
-    """A description that was read from a file, checked: only ``make`` may be called with the result.
+def from_file(node: object, role: str, name: str, trust: Collection[str] = ()) -> Json:
+    """A description that was read from a file, checked: only ``make`` may take the result.
 
     Args:
         node: the description, as the file has it.
@@ -98,12 +96,12 @@ def from_file(node: Any, role: str, name: str, trust: Collection[str] = ()) -> d
     return _checked(renewed(node), role, name, trust, DEEPEST)
 
 
-def _checked(value: Any, role: str, name: str, trust: Collection[str], depth: int) -> Any:
+def _checked(value: object, role: str, name: str, trust: Collection[str], depth: int) -> Any:
     if depth == 0:
         raise UntrustedError(f"{name} is nested more than {DEEPEST} deep")
     if isinstance(value, Mapping):
         inside = INSIDE.get(role, role) if TARGET in value else role
-        out: dict[Any, Any] = {}
+        out: dict[object, object] = {}
         for key, item in value.items():
             if key is not None and type(key) not in (bool, int, float, str):
                 raise UntrustedError(f"{name} has a key that is a {type(key).__name__}")
@@ -114,12 +112,10 @@ def _checked(value: Any, role: str, name: str, trust: Collection[str], depth: in
                 continue  # older files have this key; plain values need no conversion
             elif re.fullmatch(r"_\w+_", str(key)):
                 raise UntrustedError(f"{show(where)}: a file may not have this key")
+            elif _verbatim(key, item):
+                out[key] = item
             else:
-                out[key] = (
-                    item
-                    if _verbatim(key, item)
-                    else _checked(item, inside, where, trust, depth - 1)
-                )
+                out[key] = _checked(item, inside, where, trust, depth - 1)
         return out
     if isinstance(value, list | tuple):
         return [
@@ -132,19 +128,14 @@ def _checked(value: Any, role: str, name: str, trust: Collection[str], depth: in
     raise UntrustedError(f"{name} is a {type(value).__name__}, which is no plain value")
 
 
-def _verbatim(key: Any, value: Any) -> bool:
-    """Whether a setting holds text of the user's data, in which ``${`` and names such as _x_ mean nothing."""
-    items = (
-        value
-        if isinstance(value, list)
-        else [*value, *value.values()]
-        if isinstance(value, Mapping)
-        else [value]
-    )
+def _verbatim(key: object, value: object) -> bool:
+    """Whether a setting holds text of the user's data, where ``${`` and _x_ mean nothing."""
+    items = [*value, *value.values()] if isinstance(value, Mapping) else value
+    items = items if isinstance(items, list) else [items]
     return key in VERBATIM and all(type(item) in (str, int, float) for item in items)
 
 
-def _class_of_file(target: Any, role: str, name: str, trust: Collection[str]) -> str:
+def _class_of_file(target: object, role: str, name: str, trust: Collection[str]) -> str:
     if isinstance(target, str):
         known = canonical(target, role)
         if known is not None:
@@ -157,7 +148,7 @@ def _class_of_file(target: Any, role: str, name: str, trust: Collection[str]) ->
     raise UntrustedError(f"{name}={value} is no {role} of ordo that a file may name{hint}")
 
 
-def _may_be_yours(target: Any) -> bool:
+def _may_be_yours(target: object) -> bool:
     known = ("ordo", "torch", "os", "sys", "builtins", "subprocess", "pathlib", "shutil", "pandas")
     return isinstance(target, str) and "." in target and target.partition(".")[0] not in known
 
@@ -184,7 +175,7 @@ def named(target: str) -> Any:
 
 
 def make(node: Mapping[str, Any], name: str, **more: Any) -> Any:
-    """Calls what ``_target_`` names with the other keys as arguments; nested descriptions come first.
+    """Calls what ``_target_`` names, with the other keys as arguments, inner descriptions first.
 
     Args:
         node: plain values, without interpolations.
@@ -194,9 +185,8 @@ def make(node: Mapping[str, Any], name: str, **more: Any) -> Any:
     a wrong value, or whatever the class has to say of its arguments.
     """
     if not isinstance(node, Mapping) or not isinstance(node.get(TARGET), str):
-        raise ConfigError(
-            f"configuration part '{name}' has no {TARGET}: a part is made of the name of its class"
-        )
+        rule = "a part is made of the name of its class"
+        raise ConfigError(f"configuration part '{name}' has no {TARGET}: {rule}")
     try:
         check_node({**node, **more}, name, named)
     except SettingError as error:
@@ -212,12 +202,11 @@ def _make(node: Mapping[str, Any], name: str, more: Mapping[str, Any]) -> Any:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        raise ConfigError(
-            f"configuration part '{name}' ({node[TARGET]}): {first_line(cause)}"
-        ) from error
+        part = f"configuration part '{name}' ({node[TARGET]})"
+        raise ConfigError(f"{part}: {first_line(cause)}") from error
 
 
-def _made(value: Any, name: str) -> Any:
+def _made(value: object, name: str) -> Any:
     if isinstance(value, Mapping):
         if TARGET in value:
             return _make(value, name, {})
@@ -237,12 +226,11 @@ def make_pair(denoiser: Mapping[str, Any], schedule: Mapping[str, Any]) -> tuple
 def check_lengths(denoiser: Any, schedule: Any) -> None:
     """Raises ConfigError where a schedule is for sequences of another length."""
     if schedule.length != denoiser.length:
-        raise ConfigError(
-            f"the schedule has {schedule.length} positions, the denoiser {denoiser.length}"
-        )
+        lengths = f"{schedule.length} positions, the denoiser {denoiser.length}"
+        raise ConfigError(f"the schedule has {lengths}")
 
 
-def self_contained(part: Any, node: dict[str, Any]) -> dict[str, Any]:
+def self_contained(part: Any, node: Json) -> Json:
     """A description that needs nothing from elsewhere: the node itself for most parts.
 
     A part that was made from a model of the hub has ``arguments``, plain values; the part's class

@@ -1,6 +1,7 @@
-"""How far a long piece of work is and when it will be done: a bar on a terminal, a line every half minute in a log file.
+"""How far a long piece of work is, and when it will be done.
 
-Everything is written to standard error; ``show(False)`` silences all of it (``quiet=true``).
+On a terminal there is a bar, in a log file a line every half minute. All goes to standard error;
+``show(False)`` silences everything (``quiet=true``).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -39,10 +40,14 @@ def clock(seconds: float) -> str:
 
 
 class Meter:
-    """Follows one piece of work, of which a share from 0 to 1 is done. Use as a context; the bar vanishes at its end.
+    """Follows one piece of work, of which a share from 0 to 1 is done.
 
-    description: of the work, in a word or two. every: seconds between lines where there is no terminal; work that is done sooner says
-    nothing.
+    A meter is a context; the bar vanishes at the end of the context.
+
+    Args:
+        description: of the work, in a word or two.
+        every: seconds between lines where there is no terminal. Work that is done sooner says
+            nothing.
     """
 
     def __init__(self, description: str, every: float | None = None):
@@ -66,12 +71,12 @@ class Meter:
             self._bar.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
     def update(self, share: float) -> None:
-        """share: what is done, 0 to 1; one that has become smaller is taken for the largest so far."""
+        """share: what is done, 0 to 1; a smaller share than before counts as the largest so far."""
         self.share = max(self.share, min(share, 1.0))
         if self._bar is not None:
             self._bar.update(self._task, completed=self.share)
@@ -79,18 +84,19 @@ class Meter:
         if self._lines and now - self._told >= self.every and 0 < self.share < 1:
             self._told = now
             left = clock((now - self._begun) * (1 - self.share) / self.share)
-            print(
-                f"{self.description}: {100 * self.share:.0f}%, {left} left",
-                file=sys.stderr,
-                flush=True,
-            )
+            line = f"{self.description}: {100 * self.share:.0f}%, {left} left"
+            print(line, file=sys.stderr, flush=True)
 
 
 def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """The items, with a ``Meter`` that counts those that are done. total: their number, where the iterable does not know it."""
-    if total is None and not isinstance(items, Sized):
-        items = list(items)
-    total = len(items) if total is None and isinstance(items, Sized) else total
+    """The items, with a ``Meter`` that counts the items that are done.
+
+    Args:
+        total: number of items, where the iterable does not know it.
+    """
+    if total is None:
+        items = items if isinstance(items, Sized) else list(items)
+        total = len(items)
     with Meter(description) as meter:
         for i, item in enumerate(items, 1):
             yield item
@@ -98,17 +104,17 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 
 class SamplingMeter(Meter):
-    """Of ``ordo.samplers.sample_batches``, step by step: ``sample_batches(..., progress=meter.batches, on_step=meter.step)``."""
+    """A meter for ``sample_batches(..., progress=meter.batches, on_step=meter.step)``."""
 
     number, at = 1, 0
 
     def batches(self, starts: Iterable[T]) -> Iterator[T]:
-        """Goes around the iteration over batches."""
+        """The starts of the batches, counted."""
         every = list(starts)
         self.number = max(1, len(every))
         for self.at, start in enumerate(every):
             yield start
 
     def step(self, share: float) -> None:
-        """share: of the batch at hand that is done, 0 to 1."""
+        """share: the part of the batch at hand that is done, 0 to 1."""
         self.update((self.at + share) / self.number)

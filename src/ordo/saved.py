@@ -1,4 +1,7 @@
-"""Trained models as folders or on the Hugging Face hub: denoiser, schedule, and what their tokens mean, loaded without executing code."""
+"""Trained models as folders or on the Hugging Face hub, loaded without executing code.
+
+A saved model is a denoiser, a schedule, and what their tokens mean.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from torch import Tensor, nn
 from ordo.data.decoding import KINDS, Decoding, from_plain, to_plain
 from ordo.denoisers import Denoiser
 from ordo.errors import ConfigError, UntrustedError, first_line
+from ordo.files import Json
 from ordo.modes import readable
 from ordo.parts import from_file, make, make_pair, self_contained
 from ordo.runs.checkpoint import CheckpointError, find, read, reading
@@ -43,24 +47,23 @@ print(model.decode(trace.tokens))
 
 
 class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_template=CARD):
-    """A denoiser and its schedule, with ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``.
+    """A denoiser and its schedule; can be saved, loaded, and pushed to the Hugging Face hub.
 
-    A saved model is ``config.json``, the arguments below, and ``model.safetensors``.
+    A saved model is ``config.json``, which holds the arguments below, and ``model.safetensors``.
 
     Args:
-        denoiser, schedule: ``{"_target_": "ordo.schedules.Power", "length": 16, ...}``: a class and its plain arguments, as in the
-            YAMLs. The constructor calls what they name: for a description from a file use ``from_pretrained``.
-        data: what tokens mean, None if nobody needs to know: ``{"states": ...}`` or ``{"task": ...}``, see ``of_checkpoint``.
-    Raises ConfigError for a part that cannot be made, or does not fit the other.
+        denoiser, schedule: a class and its plain arguments, as in the YAMLs:
+            ``{"_target_": "ordo.schedules.Power", "length": 16, ...}``. The constructor calls the
+            class that is named: for a description from a file use ``from_pretrained``.
+        data: what tokens mean, ``{"states": ...}`` or ``{"task": ...}``, see ``of_checkpoint``;
+            None if nobody needs to know.
+    Raises ConfigError for a part that cannot be made, and for parts that do not fit together.
     """
 
-    tokenizer: str | None = (
-        None  # name or folder of a corpus's tokenizer, where it is not the one that the file names
-    )
+    # Name or folder of a corpus's tokenizer; None: the tokenizer that the file names.
+    tokenizer: str | None = None
 
-    def __init__(
-        self, denoiser: dict[str, Any], schedule: dict[str, Any], data: dict[str, Any] | None = None
-    ):
+    def __init__(self, denoiser: Json, schedule: Json, data: Json | None = None):
         super().__init__()
         self.data = data or {}
         made: tuple[Any, Any] = make_pair(denoiser, schedule)
@@ -81,19 +84,19 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
     def of_checkpoint(
         cls, path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None
     ) -> OrderedModel:
-        """The model of a training checkpoint or run folder, with averaged weights where it has them, in evaluation mode.
+        """The model of a training checkpoint or run folder, in evaluation mode.
 
-        trust, tokenizer: as in ``from_pretrained``.
+        The weights are the averaged ones, where the checkpoint has averaged weights.
+
+        Args:
+            trust, tokenizer: as in ``from_pretrained``.
         Raises CheckpointError.
         """
         module, config = load(path, trust)
         checkpoint = read(path)
-        states = {
-            kind.__qualname__: checkpoint[kind.__qualname__]
-            for kind in KINDS
-            if kind.__qualname__ in checkpoint
-        }
-        data: dict[str, Any] = {}
+        names = [kind.__qualname__ for kind in KINDS]
+        states = {name: checkpoint[name] for name in names if name in checkpoint}
+        data: Json = {}
         if states:
             with reading(find(path), "what it says of its tokens"):
                 data["states"] = to_plain(states)
@@ -102,11 +105,8 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
             data["task"] = task_of_file(config["data"]["task"], find(path), trust)
         parts = described(config, path, check_trust(trust))
         model = cls(parts["denoiser"], parts["schedule"], data)
-        model.denoiser, model.schedule, model.tokenizer = (
-            module.denoiser,
-            module.schedule,
-            tokenizer,
-        )
+        model.denoiser, model.schedule = module.denoiser, module.schedule
+        model.tokenizer = tokenizer
         return model.eval().requires_grad_(False)
 
     @classmethod
@@ -119,11 +119,13 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
     ) -> OrderedModel:
         """A saved model, in evaluation mode, from a folder or by its name on the hub.
 
-        Nothing in the files of the model is executed: ``config.json`` may name classes of ordo, and nothing else.
+        Nothing in the files of the model is executed: ``config.json`` may name classes of ordo, and
+        nothing else.
 
         Args:
             trust: packages of your own whose classes ``config.json`` may name as well.
-            tokenizer: name or folder of a corpus's tokenizer; None: the one of the hub that ``config.json`` names.
+            tokenizer: name or folder of a corpus's tokenizer; None: the tokenizer of the hub that
+                ``config.json`` names.
             settings: revision and others, see ModelHubMixin.
         Raises CheckpointError for what is missing, damaged, not trusted, or no saved model of ordo.
         """
@@ -132,22 +134,18 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
             model = super().from_pretrained(name, trust=packages, **settings)
         except CheckpointError:
             raise
-        except (
-            OSError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-        ) as error:  # no such name, no network, no JSON object
+        # No such name, no network, or no JSON object.
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(
-                f"no saved model of ordo at {name} ({first_line(error)}); name a folder of save_pretrained"
+                f"no saved model of ordo at {name} ({first_line(error)}); "
+                "name a folder of save_pretrained"
             ) from error
         model.tokenizer = tokenizer
         return model
 
     @classmethod
     def _from_pretrained(
-        cls, *, model_id: str, config: Any = None, trust: Collection[str] = (), **settings: Any
+        cls, *, model_id: str, config: object = None, trust: Collection[str] = (), **settings: Any
     ) -> OrderedModel:
         parts = ("denoiser", "schedule", "data")
         if (
@@ -156,7 +154,8 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
             or not all(isinstance(config.get(name), dict) for name in parts)
         ):
             raise CheckpointError(
-                f"{model_id} holds no model saved by ordo (no config.json of format {FORMAT}); name a folder of save_pretrained"
+                f"{model_id} holds no model saved by ordo (no config.json of format {FORMAT}); "
+                "name a folder of save_pretrained"
             )
         about = described(config, model_id, trust)
         data = dict(config["data"])
@@ -167,63 +166,53 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         folder = Path(model_id)
         names = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         fetch = {name: settings[name] for name in names if name in settings}
-        path = (
-            folder / WEIGHTS
-            if folder.is_dir()
-            else Path(hf_hub_download(model_id, WEIGHTS, **fetch))
-        )
+        whole = folder.is_dir()
+        path = folder / WEIGHTS if whole else Path(hf_hub_download(model_id, WEIGHTS, **fetch))
+        again = "save the model again"
         try:
             with reading(model_id, "the model that its config.json describes"):
                 model = cls(about["denoiser"], about["schedule"], data)
         except ConfigError as error:
-            raise CheckpointError(
-                f"{model_id}: config.json does not describe a model ({first_line(error)}); save the model again"
-            ) from error
+            why = f"config.json does not describe a model ({first_line(error)})"
+            raise CheckpointError(f"{model_id}: {why}; {again}") from error
         try:
             missing, unknown = load_model(model, path, strict=False)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(
-                f"{path} cannot be read: it is missing or damaged ({first_line(error)}); save the model again"
-            ) from error
-        except RuntimeError as error:  # shapes; a line for every tensor after a headline
-            raise CheckpointError(
-                f"{path} does not fit config.json: {str(error).splitlines()[-1].strip()}"
-            ) from error
+            why = f"it is missing or damaged ({first_line(error)})"
+            raise CheckpointError(f"{path} cannot be read: {why}; {again}") from error
+        except RuntimeError as error:  # wrong shapes: a headline, and a line for every tensor
+            why = str(error).splitlines()[-1].strip()
+            raise CheckpointError(f"{path} does not fit config.json: {why}") from error
         if missing or unknown:
-            problem = (
-                f"{min(missing)} is missing"
-                if missing
-                else f"{min(unknown)} is unknown to the model"
-            )
-            raise CheckpointError(f"{path} does not fit config.json: tensor {problem}")
+            why = f"{min(missing)} is missing" if missing else ""
+            why = why or f"{min(unknown)} is unknown to the model"
+            raise CheckpointError(f"{path} does not fit config.json: tensor {why}")
         return model.eval().requires_grad_(False)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_model(self, str(save_directory / WEIGHTS))
         readable(save_directory / WEIGHTS)
-        (save_directory / "config.json").write_text(
-            json.dumps(self.description, indent=2) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(self.description, indent=2) + "\n"
+        (save_directory / "config.json").write_text(text, encoding="utf-8")
 
     @cached_property
     def decoding(self) -> Decoding:
         """What tokens mean."""
-        task = self.data.get("task")
-        return Decoding(
-            from_plain(self.data.get("states", {})),
-            None if task is None else make(task, "task"),
-            self.tokenizer,
-        )
+        states, task = from_plain(self.data.get("states", {})), self.data.get("task")
+        return Decoding(states, None if task is None else make(task, "task"), self.tokenizer)
 
     def decode(self, tokens: Tensor, seed: int = 0) -> list[str] | pd.DataFrame:
-        """Sequences (n, length) as text, or as a table whose numbers are redrawn within their bins, a function of ``seed``.
+        """Sequences as text, or as a table.
 
-        Raises DataError where nothing is known of the tokens, or the tokenizer is not to be had.
+        Args:
+            tokens: (n, length).
+            seed: the numbers of a table are redrawn within their bins, as a function of this seed.
+        Raises DataError where nothing is known of the tokens, or the tokenizer cannot be had.
         """
         return self.decoding(tokens, seed)
 
 
-def task_of_file(node: Any, path: str | Path, trust: Collection[str]) -> dict[str, Any]:
+def task_of_file(node: object, path: str | Path, trust: Collection[str]) -> Json:
     """The law of a synthetic task that a file describes, checked. Raises CheckpointError."""
     try:
         return from_file(node, "task", "data.task", trust)
@@ -236,7 +225,9 @@ def open_model(
 ) -> OrderedModel:
     """The model in a folder of ``save_pretrained``, a training checkpoint, or a run folder.
 
-    trust, tokenizer: as in ``OrderedModel.from_pretrained``. Raises CheckpointError.
+    Args:
+        trust, tokenizer: as in ``OrderedModel.from_pretrained``.
+    Raises CheckpointError.
     """
     saved = (Path(path) / "config.json").is_file()
     read_model = OrderedModel.from_pretrained if saved else OrderedModel.of_checkpoint

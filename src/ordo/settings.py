@@ -1,4 +1,4 @@
-"""Types and ranges of settings, which stand in constructors, and the check of values against them.
+"""Types and ranges of settings, which stand in constructors, and the check of values.
 
 ``Count``, ``Positive`` and the like are types with a range. ``checked`` makes a class compare its
 arguments with the types of its constructor; ``check_arguments`` does the same without making
@@ -13,7 +13,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
-from typing import Annotated, Any, TypeVar, Union, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, cast, get_type_hints
 
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -24,9 +24,7 @@ from ordo.wording import is_plain, members, show, untyped, words
 Count = Annotated[int, Field(ge=1, le=10**12)]
 Whole = Annotated[int, Field(ge=0, le=10**12)]
 Size = Annotated[int, Field(ge=1, le=10**6)]  # of something that is held in memory
-Few = Annotated[
-    int, Field(ge=1, le=1000)
-]  # layers, rounds: each costs time even where little is in it
+Few = Annotated[int, Field(ge=1, le=1000)]  # layers, rounds: each costs time however small
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Some = Annotated[int, Field(ge=0, le=1000)]
 Several = Annotated[int, Field(ge=2, le=10**6)]
@@ -53,9 +51,8 @@ def matching(pattern: str) -> Any:
     return Field(pattern=f"^(?:{pattern})$")
 
 
-STRICT = ConfigDict(
-    strict=True, allow_inf_nan=False
-)  # true is no 1, "1" is no 1, and nan is no number
+# true is no 1, "1" is no 1, and nan is no number.
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 T = TypeVar("T")
 
 
@@ -64,16 +61,18 @@ class Group:
 
 
 class Unknown:
-    """A value that is not known before data are read, such as their length: it passes all checks."""
+    """A value that is unknown before data are read, such as their length; it passes all checks."""
 
 
 class SettingError(ValueError):
     """A setting has a value of another type, or out of range.
 
-    setting: its name; allowed: what it must be, in words.
+    Args:
+        setting: the name.
+        allowed: what the value must be, in words.
     """
 
-    def __init__(self, setting: str, value: Any, allowed: str):
+    def __init__(self, setting: str, value: object, allowed: str):
         super().__init__(f"{setting}={show(value)}: {allowed}")
         self.setting, self.value, self.allowed = setting, value, allowed
 
@@ -81,28 +80,28 @@ class SettingError(ValueError):
         """The same error of a setting of the part ``name``."""
         return SettingError(f"{name}.{self.setting}", self.value, self.allowed)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[type[SettingError], tuple[object, ...]]:
         return SettingError, (self.setting, self.value, self.allowed)
 
 
-def plain(value: Any) -> Any:
-    """Numpy's numbers as Python's, lists as tuples, paths as text. Raises TypeError for the rest."""
+def to_plain(value: object) -> Any:
+    """Numbers of Numpy as Python's, lists as tuples, paths as text. Raises TypeError for others."""
     if value is None or (
         isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)
     ):
         return value
     if isinstance(value, np.generic | np.ndarray):
-        return plain(value.tolist())
+        return to_plain(value.tolist())
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
+        return {to_plain(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, bytes):
-        return tuple(map(plain, value))
+        return tuple(map(to_plain, value))
     raise TypeError(type(value).__name__)
 
 
-def lists(value: Any) -> Any:
+def lists(value: object) -> object:
     """A plain value with lists in place of tuples."""
     return [lists(item) for item in value] if isinstance(value, tuple) else value
 
@@ -110,30 +109,31 @@ def lists(value: Any) -> Any:
 class Parameter:
     """One setting of a class or function, with its type as an adapter of pydantic's.
 
-    annotation: the type. required: it has no default. untyped: every value passes. plain: the plain
-    types among the alternatives of the type; None: there are none. group: a section of settings is
-    allowed; part: something that a ``_target_`` makes. foreign: of a class that is not ``checked``,
-    and may take more than its types say.
+    Args:
+        annotation: the type.
+        required: the setting has no default.
+        foreign: the class is not ``checked``, and may take more than its types say.
+    Attributes:
+        untyped: every value passes.
+        plain: the plain types among the alternatives of the type; None: there are none.
+        group: the section of settings that is allowed; None: no section is.
+        part: something that a ``_target_`` makes is allowed.
     """
 
-    def __init__(self, annotation: Any, required: bool, foreign: bool = False):
+    def __init__(self, annotation: object, required: bool, foreign: bool = False):
         self.annotation, self.required, self.untyped = annotation, required, untyped(annotation)
         self.untyped |= foreign and not all(map(is_plain, members(annotation)))
         alternatives = [] if self.untyped else members(annotation)
-        there = [each for each in alternatives if is_plain(each)]
-        groups = [
-            each for each in alternatives if isinstance(each, type) and issubclass(each, Group)
-        ]
-        self.plain: Any = Union[tuple(there)] if there else None  # noqa: UP007
+        simple = [each for each in alternatives if is_plain(each)]
+        classes = [each for each in alternatives if isinstance(each, type)]
+        groups = [each for each in classes if issubclass(each, Group)]
+        self.plain: Any = Union[tuple(simple)] if simple else None  # noqa: UP007
         self.group: type[Group] | None = groups[0] if groups else None
-        self.part = len(there) + len(groups) < len(alternatives)
+        self.part = len(simple) + len(groups) < len(alternatives)
         self.adapter = None if self.plain is None else TypeAdapter(self.plain, config=STRICT)
         sections = [f"settings ({', '.join(parameters(group))})" for group in groups]
-        choices = [
-            *sections,
-            *(["a part, with a _target_"] if self.part else []),
-            *map(words, there),
-        ]
+        part = ["a part, with a _target_"] if self.part else []
+        choices = [*sections, *part, *map(words, simple)]
         self.allowed = "must be " + ", or ".join(choices)
 
     def __call__(self, value: Any, name: str) -> Any:
@@ -147,7 +147,7 @@ class Parameter:
                 check_arguments(self.group, value, name)
             return value
         try:
-            simple = plain(value)
+            simple = to_plain(value)
         except TypeError:
             return value  # a module, a tensor, a function: not a matter of types and ranges
         if self.adapter is None:
@@ -157,20 +157,13 @@ class Parameter:
         except ValidationError:
             if self.accepts(lists(simple)):  # where the type says list
                 return value
-            numeral = (
-                isinstance(value, int | float)
-                and not isinstance(value, bool)
-                and self.accepts(str(value))
-            )
-            quoted = (
-                f"; digits that are meant as text are quoted twice: \"{name}='{show(value)}'\""
-                if numeral
-                else ""
-            )
-            raise SettingError(name, value, self.allowed + quoted) from None
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            hint = f"; digits that are meant as text are quoted twice: \"{name}='{show(value)}'\""
+            text = number and self.accepts(str(value))
+            raise SettingError(name, value, self.allowed + (hint if text else "")) from None
         return value if isinstance(value, PurePath) else valid
 
-    def accepts(self, value: Any) -> bool:
+    def accepts(self, value: object) -> bool:
         """Whether a plain value has the type and is in range."""
         try:
             if self.adapter is not None:
@@ -186,16 +179,11 @@ def parameters(target: Any) -> dict[str, Parameter]:
     is_class = inspect.isclass(target)
     function: Any = target.__init__ if is_class else target
     foreign = not (hasattr(function, "checked") or (is_class and issubclass(target, Group)))
+    annotated = target if dataclasses.is_dataclass(target) else function
     try:
-        hints = get_type_hints(
-            target if dataclasses.is_dataclass(target) else function, include_extras=True
-        )
-    except (
-        NameError,
-        TypeError,
-        AttributeError,
-    ):  # of another library, whose annotations are for its own eyes
-        hints = {}
+        hints = get_type_hints(annotated, include_extras=True)
+    except (NameError, TypeError, AttributeError):
+        hints = {}  # of another library, whose annotations are for its own eyes
     return {
         each.name: Parameter(
             hints.get(each.name, Any), each.default is inspect.Parameter.empty, foreign
@@ -221,28 +209,22 @@ def check_arguments(
 ) -> None:
     """Compares named arguments with the types of a class or function, and calls nothing.
 
-    name: the part's, which goes before a setting's own in messages. skip: arguments whose values
-    are not known yet. Raises SettingError for an unknown argument, a missing one, a wrong type, or
-    a value out of range.
+    Args:
+        name: of the part, which messages put before the name of the setting.
+        skip: arguments whose values are not known yet.
+    Raises SettingError for an unknown argument, a missing argument, a wrong type, or a value out of
+    range.
     """
-    there, before = parameters(target), f"{name}." if name else ""
+    takes, before = parameters(target), f"{name}." if name else ""
     open_ended = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in signature(target))
     for key, value in arguments.items():
-        if key not in there and not open_ended:
-            title = (
-                "there are"
-                if inspect.isclass(target) and issubclass(target, Group)
-                else f"{target.__qualname__} takes"
-            )
-            raise SettingError(
-                before + key,
-                value,
-                f"there is no such setting; {title} {', '.join(there) or 'none'}",
-            )
-    for (
-        key,
-        parameter,
-    ) in there.items():  # in the order of the signature: what others refer to comes first
+        if key not in takes and not open_ended:
+            section = inspect.isclass(target) and issubclass(target, Group)
+            title = "there are" if section else f"{target.__qualname__} takes"
+            choices = f"{title} {', '.join(takes) or 'none'}"
+            raise SettingError(before + key, value, f"there is no such setting; {choices}")
+    # In the order of the signature: what others refer to comes first.
+    for key, parameter in takes.items():
         if key in arguments and key not in skip:
             parameter(arguments[key], before + key)
         elif parameter.required and key not in skip:
@@ -252,10 +234,11 @@ def check_arguments(
 def check_node(
     node: Mapping[str, Any], name: str, find: Callable[[str], Callable[..., Any]]
 ) -> None:
-    """Compares a part as a configuration describes it, and the parts in it, with their classes.
+    """Compares the description of a part, and of the parts inside, with their classes.
 
-    find: from a ``_target_`` to the class or function. Raises SettingError, which names the setting
-    in full.
+    Args:
+        find: from a ``_target_`` to the class or function.
+    Raises SettingError, which names the setting in full.
     """
     arguments = {key: value for key, value in node.items() if key != "_target_"}
     try:
@@ -271,7 +254,7 @@ def check_node(
     check_inside(arguments, name, find)
 
 
-def check_inside(value: Any, name: str, find: Callable[[str], Callable[..., Any]]) -> None:
+def check_inside(value: object, name: str, find: Callable[[str], Callable[..., Any]]) -> None:
     """Checks the parts, see ``check_node``, that mappings and lists hold."""
     if isinstance(value, Mapping) and "_target_" in value:
         check_node(value, name, find)
@@ -301,17 +284,17 @@ def checked(target: C) -> C:
             bound = takes.bind(*args, **kwargs)
         except TypeError:
             return function(*args, **kwargs)  # which says better what is missing
-        there = parameters(target)
+        checks = parameters(target)
         for key, value in bound.arguments.items():
-            if key in there:
-                bound.arguments[key] = there[key](value, key)
+            if key in checks:
+                bound.arguments[key] = checks[key](value, key)
         return function(*bound.args, **bound.kwargs)
 
-    call.checked = True  # type: ignore[attr-defined]
+    vars(call)["checked"] = True
     if not inspect.isclass(target):
-        return call  # type: ignore[return-value]
+        return cast(C, call)
     target.__init__ = call  # type: ignore[misc]
-    return target  # type: ignore[return-value]
+    return cast(C, target)
 
 
 def argument(annotation: Any) -> Callable[[str], Any]:

@@ -1,4 +1,4 @@
-"""How a setting is told: its value as the command line takes it, and in words what its type allows."""
+"""How messages tell a setting: its value as on the command line, its type in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 LONGEST = 80  # characters of a value that are shown
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """A value as the command line takes it, in one line."""
     if value is None or isinstance(value, bool):
         text = {None: "null", True: "true", False: "false"}[value]
@@ -29,15 +29,12 @@ def show(value: Any) -> str:
 
 def members(annotation: Any) -> list[Any]:
     """The alternatives of a union, or the type alone."""
-    union = get_origin(annotation) in (Union, types.UnionType)
-    return (
-        [each for member in get_args(annotation) for each in members(member)]
-        if union
-        else [annotation]
-    )
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return [annotation]
+    return [each for member in get_args(annotation) for each in members(member)]
 
 
-def is_plain(annotation: Any) -> bool:
+def is_plain(annotation: object) -> bool:
     """Whether values of the type are plain: numbers, text, and lists and mappings of these."""
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Literal:
@@ -51,29 +48,24 @@ def is_plain(annotation: Any) -> bool:
     return annotation in (int, float, str, bool, type(None))
 
 
-def untyped(annotation: Any) -> bool:
-    """Whether a type says nothing that could be checked here: Any, or a list or mapping of it."""
+def untyped(annotation: object) -> bool:
+    """Whether a type says nothing that could be checked here: Any, or a list or mapping of Any."""
     origin, inside = get_origin(annotation), get_args(annotation)
     if isinstance(origin, type) and issubclass(origin, Collection):
         return any(map(untyped, inside))
     several = members(annotation)
-    return (
-        any(map(untyped, several))
-        if len(several) > 1
-        else annotation in (Any, inspect.Parameter.empty, list, dict, tuple)
-    )
+    if len(several) > 1:
+        return any(map(untyped, several))
+    return annotation in (Any, inspect.Parameter.empty, list, dict, tuple)
 
 
-def words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+def words(annotation: Any, metadata: Sequence[object] = ()) -> str:
     """What a value of a plain type must be."""
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return next(
-            (each for each in annotation.__metadata__ if isinstance(each, str)), ""
-        ) or words(
-            inside[0],
-            [one for each in annotation.__metadata__ for one in getattr(each, "metadata", ())],
-        )
+        own = next((each for each in inside[1:] if isinstance(each, str)), "")
+        limits = [one for each in inside[1:] for one in getattr(each, "metadata", ())]
+        return own or words(inside[0], limits)
     if len(members(annotation)) > 1:
         return ", or ".join(map(words, members(annotation)))
     if origin is Literal:
@@ -90,14 +82,9 @@ def words(annotation: Any, metadata: Sequence[Any] = ()) -> str:
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return f"a mapping, every value {words(inside[1])}"
     if isinstance(origin, type) and issubclass(origin, Collection):
-        fixed = origin is tuple and inside[-1] is not ...
-        n = (
-            f" of {len(inside)}"
-            if fixed
-            else f" of at least {limit['min_length']}"
-            if "min_length" in limit
-            else ""
-        )
+        n = f" of at least {limit['min_length']}" if "min_length" in limit else ""
+        if origin is tuple and inside[-1] is not ...:
+            n = f" of {len(inside)}"
         return f"a list{n}, every item {words(inside[0])}"
     return {
         str: "text that is not empty" if "min_length" in limit else "text",
@@ -111,14 +98,10 @@ def interval(limit: Mapping[str, float]) -> str:
     low, high = limit.get("ge", limit.get("gt")), limit.get("le", limit.get("lt"))
     if high is None:
         return "" if low is None else f" {'of at least' if 'ge' in limit else 'above'} {low}"
-    top = (
-        f"{high:.0e}".replace("e+0", "e").replace("e+", "e")
-        if high >= 10**6 and high == 10 ** (len(str(high)) - 1)
-        else str(high)
-    )
+    top = str(high)
+    if high >= 10**6 and high == 10 ** (len(top) - 1):
+        top = f"{high:.0e}".replace("e+0", "e").replace("e+", "e")
     below = f"below {top}" if "lt" in limit else top
-    return (
-        f" from {low} to {below}"
-        if "ge" in limit
-        else f" above {low}, {'and ' if 'lt' in limit else 'at most '}{below}"
-    )
+    if "ge" in limit:
+        return f" from {low} to {below}"
+    return f" above {low}, {'and ' if 'lt' in limit else 'at most '}{below}"

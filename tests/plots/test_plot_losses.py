@@ -1,4 +1,4 @@
-"""Pictures of losses, orders, gradients and step sizes hold what they were given: read back from the Axes."""
+"""Pictures of losses, orders, gradients and step sizes, read back from the Axes."""
 
 import numpy as np
 import pytest

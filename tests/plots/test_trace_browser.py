@@ -1,11 +1,14 @@
-"""The page of a trace in a real browser, with real clicks, drags, taps and keys. Skipped without playwright and a Chromium."""
+"""The page of a trace in a real browser, with real clicks, drags, taps and keys.
+
+Skipped without playwright and a Chromium.
+"""
 
 import math
 import re
 import shutil
 
 import pytest
-from traces import ALPHABET, letter, long_trace, make
+from traces import ALPHABET, long_trace, make, view
 
 from ordo.plots.trace_page import trace_fragment, trace_page
 from ordo.plots.trace_rows import visible
@@ -19,9 +22,9 @@ if CHROMIUM is None:
     pytest.skip("no Chromium on the path", allow_module_level=True)
 
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-BOARD = {"layout": "board", "columns": 4, "box": 2}
+BOARD = {"kind": "board", "columns": 4, "box": 2}
 TABLE = {
-    "layout": "table",
+    "kind": "table",
     "names": [f"a column {i} " + "with a long name " * (i % 3) for i in range(16)],
 }
 
@@ -36,7 +39,10 @@ def chromium():
 
 @pytest.fixture
 def show(chromium, tmp_path):
-    """html -> an open page; in the end it must have complained of nothing and asked for nothing but itself."""
+    """html -> an open page.
+
+    In the end the page must have complained of nothing and asked for nothing but itself.
+    """
     contexts, wrong = [], []
 
     def of(html, size=DESK, dark=False):
@@ -107,7 +113,7 @@ def tip_inside(page):
 @pytest.mark.parametrize("name", ["one_by_one", "parallel", "remdm", "path_planning"])
 def test_every_step_and_every_row(show, name):
     trace, symbols = make(name, 3, known=True)
-    page = show(trace_page(trace, symbols, revised=letter))
+    page = show(trace_page(trace, symbols, view()))
     for i in range(3):
         if i:
             page.locator(".chooser").select_option(str(i))
@@ -159,7 +165,7 @@ def test_play_and_pause(show):
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_tip_of_every_token(show, layout, size):
     trace, symbols = make("parallel", 1, known=True)
-    page = show(trace_page(trace, symbols, **layout), size)
+    page = show(trace_page(trace, symbols, view(**layout)), size)
     assert page.locator(".tip").is_hidden()
     for p in range(16):
         token = page.locator(".tokens .token").nth(p)
@@ -175,10 +181,8 @@ def test_tip_of_every_token(show, layout, size):
             assert "given" in told
             continue
         decoded = int((trace.step[0] >= 0).sum())
-        assert (
-            f"decoded as number {int(trace.rank[0, p]) + 1} of {decoded}, in step {int(trace.step[0, p]) + 1}"
-            in told
-        )
+        number, step = int(trace.rank[0, p]) + 1, int(trace.step[0, p]) + 1
+        assert f"decoded as number {number} of {decoded}, in step {step}" in told
         percent = float(re.search(r"probability (\S+)%", told)[1])
         assert percent == pytest.approx(100 * math.exp(trace.log_prob[0, p]), rel=0.01)
     page.mouse.move(2, 2)
@@ -188,7 +192,7 @@ def test_tip_of_every_token(show, layout, size):
 
 def test_times_masked_again_are_told(show):
     trace, symbols = make("path_planning", 1)
-    page = show(trace_page(trace, symbols, revised=letter))
+    page = show(trace_page(trace, symbols, view()))
     for p in range(16):
         page.locator(".tokens .token").nth(p).hover()
         told, times = page.locator(".tip").inner_text(), int(trace.remasked[0, p])
@@ -214,7 +218,7 @@ def test_strip_clicked_and_dragged(show, size):
 
 def test_keys(show):
     trace, symbols = make(n=1)
-    page = show(trace_page(trace, symbols, **BOARD))
+    page = show(trace_page(trace, symbols, view(**BOARD)))
     for key, step in (
         ("ArrowLeft", 15),
         ("ArrowLeft", 14),
@@ -255,7 +259,7 @@ def test_keys(show):
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_legible_and_no_wider_than_the_window(show, size, dark):
-    """Also with strings of 200 characters: no scrolling sideways, and every token has a contrast of 4.5 to its ground."""
+    """Also with strings of 200 characters: no scrolling sideways, and a contrast of 4.5 or more."""
     trace, symbols = make("remdm", 1, known=True)
     for layout in ({}, TABLE, BOARD):
         long = [symbols[0][:]]
@@ -263,15 +267,14 @@ def test_legible_and_no_wider_than_the_window(show, size, dark):
             "a value of many characters and no end" * 6 if layout is TABLE else "unbroken" * 25
         )
         page = show(
-            trace_page(
-                trace, long, title="a title" * 40, note="note" * 60, revised=letter, **layout
-            ),
+            trace_page(trace, long, view(title="a title" * 40, note="note" * 60, **layout)),
             size,
             dark,
         )
         page.locator(".back").click()
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
-        clipped = "[...document.querySelectorAll('.controls *, .facts *, .legend *')].filter(x => x.getBoundingClientRect().right > innerWidth)"
+        parts = "[...document.querySelectorAll('.controls *, .facts *, .legend *')]"
+        clipped = f"{parts}.filter(x => x.getBoundingClientRect().right > innerWidth)"
         assert page.evaluate(f"{clipped}.length") == 0
         paper = (21, 23, 26) if dark else (255, 255, 255)
         colours = page.locator(".tokens .token").evaluate_all(
@@ -311,9 +314,8 @@ def test_colours_follow_the_theme(show):
 def test_hostile_strings_do_nothing(show):
     trace, symbols = make(n=1)
     symbols[0][0] = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
-    page = show(
-        trace_page(trace, symbols, title=symbols[0][0], layout="table", names=[symbols[0][0]] * 16)
-    )
+    hostile = view(title=symbols[0][0], kind="table", names=[symbols[0][0]] * 16)
+    page = show(trace_page(trace, symbols, hostile))
     page.locator(".tokens .token").nth(0).hover()
     assert page.locator(".tokens .token").nth(0).inner_text() == symbols[0][0]
     assert page.locator("img").count() == 0
@@ -321,8 +323,9 @@ def test_hostile_strings_do_nothing(show):
 
 def test_fragments_in_one_page_are_apart(show):
     one, two = make("parallel", 1), make("one_by_one", 2)
+    fragments = trace_fragment(*one) + trace_fragment(*two)
     page = show(
-        f"<!DOCTYPE html><meta charset=utf-8><h1>Report</h1>{trace_fragment(*one)}{trace_fragment(*two)}<p class=tip>outside</p>"
+        f"<!DOCTYPE html><meta charset=utf-8><h1>Report</h1>{fragments}<p class=tip>outside</p>"
     )
     first, second = page.locator(".ordo-trace").nth(0), page.locator(".ordo-trace").nth(1)
     first.locator(".back").click()

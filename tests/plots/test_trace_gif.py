@@ -1,4 +1,7 @@
-"""The film of a trace, read back: every frame shows what stood after its step, in the colour of the step that revealed it."""
+"""The film of a trace, read back.
+
+Every frame shows what stood after its step, in the colour of the step that revealed it.
+"""
 
 import os
 
@@ -6,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from PIL import Image
-from traces import letter, long_trace, make
+from traces import letter, long_trace, make, view
 
 from ordo.plots import trace_gif
 from ordo.plots.trace_gif import Layout, make_scene, save_trace_gif
@@ -14,8 +17,8 @@ from ordo.plots.trace_rows import row_of
 
 LAYOUTS = {
     "text": {},
-    "table": {"layout": "table", "names": [f"column {i}" for i in range(16)]},
-    "board": {"layout": "board", "columns": 4, "box": 2},
+    "table": {"kind": "table", "names": [f"column {i}" for i in range(16)]},
+    "board": {"kind": "board", "columns": 4, "box": 2},
 }
 
 
@@ -53,9 +56,7 @@ def standing(trace, i, step):
 def test_frames_show_what_stood(name, layout, tmp_path):
     path = tmp_path / "new" / "t.gif"
     trace, symbols = make(name, 2, known=True)
-    save_trace_gif(
-        trace, symbols[1], path, row=1, title="a title", revised=letter, **LAYOUTS[layout]
-    )
+    save_trace_gif(trace, symbols[1], path, view(title="a title", **LAYOUTS[layout]), row=1)
     steps = int(trace.history.of_row(1).step.max()) + 1
     pictures = frames(path)
     assert os.listdir(path.parent) == ["t.gif"]
@@ -111,7 +112,7 @@ def test_letters_are_drawn(tmp_path):
 
 def test_many_steps_are_thinned_and_everything_fits(tmp_path):
     trace, symbols = long_trace(1)
-    save_trace_gif(trace, symbols[0], tmp_path / "long.gif", width=480, title="long " * 40)
+    save_trace_gif(trace, symbols[0], tmp_path / "long.gif", view(title="long " * 40), width=480)
     pictures = frames(tmp_path / "long.gif")
     assert len(pictures) == 60
     boxes = np.array(make_scene(row_of(trace, 0, symbols[0]), symbols[0], Layout(), "t", 480).boxes)
@@ -142,7 +143,7 @@ def test_long_values_are_cut_not_clipped(tmp_path):
     trace, symbols = make("parallel", 1)
     symbols[0][0] = "a very long value " * 12
     for kind, settings in LAYOUTS.items():
-        save_trace_gif(trace, symbols[0], tmp_path / f"{kind}.gif", **settings)
+        save_trace_gif(trace, symbols[0], tmp_path / f"{kind}.gif", view(**settings))
         assert (frames(tmp_path / f"{kind}.gif")[-1][0][:, -8:] == 255).all()
 
 
@@ -151,7 +152,7 @@ def test_the_old_film_stays_when_writing_fails(tmp_path, monkeypatch):
     path = tmp_path / "t.gif"
     path.write_bytes(b"old")
     with pytest.raises(ValueError, match="names"):
-        save_trace_gif(trace, symbols[0], path, layout="table")
+        save_trace_gif(trace, symbols[0], path, view(kind="table"))
     with pytest.raises(ValueError, match="width must be at least 400"):
         save_trace_gif(trace, symbols[0], path, width=100)
 

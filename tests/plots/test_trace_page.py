@@ -1,4 +1,4 @@
-"""The page of a trace: what its script reads is the trace, and nothing that a token holds can break out of it."""
+"""The page of a trace: its script reads the trace, and nothing in a token can break out of it."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-from traces import ALPHABET, SAMPLERS, letter, long_trace, make
+from traces import ALPHABET, SAMPLERS, long_trace, make, view
 
 from ordo.plots.trace_page import trace_fragment, trace_page
 from ordo.plots.trace_rows import visible
@@ -61,7 +61,7 @@ def replay(data, number):
 def test_the_page_holds_the_trace(name, known):
     lengths = torch.tensor([16, 9, 1]) if known else None
     trace, symbols = make(name, 3, known=known, lengths=lengths)
-    data = read(trace_page(trace, symbols, revised=letter))
+    data = read(trace_page(trace, symbols, view()))
     for i, own in enumerate(symbols):
         row, stands = data["rows"][i], replay(data, i)
         assert len(row["given"]) == len(own)
@@ -84,10 +84,10 @@ def test_the_page_holds_the_trace(name, known):
 
 
 def test_intermediate_tokens_are_those_of_the_history():
-    """What stands after every step, recomputed from the history, is what the events of the page give."""
+    """The events of the page give what the history says stood after every step."""
     for name in ("remdm", "path_planning"):
         trace, symbols = make(name, 1)
-        data = read(trace_page(trace, symbols, revised=letter))
+        data = read(trace_page(trace, symbols, view()))
         row, e, stands, wanted, seen_revised = data["rows"][0], 0, {}, {}, False
         for step, size in enumerate(row["sizes"]):
             for _ in range(size):
@@ -122,15 +122,14 @@ def test_hostile_strings_stay_text():
     trace, symbols = make(n=2)
     symbols[0][3] = symbols[1][5] = HOSTILE
     settings = {"title": HOSTILE, "sampler": HOSTILE, "note": HOSTILE, "labels": [HOSTILE, "b"]}
-    plain = Elements(
-        trace_page(trace, make(n=2)[1], title="t", sampler="s", note="n", labels=["a", "b"])
-    )
-    hostile = Elements(trace_page(trace, symbols, **settings))
+    mild = view(title="t", sampler="s", note="n", labels=["a", "b"])
+    plain = Elements(trace_page(trace, make(n=2)[1], mild))
+    hostile = Elements(trace_page(trace, symbols, view(**settings)))
     assert [tag for tag, _ in hostile.elements] == [tag for tag, _ in plain.elements]
     assert HOSTILE in hostile.data[0]["symbols"]
     assert replay(hostile.data[0], 0)[3][0] == HOSTILE
     names = [HOSTILE, *map(str, range(15))]
-    assert read(trace_page(trace, symbols, layout="table", names=names))["names"] == names
+    assert read(trace_page(trace, symbols, view(kind="table", names=names)))["names"] == names
 
 
 def test_nothing_from_elsewhere_and_no_ids():
@@ -150,7 +149,7 @@ def test_nothing_from_elsewhere_and_no_ids():
 
 def test_same_input_same_page_and_file_size():
     trace, symbols = make("remdm")
-    assert trace_page(trace, symbols, revised=letter) == trace_page(trace, symbols, revised=letter)
+    assert trace_page(trace, symbols, view()) == trace_page(trace, symbols, view())
     html = trace_page(*long_trace(8))
     assert len(html.encode()) < 300_000
     assert len(read(html)["rows"]) == 8
@@ -162,7 +161,7 @@ def test_legends_name_what_is_there():
     assert 'class="token given"' not in plain
     assert 'class="token again"' not in plain
     trace, symbols = make("remdm", 1, known=True)
-    both = trace_page(trace, symbols, revised=letter)
+    both = trace_page(trace, symbols, view())
     assert 'class="token given"' in both
     assert 'class="token again"' in both
 
@@ -170,8 +169,9 @@ def test_legends_name_what_is_there():
 @pytest.mark.parametrize(
     ("symbol", "spaces", "shown"),
     [
-        ("a", True, "a"), (" the", True, "␣the"), (" a b ", False, "␣a b␣"), ("  ", False, "␣␣"), ("", True, "∅"), ("\n", True, "↵"),
-        ("a\tb", False, "a⇥b"), ("\x00", True, "⟨00⟩"), ("\u200b", True, "⟨200B⟩"), ("\u0301", True, "◌\u0301"), ("é", True, "é"),
+        ("a", True, "a"), (" the", True, "␣the"), (" a b ", False, "␣a b␣"), ("  ", False, "␣␣"),
+        ("", True, "∅"), ("\n", True, "↵"), ("a\tb", False, "a⇥b"), ("\x00", True, "⟨00⟩"),
+        ("\u200b", True, "⟨200B⟩"), ("\u0301", True, "◌\u0301"), ("é", True, "é"),
         ("\ud800", True, "⟨D800⟩"),
     ],
 )  # fmt: skip
@@ -186,11 +186,11 @@ def test_symbols_are_visible(symbol, spaces, shown):
         ({"symbols": [["a"] * 16] * 3}, "the trace has 2 rows, not row 2"),
         ({"symbols": [["a"] * 17]}, "row 0 has 17 symbols, the trace 16 positions"),
         ({"symbols": [["a"] * 15]}, "later positions were decoded"),
-        ({"layout": "grid"}, "choose text, table, board"),
-        ({"layout": "table"}, "names, one for each column"),
-        ({"layout": "table", "names": ["a"]}, "name 16 columns, got 1"),
-        ({"layout": "board"}, "columns, the cells of a line"),
-        ({"layout": "board", "columns": 5}, "16 positions do not make lines of 5"),
+        ({"kind": "grid"}, "choose text, table, board"),
+        ({"kind": "table"}, "names, one for each column"),
+        ({"kind": "table", "names": ["a"]}, "name 16 columns, got 1"),
+        ({"kind": "board"}, "columns, the cells of a line"),
+        ({"kind": "board", "columns": 5}, "16 positions do not make lines of 5"),
         ({"box": 2}, "box, the cells"),
         ({"labels": ["a"]}, "labels must name 2 rows, got 1"),
     ],
@@ -198,7 +198,7 @@ def test_symbols_are_visible(symbol, spaces, shown):
 def test_what_does_not_fit_is_named(change, message):
     trace, symbols = make()
     with pytest.raises(ValueError, match=message):
-        trace_page(trace, **({"symbols": symbols} | change))
+        trace_page(trace, change.pop("symbols", symbols), view(**change))
 
 
 def test_masked_again_needs_a_history():
@@ -206,9 +206,9 @@ def test_masked_again_needs_a_history():
     with pytest.raises(ValueError, match=r"revised\(position, token\)"):
         trace_page(trace, symbols)
     with pytest.raises(ValueError, match="history=True"):
-        trace_page(replace(trace, history=None), symbols, revised=letter)
+        trace_page(replace(trace, history=None), symbols, view())
     with pytest.raises(ValueError, match="nothing of row 1"):
-        trace_page(replace(trace, history=trace.history.of_row(0)), symbols, revised=letter)
+        trace_page(replace(trace, history=trace.history.of_row(0)), symbols, view())
 
 
 def test_colours_are_in_order_of_lightness():

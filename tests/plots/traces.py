@@ -1,10 +1,14 @@
-"""Traces with known ends: of a small network, by every kind of sampler, with the strings of their tokens."""
+"""Traces with known ends, of a small network, by every kind of sampler, with token strings."""
+
+from functools import cache
 
 import torch
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.plots import Layout, TraceView
 from ordo.samplers import All, ByLaw, ByScore, InSteps, OnGrid, PathPlanning, ReMDM, Sampler, sample
 
+LAYOUT = ("kind", "names", "columns", "box")
 ALPHABET = " abcdef\n<&"  # some that a page must escape
 SAMPLERS = {
     "one_by_one": Sampler(),
@@ -39,9 +43,22 @@ def letter(position, token):
     return ALPHABET[token]
 
 
-def long_trace(n, length=1024):
-    """One by one, in random orders: (trace, symbols)."""
+def view(**settings):
+    """A view of a trace; settings of its layout may stand among those of the view."""
+    own = {name: settings.pop(name) for name in LAYOUT if name in settings}
+    return TraceView(layout=Layout(**own), **{"revised": letter} | settings)
+
+
+@cache
+def eight_long_rows():
+    """1024 tokens, one by one, in random orders; sampled once for all tests."""
     torch.manual_seed(0)
-    net = OrderCausalTransformer(27, length, width=16, heads=2, layers=1).eval()
-    trace = sample(net, Sampler(), n, seed=1)
-    return trace, [["abcdefghijklmnopqrstuvwxyz "[t] for t in row] for row in trace.tokens.tolist()]
+    net = OrderCausalTransformer(27, 1024, width=16, heads=2, layers=1).eval()
+    return sample(net, Sampler(), 8, seed=1)
+
+
+def long_trace(n):
+    """(trace, symbols of the first n rows)."""
+    trace = eight_long_rows()
+    letters = "abcdefghijklmnopqrstuvwxyz "
+    return trace, [[letters[t] for t in row] for row in trace.tokens[:n].tolist()]

@@ -1,4 +1,7 @@
-"""report.html, compare.html and the metrics of samples: what they show is what was computed, and they need nothing from outside."""
+"""report.html, compare.html and the metrics of samples.
+
+They show what was computed, and need nothing from outside.
+"""
 
 import base64
 import io
@@ -22,6 +25,7 @@ from ordo.samplers import Trace
 from ordo.training import SampleQuality
 
 TINY = [
+    "data.batch_size=4",
     "steps=4",
     "validate_every=2",
     "threads=1",
@@ -29,6 +33,7 @@ TINY = [
     "trainer.log_every_n_steps=1",
     "callbacks.order.every=1",
 ]
+TINY += ["callbacks.order.pictures=false"]  # those of training are no claim here
 TINY += ["denoiser.width=16", "denoiser.heads=2", "denoiser.layers=1", "optimizer.schedule_delay=0"]
 TINY += ["report.sequences=12", "report.draws=1", "report.importance_draws=2", "report.orders=3"]
 
@@ -79,12 +84,17 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         capture = type("Capture", (), {"readouterr": staticmethod(lambda: ("", ""))})
         status = [
-            call("train.py", *TINY, f"output={folder / 'text'}", "data.length=8", "data.batch_size=4", monkeypatch=patch, capfd=capture)[0],
-            call(
-                "train.py", "experiment=table_learned_order", *TINY, f"data.path={folder / 'my.csv'}", f"output={folder / 'table'}",
-                "data.batch_size=4", "report.samples=120", monkeypatch=patch, capfd=capture,
-            )[0],
-        ]  # fmt: skip
+            call("train.py", *TINY, *own, monkeypatch=patch, capfd=capture)[0]
+            for own in (
+                [f"output={folder / 'text'}", "data.length=8"],
+                [
+                    "experiment=table_learned_order",
+                    f"data.path={folder / 'my.csv'}",
+                    f"output={folder / 'table'}",
+                    "report.samples=120",
+                ],
+            )
+        ]
     assert status == [0, 0]
     return folder
 
@@ -150,7 +160,9 @@ def test_the_numbers_are_those_of_the_report(runs):
             for part in ("compared_with", "")
         ]
         better = values[0] - values[1]
-        gain = f"{better.mean() / 8 / math.log(2):+.4f} ± {better.std(ddof=1) / math.sqrt(len(better)) / 8 / math.log(2):.4f}"
+        scale = 1 / (8 * math.log(2))  # bits a character of the 8
+        error = better.std(ddof=1) / math.sqrt(len(better))
+        gain = f"{better.mean() * scale:+.4f} ± {error * scale:.4f}"
         assert [label, *cells, gain] in page.rows
     assert ["optimiser steps", "4"] in page.rows
     assert ["parameters", f"{own['parameters']:,}"] in page.rows
@@ -162,7 +174,7 @@ def test_the_numbers_are_those_of_the_report(runs):
 
 
 def test_the_page_follows_from_the_folder(runs):
-    """A report can be made anew without the model; only what was drawn from it, the trace, is missing then."""
+    """A report can be made anew without the model; only the trace, which was drawn, is missing."""
     record = read_record(runs / "text" / "compared_with")
     again, pictures = run_page(record)
     first = Page((record.folder / "report.html").read_text())
@@ -241,8 +253,8 @@ def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
     status, out, err = call("scripts/compare.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0
     assert err == (
-        "not comparable with chars on val of 'embedded', in bits per char, because their data are others: rows on val of 'my.csv', in nats"
-        " per row\n"
+        "not comparable with chars on val of 'embedded', in bits per char, because their data are "
+        "others: rows on val of 'my.csv', in nats per row\n"
     )
     lines = out.splitlines()
     assert re.fullmatch(r"chars: NELBO, own order law [\d.]+ ± [\d.]+ bits per char", lines[0])

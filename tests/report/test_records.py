@@ -126,7 +126,7 @@ def scored(nats, scored="a", unit="char", length=8, **report):
 
 
 def test_gains():
-    """In the unit of the table, above 0 where the run is better than the baseline, and exactly the difference of what stands above."""
+    """The gain is in the table's unit, above 0 for the better run, and the exact difference."""
     random = np.random.default_rng(0)
     worse, better = random.normal(20, 1, 40), random.normal(19, 1, 40)
     baseline, run = scored(worse), scored(better)
@@ -148,7 +148,7 @@ def test_gains():
 
 
 def test_the_table_of_a_run_with_a_partner():
-    """What train.py prints: the baseline first, one unit, a gain above 0 where the model is better."""
+    """What train.py prints: the baseline first, one unit, a gain above 0 for the better model."""
     random = np.random.default_rng(0)
     reports = {}
     for name, mean in (("fixed", 20), ("learned", 18)):
@@ -180,7 +180,8 @@ def test_what_may_be_compared():
     line = not_comparable(runs)
     assert len(line.splitlines()) == 1
     assert line == (
-        "not comparable with one on val of 'a', in bits per char, because their data are others: rows on val of 'b', in nats per row; "
+        "not comparable with one on val of 'a', in bits per char, because "
+        "their data are others: rows on val of 'b', in nats per row; "
         "short on val of 'c', in bits per char"
     )
     assert [unit_among(r, runs.values()) for r in runs.values()] == [

@@ -1,4 +1,4 @@
-"""What a report says of a law and hands to its pictures: of known laws, and nothing under another's name."""
+"""What a report says of known laws and hands to its pictures: nothing under a wrong name."""
 
 import math
 
@@ -17,7 +17,7 @@ from ordo.schedules import ArrivalTimes, Power
 
 
 class OfTimes(Power):
-    """The schedule 1 - t^w without what is known of its law: orders are drawn by their times, and counted."""
+    """The schedule 1 - t^w without a closed-form law: orders are drawn and counted."""
 
     def law(self):
         return ArrivalTimes(self)
@@ -25,7 +25,10 @@ class OfTimes(Power):
 
 @pytest.fixture
 def evaluated(tmp_path):
-    """Parts of the configuration, log_w (6,) -> the evaluation of an untrained model of that law, its data, and the record."""
+    """From parts of the configuration and log_w (6,) to an untrained model's evaluation.
+
+    Returns the evaluation, the data, and the record.
+    """
 
     def of(*parts, log_w=None, kind=None):
         config = configuration(tmp_path / "run", *NAE, *parts)
@@ -105,9 +108,10 @@ def test_pictures_are_given_what_they_name(evaluated, monkeypatch):
         spy(name)
     drawn = [*order_pictures(record), *likelihood_pictures(record)]
     assert [p.name for p in drawn if p.name != "step_sizes"] == [
-        "order", "schedule", "precedence", "loss_by_revealed", "order_nll", "loss_heatmap_uniform", "loss_heatmap_own",
+        "order", "schedule", "precedence", "loss_by_revealed", "order_nll",
+        "loss_heatmap_uniform", "loss_heatmap_own",
     ]  # fmt: skip
-    # From the evaluation itself and from closed forms, not from the record that the pictures are made of.
+    # From the evaluation and from closed forms, not from the record that the pictures are made of.
     w = LOG_W.double().exp().numpy()
     (((curves,),),) = (given["loss_by_revealed"],)
     assert set(curves) == {"uniform orders", "own orders"}

@@ -7,10 +7,10 @@ import itertools
 import pytest
 import torch
 from enumeration import VOCAB, Additive
-from ordo.schedules.bounds import with_floor
 
 from ordo.order import PlackettLuce
 from ordo.schedules import FreeTable, LogBound, NormSig, PerContext, Power
+from ordo.schedules.bounds import with_floor
 
 LENGTH = 4
 SETS = torch.tensor(list(itertools.product([False, True], repeat=LENGTH)))[

@@ -21,7 +21,7 @@ from tiny_runs import call
 from ordo.runs import settings
 from ordo.runs.checks import check_settings
 from ordo.runs.run import check_run
-from ordo.settings import Parameter, SettingError, check_arguments, plain, show
+from ordo.settings import Parameter, SettingError, check_arguments, show, to_plain
 
 ALL = list(every_setting())
 TYPED = [setting for setting in ALL if not setting.parameter.untyped]
@@ -68,7 +68,7 @@ VALUES = st.one_of(
 
 def wrong(parameter: Parameter, value):
     """Whether pydantic refuses a value, whatever ordo does with the value."""
-    return not parameter.accepts(plain(value)) and not parameter.accepts(value)
+    return not parameter.accepts(to_plain(value)) and not parameter.accepts(value)
 
 
 def test_every_setting_has_a_type():

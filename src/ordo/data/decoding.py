@@ -171,14 +171,14 @@ class Decoding:
         raise DataError("the model was saved without a word on its data: decode its tokens by hand")
 
     @property
-    def layout(self) -> Layout:
-        """How positions lie, for ``ordo.plots.trace_page``: a table, a board, or text."""
+    def layout(self) -> dict[str, Any]:
+        """How positions lie: arguments of ``ordo.plots.Layout``, of a table, a Sudoku or text."""
         if self.table is not None:
-            return {"layout": "table", "names": self._codec.names}
+            return {"kind": "table", "names": self._codec.names}
         if SudokuData.__qualname__ in self.states:
             side = len(self.states[SudokuData.__qualname__]["vocabulary"])
-            return {"layout": "board", "columns": side, "box": math.isqrt(side)}
-        return {"layout": "text"}
+            return {"kind": "board", "columns": side, "box": math.isqrt(side)}
+        return {"kind": "text"}
 
     def symbols(self, tokens: Tensor, seed: int = 0) -> list[list[str]]:
         """Sequences (n, length) token by token, without the masks at the end of a document.

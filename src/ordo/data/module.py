@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import lightning as L
 import torch
@@ -15,7 +15,6 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from ordo.batch import Batch
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.settings import Seed, Size, Some, checked
-
 
 T = TypeVar("T")
 SPLITS = ("train", "validation", "test")

@@ -1,4 +1,7 @@
-"""Pictures of orders, schedules, losses and tables: arrays in, matplotlib Figure out. Generation traces as pages and films."""
+"""Pictures of orders, schedules, losses and tables; pages and films of how sequences were decoded.
+
+Pictures take arrays and return a matplotlib Figure.
+"""
 
 from ordo.plots.curves import against_calls, loss_by_revealed, training_curves
 from ordo.plots.figure import save
@@ -13,9 +16,12 @@ from ordo.plots.sweeps import compare_settings, search_history
 from ordo.plots.tables import marginals, pair_difference
 from ordo.plots.trace_gif import save_trace_gif
 from ordo.plots.trace_page import trace_fragment, trace_page
+from ordo.plots.trace_rows import Layout, TraceView
 
 __all__ = [
-    "against_calls", "compare_settings", "gradient_signal", "loss_by_revealed", "loss_heatmap", "marginals", "order_heatmap",
-    "order_nll_violin", "order_over_training", "pair_difference", "precedence", "precedence_matrix", "rank_probability", "save",
-    "save_trace_gif", "schedule_curves", "search_history", "step_sizes", "trace_fragment", "trace_page", "training_curves",
+    "Layout", "TraceView", "against_calls", "compare_settings", "gradient_signal",
+    "loss_by_revealed", "loss_heatmap", "marginals", "order_heatmap", "order_nll_violin",
+    "order_over_training", "pair_difference", "precedence", "precedence_matrix",
+    "rank_probability", "save", "save_trace_gif", "schedule_curves", "search_history",
+    "step_sizes", "trace_fragment", "trace_page", "training_curves",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What all pictures share: the figure, the colours, ticks by position, and saving."""
+"""What all pictures share: the figure, the colours, ticks by position, legends, and saving."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from torch import Tensor
 
 from ordo.files import write_whole
 
+Values = ArrayLike | Tensor
+Pair = tuple[Values, Values]
+
 DPI = 150
 MAX_LABEL_CHARACTERS = 20
 MAX_NAME_CHARACTERS = 60  # of a series in a legend
@@ -31,17 +34,36 @@ LINE_STYLES = ("-", "--", "-.", ":")
 
 
 def new_figure(width: float = 6.4, height: float = 4.0) -> Figure:
-    """An empty figure in inches, on its own Agg canvas: no pyplot state, so safe in workers and without a display."""
+    """An empty figure, its size in inches, on an Agg canvas of its own.
+
+    There is no state of pyplot, so the figure is safe in worker processes and without a display.
+    """
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def array(values: ArrayLike | Tensor) -> np.ndarray:
+def array(values: Values) -> np.ndarray:
     """Any tensor or array as float64 NumPy."""
     if isinstance(values, Tensor):
         return values.detach().cpu().double().numpy()  # by way of torch: NumPy has no bfloat16
     return np.asarray(values, dtype=np.float64)
+
+
+def series(pair: Pair, what: str, size: str = "n") -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of one length. Raises ValueError, which says ``what`` they are, for others."""
+    x, y = array(pair[0]), array(pair[1])
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"{what} must both have shape ({size},), got {x.shape} and {y.shape}")
+    return x, y
+
+
+def square(values: Values, what: str, side: str = "length") -> np.ndarray:
+    """A square matrix. Raises ValueError, which says ``what`` it is, for another shape."""
+    table = array(values)
+    if table.ndim != 2 or table.shape[0] != table.shape[1] or table.size == 0:
+        raise ValueError(f"{what} must have shape ({side}, {side}), got {table.shape}")
+    return table
 
 
 def check_labels(labels: Sequence[str] | None, length: int) -> None:
@@ -50,19 +72,22 @@ def check_labels(labels: Sequence[str] | None, length: int) -> None:
 
 
 def shorten(label: str, most: int = MAX_LABEL_CHARACTERS) -> str:
-    """The label in at most ``most`` characters of one line, so that one long column name does not eat the picture; $ is no mathematics."""
+    """The label on one line of at most ``most`` characters, so that it leaves room for the picture.
+
+    A dollar sign is escaped: matplotlib would take it for the beginning of mathematics.
+    """
     label = " ".join(label.split()) or "␣" * bool(label)
     label = label if len(label) <= most else label[: most - 1] + "…"
     return label.replace("$", r"\$")
 
 
 def wrapped(label: str, most: int) -> str:
-    """The label of an axis in lines of at most ``most`` characters, at most three; what is in $ is mathematics and stays whole."""
-    return (
-        label
-        if "$" in label
-        else "\n".join(textwrap.wrap(label, most, max_lines=3, placeholder=" …"))
-    )
+    """The label of an axis in at most three lines of at most ``most`` characters.
+
+    A label with a dollar sign holds mathematics and stays on one line.
+    """
+    lines = textwrap.wrap(label, most, max_lines=3, placeholder=" …")
+    return label if "$" in label else "\n".join(lines)
 
 
 def whole_numbers() -> MaxNLocator:
@@ -71,16 +96,18 @@ def whole_numbers() -> MaxNLocator:
 
 
 def position_ticks(axis: Axis, length: int, labels: Sequence[str] | None, most: int = 32) -> None:
-    """Ticks of an axis that counts positions from 0: up to ``most`` labels, else every k-th; without labels whole numbers."""
+    """Ticks of an axis that counts positions from 0.
+
+    There are at most ``most`` labels, each k-th where positions are more; whole numbers without.
+    """
     if labels is None:
         axis.set_major_locator(whole_numbers())
         return
-    shown = range(0, length, math.ceil(length / most))
-    axis.set_major_locator(FixedLocator(list(shown)))
-    size = 9 if len(shown) <= 16 else 7
+    ticks = range(0, length, math.ceil(length / most))
+    axis.set_major_locator(FixedLocator(list(ticks)))
     axis.set_ticklabels(
-        [shorten(labels[i]) for i in shown],
-        fontsize=size,
+        [shorten(labels[i]) for i in ticks],
+        fontsize=9 if len(ticks) <= 16 else 7,
         rotation=90 if isinstance(axis, XAxis) else 0,
     )
 
@@ -88,41 +115,50 @@ def position_ticks(axis: Axis, length: int, labels: Sequence[str] | None, most: 
 def spread_apart(
     values: Sequence[float] | np.ndarray, gap: float, low: float, high: float
 ) -> np.ndarray:
-    """Places in [low, high], at least ``gap`` apart and as near to the values as that allows, in their order; a smaller gap where they
-    are too many.
+    """Places in [low, high] in the order of the values, at least ``gap`` apart.
+
+    The places are as near to the values as that allows. The gap is smaller where the values are
+    too many for it.
     """
     wanted = np.asarray(values, dtype=np.float64)
     order = np.argsort(wanted, kind="stable")
     gap = min(gap, (high - low) / max(len(wanted) - 1, 1))
     steps = gap * np.arange(len(wanted))
+    top = high - gap * (len(wanted) - 1)
     out = np.empty_like(wanted)
     # Least squares under y_i+1 >= y_i + gap is isotonic regression of the values minus i gaps.
-    out[order] = (
-        isotonic_regression(wanted[order] - steps, y_min=low, y_max=high - gap * (len(wanted) - 1))
-        + steps
-    )
+    out[order] = isotonic_regression(wanted[order] - steps, y_min=low, y_max=top) + steps
     return out
 
 
 def add_line(axes: Axes, i: int, x: np.ndarray, y: np.ndarray, name: str) -> str:
     """Draws curve number i with a colour and a line style of its own; returns the colour."""
-    colour = COLOURS[i % len(COLOURS)]
-    style = LINE_STYLES[i % len(LINE_STYLES)]
-    axes.plot(
-        x,
-        y,
-        color=colour,
-        linestyle=style,
-        marker="o" if len(x) <= 25 else None,
-        markersize=3,
-        label=name,
-    )
+    colour, style = COLOURS[i % len(COLOURS)], LINE_STYLES[i % len(LINE_STYLES)]
+    marker = "o" if len(x) <= 25 else None
+    axes.plot(x, y, color=colour, linestyle=style, marker=marker, markersize=3, label=name)
     return colour
 
 
+def open_frame(axes: Axes, grid: bool = True) -> None:
+    """Axes without a frame above and on the right, with a pale grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    if grid:
+        axes.grid(alpha=0.3)
+
+
+def note_beside(axes: Axes, y: float, text: str, colour: str = "0.35", gap: float = 4) -> None:
+    """A small text on the right of the axes, at height y of the data; gap: points between."""
+    axes.annotate(
+        text, (1, y), xycoords=("axes fraction", "data"), xytext=(gap, 0),
+        textcoords="offset points", va="center", color=colour, fontsize=8, annotation_clip=False,
+    )  # fmt: skip
+
+
 def legend_above(figure: Figure, lines: Sequence[Line2D], most: int = 4) -> None:
-    """A legend above the axes, where it hides nothing: the lines by their labels, at most ``most`` in a row, fewer where names are long.
-    The figure grows by the rows beyond the second.
+    """A legend above the axes, where the legend hides nothing.
+
+    A row has at most ``most`` lines, fewer where names are long. The figure grows by each row
+    beyond the second.
     """
     if not lines:
         return
@@ -130,9 +166,8 @@ def legend_above(figure: Figure, lines: Sequence[Line2D], most: int = 4) -> None
     names = [shorten(str(line.get_label()), min(MAX_NAME_CHARACTERS, room - 6)) for line in lines]
     for columns in range(min(most, len(names)), 0, -1):
         rows = math.ceil(len(names) / columns)
-        longest = [
-            max(map(len, names[i : i + rows])) for i in range(0, len(names), rows)
-        ]  # a legend fills its columns one by one
+        # A legend fills its columns one by one.
+        longest = [max(map(len, names[i : i + rows])) for i in range(0, len(names), rows)]
         if sum(longest) + 6 * len(longest) <= room:  # 6: the line sample and the gap
             break
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, rows - 2))
@@ -142,11 +177,14 @@ def legend_above(figure: Figure, lines: Sequence[Line2D], most: int = 4) -> None
 
 
 def hatch_background(axes: Axes, label: str) -> Patch:
-    """Hatches the axes' background, which shows where an image has no value; returns the handle that says so in a legend."""
+    """Hatches the background of the axes, which shows where an image has no value.
+
+    Returns the handle that says so in a legend.
+    """
     axes.patch.set(facecolor="white", edgecolor="0.7", hatch="////", linewidth=0)
     return Patch(facecolor="white", edgecolor="0.6", hatch="////", linewidth=0.5, label=label)
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Writes a PNG at 150 dpi; a reader sees the old file or the whole new one, never a part. Makes the folder."""
+    """Writes a PNG at 150 dpi, whole or not at all; makes the folder."""
     write_whole(Path(path), lambda partial: figure.savefig(partial, format="png", dpi=DPI))

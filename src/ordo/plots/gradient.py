@@ -6,75 +6,69 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
-from torch import Tensor
 
-from ordo.plots.figure import add_line, array, legend_above, new_figure, whole_numbers
+from ordo.plots.figure import (
+    Values,
+    add_line,
+    legend_above,
+    new_figure,
+    note_beside,
+    open_frame,
+    series,
+    whole_numbers,
+)
 
-Series = Mapping[str, ArrayLike | Tensor] | ArrayLike | Tensor
+Series = Mapping[str, Values] | Values
+LABELS = ("variance of the gradient\n(trace, per step)", "signal to noise\n(running mean)")
 
 
 def gradient_signal(steps: Series, variance: Series, signal_to_noise: Series) -> Figure:
-    """Variance and signal-to-noise ratio of the schedule's gradient against the training step, logarithmic, one above the other.
+    """Variance and signal-to-noise ratio of the schedule's gradient against the training step.
 
-    variance: (n,), trace of the covariance over a running window of steps. signal_to_noise: (n,),
-    ``|mean|^2 / (variance / window)``, about 1 where the mean is nothing but noise. steps: (n,). Each may be name -> (n,) for several
-    series, say one an estimator; ``steps`` may then still be one array, of all. NaN and values that are not positive leave gaps.
+    Both axes of values are logarithmic: NaN and values that are not positive leave gaps.
+
+    Args:
+        steps: (n,).
+        variance: (n,), trace of the covariance over a running window of steps.
+        signal_to_noise: (n,), ``|mean|^2 / (variance / window)``; about 1 where the mean is noise
+            alone.
+    Each may be name -> (n,) for several series, such as one for each estimator; ``steps`` may then
+    still be one array for all.
 
     Raises ValueError for other shapes and for names that do not agree.
     """
     of_variance = dict(variance) if isinstance(variance, Mapping) else {"": variance}
-    of_signal = (
-        dict(signal_to_noise) if isinstance(signal_to_noise, Mapping) else {"": signal_to_noise}
-    )
+    signals = signal_to_noise if isinstance(signal_to_noise, Mapping) else {"": signal_to_noise}
+    of_signal = dict(signals)
     at = dict(steps) if isinstance(steps, Mapping) else dict.fromkeys(of_variance, steps)
     if not list(at) == list(of_variance) == list(of_signal):
         raise ValueError(
-            f"steps, variance and signal_to_noise name different series: {list(at)}, {list(of_variance)}, {list(of_signal)}"
+            "steps, variance and signal_to_noise name different series: "
+            f"{list(at)}, {list(of_variance)}, {list(of_signal)}"
         )
     figure = new_figure(6.4, 5.2)
     panels = figure.subplots(2, 1, sharex=True)
-    for axes, series, label in zip(
-        panels,
-        (of_variance, of_signal),
-        ("variance of the gradient\n(trace, per step)", "signal to noise\n(running mean)"),
-        strict=True,
-    ):
-        drawn = []
-        for i, (name, values) in enumerate(series.items()):
-            x, y = array(at[name]), array(values)
-            if x.ndim != 1 or x.shape != y.shape:
-                raise ValueError(
-                    f"{name or 'series'}: steps and values must both have shape (n,), got {x.shape} and {y.shape}"
-                )
-            y = np.where(y > 0, y, np.nan)  # a logarithmic axis has no place for the others
+    for axes, panel, label in zip(panels, (of_variance, of_signal), LABELS, strict=True):
+        # The line of noise alone is always drawn.
+        drawn = [np.ones(1) if panel is of_signal else np.ones(0)]
+        for i, (name, values) in enumerate(panel.items()):
+            x, y = series((at[name], values), f"{name or 'series'}: steps and values")
+            y = np.where(y > 0, y, np.nan)  # a logarithmic axis has no place for other values
             add_line(axes, i, x, y, name)
             drawn.append(y[np.isfinite(y)])
-        values = np.concatenate([*drawn, [1.0]] if series is of_signal else [*drawn, []])
-        if values.size:
+        every = np.concatenate(drawn)
+        if every.size:
             axes.set_yscale("log")
-            axes.set_ylim(
-                0.6 * values.min(), 1.7 * values.max()
-            )  # a flat curve too is on an axis with ticks
+            # With this room a flat curve too has an axis with ticks.
+            axes.set_ylim(0.6 * every.min(), 1.7 * every.max())
         else:
-            axes.text(
-                0.5,
-                0.5,
-                "no value above 0",
-                transform=axes.transAxes,
-                ha="center",
-                color="0.35",
-                fontsize=8,
-            )
+            middle = {"transform": axes.transAxes, "ha": "center"}
+            axes.text(0.5, 0.5, "no value above 0", color="0.35", fontsize=8, **middle)
             axes.set_yticks([])
         axes.set_ylabel(label)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        open_frame(axes)
     panels[1].axhline(1.0, color="0.45", linestyle="--", linewidth=1)
-    panels[1].annotate(
-        "noise\nalone", (1, 1.0), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center",
-        color="0.35", fontsize=8, annotation_clip=False,
-    )  # fmt: skip
+    note_beside(panels[1], 1.0, "noise\nalone")
     panels[1].set_xlabel("training step")
     panels[1].xaxis.set_major_locator(whole_numbers())
     if list(of_variance) != [""]:

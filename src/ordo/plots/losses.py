@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 from ordo.plots.figure import (
+    Values,
     array,
     check_labels,
     hatch_background,
@@ -20,16 +19,20 @@ from ordo.plots.figure import (
 
 
 def loss_heatmap(
-    mean: ArrayLike | Tensor,
+    mean: Values,
     labels: Sequence[str] | None = None,
     unit: str = "nats",
-    edges: ArrayLike | Tensor | None = None,
+    edges: Values | None = None,
 ) -> Figure:
-    """Mean loss of a token by its position and the number of tokens revealed before it, as an image.
+    """Mean loss of a token by position and number of tokens revealed before, as an image.
 
-    mean: (length, bins) in ``unit``, NaN where never seen, which is hatched. labels: a name for every position. edges: (bins + 1,),
-    increasing; bin b holds the numbers edges[b] to edges[b + 1] - 1. None: bin b is the number b. ``mean`` and ``edges`` are what
-    ``LikelihoodReport.loss_by_position_and_revealed`` has as nats and edges.
+    ``LikelihoodReport.loss_by_position_and_revealed`` has the mean and the edges.
+
+    Args:
+        mean: (length, bins) in ``unit``; NaN, shown by a hatch, where nothing was seen.
+        labels: a name for every position.
+        edges: (bins + 1,), increasing: bin b holds the numbers edges[b] to edges[b + 1] - 1. None:
+            bin b holds the number b.
     """
     table = array(mean)
     if table.ndim != 2 or table.size == 0:
@@ -42,17 +45,11 @@ def loss_heatmap(
     figure = new_figure(6.4, min(7.0, max(4.0, 1.5 + 0.17 * length)))
     axes = figure.add_subplot()
     seen = np.ma.masked_invalid(table)
-    top = float(seen.max()) if seen.count() else 0.0
+    low, top = (float(seen.min()), float(seen.max())) if seen.count() else (0.0, 0.0)
+    low = min(0.0, low)
     rows = np.arange(length + 1) - 0.5
-    mesh = axes.pcolormesh(
-        at - 0.5,
-        rows,
-        seen,
-        cmap="cividis",
-        vmin=min(0.0, float(seen.min()) if seen.count() else 0.0),
-        rasterized=True,
-    )
-    mesh.set_clim(vmax=top if top > mesh.get_clim()[0] else mesh.get_clim()[0] + 1)
+    mesh = axes.pcolormesh(at - 0.5, rows, seen, cmap="cividis", rasterized=True)
+    mesh.set_clim(low, top if top > low else low + 1)
     figure.colorbar(mesh, ax=axes, label=f"mean loss of the token ({unit})")
     axes.set_ylim(length - 0.5, -0.5)
     axes.set_xlabel("tokens revealed before it")
@@ -60,7 +57,6 @@ def loss_heatmap(
     axes.xaxis.set_major_locator(whole_numbers())
     position_ticks(axes.yaxis, length, labels)
     if seen.count() < seen.size:
-        figure.legend(
-            handles=[hatch_background(axes, "never seen")], loc="outside upper left", frameon=False
-        )
+        never = hatch_background(axes, "never seen")
+        figure.legend(handles=[never], loc="outside upper left", frameon=False)
     return figure

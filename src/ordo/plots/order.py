@@ -1,4 +1,4 @@
-"""Decoding orders: where every position stands in the order, and how that comes about in training."""
+"""Decoding orders: the rank of every position, and how the ranks form in training."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 from ordo.plots.figure import (
     COLOURS,
+    Values,
     array,
     check_labels,
     new_figure,
+    note_beside,
     position_ticks,
+    square,
     whole_numbers,
 )
 
 
-def rank_probability(orders: ArrayLike | Tensor) -> np.ndarray:
+def rank_probability(orders: Values) -> np.ndarray:
     """Share of the orders in which a position has a rank.
 
-    orders: (n, length), each row the positions in decoding order. Returns (length, length): [position, rank from 0];
-    rows and columns sum to 1.
+    Args:
+        orders: (n, length), each row the positions in decoding order.
+    Returns (length, length), [position, rank from 0]; rows and columns sum to 1.
     """
     table = _checked(orders)
     n, length = table.shape
@@ -33,20 +35,24 @@ def rank_probability(orders: ArrayLike | Tensor) -> np.ndarray:
     return np.bincount(cell.ravel(), minlength=length * length).reshape(length, length) / n
 
 
-def precedence(orders: ArrayLike | Tensor) -> np.ndarray:
-    """Share of the orders in which i is decoded before j: for laws without a closed form (``PlackettLuce.precedence`` has one).
+def precedence(orders: Values) -> np.ndarray:
+    """Share of the orders in which position i is decoded before position j.
 
-    orders: (n, length), each row the positions in decoding order. Returns (length, length): [i, j]; the diagonal is 0.
+    For laws without a closed form; ``PlackettLuce.precedence`` has one.
+
+    Args:
+        orders: (n, length), each row the positions in decoding order.
+    Returns (length, length), [i, j]; the diagonal is 0.
     """
     table = _checked(orders)
     n, length = table.shape
-    rank = np.ascontiguousarray(
-        np.argsort(table, axis=1).astype(np.min_scalar_type(length)).T
-    )  # narrow, and a position's ranks together
+    # Fast because the numbers are narrow and the ranks of a position lie side by side.
+    narrow = np.argsort(table, axis=1).astype(np.min_scalar_type(length))
+    rank = np.ascontiguousarray(narrow.T)
     return np.stack([np.count_nonzero(row < rank, axis=1) for row in rank]) / n
 
 
-def _checked(orders: ArrayLike | Tensor) -> np.ndarray:
+def _checked(orders: Values) -> np.ndarray:
     """As int64. Raises ValueError unless every row is a permutation of 0..length-1."""
     table = array(orders)
     if table.ndim != 2 or table.size == 0:
@@ -57,36 +63,29 @@ def _checked(orders: ArrayLike | Tensor) -> np.ndarray:
     return table.astype(np.int64)
 
 
-def order_heatmap(
-    rank_probability: ArrayLike | Tensor, labels: Sequence[str] | None = None
-) -> Figure:
-    """P(rank | position) as an image, with every position's expected rank as a dot.
+def order_heatmap(rank_probability: Values, labels: Sequence[str] | None = None) -> Figure:
+    """P(rank | position) as an image; a dot marks the expected rank of every position.
 
-    rank_probability: (length, length), [position, rank from 0], rows sum to 1. labels: a name for every position.
+    Args:
+        rank_probability: (length, length), [position, rank from 0]; rows sum to 1.
+        labels: a name for every position.
     """
-    p = array(rank_probability)
-    if p.ndim != 2 or p.shape[0] != p.shape[1] or p.size == 0:
-        raise ValueError(f"rank_probability must have shape (length, length), got {p.shape}")
-    length = p.shape[0]
+    p = square(rank_probability, "rank_probability")
+    length = len(p)
     check_labels(labels, length)
     figure = new_figure(6.4, min(7.0, max(4.0, 1.5 + 0.17 * length)))
     axes = figure.add_subplot()
-    extent = (
-        0.5,
-        length + 0.5,
-        length - 0.5,
-        -0.5,
-    )  # ranks from 1, positions from 0, first position on top
-    most = max(
-        p.max(), min(1.0, 4 / length)
-    )  # or the noise of sampled orders would fill the colours where all ranks are equally probable
+    # Ranks count from 1, positions from 0; the first position is on top.
+    extent = (0.5, length + 0.5, length - 0.5, -0.5)
+    # Where all ranks are equally probable the noise of sampled orders must not fill the colours.
+    most = max(p.max(), min(1.0, 4 / length))
     image = axes.imshow(p, cmap="cividis", vmin=0.0, vmax=most, extent=extent, aspect="auto")
     figure.colorbar(image, ax=axes, label="probability")
     expected = p @ np.arange(1, length + 1)
     size, edge = (6.0, 0.6) if length <= 16 else (4.0, 0.6) if length <= 48 else (2.5, 0.0)
     axes.plot(
-        expected, np.arange(length), "o", color=COLOURS[1], markeredgecolor="white", markeredgewidth=edge, markersize=size,
-        label="expected rank",
+        expected, np.arange(length), "o", color=COLOURS[1], markeredgecolor="white",
+        markeredgewidth=edge, markersize=size, label="expected rank",
     )  # fmt: skip
     axes.set_xlabel("rank in the decoding order (1 = first)")
     axes.set_ylabel("position")
@@ -97,20 +96,25 @@ def order_heatmap(
 
 
 def order_over_training(
-    steps: ArrayLike | Tensor,
-    expected_rank: ArrayLike | Tensor,
-    entropy: ArrayLike | Tensor | None = None,
+    steps: Values,
+    expected_rank: Values,
+    entropy: Values | None = None,
     labels: Sequence[str] | None = None,
 ) -> Figure:
-    """How an order forms: expected rank of every position (colour) against the training step, and the order law's entropy.
+    """How an order forms in training: the expected rank of every position, and the law's entropy.
 
-    steps: (n,), increasing. expected_rank: (n, length), from 1. entropy: (n,) nats, or None to leave that panel out; the
-    dashed line is log(length!), all orders equally probable. labels: a name for every position.
+    Args:
+        steps: (n,), increasing.
+        expected_rank: (n, length), from 1, shown by colour.
+        entropy: (n,) nats; None leaves the panel out. The dashed line is log(length!), at which all
+            orders are equally probable.
+        labels: a name for every position.
     """
     x, rank = array(steps), array(expected_rank)
     if x.ndim != 1 or rank.ndim != 2 or len(x) != len(rank) or rank.size == 0:
         raise ValueError(
-            f"steps must have shape (n,) and expected_rank (n, length), got {x.shape} and {rank.shape}"
+            "steps must have shape (n,) and expected_rank (n, length), "
+            f"got {x.shape} and {rank.shape}"
         )
     if (np.diff(x) <= 0).any():
         raise ValueError("steps must increase")
@@ -123,18 +127,13 @@ def order_over_training(
     height = min(5.5, max(3.4, 1.2 + 0.13 * length))
     figure = new_figure(6.4, height if h is None else height + 1.4)
     heights = [height] if h is None else [height, 1.4]
-    panels = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[
-        :, 0
-    ]
-    middle = (
-        x[1:] + x[:-1]
-    ) / 2  # a column reaches half-way to its neighbours: steps need not be evenly spaced
-    first, last = (
-        (x[0] - (x[1] - x[0]) / 2, x[-1] + (x[-1] - x[-2]) / 2)
-        if n > 1
-        else (x[0] - 0.5, x[0] + 0.5)
-    )
-    edges = np.concatenate([[first], middle, [last]])
+    panels = figure.subplots(
+        len(heights), 1, sharex=True, squeeze=False, height_ratios=heights
+    ).ravel()
+    # A column reaches half-way to its neighbours: steps need not be evenly spaced.
+    gaps = np.diff(x) if n > 1 else np.ones(1)
+    ends = [x[0] - gaps[0] / 2], [x[-1] + gaps[-1] / 2]
+    edges = np.concatenate([ends[0], (x[1:] + x[:-1]) / 2, ends[1]])
     rows = np.arange(length + 1) - 0.5
     mesh = panels[0].pcolormesh(
         edges, rows, rank.T, cmap="viridis", vmin=1, vmax=max(length, 2), rasterized=True
@@ -149,10 +148,7 @@ def order_over_training(
     if h is not None:
         uniform = math.lgamma(length + 1)
         panels[1].axhline(uniform, color="0.45", linestyle="--", linewidth=1)
-        panels[1].annotate(
-            "uniform", (1, uniform), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-            va="center", color="0.35", fontsize=8, annotation_clip=False,
-        )  # fmt: skip
+        note_beside(panels[1], uniform, "uniform")
         panels[1].plot(x, h, color=COLOURS[0], marker="o" if n <= 25 else None, markersize=3)
         panels[1].set_ylim(0, 1.08 * max(uniform, float(np.nanmax(h)), 1e-3))
         panels[1].set_ylabel("order entropy\n(nats)")

@@ -7,38 +7,36 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
-from torch import Tensor
 
-from ordo.plots.figure import array, check_labels, new_figure, position_ticks
+from ordo.plots.figure import Values, check_labels, new_figure, position_ticks, square
 
-# Diverging and colour-blind safe; of different lightness at its ends, so that 0 and 1 are told apart in grey print too.
+# Diverging and colour-blind safe. The ends differ in lightness: grey print tells 0 and 1 apart too.
 BEFORE_AFTER = LinearSegmentedColormap.from_list("before_after", ["#E69F00", "#FFFFFF", "#08306B"])
 WRITTEN_OUT = 12  # positions up to which the cells have their numbers
 
 
 def precedence_matrix(
-    p: ArrayLike | Tensor,
+    p: Values,
     labels: Sequence[str] | None = None,
     edges: Sequence[tuple[int, int]] | None = None,
 ) -> Figure:
-    """P(i is decoded before j) as an image, i down and j across, white at 1/2, with known edges marked.
+    """P(i is decoded before j) as an image, i down and j across, white at 1/2, known edges marked.
 
-    p: (length, length), p[i, j] = P(i before j), so that p[i, j] + p[j, i] = 1; the diagonal is not looked at. See
-    ``PlackettLuce.precedence`` and ``ordo.plots.precedence``. labels: a name for every position. edges: pairs (parent, child), the parent
-    of which should come first; the caption has the share that an order of the law keeps on average, the mean of p at the marks.
+    Args:
+        p: (length, length), p[i, j] = P(i before j), so that p[i, j] + p[j, i] = 1. The diagonal is
+            not looked at. See ``PlackettLuce.precedence`` and ``ordo.plots.precedence``.
+        labels: a name for every position.
+        edges: pairs (parent, child) of which the parent should come first. The caption says which
+            share of the pairs an order of the law keeps on average: the mean of p at the marks.
 
-    Raises ValueError for another shape, no probabilities, or an edge that is no pair of two positions.
+    Raises ValueError for another shape, values that are no probabilities, or an edge that is no
+    pair of two positions.
     """
-    table = array(p)
-    if table.ndim != 2 or table.shape[0] != table.shape[1] or table.size == 0:
-        raise ValueError(f"p must have shape (length, length), got {table.shape}")
+    table = square(p, "p")
     length = len(table)
     apart = ~np.eye(length, dtype=bool)
-    if (
-        not (np.abs(table + table.T - 1)[apart] < 0.01).all()
-        or ((table < 0) | (table > 1))[apart].any()
-    ):
+    fine = (np.abs(table + table.T - 1) < 0.01) & (table >= 0) & (table <= 1)
+    if not fine[apart].all():
         raise ValueError("p must hold probabilities with p[i, j] + p[j, i] = 1")
     check_labels(labels, length)
     pairs = [(int(i), int(j)) for i, j in edges] if edges is not None else []
@@ -56,22 +54,14 @@ def precedence_matrix(
     if length <= WRITTEN_OUT:
         for i, j in zip(*np.nonzero(apart), strict=True):
             colour = "white" if table[i, j] > 0.8 else "black"
-            axes.text(
-                j,
-                i + 0.25,
-                f"{table[i, j]:.2f}",
-                ha="center",
-                va="center",
-                fontsize=7,
-                color=colour,
-            )
+            number = f"{table[i, j]:.2f}"
+            axes.text(j, i + 0.25, number, ha="center", va="center", fontsize=7, color=colour)
     if pairs:
         parents, children = np.array(pairs).T
         kept = table[parents, children] > 0.5
         cell = 72 * (side - 1.8) / length  # points, about
-        size = min(
-            9.0, max(1.5, (0.28 if length <= WRITTEN_OUT else 0.45) * cell)
-        )  # smaller beside a number
+        # Smaller beside a number.
+        size = min(9.0, max(1.5, (0.28 if length <= WRITTEN_OUT else 0.45) * cell))
         lift = 0.22 if length <= WRITTEN_OUT else 0.0  # above the number
         for some, marker, inside, outside, say in (
             (kept, "o", "white", "black", "kept in most orders"),
@@ -79,10 +69,12 @@ def precedence_matrix(
         ):
             if some.any():
                 axes.plot(
-                    children[some], parents[some] - lift, marker, color=inside, markeredgecolor=outside, markeredgewidth=0.12 * size,
-                    markersize=size, label=f"known edge i → j, {say}",
+                    children[some], parents[some] - lift, marker, color=inside,
+                    markeredgecolor=outside, markeredgewidth=0.12 * size, markersize=size,
+                    label=f"known edge i → j, {say}",
                 )  # fmt: skip
-        caption = f"edges kept: {table[parents, children].mean():.1%} on average; {kept.sum()} of {len(kept)} in most orders"
+        caption = f"edges kept: {table[parents, children].mean():.1%} on average; "
+        caption += f"{kept.sum()} of {len(kept)} in most orders"
         axes.set_title(caption, fontsize=9, loc="left")
         figure.legend(loc="outside upper left", frameon=False, fontsize=8, markerscale=6 / size)
     axes.set_xlabel("position j")

@@ -9,22 +9,29 @@ from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
-from torch import Tensor
 
-from ordo.plots.figure import LINE_STYLES, array, check_labels, new_figure, position_ticks, shorten
+from ordo.plots.figure import (
+    LINE_STYLES,
+    Values,
+    array,
+    check_labels,
+    new_figure,
+    position_ticks,
+    shorten,
+)
 
 MAX_LEGEND = 10
 MAX_TICKS = 30  # of the colour bar
 
 
-def schedule_curves(
-    t: ArrayLike | Tensor, alpha: ArrayLike | Tensor, labels: Sequence[str] | None = None
-) -> Figure:
+def schedule_curves(t: Values, alpha: Values, labels: Sequence[str] | None = None) -> Figure:
     """alpha_l(t) of every position, coloured by position (2511.19152, Figures 2b and 5).
 
-    t: (n,) in [0, 1]. alpha: (n, length). labels: a name for every position; up to 10 go into a legend, more to a
-    colour bar, every k-th from 31 on.
+    Args:
+        t: (n,) in [0, 1].
+        alpha: (n, length).
+        labels: a name for every position. A legend has up to 10 of them; more stand at a colour
+            bar, and of more than 30 each k-th.
     """
     x, y = array(t), array(alpha)
     if x.ndim != 1 or y.ndim != 2 or len(x) != len(y) or y.size == 0:
@@ -33,22 +40,19 @@ def schedule_curves(
         )
     length = y.shape[1]
     check_labels(labels, length)
-    legend = (
-        [shorten(name) for name in labels] if labels is not None and length <= MAX_LEGEND else None
-    )
-    figure = new_figure(
-        6.4, 4.0 if labels is None or legend else min(5.0, max(4.0, 0.8 + 0.15 * length))
-    )
+    named = labels is not None and length <= MAX_LEGEND
+    legend = [shorten(name) for name in labels or ()] if named else None
+    tall = min(5.0, max(4.0, 0.8 + 0.15 * length))
+    figure = new_figure(6.4, 4.0 if labels is None or legend else tall)
     axes = figure.add_subplot()
-    palette = ListedColormap(
-        colormaps["viridis"](np.linspace(0.0, 0.92, 256))
-    )  # its last yellow does not show on white
+    # The last yellow of viridis does not show on white.
+    palette = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.92, 256)))
     scale = Normalize(0, max(length - 1, 1))
+    width, opaque = 1.6 if length <= 16 else 1.0, 1.0 if length <= 32 else 0.7
     for i in range(length):
-        axes.plot(
-            x, y[:, i], color=palette(scale(i)), linewidth=1.6 if length <= 16 else 1.0, alpha=1.0 if length <= 32 else 0.7,
-            linestyle=LINE_STYLES[i % len(LINE_STYLES)] if legend else "-", label=legend[i] if legend else None,
-        )  # fmt: skip
+        style = LINE_STYLES[i % len(LINE_STYLES)] if legend else "-"
+        (line,) = axes.plot(x, y[:, i], color=palette(scale(i)), linewidth=width, linestyle=style)
+        line.set(alpha=opaque, label=legend[i] if legend else None)
     if legend:
         figure.legend(axes.get_lines(), legend, loc="outside right upper", frameon=False)
     elif length > 1:

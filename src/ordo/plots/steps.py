@@ -8,24 +8,35 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
-from numpy.typing import ArrayLike
-from torch import Tensor
 
-from ordo.plots.figure import COLOURS, array, new_figure, shorten, whole_numbers
+from ordo.plots.figure import (
+    COLOURS,
+    Values,
+    array,
+    new_figure,
+    note_beside,
+    open_frame,
+    shorten,
+    whole_numbers,
+)
 from ordo.samplers.information import factorisation_kl
 
 WIDTH = 4.2  # inches that the sequence takes in the picture, about
 
 
 def step_sizes(
-    profile: ArrayLike | Tensor,
+    profile: Values,
     sizes: Mapping[str, Sequence[int]] | Sequence[Sequence[int]],
     unit: str = "nats",
 ) -> Figure:
-    """The loss of the next token against the number revealed, and under it the steps of several ways to decode, with what each loses.
+    """The loss of the next token by number revealed; below it the steps of several ways to decode.
 
-    profile: (length,), f(n) in ``unit``. sizes: for every row the tokens revealed in each step, summing to length, such as
-    ``[best_sizes(profile, k) for k in (4, 8, 16)]``; or name -> sizes. The loss beside a row is ``factorisation_kl``, in ``unit``.
+    Beside each way stands what it loses against decoding one by one: ``factorisation_kl``.
+
+    Args:
+        profile: (length,), the loss of the next token by number revealed, in ``unit``.
+        sizes: for every row the tokens revealed in each step, which sum to length, such as
+            ``[best_sizes(profile, k) for k in (4, 8, 16)]``; or name -> sizes.
 
     Raises ValueError for another shape, no rows, or sizes of another sum.
     """
@@ -45,38 +56,22 @@ def step_sizes(
     below = 0.26 * len(rows) + 0.1
     figure = new_figure(6.4, 3.0 + below)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, below])
-    top.plot(
-        np.arange(length), f, color=COLOURS[0], marker="o" if length <= 25 else None, markersize=3
-    )
+    marker = "o" if length <= 25 else None
+    top.plot(np.arange(length), f, color=COLOURS[0], marker=marker, markersize=3)
     top.set_ylabel(f"loss of the next token ({unit})")
     top.set_ylim(min(0.0, float(np.nanmin(f))) if np.isfinite(f).any() else 0.0)
-    top.grid(alpha=0.3)
-    top.spines[["top", "right"]].set_visible(False)
+    open_frame(top)
+    middle = {"ha": "center", "va": "center", "fontsize": 7}
     for i, (_, row) in enumerate(rows):
-        start = np.cumsum([0, *row[:-1]])
-        shades = [
-            COLOURS[4] if k % 2 == 0 else COLOURS[0] for k in range(len(row))
-        ]  # light and dark in turn, in grey too
-        bottom.broken_barh(
-            [(s - 0.5, n) for s, n in zip(start, row, strict=True)],
-            (i - 0.38, 0.76),
-            facecolors=shades,
-        )
-        for k, (s, n) in enumerate(zip(start, row, strict=True)):
+        bars = [(s - 0.5, n) for s, n in zip(np.cumsum([0, *row[:-1]]), row, strict=True)]
+        # Light and dark in turn, in grey print too.
+        shades = [COLOURS[4 if k % 2 == 0 else 0] for k in range(len(row))]
+        bottom.broken_barh(bars, (i - 0.38, 0.76), facecolors=shades)
+        for k, (start, n) in enumerate(bars):
             if n / length * WIDTH > 0.07 * len(str(n)) + 0.06:
-                bottom.text(
-                    s + n / 2 - 0.5,
-                    i,
-                    str(n),
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color="black" if k % 2 == 0 else "white",
-                )
-        bottom.annotate(
-            f"KL {lost[i]:.3g}", (1, i), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center",
-            fontsize=8, annotation_clip=False,
-        )  # fmt: skip
+                ink = "black" if k % 2 == 0 else "white"
+                bottom.text(start + n / 2, i, str(n), color=ink, **middle)
+        note_beside(bottom, i, f"KL {lost[i]:.3g}", colour="black", gap=6)
     bottom.set_ylim(len(rows) - 0.5, -0.5)
     bottom.set_xlim(-0.5, length - 0.5)
     bottom.yaxis.set_major_locator(FixedLocator(list(range(len(rows)))))

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 from ordo.plots.figure import (
     COLOURS,
+    Values,
     array,
     legend_above,
     new_figure,
+    open_frame,
+    series,
     shorten,
     whole_numbers,
     wrapped,
@@ -24,13 +25,14 @@ MOST_ROWS = 60
 MOST_CHARACTERS = 60
 
 
-def compare_settings(
-    values: Sequence[ArrayLike | Tensor], labels: Sequence[str], xlabel: str
-) -> Figure:
-    """A row per setting, the first on top: every run as a ring, their mean as a dot with one standard deviation either way.
+def compare_settings(values: Sequence[Values], labels: Sequence[str], xlabel: str) -> Figure:
+    """A row per setting, the first on top: runs as rings, mean as a dot, one deviation either way.
 
-    values: per setting (runs,), possibly of no run, which the row then says. labels: a name for every setting. Above 60 settings
-    the first 60 are drawn, and the axis says so.
+    Of more than 60 settings the first 60 are drawn, and the axis says so.
+
+    Args:
+        values: per setting (runs,); a row without runs says that no run finished.
+        labels: a name for every setting.
     """
     if len(values) != len(labels):
         raise ValueError(f"labels must name {len(values)} settings, got {len(labels)}")
@@ -44,78 +46,48 @@ def compare_settings(
     for i, row in enumerate(rows):
         if len(row) == 0:
             axes.annotate(
-                "no run finished", (0, i), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points",
-                va="center", color="0.35", fontsize=8,
+                "no run finished", (0, i), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                textcoords="offset points", va="center", color="0.35", fontsize=8,
             )  # fmt: skip
             continue
-        axes.plot(
-            row,
-            np.full(len(row), i),
-            "o",
-            markerfacecolor="none",
-            markeredgecolor=COLOURS[4],
-            markersize=5,
-        )
-        spread = row.std(ddof=1) if len(row) > 1 else 0.0
-        axes.errorbar(
-            row.mean(),
-            i,
-            xerr=spread,
-            fmt="o",
-            color=COLOURS[0],
-            markersize=4,
-            capsize=3 if len(row) > 1 else 0,
-        )
+        ring = {"markerfacecolor": "none", "markeredgecolor": COLOURS[4], "markersize": 5}
+        axes.plot(row, np.full(len(row), i), "o", **ring)
+        deviation, cap = (row.std(ddof=1), 3) if len(row) > 1 else (0.0, 0)
+        dot = {"fmt": "o", "color": COLOURS[0], "markersize": 4}
+        axes.errorbar(row.mean(), i, xerr=deviation, capsize=cap, **dot)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
     axes.yaxis.set_major_locator(FixedLocator(list(range(len(rows)))))
-    axes.set_yticklabels(
-        [shorten(name, MOST_CHARACTERS) for name in labels[: len(rows)]], fontsize=8
-    )
+    names = [shorten(name, MOST_CHARACTERS) for name in labels[: len(rows)]]
+    axes.set_yticklabels(names, fontsize=8)
     if len(rows) < len(values):
         axes.set_ylabel(f"the first {len(rows)} of {len(values)}")
     axes.set_xlabel(wrapped(xlabel, 60))
+    open_frame(axes, grid=False)
     axes.grid(axis="x", alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def search_history(number: ArrayLike | Tensor, values: ArrayLike | Tensor, ylabel: str) -> Figure:
+def search_history(number: Values, values: Values, ylabel: str) -> Figure:
     """What the trials of a search reached, and the least so far.
 
-    number: (trials,), increasing. values: (trials,), NaN for trials that were stopped early, which are ticks on the upper edge.
+    Args:
+        number: (trials,), increasing.
+        values: (trials,); NaN for a trial that was stopped early, a tick on the upper edge.
     """
-    x, y = array(number), array(values)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(
-            f"number and values must have shape (trials,), got {x.shape} and {y.shape}"
-        )
+    x, y = series((number, values), "number and values", "trials")
     figure = new_figure()
     axes = figure.add_subplot()
-    there = ~np.isnan(y)
-    axes.plot(x[there], y[there], "o", color=COLOURS[4], markersize=5, label="trial")
-    axes.step(
-        x[there],
-        np.minimum.accumulate(y[there]),
-        where="post",
-        color=COLOURS[0],
-        label="least so far",
-    )
-    if not there.all():
-        top = axes.get_xaxis_transform()
-        stopped = x[~there]
-        axes.plot(
-            stopped,
-            np.ones(len(stopped)),
-            "|",
-            color=COLOURS[1],
-            markersize=12,
-            transform=top,
-            label="stopped early",
-        )
+    ended = ~np.isnan(y)
+    axes.plot(x[ended], y[ended], "o", color=COLOURS[4], markersize=5, label="trial")
+    least = np.minimum.accumulate(y[ended])
+    axes.step(x[ended], least, where="post", color=COLOURS[0], label="least so far")
+    if not ended.all():
+        tick = {"color": COLOURS[1], "markersize": 12, "transform": axes.get_xaxis_transform()}
+        stopped = x[~ended]
+        axes.plot(stopped, np.ones(len(stopped)), "|", label="stopped early", **tick)
     axes.set_xlabel("trial")
     axes.set_ylabel(wrapped(ylabel, 40))
     axes.xaxis.set_major_locator(whole_numbers())
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    open_frame(axes)
     legend_above(figure, axes.get_lines())
     return figure

@@ -12,18 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator
-from numpy.typing import ArrayLike
-from torch import Tensor
 
 from ordo.metrics.inputs import CATEGORICAL, NUMERIC, checked
 from ordo.plots.figure import (
     COLOURS,
-    array,
+    Values,
     check_labels,
     hatch_background,
     new_figure,
+    open_frame,
     position_ticks,
     shorten,
+    square,
 )
 
 MOST_COLUMNS = 30
@@ -36,11 +36,15 @@ REAL, SYNTHETIC = "0.7", COLOURS[0]
 def marginals(
     real: pd.DataFrame, synthetic: pd.DataFrame, names: Sequence[str], kinds: Mapping[str, str]
 ) -> Figure:
-    """Every column's distribution in both tables, a small panel each: share of the rows.
+    """The distribution of every column in both tables, as shares of the rows, a panel each.
 
-    names: the columns to draw, at most 30, which the picture then says. kinds: column -> "numeric" or "categorical". Categories and
-    numbers of few values have bars, the 8 most frequent ones of the real table and all "other"; numbers else 30 bins of equal width, of
-    which the outer two are open where tails are long. Missing values are a bar, or a share in the panel's title.
+    Categories, and numbers with few values, have bars: the 8 most frequent ones of the real table,
+    and "other" for the rest. Other numbers have 30 bins of equal width, of which the outer two are
+    open where tails are long. Missing values are a bar, or a share in the title of the panel.
+
+    Args:
+        names: the columns to draw; of more than 30 the first 30, and the picture says so.
+        kinds: column -> "numeric" or "categorical".
 
     Raises ValueError for no or unknown columns; see ``ordo.metrics.inputs.checked``.
     """
@@ -49,13 +53,13 @@ def marginals(
     unknown = [name for name in names if name not in kinds]
     if unknown:
         raise ValueError(f"kinds lacks column {unknown[0]!r}")
-    shown = list(names[:MOST_COLUMNS])
-    tables = checked({name: kinds[name] for name in shown}, real=real, synthetic=synthetic)
-    across = min(3, len(shown))
-    down = math.ceil(len(shown) / across)
+    drawn = list(names[:MOST_COLUMNS])
+    tables = checked({name: kinds[name] for name in drawn}, real=real, synthetic=synthetic)
+    across = min(3, len(drawn))
+    down = math.ceil(len(drawn) / across)
     figure = new_figure(max(3.2 * across, 4.8), 0.9 + 2.1 * down)
     panels = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, name in zip(panels, shown, strict=False):
+    for axes, name in zip(panels, drawn, strict=False):
         first, second = (table[name] for table in tables)
         few = len(set(first.dropna()) | set(second.dropna())) <= FEW_NUMBERS
         if kinds[name] == CATEGORICAL or few:
@@ -67,14 +71,14 @@ def marginals(
             note = f"\nmissing: {gone[0]:.1%} real, {gone[1]:.1%} synth." if max(gone) > 0 else ""
         axes.set_title(shorten(name, 30) + note, fontsize=9)
         axes.tick_params(labelsize=7)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[len(shown) :]:
+        open_frame(axes, grid=False)
+    for axes in panels[len(drawn) :]:
         axes.set_visible(False)
     handles = [
         Patch(color=REAL, label=f"real, {len(real):,} rows"),
         Patch(color=SYNTHETIC, label=f"synthetic, {len(synthetic):,} rows"),
     ]
-    more = f"the first {len(shown)} of {len(names)} columns" if len(shown) < len(names) else None
+    more = f"the first {len(drawn)} of {len(names)} columns" if len(drawn) < len(names) else None
     figure.legend(
         handles=handles, loc="outside upper center", ncols=2, frameon=False, fontsize=9, title=more
     )
@@ -82,8 +86,9 @@ def marginals(
 
 
 def _bars(axes: Axes, real: pd.Series, synthetic: pd.Series, by_value: bool) -> None:
-    """Horizontal bars, one pair a value; values that are equal in Python are one."""
-    counts = [column.value_counts(dropna=True) for column in (real, synthetic)]
+    """Horizontal bars, one pair for a value; values that are equal in Python are one."""
+    columns = real, synthetic
+    counts = [column.value_counts(dropna=True) for column in columns]
     every: list[Any] = list(dict.fromkeys([*counts[0].index, *counts[1].index]))
     top = every if by_value else every[:MOST_BARS]  # value_counts has the most frequent first
     if len(every) == len(top) + 1:
@@ -94,21 +99,17 @@ def _bars(axes: Axes, real: pd.Series, synthetic: pd.Series, by_value: bool) -> 
     labels = [shorten(f"{value:g}" if short else str(value), 14) for value in top]
     shares = [
         [count.get(value, 0) / len(column) for value in top]
-        for count, column in zip(counts, (real, synthetic), strict=True)
+        for count, column in zip(counts, columns, strict=True)
     ]
-    rest = [
-        1 - sum(share) - column.isna().mean()
-        for share, column in zip(shares, (real, synthetic), strict=True)
-    ]
+    missing = [float(column.isna().mean()) for column in columns]
     if len(top) < len(every):
         labels.append(f"other ({len(every) - len(top):,})")
-        shares = [[*share, left] for share, left in zip(shares, rest, strict=True)]
-    if real.isna().any() or synthetic.isna().any():
+        for share, gone in zip(shares, missing, strict=True):
+            share.append(1 - sum(share) - gone)
+    if max(missing) > 0:
         labels.append("missing")
-        shares = [
-            [*share, column.isna().mean()]
-            for share, column in zip(shares, (real, synthetic), strict=True)
-        ]
+        for share, gone in zip(shares, missing, strict=True):
+            share.append(gone)
     at = np.arange(len(labels))
     axes.barh(at - 0.2, shares[0], 0.4, color=REAL)
     axes.barh(at + 0.2, shares[1], 0.4, color=SYNTHETIC)
@@ -120,19 +121,16 @@ def _bars(axes: Axes, real: pd.Series, synthetic: pd.Series, by_value: bool) -> 
 
 
 def _histogram(axes: Axes, real: np.ndarray, synthetic: np.ndarray) -> None:
-    there = [values[~np.isnan(values)] for values in (real, synthetic)]
-    both = np.concatenate(there)
+    present = [values[~np.isnan(values)] for values in (real, synthetic)]
+    both = np.concatenate(present)
     low, high = both.min(), both.max()
-    inner_low, inner_high = np.quantile(there[0] if len(there[0]) else both, [0.005, 0.995])
-    open_ends = high - low > 3 * (inner_high - inner_low) > 0
-    edges = (
-        np.linspace(inner_low, inner_high, BINS + 1)
-        if open_ends
-        else np.linspace(low, high, BINS + 1)
-    )
+    inner = np.quantile(present[0] if len(present[0]) else both, [0.005, 0.995])
+    open_ends = high - low > 3 * (inner[1] - inner[0]) > 0
+    first, last = inner if open_ends else (low, high)
+    edges = np.linspace(first, last, BINS + 1)
     shares = [
         np.histogram(values.clip(edges[0], edges[-1]), edges)[0] / max(len(values), 1)
-        for values in there
+        for values in present
     ]
     axes.stairs(shares[0], edges, fill=True, color=REAL)
     axes.stairs(shares[1], edges, color=SYNTHETIC, linewidth=1.3)
@@ -145,15 +143,15 @@ def _histogram(axes: Axes, real: np.ndarray, synthetic: np.ndarray) -> None:
         axes.set_xlabel("outer bins hold the tails", fontsize=7)
 
 
-def pair_difference(difference: ArrayLike | Tensor, names: Sequence[str]) -> Figure:
-    """How far the association of two columns in the real table is from that in the synthetic one, as an image; undefined pairs are hatched.
+def pair_difference(difference: Values, names: Sequence[str]) -> Figure:
+    """How the association of two columns differs between the tables, as an image.
 
-    difference: (columns, columns), symmetric, not negative, NaN where undefined; see ``ordo.metrics.pair_associations``. The diagonal is
-    not looked at. names: of the columns.
+    Args:
+        difference: (columns, columns), symmetric, not negative; NaN, shown by a hatch, where
+            undefined. The diagonal is not looked at. See ``ordo.metrics.pair_associations``.
+        names: of the columns.
     """
-    table = array(difference)
-    if table.ndim != 2 or table.shape[0] != table.shape[1] or table.size == 0:
-        raise ValueError(f"difference must have shape (columns, columns), got {table.shape}")
+    table = square(difference, "difference", "columns")
     columns = len(table)
     check_labels(names, columns)
     apart = ~np.eye(columns, dtype=bool)
@@ -162,22 +160,17 @@ def pair_difference(difference: ArrayLike | Tensor, names: Sequence[str]) -> Fig
     figure = new_figure(side + 0.8, side)
     figure.set_layout_engine("compressed")
     axes = figure.add_subplot()
-    shown = np.where(apart, table, np.nan)
-    top = (
-        max(0.1, float(values.max())) if values.size else 0.1
-    )  # sampling noise alone should not look like the worst there is
-    image = axes.imshow(np.ma.masked_invalid(shown), cmap="cividis_r", vmin=0.0, vmax=top)
+    drawn = np.ma.masked_invalid(np.where(apart, table, np.nan))
+    # From 0.1 on, so that sampling noise alone does not look like the worst there is.
+    top = max(0.1, float(values.max())) if values.size else 0.1
+    image = axes.imshow(drawn, cmap="cividis_r", vmin=0.0, vmax=top)
     figure.colorbar(image, ax=axes, label="|association, real − synthetic|")
     if values.size:
-        axes.set_title(
-            f"mean over pairs {values.mean():.3f}, largest {values.max():.3f}",
-            fontsize=9,
-            loc="left",
-        )
+        caption = f"mean over pairs {values.mean():.3f}, largest {values.max():.3f}"
+        axes.set_title(caption, fontsize=9, loc="left")
     position_ticks(axes.xaxis, columns, names)
     position_ticks(axes.yaxis, columns, names)
-    handle = hatch_background(
-        axes, "the column itself" + (", or undefined" if np.isnan(table[apart]).any() else "")
-    )
+    undefined = ", or undefined" if np.isnan(table[apart]).any() else ""
+    handle = hatch_background(axes, f"the column itself{undefined}")
     figure.legend(handles=[handle], loc="outside upper left", frameon=False, fontsize=8)
     return figure

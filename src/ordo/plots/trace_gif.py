@@ -17,8 +17,8 @@ from ordo.plots.trace_rows import (
     LEAST_OPACITY,
     Event,
     Layout,
-    Revised,
     Row,
+    TraceView,
     opacity,
     row_of,
     step_colours,
@@ -26,18 +26,13 @@ from ordo.plots.trace_rows import (
 )
 from ordo.samplers import Trace
 
-PAPER, INK, QUIET, LINE, ACCENT = (
-    (255, 255, 255),
-    (27, 29, 33),
-    (98, 103, 111),
-    (201, 205, 211),
-    (194, 65, 12),
-)
-MARGIN, WIDE = 16, 600  # pixels; where it is narrower the legend has two lines
-SCALE, DEGREES = (
-    24,
-    8,
-)  # colours of steps, and degrees of each by probability: a GIF has 256 colours in all
+PAPER, INK = (255, 255, 255), (27, 29, 33)
+QUIET, LINE, ACCENT = (98, 103, 111), (201, 205, 211), (194, 65, 12)
+MARGIN, WIDE = 16, 600  # pixels; in a narrower film the legend has two lines
+# Colours of steps, and degrees of each colour by probability: a GIF has 256 colours in all.
+SCALE, DEGREES = 24, 8
+MOST_FRAMES = 60
+SECONDS = 8.0  # up to the last frame, which stays for three seconds more
 Box = tuple[int, int, int, int]
 Colour = tuple[int, int, int]
 
@@ -63,39 +58,34 @@ def save_trace_gif(
     trace: Trace,
     symbols: Sequence[str],
     path: str | Path,
+    view: TraceView | None = None,
     *,
     row: int = 0,
-    title: str = "",
-    layout: str = "text",
-    names: Sequence[str] | None = None,
-    columns: int | None = None,
-    box: int | None = None,
-    revised: Revised | None = None,
     width: int = 720,
-    most_frames: int = 60,
-    seconds: float = 8.0,
 ) -> None:
-    """Writes the film, whole or not at all; makes the folder. Colours and signs as on ``trace_page``. Of more steps than ``most_frames``
-    evenly spaced ones are shown; the first frame has the given tokens only, the last one everything, and stays for three seconds.
+    """Writes the film of one row, whole or not at all; makes the folder.
 
-    symbols: of the row, see ``trace_page``, which also explains layout, names, columns, box and revised. width: pixels, at least 400.
-    seconds: of the whole film up to the last frame, at most; a frame has .05 to .5. The font, DejaVu, has no East Asian characters.
+    Colours and signs are those of ``trace_page``. The first frame has the given tokens only. At
+    most 60 evenly spaced steps are shown, each for .05 to .5 seconds, the last for 3 seconds. The
+    font, DejaVu, has no East Asian characters.
+
+    Args:
+        symbols: the string of every token of the row, see ``trace_page``.
+        view: title, layout, and ``revised``; a film does not show the rest.
+        width: pixels, at least 400.
 
     Raises ValueError for arguments that do not fit the trace or one another.
     """
-    if width < 400 or most_frames < 2:
-        raise ValueError(
-            f"width must be at least 400 and most_frames 2, got {width} and {most_frames}"
-        )
-    one = row_of(trace, row, symbols, revised)
-    scene = make_scene(one, symbols, Layout(layout, names, columns, box), title, width)
-    steps = np.unique(
-        np.linspace(0, one.steps, min(most_frames, one.steps + 1)).round().astype(int)
-    ).tolist()
-    duration = int(1000 * min(0.5, max(0.05, seconds / len(steps))))
-    palette = Image.new(
-        "P", (1, 1)
-    )  # one for all frames: else colours would change from frame to frame
+    if width < 400:
+        raise ValueError(f"width must be at least 400, got {width}")
+    view = view or TraceView()
+    one = row_of(trace, row, symbols, view.revised)
+    scene = make_scene(one, symbols, view.layout, view.title or "", width)
+    spaced = np.linspace(0, one.steps, min(MOST_FRAMES, one.steps + 1))
+    steps = np.unique(spaced.round().astype(int)).tolist()
+    duration = int(1000 * min(0.5, max(0.05, SECONDS / len(steps))))
+    # One palette for all frames: else colours would change from frame to frame.
+    palette = Image.new("P", (1, 1))
     palette.putpalette([part for colour in COLOURS for part in colour])
     first, *rest = [
         scene.frame(step).quantize(palette=palette, dither=Image.Dither.NONE) for step in steps
@@ -111,9 +101,8 @@ def save_trace_gif(
 @cache
 def font(size: int, name: str = "DejaVuSansMono") -> ImageFont.FreeTypeFont:
     """One of the fonts that matplotlib brings along."""
-    return ImageFont.truetype(
-        str(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")), size
-    )
+    path = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
+    return ImageFont.truetype(str(path), size)
 
 
 def cut(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
@@ -127,7 +116,13 @@ def cut(text: str, face: ImageFont.FreeTypeFont, width: float) -> str:
 
 @dataclass
 class Scene:
-    """One row, laid out. boxes: of every position's token, inclusive pixels; face: its font; top: where the strip begins."""
+    """One row, laid out.
+
+    Args:
+        boxes: of every position's token, in pixels, ends included.
+        face: the font of the tokens.
+        top: where the strip of positions begins.
+    """
 
     row: Row
     layout: Layout
@@ -139,26 +134,25 @@ class Scene:
 
     def scale(self, step: int) -> int:
         """A step's place among the SCALE colours."""
-        return (
-            round((SCALE - 1) * step / (self.row.steps - 1)) if self.row.steps > 1 else SCALE // 2
-        )
+        last = self.row.steps - 1
+        return round((SCALE - 1) * step / last) if last > 0 else SCALE // 2
 
     def colour(self, step: int) -> Colour:
         return FILLS[self.scale(step)][-1]
 
     def fill(self, event: Event) -> Colour:
-        """Of a token: the colour of its step, paler the less probable it was."""
+        """Colour of a token: that of its step, the paler the less probable the token was."""
         part = (opacity(event.log_prob) - LEAST_OPACITY) / (1 - LEAST_OPACITY)
         return FILLS[self.scale(event.step)][round((DEGREES - 1) * part)]
 
     def frame(self, step: int) -> Image.Image:
-        """After so many steps."""
-        image = Image.new(
-            "RGB", (self.width, self.top + (118 if self.width >= WIDE else 140)), PAPER
-        )
+        """The picture after ``step`` steps."""
+        height = self.top + (118 if self.width >= WIDE else 140)
+        image = Image.new("RGB", (self.width, height), PAPER)
         pen = ImageDraw.Draw(image)
         state = self.row.after(step)
-        decoded = f"step {step} of {self.row.steps}: {sum(e is not None for e in state)} of {self.row.given.count(None)} decoded"
+        count = f"{sum(e is not None for e in state)} of {self.row.given.count(None)}"
+        decoded = f"step {step} of {self.row.steps}: {count} decoded"
         small, bold = font(13, "DejaVuSans"), font(16, "DejaVuSans-Bold")
         if self.title:
             pen.text((MARGIN, 12), cut(self.title, bold, self.width - 2 * MARGIN), INK, bold)
@@ -175,10 +169,9 @@ class Scene:
     ) -> None:
         given = self.row.given[p]
         symbol = given if given is not None else event.symbol if event is not None else None
-        spaces = self.layout.kind != "table"
-        text = (
-            "·" if symbol is None else cut(visible(symbol, spaces), self.face, box[2] - box[0] - 1)
-        )
+        text, room = "·", box[2] - box[0] - 1
+        if symbol is not None:
+            text = cut(visible(symbol, self.layout.kind != "table"), self.face, room)
         ink = INK if given is not None else QUIET
         if event is not None:
             fill = self.fill(event)
@@ -199,30 +192,22 @@ class Scene:
         if names is not None:
             small = font(12, "DejaVuSans")
             for name, box in zip(names, self.boxes, strict=True):
-                pen.text(
-                    (box[0], box[1] - 17),
-                    cut(visible(name, spaces=False), small, box[2] - box[0]),
-                    QUIET,
-                    small,
-                )
+                text = cut(visible(name, spaces=False), small, box[2] - box[0])
+                pen.text((box[0], box[1] - 17), text, QUIET, small)
         if columns is not None:
             lines, side = len(self.boxes) // columns, self.boxes[0][2] - self.boxes[0][0] + 5
             left, top = self.boxes[0][0] - 2, self.boxes[0][1] - 2
             for many, across in ((columns, True), (lines, False)):
+                box = self.layout.box or many  # a stronger line around every box and the board
                 for i in range(many + 1):
-                    heavy = i in (0, many) or (
-                        self.layout.box is not None and i % self.layout.box == 0
-                    )
+                    heavy = i == many or i % box == 0
                     at = (left if across else top) + i * side
-                    ends = (
-                        (at, top, at, top + lines * side)
-                        if across
-                        else (left, at, left + columns * side, at)
-                    )
+                    down, right = top + lines * side, left + columns * side
+                    ends = (at, top, at, down) if across else (left, at, right, at)
                     pen.line(ends, INK if heavy else LINE, 3 if heavy else 1)
 
     def _strip(self, pen: ImageDraw.ImageDraw, state: list[Event | None]) -> None:
-        """A column for every position: its colour below, its rank as a mark above, the first on top."""
+        """A column for each position: its colour below, its rank as a mark above, first on top."""
         n, top, foot = len(state), self.top, self.top + 64
         ranked = [id(event) for event in self.row.events if event.symbol is not None]
         turn = {event: i for i, event in enumerate(ranked)}
@@ -233,10 +218,8 @@ class Scene:
         for p, event in enumerate(state):
             x, right = int(edges[p]), max(int(edges[p]), int(edges[p + 1]) - (1 if n > 150 else 2))
             if event is None:
-                given = self.row.given[p] is not None
-                pen.rectangle(
-                    (x, foot if given else foot + 7, right, foot + 15 if given else foot + 8), LINE
-                )
+                high, low = (0, 15) if self.row.given[p] is not None else (7, 8)
+                pen.rectangle((x, foot + high, right, foot + low), LINE)
                 continue
             colour = self.colour(event.step)
             y = top + round(52 * rank[id(event)] / most)
@@ -245,14 +228,9 @@ class Scene:
 
     def _legend(self, pen: ImageDraw.ImageDraw, small: ImageFont.FreeTypeFont) -> None:
         y, x = self.top + 100, float(MARGIN)
-        scales = (
-            (
-                "step 1",
-                [self.colour(round(i / 15 * (self.row.steps - 1))) for i in range(16)],
-                f"{self.row.steps}",
-            ),
-            ("probability 0", [FILLS[SCALE // 3][i // 2] for i in range(2 * DEGREES)], "1"),
-        )
+        steps = [self.colour(round(i / 15 * (self.row.steps - 1))) for i in range(16)]
+        pale = [FILLS[SCALE // 3][i // 2] for i in range(2 * DEGREES)]
+        scales = (("step 1", steps, f"{self.row.steps}"), ("probability 0", pale, "1"))
         for before, scale, after in scales:
             pen.text((x, y), before, QUIET, small, anchor="lm")
             x += small.getlength(before) + 6
@@ -261,19 +239,13 @@ class Scene:
             x += 70
             pen.text((x, y), after, QUIET, small, anchor="lm")
             x += small.getlength(after) + 22
-        marks = (
-            ("new", "this step"),
-            *([("given", "given")] if any(g is not None for g in self.row.given) else []),
-        )
+        marks = [("this step", ACCENT, 2)]
+        if any(given is not None for given in self.row.given):
+            marks.append(("given", QUIET, 1))
         if self.width < WIDE:
             x, y = float(MARGIN), y + 22
-        for kind, text in marks:
-            pen.rectangle(
-                (int(x), y - 7, int(x) + 12, y + 7),
-                PAPER,
-                ACCENT if kind == "new" else QUIET,
-                2 if kind == "new" else 1,
-            )
+        for text, colour, thick in marks:
+            pen.rectangle((int(x), y - 7, int(x) + 12, y + 7), PAPER, colour, thick)
             pen.text((x + 19, y), text, QUIET, small, anchor="lm")
             x += 19 + small.getlength(text) + 18
 

@@ -1,11 +1,11 @@
-"""What the pages and films of a trace share: its rows as events with strings, how symbols are shown, and the colours of steps."""
+"""What pages and films of a trace share: rows as events, how symbols look, colours of steps."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from matplotlib import colormaps
@@ -13,14 +13,19 @@ from matplotlib import colormaps
 from ordo.samplers import Trace
 
 LAYOUTS = ("text", "table", "board")
-LEAST_OPACITY = 0.4  # of a token of probability 0
+LEAST_OPACITY = 0.4  # for a token of probability 0
 Revised = Callable[[int, int], str]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How positions lie. kind: "text", one after the other; "table", a value for each of ``names``; "board", lines of ``columns`` cells,
-    and around every ``box`` x ``box`` of them a stronger line. Raises ValueError for what does not go together.
+    """How the positions of a sequence lie. Raises ValueError for what does not go together.
+
+    Args:
+        kind: "text", one position after the other; "table", a value for each of ``names``; or
+            "board", lines of ``columns`` cells.
+        box: of a board, the side of the boxes that have a stronger line around them (3 for a
+            Sudoku); None: there are no boxes.
     """
 
     kind: str = "text"
@@ -30,17 +35,14 @@ class Layout:
 
     def __post_init__(self) -> None:
         if self.kind not in LAYOUTS:
-            raise ValueError(f"layout={self.kind!r}: choose {', '.join(LAYOUTS)}")
+            raise ValueError(f"kind={self.kind!r}: choose {', '.join(LAYOUTS)}")
         if (self.kind == "table") != (self.names is not None):
-            raise ValueError("names, one for each column, go with layout='table'")
-        if (self.kind == "board") != (self.columns is not None) or (
-            self.columns is not None and self.columns < 1
-        ):
-            raise ValueError(
-                f"columns, the cells of a line, go with layout='board', got {self.columns}"
-            )
+            raise ValueError("names, one for each column, go with kind='table'")
+        columns = self.columns
+        if (self.kind == "board") != (columns is not None) or (columns is not None and columns < 1):
+            raise ValueError(f"columns, the cells of a line, go with kind='board', got {columns}")
         if self.box is not None and (self.columns is None or self.box < 1):
-            raise ValueError("box, the cells of a box's side, goes with layout='board'")
+            raise ValueError("box, the cells of a box's side, goes with kind='board'")
 
     def check(self, length: int) -> None:
         """Raises ValueError where so many positions do not fit."""
@@ -51,8 +53,33 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class TraceView:
+    """How a trace is shown, on a page or in a film.
+
+    Args:
+        title: None: a page says "Generation trace", a film nothing.
+        sampler, seed, note: for the head of a page.
+        labels: names of the rows of a page; None: their numbers from 1.
+        layout: how positions lie.
+        revised: from (position, token) to the string of a token that was masked again later;
+            needed only where there are such tokens.
+    """
+
+    title: str | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    note: str | None = None
+    labels: Sequence[str] | None = None
+    layout: Layout = field(default_factory=Layout)
+    revised: Revised | None = None
+
+
+@dataclass(frozen=True)
 class Event:
-    """At ``step``, from 0, ``position`` got ``symbol`` with log-probability ``log_prob`` (nats), or was masked again (symbol None)."""
+    """At ``step``, from 0, ``position`` got ``symbol``, or was masked again (symbol None).
+
+    log_prob: log-probability of the symbol, nats.
+    """
 
     step: int
     position: int
@@ -62,8 +89,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence. given (present positions,): its symbol, or None where it is decoded. events: as they happened; a token that was drawn
-    and thrown away within one step is none. remasked: times every position was masked again, such tokens counted. steps: how many.
+    """One sequence.
+
+    Args:
+        given: for every present position its symbol, or None where the position is decoded.
+        events: as they happened. A token that was drawn and thrown away within one step is none.
+        remasked: how often each position was masked again, with tokens thrown away in one step.
+        steps: how many there were.
     """
 
     given: list[str | None]
@@ -74,7 +106,7 @@ class Row:
     log_prob: float
 
     def after(self, steps: int) -> list[Event | None]:
-        """What stands at every position after so many steps; None where masked or given."""
+        """What stands at every position after ``steps`` steps; None where masked or given."""
         stands: list[Event | None] = [None] * len(self.given)
         for event in self.events:
             if event.step >= steps:
@@ -86,11 +118,12 @@ class Row:
 def row_of(trace: Trace, i: int, symbols: Sequence[str], revised: Revised | None = None) -> Row:
     """Row i of a trace.
 
-    symbols: the string of every token; where they are fewer than the trace has positions, the others are absent. revised: (position, token)
-    -> string of a token that was masked again later; needed where the history has such.
+    Args:
+        symbols: the string of every token. Positions of the trace beyond these are absent.
+        revised: see ``TraceView``.
 
-    Raises ValueError for a row that the trace has not, symbols that do not fit it, masked-again tokens without a history, and no
-    ``revised`` where it is needed.
+    Raises ValueError for a row that the trace does not have, symbols that do not fit the row,
+    tokens that were masked again without a history, and no ``revised`` where it is needed.
     """
     n, length = trace.tokens.shape
     present = len(symbols)
@@ -111,22 +144,12 @@ def row_of(trace: Trace, i: int, symbols: Sequence[str], revised: Revised | None
         mine = trace.history.of_row(i)
         if not mine.step.numel():
             raise ValueError(f"the history has nothing of row {i}: keep more rows")
-        columns = (
-            mine.step.tolist(),
-            mine.position.tolist(),
-            mine.token.tolist(),
-            mine.log_prob.tolist(),
-        )
-        events = _events(list(zip(*columns, strict=True)), symbols, revised)
+        columns = (mine.step, mine.position, mine.token, mine.log_prob)
+        history = list(zip(*(column.tolist() for column in columns), strict=True))
+        events = _events(history, symbols, revised)
     given = [symbol if s < 0 else None for symbol, s in zip(symbols, step, strict=False)]
-    return Row(
-        given,
-        events,
-        remasked[:present],
-        max(step) + 1,
-        int(trace.calls[i]),
-        float(trace.total_log_prob[i]),
-    )
+    calls, log_prob = int(trace.calls[i]), float(trace.total_log_prob[i])
+    return Row(given, events, remasked[:present], max(step) + 1, calls, log_prob)
 
 
 def _events(
@@ -160,32 +183,39 @@ def _events(
 
 
 def visible(symbol: str, spaces: bool = True) -> str:
-    """The symbol as it is shown: nothing as ∅, line end, tab, invisible and control characters by signs, a lone accent on a dotted circle.
+    """The symbol as it is shown.
 
-    spaces: every space as ␣, else those at the ends only.
+    An empty symbol is shown as ∅; a line end, a tab, invisible and control characters have signs;
+    a lone accent stands on a dotted circle.
+
+    Args:
+        spaces: show every space as ␣; False: only spaces at the ends.
     """
     if not symbol:
         return "∅"
     ends = len(symbol) - len(symbol.lstrip(" ")), len(symbol.rstrip(" "))
-    shown = []
+    out = []
     for i, c in enumerate(symbol):
         category = unicodedata.category(c)
         if c == " ":
-            shown.append("␣" if spaces or i < ends[0] or i >= ends[1] else " ")
+            out.append("␣" if spaces or i < ends[0] or i >= ends[1] else " ")
         elif c in "\n\t":
-            shown.append("↵" if c == "\n" else "⇥")
+            out.append("↵" if c == "\n" else "⇥")
         elif category[0] == "C" or category in ("Zl", "Zp", "Zs"):
-            shown.append(f"⟨{ord(c):02X}⟩")
+            out.append(f"⟨{ord(c):02X}⟩")
         else:
-            shown.append(f"◌{c}" if i == 0 and unicodedata.combining(c) else c)
-    return "".join(shown)
+            out.append(f"◌{c}" if i == 0 and unicodedata.combining(c) else c)
+    return "".join(out)
 
 
 def step_colours(n: int) -> np.ndarray:
-    """(n, 3) in 0..1: viridis from the first of n steps to the last, without its darkest end, which a dark page would swallow."""
+    """Colours of n steps, shape (n, 3), from 0 to 1: viridis from the first step to the last.
+
+    The darkest end of viridis is left out, because it does not show on a dark page.
+    """
     return colormaps["viridis"](np.linspace(0.15, 1, n) if n > 1 else [0.5])[:, :3]
 
 
 def opacity(log_prob: float) -> float:
-    """Of the colour of a token: linear in its probability, from LEAST_OPACITY to 1."""
+    """Opacity of a token's colour: linear in the token's probability, from LEAST_OPACITY to 1."""
     return LEAST_OPACITY + (1 - LEAST_OPACITY) * min(1.0, math.exp(log_prob))

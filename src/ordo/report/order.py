@@ -4,17 +4,47 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
+from torch import Tensor
 
 from ordo.plots import precedence
 from ordo.randomness import seeded_generator
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 
-MOST_PAIRS = 256  # positions up to which the matrix of precedences is kept: (length, length)
-ORDER_CELLS = 500_000  # of sampled orders, (orders, length)
+MOST_PAIRS = 256  # positions; of more the matrix of precedences, (length, length), is not kept
+ORDER_CELLS = 500_000  # numbers in the array of sampled orders, (orders, length)
+
+
+class RankedLaw(Protocol):
+    """An order law that knows the mean rank of every position."""
+
+    length: int
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor: ...
+
+    def mode(self) -> Tensor: ...
+
+    def expected_rank(self) -> Tensor: ...
+
+
+@runtime_checkable
+class HasEntropy(Protocol):
+    """A law with an entropy, nats: mean over sampled orders and its standard error."""
+
+    def entropy(
+        self, samples: int = 1024, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]: ...
+
+
+@runtime_checkable
+class HasPrecedence(Protocol):
+    """A law with P(i before j) in closed form, shape (length, length)."""
+
+    def precedence(self) -> Tensor: ...
 
 
 @torch.no_grad()
@@ -23,30 +53,35 @@ def law_arrays(
 ) -> dict[str, np.ndarray]:
     """Arrays from which a schedule and its order law are drawn; float64 unless said otherwise.
 
-    t (101,) and alpha (101, length); orders (at most 2000, length) int16 or int32, sampled; mode (length,) int64, see ``OrderLaw``;
-    expected_rank (length,) from 1; up to 256 positions precedence (length, length), P(i before j), of the sampled orders where the law has
-    it not in closed form; where it has that, order_entropy () nats.
+    Returns a dict of
+        t: (101,).
+        alpha: (101, length).
+        orders: (at most 2000, length), int16 or int32, sampled.
+        mode: (length,), int64, see ``OrderLaw``.
+        expected_rank: (length,), from 1.
+        precedence: (length, length), P(i before j), for at most 256 positions; the share of the
+            sampled orders where the law has no closed form.
+        order_entropy: (), nats; only where the law has an entropy.
     """
     device = schedule.device
-    law, t = schedule.law(), torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
-    orders = law.sample(
-        max(64, min(2000, ORDER_CELLS // law.length)), seeded_generator(device, seed, 0, -8)
-    )
+    law = cast(RankedLaw, schedule.law())
+    t = torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
+    n = max(64, min(2000, ORDER_CELLS // law.length))
+    orders = law.sample(n, seeded_generator(device, seed, 0, -8))
     out = {
         "t": t,
         "alpha": schedule.alpha(t),
         "orders": orders.to(torch.int16 if law.length < 2**15 else torch.int32),
         "mode": law.mode(),
-        "expected_rank": law.expected_rank(),  # type: ignore[attr-defined]
+        "expected_rank": law.expected_rank(),
     }
-    if hasattr(law, "entropy"):
-        out["order_entropy"] = law.entropy(generator=seeded_generator(device, seed, 0, -9))[0]  # type: ignore[attr-defined]
+    if isinstance(law, HasEntropy):
+        out["order_entropy"] = law.entropy(generator=seeded_generator(device, seed, 0, -9))[0]
+    if law.length <= MOST_PAIRS and isinstance(law, HasPrecedence):
+        out["precedence"] = law.precedence()
     arrays = {name: value.cpu().numpy() for name, value in out.items()}
-    if law.length <= MOST_PAIRS:
-        closed = hasattr(law, "precedence")
-        arrays["precedence"] = (
-            law.precedence().cpu().numpy() if closed else precedence(arrays["orders"])
-        )  # type: ignore[attr-defined]
+    if law.length <= MOST_PAIRS and "precedence" not in arrays:
+        arrays["precedence"] = precedence(arrays["orders"])
     return arrays
 
 
@@ -58,8 +93,11 @@ def in_words(
 ) -> str:
     """One sentence on a law: how far it is from uniformly random orders, and which way it goes.
 
-    expected_rank (length,) from 1. entropy: nats, or NaN. labels: names of the positions, if they have any. columns: whether they are a
-    table's.
+    Args:
+        expected_rank: (length,), from 1.
+        entropy: nats, or NaN where unknown.
+        labels: names of the positions, if they have any.
+        columns: the positions are the columns of a table.
     """
     length = len(expected_rank)
     if length == 1:
@@ -67,8 +105,9 @@ def in_words(
     share = entropy / math.lgamma(length + 1)
     spread = expected_rank.max() - expected_rank.min()
     if spread < 0.01 * length and not share < 0.995:
-        return "All decoding orders are equally probable: tokens are decoded in uniformly random order."
-    slope = float(spearmanr(expected_rank, np.arange(length))[0])  # type: ignore[arg-type]
+        way = "tokens are decoded in uniformly random order"
+        return f"All decoding orders are equally probable: {way}."
+    slope = float(np.corrcoef(rankdata(expected_rank), np.arange(length))[0, 1])  # Spearman's
     by_rank = np.argsort(expected_rank, kind="stable")
     if abs(slope) > 0.95:
         way = "left to right" if slope > 0 else "right to left"
@@ -86,4 +125,5 @@ def in_words(
         return f"The order of decoding is close to uniformly random, leaning {way}."
     if share < 0.05:
         return f"The order of decoding is all but fixed: {way}."
-    return f"The order of decoding leans {way}; it is still random to {share:.0%} of the entropy of uniformly random orders."
+    left = f"{share:.0%} of the entropy of uniformly random orders"
+    return f"The order of decoding leans {way}; it is still random to {left}."

@@ -1,4 +1,4 @@
-"""A page of sections with text, tables, pictures and samples, as one HTML file that needs nothing else."""
+"""A page of sections with text, tables, pictures and samples: one HTML file that needs no other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.resources import files
 
+import numpy as np
 from jinja2 import Environment
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -41,7 +43,13 @@ class Terms:
 
 @dataclass(frozen=True)
 class Picture:
-    """name: of its file, without suffix. caption: what it shows and how to read it. wide: over the whole page, beside no other."""
+    """A figure.
+
+    Args:
+        name: of the picture's file, without suffix.
+        caption: what the figure shows and how to read it.
+        wide: the figure takes the width of the page, with no other picture beside.
+    """
 
     name: str
     figure: Figure
@@ -50,14 +58,14 @@ class Picture:
 
     @cached_property
     def png(self) -> bytes:
-        """Of at most 256 colours: a third of the full one's size with no difference to the eye."""
-        raw, small = io.BytesIO(), io.BytesIO()
-        self.figure.savefig(raw, format="png", dpi=DPI)
-        with Image.open(raw) as image:
-            few = image.convert("RGB").quantize(
-                256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-            )
-            few.save(small, "PNG", optimize=True, dpi=(DPI, DPI))
+        """PNG with at most 256 colours: a third of the size, with no difference to the eye."""
+        self.figure.set_dpi(DPI)
+        canvas = FigureCanvasAgg(self.figure)
+        canvas.draw()  # once, where ``savefig`` draws a figure twice
+        image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        few = {"method": Image.Quantize.FASTOCTREE, "dither": Image.Dither.NONE}
+        small = io.BytesIO()
+        image.quantize(256, **few).save(small, "PNG", optimize=True, dpi=(DPI, DPI))
         return small.getvalue()
 
 
@@ -79,7 +87,7 @@ class Folded:
 
 @dataclass(frozen=True)
 class Markup:
-    """HTML that is trusted, such as of ``ordo.plots.trace_fragment``."""
+    """HTML that is trusted, such as that of ``ordo.plots.trace_fragment``."""
 
     html: str
 
@@ -97,7 +105,7 @@ Block = Text | Grid | Terms | Picture | Lines | Folded | Markup | Link
 
 @dataclass
 class Section:
-    """A heading, for the list at the top too, and what stands below it."""
+    """A heading, which the list at the top has too, and what stands below the heading."""
 
     title: str
     blocks: list[Block] = field(default_factory=list)
@@ -107,26 +115,21 @@ class Section:
         return "".join(c if c.isalnum() else "-" for c in self.title.lower())
 
 
-def _shown(block: Block) -> dict[str, object]:
+def _for_template(block: Block) -> dict[str, object]:
     """The block as the template takes it."""
+    values = {"kind": type(block).__name__, **vars(block)}
     if isinstance(block, Picture):
-        return {
-            "kind": "Picture",
-            "caption": block.caption,
-            "wide": block.wide,
-            "data": base64.b64encode(block.png).decode("ascii"),
-        }
-    return {"kind": type(block).__name__, **vars(block)}
+        values["data"] = base64.b64encode(block.png).decode("ascii")
+    return values
 
 
 def render(title: str, subtitle: str, summary: Sequence[str], sections: Sequence[Section]) -> str:
     """The page. summary: sentences at the top. Sections without blocks are left out."""
-    template = files("ordo.report").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
-    shown = [
-        {"title": s.title, "anchor": s.anchor, "blocks": [_shown(b) for b in s.blocks]}
+    text = files("ordo.report").joinpath("templates/report.html.j2").read_text(encoding="utf-8")
+    parts = [
+        {"title": s.title, "anchor": s.anchor, "blocks": [_for_template(b) for b in s.blocks]}
         for s in sections
         if s.blocks
     ]
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template).render(
-        title=title, subtitle=subtitle, summary=list(summary), sections=shown
-    )  # fmt: skip
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(text)
+    return template.render(title=title, subtitle=subtitle, summary=list(summary), sections=parts)

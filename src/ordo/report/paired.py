@@ -15,28 +15,23 @@ def comparable(a: Record, b: Record) -> bool:
     """Whether both were scored on the same sequences of the same kind of token."""
     if a.report.get("unit") != b.report.get("unit"):
         return False
-    if (
-        a.report.get("scored") is None or b.report.get("scored") is None
-    ):  # reports from before there was a checksum
+    scored = a.report.get("scored"), b.report.get("scored")
+    if None in scored:  # reports from before there was a checksum
         return described(a) == described(b)
-    return a.report["scored"] == b.report["scored"]
+    return scored[0] == scored[1]
 
 
 def described(record: Record) -> tuple[str, str, str]:
     """Name and checksum of the data, and the split, as far as they are known."""
     data = record.provenance.get("data") or {}
-    return (
-        str(data.get("name", "?")),
-        str(data.get("md5", "")),
-        str(record.report.get("split", "?")),
-    )
+    split = str(record.report.get("split", "?"))
+    return str(data.get("name", "?")), str(data.get("md5", "")), split
 
 
 def unit_among(record: Record, others: Iterable[Record]) -> str:
-    """The unit that a record is shown in, the same for all that are comparable with it: a key of ``UNITS``."""
-    return unit_of(
-        [record.report, *(other.report for other in others if comparable(record, other))]
-    )
+    """The unit of a record, a key of ``UNITS``: the same for all that may be compared with it."""
+    alike = (other.report for other in others if comparable(record, other))
+    return unit_of([record.report, *alike])
 
 
 def unit_words(record: Record, others: Iterable[Record]) -> str:
@@ -45,7 +40,7 @@ def unit_words(record: Record, others: Iterable[Record]) -> str:
 
 
 def not_comparable(runs: Mapping[str, Record]) -> str | None:
-    """One line where runs may not be compared with the first, and why; None where all may."""
+    """One line that says which runs may not be compared with the first, and why; None: all may."""
     (first, base), *rest = runs.items()
     strange = [(name, record) for name, record in rest if not comparable(base, record)]
     if not strange:
@@ -55,15 +50,14 @@ def not_comparable(runs: Mapping[str, Record]) -> str | None:
         data, _, split = described(record)
         return f"{name} on {split} of {data!r}, in {unit_words(record, runs.values())}"
 
-    shown = "; ".join(told(name, record) for name, record in strange[:4]) + (
-        "; ..." if len(strange) > 4 else ""
-    )
+    more = "; ..." if len(strange) > 4 else ""
+    which = "; ".join(told(name, record) for name, record in strange[:4]) + more
     other_data = any(
         described(base)[:2] != described(r)[:2] or base.report["unit"] != r.report["unit"]
         for _, r in strange
     )
     why = "their data are others" if other_data else "they were scored on other sequences"
-    return f"not comparable with {told(first, base)}, because {why}: {shown}"
+    return f"not comparable with {told(first, base)}, because {why}: {which}"
 
 
 def same_sequences(a: Record, b: Record, key: str) -> bool:
@@ -71,17 +65,15 @@ def same_sequences(a: Record, b: Record, key: str) -> bool:
     scored = a.report.get("scored")
     if scored is None or scored != b.report.get("scored"):
         return False
-    rows = [r.values.get("exact_rows") for r in (a, b)]
-    alike = key.endswith("nelbo") or (
-        rows[0] is not None and rows[1] is not None and np.array_equal(rows[0], rows[1])
-    )
-    return (
-        alike and key in a.values and key in b.values and a.values[key].shape == b.values[key].shape
-    )
+    if not key.endswith("nelbo"):
+        one, other = a.values.get("exact_rows"), b.values.get("exact_rows")
+        if one is None or other is None or not np.array_equal(one, other):
+            return False
+    return key in a.values and key in b.values and a.values[key].shape == b.values[key].shape
 
 
 def paired(a: Record, b: Record, key: str) -> tuple[float, float] | None:
-    """Mean of b - a over the same sequences and its standard error, nats per sequence; None where they were scored on others."""
+    """Mean of b - a and its standard error, nats per sequence; None: not the same sequences."""
     return mean_difference(a.values[key], b.values[key]) if same_sequences(a, b, key) else None
 
 
@@ -93,6 +85,9 @@ def mean_difference(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
 
 
 def gain(baseline: Record, run: Record, key: str, unit: str) -> str:
-    """By how much a run is better than the baseline on the same sequences: above 0 is better. A dash where it was scored on others."""
+    """By how much a run is better than the baseline on the same sequences; above 0 is better.
+
+    A dash where the two were scored on different sequences.
+    """
     found = paired(run, baseline, key)
     return "-" if found is None else in_unit(run.report, key, found, unit)

@@ -1,4 +1,7 @@
-"""What a run or an evaluation left in its folder, read back as plain values and arrays: all that pages and comparisons are made of."""
+"""What a run or an evaluation left in its folder, read back as plain values and arrays.
+
+Pages and comparisons are made of these alone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NotRequired, Required
+from typing import NotRequired, Required
 
 import numpy as np
 import pandas as pd
@@ -14,22 +17,27 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from ordo.errors import FileError, first_line
-from ordo.files import read_json, read_yaml
+from ordo.files import Json, read_json, read_yaml
 from ordo.report.numbers import LABELS
 
 
 @dataclass(frozen=True)
 class Record:
-    """config, provenance: of the training run. report: report.json. values: report_values.npz. metrics: one row a logged step.
+    """The files of a folder; a file that the folder does not have is empty here.
 
-    order: of order_over_training.npz: step, expected_rank (from 1), entropy (nats). signal: of gradient_signal.npz. What a folder does not
-    have is empty.
+    Args:
+        report: report.json.
+        config, provenance: of the training run.
+        values: report_values.npz.
+        metrics: one row for each logged step.
+        order: order_over_training.npz: step, expected_rank (from 1), entropy (nats).
+        signal: gradient_signal.npz.
     """
 
     folder: Path
-    report: dict[str, Any]
-    config: dict[str, Any] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    report: Json
+    config: Json = field(default_factory=dict)
+    provenance: Json = field(default_factory=dict)
     values: dict[str, np.ndarray] = field(default_factory=dict)
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     order: dict[str, np.ndarray] = field(default_factory=dict)
@@ -41,17 +49,23 @@ class Record:
 
     @property
     def labels(self) -> list[str] | None:
-        """Of the positions, where the data have names for them."""
+        """Names of the positions; None where the data have no names for positions."""
         return self.report.get("labels")
 
     @property
     def order_labels(self) -> list[str] | None:
-        """Of the positions that the law is shown of: those decoded, where all rows are given the others."""
+        """Names of the positions of which the law is shown.
+
+        Where all rows are given the same positions, these are the decoded positions.
+        """
         return labels_of(self.labels, self.report.get("decoded"))
 
     @property
     def order_edges(self) -> list[tuple[int, int]] | None:
-        """Pairs of these, by their place among them, of which the first comes earlier in a good order; None where unknown."""
+        """Pairs of which the first position comes earlier in a good order; None where unknown.
+
+        Positions are counted among those of which the law is shown.
+        """
         pairs, decoded = self.report.get("precedence"), self.report.get("decoded")
         if pairs is None or decoded is None:
             return pairs and [(i, j) for i, j in pairs]
@@ -60,16 +74,19 @@ class Record:
 
 
 def labels_of(labels: list[str] | None, positions: list[int] | None) -> list[str] | None:
-    """Names of some positions, their numbers where they have none; None: of all, if they have any."""
-    return (
-        labels
-        if positions is None
-        else [str(i) if labels is None else labels[i] for i in positions]
-    )
+    """Names of some positions, or their numbers where they have no names.
+
+    Args:
+        labels: names of all positions, if they have any.
+        positions: None: all positions.
+    """
+    if positions is None:
+        return labels
+    return [str(i) if labels is None else labels[i] for i in positions]
 
 
 class _Estimate(TypedDict):
-    """Of ``report.json``, as far as pages rely on it."""
+    """An estimate in ``report.json``, as far as pages rely on it."""
 
     nats: float | None
     standard_error: float | None
@@ -94,15 +111,15 @@ class _Report(TypedDict, total=False):
     decoded: list[int] | None
     precedence: list[tuple[int, int]] | None
     samples: list[str] | None
-    sample_rows: list[list[Any]] | None
-    sample_columns: list[Any] | None
+    sample_rows: list[list[object]] | None
+    sample_columns: list[object] | None
     parameters: int | None
     steps: int | None
     fit_seconds: float
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """``report.json``. Raises FileError, naming the first key that is not as ordo writes it."""
+def read_report(path: Path) -> Json:
+    """``report.json``. Raises FileError, which names the first key that ordo does not write so."""
     report = read_json(path)
     try:
         TypeAdapter(_Report).validate_python(report)
@@ -116,8 +133,14 @@ def read_report(path: Path) -> dict[str, Any]:
     return report
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> Json:
     return read_json(path) if path.is_file() else {}
+
+
+# What numpy raises for a damaged file.
+DAMAGED = (
+    ValueError, EOFError, MemoryError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -126,30 +149,17 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
-    except (
-        ValueError,
-        EOFError,
-        MemoryError,
-        KeyError,
-        AttributeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except DAMAGED as error:
         raise FileError(f"{path} holds no arrays of numbers ({type(error).__name__})") from error
 
 
 def read_metrics(run: Path) -> pd.DataFrame:
-    """csv/metrics.csv of a run, and before it those that earlier parts of a resumed run left (metrics_1.csv, ...), by step."""
+    """csv/metrics.csv of a run, after the files of its earlier parts (metrics_1.csv, ...)."""
     folder = run / "csv"
-    earlier = sorted(
-        folder.glob("metrics_[0-9]*.csv"), key=lambda path: int(path.stem.rpartition("_")[2])
-    )
-    there = [
-        path
-        for path in (*earlier, folder / "metrics.csv")
-        if path.is_file() and path.stat().st_size
-    ]
-    parts = [_rows(path) for path in there]
+    earlier = folder.glob("metrics_[0-9]*.csv")
+    by_part = sorted(earlier, key=lambda path: int(path.stem.rpartition("_")[2]))
+    files = [path for path in (*by_part, folder / "metrics.csv") if path.is_file()]
+    parts = [_rows(path) for path in files if path.stat().st_size]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
@@ -164,7 +174,10 @@ def _rows(path: Path) -> pd.DataFrame:
 
 
 def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
-    """The record of ``folder``; run: the folder of the training run, where that is another one, as with eval.py.
+    """The record of a folder.
+
+    Args:
+        run: the folder of the training run, where that is another one, as with eval.py.
 
     Raises FileNotFoundError where there is no report.json.
     """
@@ -172,11 +185,12 @@ def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
     run = folder if run is None else Path(run)
     if not (folder / "report.json").is_file():
         raise FileNotFoundError(
-            f"no report in {folder}: it is no run that train.py has finished (with report set), nor an output of eval.py"
+            f"no report in {folder}: it is no run that train.py has finished (with report set), "
+            "nor an output of eval.py"
         )
     report = read_report(folder / "report.json")
     path = run / "config.yaml"
-    config: Any = read_yaml(path) if path.is_file() else report.get("trained_with", {})
+    config = read_yaml(path) if path.is_file() else report.get("trained_with", {})
     return Record(
         folder,
         report,
@@ -190,7 +204,7 @@ def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
 
 
 def curve(metrics: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Optimiser steps done and values of a logged metric, without the rows that have none; the last of a step counts."""
+    """Optimiser steps done and values of a logged metric; of several values at a step the last."""
     if name not in metrics:
         return np.zeros(0), np.zeros(0)
     rows = metrics[["step", name]].dropna().drop_duplicates("step", keep="last").sort_values("step")

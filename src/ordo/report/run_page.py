@@ -1,15 +1,15 @@
-"""The report of one run or evaluation: a page that a newcomer can read, from what the folder holds."""
+"""The report of one run or evaluation: a page for newcomers, made of what the folder holds."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from ordo.files import write_whole
+from ordo.files import Json, write_whole
 from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name
 from ordo.report.order import in_words
 from ordo.report.page import (
@@ -30,17 +30,22 @@ from ordo.report.pictures import likelihood_pictures, order_pictures, training_p
 from ordo.report.record import Record
 
 WORDS = {
-    "order of decoding": "A masked diffusion model starts from masks alone and reveals its tokens one after another; which position "
-    "comes next is drawn from the order law.",
-    "order law": "The probability of every order. ordo can learn it: one noise schedule a position, which decides who comes first.",
+    "order of decoding": "A masked diffusion model starts from masks alone and reveals its tokens "
+    "one after another; which position comes next is drawn from the order law.",
+    "order law": "The probability of every order. ordo can learn the law: each position has a "
+    "noise schedule, and the schedules decide who comes first.",
     "mode order": "The most probable order under the law.",
-    "order of mean ranks": "Positions by their mean rank under the law: shown where its most probable order has no closed form, of "
-    "other schedules than those of Plackett-Luce laws, and of laws that depend on the tokens, averaged over sequences.",
-    "-log p, nats, bits": "How surprising data are to the model: the lower, the better it knows them. 1 bit is .693 nats.",
-    "NELBO": "Negative evidence lower bound: the mean over orders of -log p in that order. An upper bound on -log p of the model "
-    "that draws its order from the law.",
-    "loss of a token": "-log of the probability that the denoiser gave the true token, knowing those revealed before it.",
-    "denoiser call (NFE)": "One pass of the network. Decoding one token at a time takes as many as there are tokens.",
+    "order of mean ranks": "Positions by their mean rank under the law. It stands in for the most "
+    "probable order where that order has no closed form: for schedules whose law is not of "
+    "Plackett-Luce, and for laws that depend on the tokens, averaged over sequences.",
+    "-log p, nats, bits": "How surprising data are to the model: the lower, the better the model "
+    "knows the data. 1 bit is .693 nats.",
+    "NELBO": "Negative evidence lower bound: the mean over orders of -log p in that order. An "
+    "upper bound on -log p of the model that draws its order from the law.",
+    "loss of a token": "-log of the probability that the denoiser gave the true token, knowing the "
+    "tokens revealed before.",
+    "denoiser call (NFE)": "One pass of the network. Decoding one token at a time takes as many "
+    "passes as there are tokens.",
 }
 SPLITS = {"val": "validation", "test": "test"}
 EXPLAINED = {
@@ -74,35 +79,37 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
     unit = unit_among(record, others.values())
     name = unit_name(unit, report["unit"])
     if "expected_rank" in record.values:
-        entropy = float(record.values.get("order_entropy", float("nan")))
-        out.append(
-            in_words(
-                record.values["expected_rank"],
-                entropy,
-                record.order_labels,
-                report["unit"] == "column",
-            )
-        )
+        out.append(law_in_words(record))
     if "precedence_kept" in report:
-        kept = f"{report['precedence_kept']:.0%} of the {len(record.order_edges or ())} pairs of positions"
+        pairs = f"the {len(record.order_edges or ())} pairs of positions"
         out.append(
-            f"Of an order of the law, {kept} stand as the task suggests, which of random orders half do."
+            f"An order of the law keeps {report['precedence_kept']:.0%} of {pairs} that the task "
+            "suggests; a random order keeps half."
         )
-    beside = "".join(
-        f"; {label}: {cell(other.report, 'own_nelbo', unit)}" for label, other in others.items()
-    )
+    values = [cell(report, "own_nelbo", unit) + f" {name}"]
+    values += [f"{k}: {cell(other.report, 'own_nelbo', unit)}" for k, other in others.items()]
     out.append(
-        f"{LABELS['own_nelbo']}: {cell(report, 'own_nelbo', unit)} {name}{beside} (mean ± standard error; lower is better)."
+        f"{LABELS['own_nelbo']}: {'; '.join(values)} (mean ± standard error; lower is better)."
     )
     return out
 
 
+def law_in_words(record: Record) -> str:
+    """A sentence on the order law of a record that has mean ranks."""
+    ranks, entropy = record.values["expected_rank"], record.values.get("order_entropy", math.nan)
+    return in_words(ranks, float(entropy), record.order_labels, record.report["unit"] == "column")
+
+
 def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) -> Grid:
-    """A row a likelihood, a column a model, the baseline first; beside a single one how much better this model is."""
-    shown = {**others, own_label: record}
+    """A row for each likelihood, a column for each model, the baseline first.
+
+    Beside a single baseline stands by how much this model is better.
+    """
+    models = {**others, own_label: record}
     unit = unit_among(record, others.values())
     entry = record.report["estimates"]
-    rows = [[LABELS[key], *(cell(r.report, key, unit) for r in shown.values())] for key in LABELS]
+    rows = [[LABELS[key], *(cell(r.report, key, unit) for r in models.values())] for key in LABELS]
+    columns = [unit_name(unit, record.report["unit"]), *models]
     baseline = next(iter(others.values())) if len(others) == 1 else None
     if baseline is not None:
         for row, key in zip(rows, LABELS, strict=True):
@@ -110,65 +117,51 @@ def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) ->
     nelbos, exact = (entry[key]["sequences"] for key in ("own_nelbo", "mode_exact"))
     over = f"{nelbos}" if nelbos == exact else f"{nelbos} for the NELBOs, {exact} for the others"
     note = (
-        f"Mean ± standard error over sequences: {over}. Lower is better. Compare models by the same row, and not by one row alone: a "
-        "sharper order law lowers the NELBO under the own law without making the model better."
+        f"Mean ± standard error over sequences: {over}. Lower is better. Compare models by the "
+        "same row, and not by one row alone: a sharper order law lowers the NELBO under the "
+        "own law without making the model better."
     )
     if baseline is not None:
+        columns.append("gain")
         note += (
             f" Gain: by how much {own_label} is better, sequence by sequence; above 0 is better."
         )
-    return Grid(
-        [
-            unit_name(unit, record.report["unit"]),
-            *shown,
-            *(["gain"] if baseline is not None else []),
-        ],
-        rows,
-        note,
-    )
+    return Grid(columns, rows, note)
 
 
-def quality(report: Mapping[str, Any]) -> list[Block]:
+def quality(report: Json) -> list[Block]:
     """Metrics of samples, where there are any."""
     rows = []
     for values in (report.get("sample_quality") or {}).values():
         for key, value in values.items():
             if key.partition("_of_real")[1]:
                 continue
-            real = next(
-                (values[other] for other in values if other.startswith(f"{key}_of_real")), None
-            )
-            words = EXPLAINED.get(
-                key,
-                f"Divergence of {key[0]}-grams from real ones, nats: 0 is best."
-                if "gram_divergence" in key
-                else "",
-            )
-            rows.append(
-                [
-                    key.replace("_", " "),
-                    f"{value:.4f}",
-                    "" if real is None else f"{real:.4f}",
-                    words,
-                ]
-            )
-    note = f"Over {report.get('sampled')} samples. Real sequences beside other real ones show how good the figure can get."
-    return (
-        [Grid(["metric", "samples", "real sequences", "what it says"], rows, note)] if rows else []
+            real = next((values[k] for k in values if k.startswith(f"{key}_of_real")), None)
+            words = EXPLAINED.get(key, "")
+            if "gram_divergence" in key:
+                words = f"Divergence of {key[0]}-grams from real ones, nats: 0 is best."
+            beside = "" if real is None else f"{real:.4f}"
+            rows.append([key.replace("_", " "), f"{value:.4f}", beside, words])
+    if not rows:
+        return []
+    note = (
+        f"Over {report.get('sampled')} samples. Real sequences beside other real ones show how "
+        "good the figure can get."
     )
+    return [Grid(["metric", "samples", "real sequences", "what it says"], rows, note)]
 
 
-def in_line(value: Any) -> str:
+def in_line(value: object) -> str:
     """A value of the data's description: numbers with separators, parts by name."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {in_line(part)}" for name, part in value.items())
-    return (
-        "drawn afresh" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
-    )
+    if value is None:
+        return "drawn afresh"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def about(record: Record) -> list[Block]:
-    """Times, data, versions, configuration: what it takes to run it again."""
+    """Times, data, versions, configuration: all that a reader needs to run the training again."""
     report, provenance = record.report, record.provenance
     seconds = {"training": report.get("fit_seconds")} | report.get("seconds", {})
     facts = [
@@ -196,65 +189,32 @@ def about(record: Record) -> list[Block]:
             ["device", f"{provenance['device']} (× {provenance.get('devices', 1)})"],
         ]
         packages = {"python": provenance["python"], **provenance["packages"]}
-        facts.append(
-            [
-                "versions",
-                ", ".join(f"{name} {version}" for name, version in packages.items() if version),
-            ]
-        )
+        versions = [f"{name} {version}" for name, version in packages.items() if version]
+        facts.append(["versions", ", ".join(versions)])
     blocks: list[Block] = [Grid(["", ""], facts)]
     if data:
         blocks.append(Folded("Everything known of the data", json.dumps(data, indent=1)))
     if record.config:
-        blocks.append(
-            Folded(
-                "The whole configuration",
-                yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True),
-            )
-        )
+        text = yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True)
+        blocks.append(Folded("The whole configuration", text))
     return blocks
 
 
-def sections(
-    record: Record,
-    others: Mapping[str, Record],
-    own_label: str,
-    more: Sequence[Picture],
-    trace: str | None,
-    links: Sequence[Link],
-) -> list[Section]:
-    report = record.report
-    samples, rows = report.get("samples") or [], report.get("sample_rows") or []
-    shown_now, drawn = len(samples) + len(rows), report.get("sampled", 0)
-    note = (
-        f"The first {shown_now} of {drawn}; all are in {report['samples_file']}."
-        if drawn > shown_now
-        else ""
-    )
-    shown: list[Block] = [*quality(report), *more]
+def samples(report: Json, more: Sequence[Picture], trace: str | None) -> list[Block]:
+    """Metrics and pictures of samples, the trace, and the first samples themselves."""
+    lines, rows = report.get("samples") or [], report.get("sample_rows") or []
+    first, drawn = len(lines) + len(rows), report.get("sampled", 0)
+    note = f"The first {first} of {drawn}; all are in {report['samples_file']}."
+    note = note if drawn > first else ""
+    blocks: list[Block] = [*quality(report), *more]
     if trace is not None:
-        shown.append(Markup(trace))
-    if samples:
-        shown += [
-            Text("The first sequences that were drawn; the rows above are of them."),
-            Lines(samples, note),
-        ]
+        blocks.append(Markup(trace))
+    if lines:
+        above = "" if trace is None else "; the trace above is of these"
+        blocks += [Text(f"The first sequences that were drawn{above}."), Lines(lines, note)]
     if rows:
-        shown.append(Grid(report["sample_columns"], rows, note))
-    first, *losses = likelihood_pictures(record)
-    meanings = {LABELS[key]: words for key, words in MEANINGS.items()}
-    return [
-        Section(
-            "How likely the data are",
-            [likelihoods(record, others, own_label), Terms(meanings), *links, first],
-        ),
-        Section("In which order tokens are decoded", list(order_pictures(record))),
-        Section("Samples", shown),
-        Section("Where the loss is", list(losses)),
-        Section("Training", list(training_pictures(record))),
-        Section("The run", about(record)),
-        Section("Words", [Terms(WORDS)]),
-    ]
+        blocks.append(Grid(report["sample_columns"], rows, note))
+    return blocks
 
 
 def run_page(
@@ -269,27 +229,43 @@ def run_page(
 ) -> tuple[str, list[Picture]]:
     """The page, and its pictures.
 
-    others: label -> record of runs whose likelihoods stand beside this one's. more: pictures of the samples. trace: HTML of
-    ``ordo.plots.trace_fragment``. links: to other pages. title: what the run is called, else its name.
+    Args:
+        others: label -> record, of runs whose likelihoods stand beside those of this run.
+        own_label: the name of this run beside others.
+        more: pictures of the samples.
+        trace: HTML of ``ordo.plots.trace_fragment``.
+        links: to other pages.
+        title: None: the name of the run.
     """
-    report = record.report
+    report, others = record.report, others or {}
     data = (record.provenance.get("data") or {}).get("name", "")
     split = SPLITS.get(report.get("split", ""), "")
-    subtitle = f"Masked diffusion model with a learned or fixed order of decoding, on the {split} split of the data “{data}”."
-    parts = sections(record, others or {}, own_label, more, trace, links)
+    subtitle = (
+        "Masked diffusion model with a learned or fixed order of decoding, on the "
+        f"{split} split of the data “{data}”."
+    )
+    first, *losses = likelihood_pictures(record)
+    meanings = Terms({LABELS[key]: words for key, words in MEANINGS.items()})
+    table = likelihoods(record, others, own_label)
+    parts = [
+        Section("How likely the data are", [table, meanings, *links, first]),
+        Section("In which order tokens are decoded", list(order_pictures(record))),
+        Section("Samples", samples(report, more, trace)),
+        Section("Where the loss is", list(losses)),
+        Section("Training", list(training_pictures(record))),
+        Section("The run", about(record)),
+        Section("Words", [Terms(WORDS)]),
+    ]
     pictures = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
-    return render(
-        f"{title or record.name}: report", subtitle, summary(record, others or {}), parts
-    ), pictures
+    title = f"{title or record.name}: report"
+    return render(title, subtitle, summary(record, others), parts), pictures
 
 
 def save_page(
     page: str, pictures: Sequence[Picture], folder: Path, name: str = "report.html"
 ) -> None:
-    """The page, ``report.html`` unless named otherwise, and its pictures once more as PNGs in ``pictures/``."""
+    """The page as a file, and its pictures once more as PNGs in ``pictures/``."""
     for picture in pictures:
-        write_whole(
-            folder / "pictures" / f"{picture.name}.png",
-            lambda path, png=picture.png: path.write_bytes(png),
-        )
+        path = folder / "pictures" / f"{picture.name}.png"
+        write_whole(path, lambda partial, png=picture.png: partial.write_bytes(png))
     write_whole(folder / name, lambda path: path.write_text(page, encoding="utf-8"))

@@ -38,7 +38,7 @@ from ordo.report.paired import mean_difference
 from ordo.runs.build import build
 from ordo.samplers import Sampler, Trace, sample_batches
 from ordo.training.module import OrderDiffusion
-from ordo.training.pictures import shown, shown_part
+from ordo.training.pictures import plotted_part, plotted_schedule
 from ordo.training.quality import FEWEST
 
 SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
@@ -154,7 +154,7 @@ def examine(
     if orders and data.length > 1:
         batch, size = batch.to(device), settings.batch_size
         watch = track if progress else None
-        law: Any = shown(module.schedule, rows).law()
+        law: Any = plotted_schedule(module.schedule, rows).law()
         many = timed(
             "scoring many orders",
             lambda: many_orders(module.denoiser, batch, law, orders, settings.seed, size, watch),
@@ -227,7 +227,7 @@ def save_evaluation(
     extra: more entries of report.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    schedule, decoded = shown_part(module.schedule, data.val_set)
+    schedule, decoded = plotted_part(module.schedule, data.val_set)
     positions = list(range(data.length)) if decoded is None else decoded.tolist()
     arrays = {name: value.numpy() for name, value in done.report.arrays().items()} | law_arrays(
         schedule
@@ -326,9 +326,14 @@ def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, see
         if table is None
         else cells_of(table[:SHOWN_TRACES])
     )
-    shared: dict[str, Any] = decoding.layout | {"revised": decoding.symbol}
-    shared |= {"sampler": "orders of the model's own law", "seed": seed}
-    return plots.trace_fragment(trace, symbols, title="Decoding, step by step", **shared)
+    view = plots.TraceView(
+        "Decoding, step by step",
+        sampler="orders of the model's own law",
+        seed=seed,
+        layout=plots.Layout(**decoding.layout),
+        revised=decoding.symbol,
+    )
+    return plots.trace_fragment(trace, symbols, view)
 
 
 def save_report_page(

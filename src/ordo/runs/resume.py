@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from ordo.files import partial_of, read_yaml, write_whole
+from ordo.files import read_yaml, whole_folder, write_whole
 from ordo.progress import note
 from ordo.runs.checkpoint import CheckpointError, find, read
 from ordo.runs.folder import ENDS, clear, numbered, used_by
@@ -71,14 +71,10 @@ def same(one: Path, other: Path) -> bool:
 
 def copy_folder(source: Path, target: Path) -> None:
     """A checkpoint in parts."""
-    partial = partial_of(target)
-    try:
+    with whole_folder(target) as partial:
         shutil.copytree(source, partial)
         if target.is_dir():
             shutil.rmtree(target)
-        partial.rename(target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def was_drawn(line: str, run: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from ordo.training.progress import StepProgress
 from ordo.training.quality import MoleculeQuality, SampleQuality
 
 __all__ = [
-    "CollapseAlarm", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings", "OrderDiffusion",
-    "OrderHistory", "RunningMoments", "SampleQuality", "SampleWriter", "StepProgress", "TrainingDiverged", "train_steps",
+    "CollapseAlarm", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings",
+    "OrderDiffusion", "OrderHistory", "RunningMoments", "SampleQuality", "SampleWriter",
+    "StepProgress", "TrainingDiverged", "train_steps",
 ]  # fmt: skip

@@ -1,5 +1,7 @@
-"""Ctrl-C and SIGTERM: training finishes the step at hand and keeps a checkpoint; a second one
-stops at once. Everything else stops at once, without a traceback.
+"""Ctrl-C and SIGTERM.
+
+Training finishes the step at hand and keeps a checkpoint; a second signal stops it at once. All
+other work stops at once, without a traceback.
 """
 
 from __future__ import annotations
@@ -8,22 +10,21 @@ import atexit
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
-from ordo.leaving import USUAL, leave, leave_quietly
+from ordo.leaving import USUAL, Handler, leave, leave_quietly
 
-NOTES = {
+NOTES: dict[int, bytes] = {
     signal.SIGINT: b"\nstopping after this step; Ctrl-C again stops at once\n",
     signal.SIGTERM: b"\nSIGTERM: stopping after this step\n",
 }
 OTHERS = (signal.SIGUSR1, signal.SIGUSR2)  # with which Slurm announces the end of a job
-Handler = Callable[[int, Any], Any]
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody asked the program to stop; number: by which signal."""
+    """Somebody asked the program to stop; number: of the signal that asked."""
 
     def __init__(self, message: str = "", number: int = signal.SIGINT):
         super().__init__(message)
@@ -35,8 +36,16 @@ def number_of(error: BaseException | None) -> int:
     return error.number if isinstance(error, Stopped) else signal.SIGINT
 
 
-def raise_stopped(number: int, frame: Any) -> None:
-    raise Stopped(number=number)
+class RaiseStopped:
+    """A handler of signals that raises ``Stopped``; in a forked process it ends the process."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self.process:
+            leave(number, frame)
+        raise Stopped(number=number)
 
 
 def in_main_thread() -> bool:
@@ -46,15 +55,11 @@ def in_main_thread() -> bool:
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """SIGINT and SIGTERM raise ``Stopped`` in this process; in one that it forks they end it."""
+    """Inside, SIGINT and SIGTERM raise ``Stopped``, see ``RaiseStopped``."""
     if not in_main_thread():
         yield
         return
-    own = os.getpid()
-
-    def handler(number: int, frame: Any) -> None:
-        (raise_stopped if os.getpid() == own else leave)(number, frame)
-
+    handler = RaiseStopped()
     before = {number: signal.signal(number, handler) for number in USUAL}
     atexit.register(leave_quietly)
     try:
@@ -66,15 +71,16 @@ def raising() -> Iterator[None]:
 
 @contextmanager
 def postponed() -> Iterator[None]:
-    """A signal that comes inside waits until the end, so that it cannot hit a write half done.
-    The third one ends the process.
+    """A signal that comes inside waits until the end, so that no signal hits a write half done.
+
+    The third signal ends the process.
     """
     if not in_main_thread():
         yield
         return
     came: list[int] = []
 
-    def wait(number: int, frame: Any) -> None:
+    def wait(number: int, frame: FrameType | None) -> None:
         came.append(number)
         if len(came) > 2:
             leave(number, frame)
@@ -101,11 +107,17 @@ class StopSignals:
     def __init__(self) -> None:
         self.asked: list[int] = []
         self._foreign: dict[int, Handler] = {}
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, Handler | int | None] = {}
 
-    def watch(self, originals: Mapping[Any, Any] | None = None, share: bool = False) -> None:
-        """originals: the handlers before Lightning put its own. share: with other processes, in
-        which a foreign handler could not be called at the same step; then those are left alone.
+    def watch(
+        self, originals: Mapping[int | signal.Signals, object] | None = None, share: bool = False
+    ) -> None:
+        """From now on the signals are noted.
+
+        Args:
+            originals: the handlers from before Lightning put its own.
+            share: there are other processes. Foreign handlers stay as they are, because they could
+                not be called at the same step in all processes.
         """
         if not in_main_thread() or self._before:
             return
@@ -113,13 +125,12 @@ class StopSignals:
         for number in (*USUAL, *OTHERS):
             now = signal.getsignal(number)
             first = now if number in OTHERS else (originals or {}).get(number, now)
-            foreign = callable(first) and first not in (signal.default_int_handler, leave)
-            foreign = foreign and "raising" not in getattr(first, "__qualname__", "")
-            foreign = foreign and number != signal.SIGINT
+            own = isinstance(first, RaiseStopped) or first in (signal.default_int_handler, leave)
+            foreign = callable(first) and not own and number != signal.SIGINT
             if (number in OTHERS and not foreign) or (foreign and share):
                 continue
-            if foreign:
-                self._foreign[number] = first  # type: ignore[assignment]
+            if callable(first) and foreign:
+                self._foreign[number] = first
             self._before[number] = signal.signal(number, self._note)
 
     def release(self) -> None:
@@ -128,16 +139,18 @@ class StopSignals:
                 signal.signal(number, handler)
             self._before, self._foreign = {}, {}
 
-    def _note(self, number: int, frame: Any) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         if number not in self._foreign:
             if any(before not in self._foreign for before in self.asked):
                 raise Stopped(number=number)
-            os.write(2, NOTES[number])  # type: ignore[index]  # print may be inside a line of its own
+            os.write(2, NOTES[number])  # print may be inside a line of its own
         self.asked.append(number)
 
     def act(self, share: bool = False) -> None:
-        """Raises ``Stopped``, or calls the handler whose signal it is, which may return. share: with
-        other processes, one of which was asked.
+        """Raises ``Stopped``, or calls the foreign handler of the signal, which may return.
+
+        Args:
+            share: there are other processes, one of which was asked to stop.
         """
         asked, self.asked = self.asked, []
         for number in asked:

@@ -1,4 +1,4 @@
-"""The last checkpoint, from which a run goes on after a kill, and what it knows of the run's files."""
+"""The last checkpoint, from which a run goes on after a kill, and the log that it carries."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from ordo.files import partial_of
 from ordo.settings import Count, Text, checked
 from ordo.training.interrupt import StopSignals
 from ordo.training.rows import held, logged_rows
+from ordo.training.trainer import callbacks_of
 
 RUN = "run"  # the entry of a checkpoint that ``LastCheckpoint`` writes
 
@@ -27,31 +29,32 @@ def _remove(path: Path) -> None:
 def will_validate(trainer: L.Trainer) -> bool:
     """Whether a validation follows the training step that has just ended."""
     loop = trainer.fit_loop
-    return loop._data_fetcher is not None and loop.epoch_loop._should_check_val_fx(
-        loop._data_fetcher
-    )
+    fetcher = loop._data_fetcher
+    return fetcher is not None and loop.epoch_loop._should_check_val_fx(fetcher)
 
 
 def patience_of(trainer: L.Trainer) -> dict[str, int]:
-    """How long every EarlyStopping waits, which tells whether one that ended a run would again."""
-    stopping = (c for c in trainer.callbacks if isinstance(c, EarlyStopping))  # type: ignore[attr-defined]
+    """How long every EarlyStopping waits: tells whether one that ended a run would end it again."""
+    stopping = (c for c in callbacks_of(trainer) if isinstance(c, EarlyStopping))
     return {c.state_key: c.patience for c in stopping}
 
 
 def write_last(trainer: L.Trainer, path: Path) -> None:
-    """As a file, or as the folder that a strategy makes of it."""
+    """Writes the checkpoint as a file, or as the folder that a strategy makes of a checkpoint."""
     in_parts = getattr(trainer.strategy, "sharded_checkpoints", False)
     if not in_parts and not path.is_dir():
         trainer.save_checkpoint(path, weights_only=False)  # whole or not at all, see WholeFiles
         return
-    new, old = path.with_name(".last.partial"), path.with_name(".last.old")
+    # All ranks write into one folder, under the name that rank 0 gives.
+    new, old = trainer.strategy.broadcast(partial_of(path)), path.with_name(".last.old")
     if trainer.is_global_zero:
-        _remove(new)  # of a run that was killed
+        _remove(new)  # a folder that could not be written to its end
     trainer.strategy.barrier()
     trainer.save_checkpoint(new, weights_only=False)
     trainer.strategy.barrier()
     if trainer.is_global_zero:
-        # A folder is not replaced in one go: at every moment one of the two is there, see checkpoint.LAST
+        # No folder takes another's place in one go. One of the two is always there, see
+        # ``checkpoint.LAST``.
         if path.exists():
             _remove(old)
             path.rename(old)
@@ -62,11 +65,12 @@ def write_last(trainer: L.Trainer, path: Path) -> None:
 
 @checked
 class LastCheckpoint(Checkpoint):
-    """``folder/last.ckpt``, from which a killed run goes on: every ``every`` optimiser steps, before
-    every validation, and at the end.
+    """``folder/last.ckpt``, from which a killed run goes on.
 
-    A checkpoint from before a validation says that the validation is outstanding; ``FitLoop`` makes
-    it up. So nothing of a step is lost, whatever moment a kill hits.
+    The checkpoint is written every ``every`` optimiser steps, before every validation, and at the
+    end. A checkpoint from before a validation says that the validation is outstanding, and
+    ``FitLoop`` makes up for the validation. So nothing of a step is lost, whatever moment a kill
+    hits.
 
     Ctrl-C and SIGTERM end training after the step at hand, or after the batch of a validation at
     hand, with a checkpoint; several processes agree on the step.
@@ -79,12 +83,11 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, folder: Text, every: Count):
         self.dirpath, self.every = folder, every
         self.validated = 0  # the step of the last validation that came to its end
-        self._step = 0  # the last one seen
+        self._step = 0  # the last step seen
         self._saved: int | None = None  # the step of the last checkpoint written
-        self._outstanding = self._between = (
-            False  # while a checkpoint is written, see on_save_checkpoint
-        )
-        self._held: dict[str, Any] = {}  # what is to be logged once more, after a resume
+        # True only while a checkpoint is written, see ``_save``.
+        self._outstanding = self._between = False
+        self._held: dict[str, float] = {}  # what is to be logged once more, after a resume
         self._signals = StopSignals()
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -109,7 +112,12 @@ class LastCheckpoint(Checkpoint):
         self.validated, self._held = run.get("validated", 0), dict(run.get("held", {}))
 
     def _save(self, trainer: L.Trainer, outstanding: bool = False, between: bool = False) -> None:
-        """between: the step is done, and Lightning has not logged its metrics yet."""
+        """Writes the checkpoint.
+
+        Args:
+            outstanding: a validation of this step follows.
+            between: the step is done, and Lightning has not logged the step's metrics yet.
+        """
         self._outstanding, self._between = outstanding, between
         try:
             write_last(trainer, Path(self.dirpath) / "last.ckpt")
@@ -132,13 +140,15 @@ class LastCheckpoint(Checkpoint):
         return asked
 
     def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
     ) -> None:
         for name, value in self._held.items():
             pl_module.log(name, value)
         self._held = {}
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
+    ) -> None:
         step = trainer.global_step
         if step == self._step:  # gradients are being accumulated
             return
@@ -151,7 +161,7 @@ class LastCheckpoint(Checkpoint):
             self._signals.act(trainer.world_size > 1)
 
     def on_validation_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
     ) -> None:
         if trainer.world_size == 1 and self._signals.asked and self._saved == trainer.global_step:
             self._signals.act()  # the checkpoint from before this validation is there

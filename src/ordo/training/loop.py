@@ -1,10 +1,11 @@
-"""Lightning's loop over steps, which first makes up a validation that a kill cut off."""
+"""Lightning's loop over steps, which first makes up for a validation that a kill cut off."""
 
 from __future__ import annotations
 
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
 from ordo.training.last import LastCheckpoint
+from ordo.training.trainer import callbacks_of
 
 
 class FitLoop(_FitLoop):
@@ -19,12 +20,12 @@ class FitLoop(_FitLoop):
         super().run()
 
     def _make_up(self) -> None:
-        """What ``_TrainingEpochLoop`` does between the hooks of a step and the end of the step.
+        """Does what ``_TrainingEpochLoop`` does between the hooks of a step and the step's end.
 
         Afterwards the loops are as if resumed from a checkpoint written at the end of validation.
         """
         loop, trainer = self.epoch_loop, self.trainer
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in callbacks_of(trainer):
             if isinstance(callback, LastCheckpoint):
                 callback.watch(trainer)
         loop.batch_progress.increment_completed()

@@ -25,10 +25,10 @@ from ordo.training.optimisation import (
     with_entropy_bonus,
 )
 from ordo.training.sharding import shard
+from ordo.training.trainer import data_of
 
-VALIDATION = (
-    1 << 40
-)  # a step no training run reaches: validation draws never coincide with training draws
+# A step that no training run reaches: validation draws never coincide with training draws.
+VALIDATION = 1 << 40
 
 
 class TrainingDiverged(RuntimeError):
@@ -38,15 +38,15 @@ class TrainingDiverged(RuntimeError):
 class OrderDiffusion(L.LightningModule):
     """Trains (denoiser, schedule) on an objective.
 
-    Logged: ``train/bits_per_token`` (the NELBO, never the surrogate), ``train/order_entropy``
-        (nats), ``val/nelbo`` (own law),
-    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact
-    -log p in the law's ``mode``) where one call gives it.
+    The module logs ``train/bits_per_token`` (the NELBO, never the surrogate),
+    ``train/order_entropy`` (nats), ``val/nelbo`` (under the own law) and ``val/nelbo_uniform``, in
+    nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the law's ``mode``)
+    where one call gives that value.
 
     Args:
         objective, optimizer: None for a model that is only evaluated.
-        config: plain values, stored in every checkpoint, from which ``ordo.runs.load`` rebuilds the
-            model.
+        config: plain values, which every checkpoint holds; ``ordo.runs.load`` rebuilds the model
+            from these.
     """
 
     def __init__(
@@ -67,9 +67,8 @@ class OrderDiffusion(L.LightningModule):
         self.seed, self.validation_draws = seed, validation_draws
         self.config = config or {}
         self._bad: Tensor | None = None
-        self.sharded = (
-            False  # the denoiser, among ranks: then it is called by all of them or by none
-        )
+        # True where the denoiser is divided among ranks: then all ranks call it, or none does.
+        self.sharded = False
         if optimizer is not None:
             check_law(schedule, optimizer)
         attach_features(schedule, denoiser)
@@ -82,11 +81,8 @@ class OrderDiffusion(L.LightningModule):
     def on_train_start(self) -> None:
         if self.trainer.global_step > 0:
             scheduler: Any = self.lr_schedulers()
-            apply_settings(
-                scheduler.optimizer,
-                scheduler,
-                build_optimizer(self.denoiser, self.schedule, self.settings),
-            )
+            fresh = build_optimizer(self.denoiser, self.schedule, self.settings)
+            apply_settings(scheduler.optimizer, scheduler, fresh)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         batch = Batch.of(batch)
@@ -127,8 +123,9 @@ class OrderDiffusion(L.LightningModule):
         return loss
 
     def _watch(self, loss: Tensor) -> None:
-        """Notes a loss that is not finite; looks at once on the CPU, every 50 steps elsewhere (a
-        look waits for the device).
+        """Notes a loss that is not finite.
+
+        Looks at once on the CPU, elsewhere every 50 steps, because a look waits for the device.
         """
         bad = ~torch.isfinite(loss.detach())
         self._bad = bad if self._bad is None else self._bad | bad
@@ -161,9 +158,8 @@ class OrderDiffusion(L.LightningModule):
         )
         return TrainingDiverged(
             f"{what} became NaN or infinite at or before step {self.trainer.global_step}; training "
-            f"stopped, {where}. "
-            "Lower optimizer.lr or optimizer.schedule_lr (and base_lr), bound log w "
-            "(schedule.bound), or raise objective.t_min."
+            f"stopped, {where}. Lower optimizer.lr or optimizer.schedule_lr (and base_lr), bound "
+            "log w (schedule.bound), or raise objective.t_min."
         )
 
     def configure_gradient_clipping(
@@ -172,8 +168,7 @@ class OrderDiffusion(L.LightningModule):
         clip_gradients(self.denoiser, self.schedule, self.settings)
 
     def configure_optimizers(self) -> Any:
-        # With float16 a fused step takes gradients that are still scaled, and they would be clipped
-        # so.
+        # With float16 a fused step takes gradients that are still scaled, and would clip them so.
         fused = self.trainer.precision != "16-mixed"
         optimizer, scheduler = build_optimizer(self.denoiser, self.schedule, self.settings, fused)
         return {
@@ -183,7 +178,7 @@ class OrderDiffusion(L.LightningModule):
 
     @staticmethod
     def _bits(nats: Tensor, batch: Batch) -> Tensor:
-        """nats (batch,) of sequences as bits per decoded token."""
+        """Bits per decoded token; nats: of each sequence, (batch,)."""
         return nats.mean() / (batch.decoded.sum(1).double().mean().clamp(min=1.0) * math.log(2))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
@@ -218,7 +213,7 @@ class OrderDiffusion(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.check_finite()
-        self.check_weights()  # the loss of this step knew the weights of the step before only
-        sampler = getattr(self.trainer.datamodule, "train_sampler", None)  # type: ignore[attr-defined]
+        self.check_weights()  # the loss of this step knew only the weights of the step before
+        sampler = getattr(data_of(self.trainer), "train_sampler", None)
         batches = dict(sampler(0, self.trainer.world_size).identity) if sampler else None
         checkpoint["ordo"] = {"format": 1, "config": self.config, "batches": batches}

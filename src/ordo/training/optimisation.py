@@ -21,18 +21,22 @@ ENTROPY_ORDERS = 64  # of one step's estimate of the entropy's gradient, at leas
 @checked
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW for both; the schedule waits for the denoiser, then learns at a rate of its own.
+    """AdamW for denoiser and schedule; the schedule waits, then learns at a rate of its own.
 
-    lr, betas, weight_decay: of the denoiser (decay on matrices only).
-    warmup_steps: linear, then cosine to final_lr * lr at total_steps.
-    schedule_lr, schedule_betas: of the schedule network, no decay.
-    base_lr: of ``schedule.base``, whose numbers of positions must move faster than networks of
-        tokens, which want a small rate; None:
-    schedule_lr. schedule_delay: steps in which the order law does not move, because the denoiser
-    still knows nothing. schedule_ramp: steps from there to the full rate. schedule_final: factor
-    reached, by cosine, at total_steps. clip, schedule_clip: largest gradient norm of denoiser and
-    schedule, of a schedule's base apart; None for no limit. entropy_bonus: nats of loss per nat of
-    order entropy (per sequence) at the start, annealed linearly to 0 at entropy_steps.
+    Args:
+        lr, betas, weight_decay: of the denoiser; only matrices decay.
+        warmup_steps: linear to lr, then cosine to final_lr * lr at total_steps.
+        schedule_lr, schedule_betas: of the schedule, which does not decay.
+        base_lr: learning rate of ``schedule.base``; None: schedule_lr. Per-position parameters need
+            a larger rate than token networks.
+        schedule_delay: steps in which the order law does not move, because the denoiser still knows
+            nothing.
+        schedule_ramp: steps from there to the full rate.
+        schedule_final: factor that the schedule's rate reaches, by cosine, at total_steps.
+        clip, schedule_clip: largest gradient norm of denoiser and schedule; a schedule's base has a
+            norm of its own. None: no limit.
+        entropy_bonus: nats of loss per nat of order entropy (per sequence) at the start, annealed
+            linearly to 0 at entropy_steps.
     """
 
     total_steps: Count
@@ -55,8 +59,8 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         if self.entropy_bonus and self.entropy_steps < 1:
             raise ValueError(
-                "optimizer.entropy_bonus needs optimizer.entropy_steps > 0, over which it is "
-                "annealed to 0"
+                "optimizer.entropy_bonus needs optimizer.entropy_steps > 0, "
+                "over which it is annealed to 0"
             )
 
     def denoiser_factor(self, step: int) -> float:
@@ -85,15 +89,13 @@ class OptimizerSettings:
 
 
 def check_law(schedule: Schedule, settings: OptimizerSettings) -> None:
-    """Raises ValueError for settings that could do nothing, or cannot do what they say, with such a
-    law.
-    """
+    """Raises ValueError for settings that have no effect with such a law, or cannot be had."""
     in_closed_form = schedule.depends_on_tokens or hasattr(schedule.law(), "step_log_prob")
     if settings.entropy_bonus and not in_closed_form:
         name = type(schedule).__name__
         raise ValueError(
-            f"optimizer.entropy_bonus needs an order law in closed form, which {name} has not; set "
-            "it to 0"
+            "optimizer.entropy_bonus needs an order law in closed form, "
+            f"which {name} has not; set it to 0"
         )
     if settings.base_lr is not None and not split_base(schedule)[1]:
         raise ValueError(
@@ -103,9 +105,7 @@ def check_law(schedule: Schedule, settings: OptimizerSettings) -> None:
 
 
 def split_base(schedule: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """What a schedule learns, and apart from it what its base does (``schedule.base``; empty
-    without one).
-    """
+    """Learned parameters of a schedule, and apart those of its base (empty without a base)."""
     base = getattr(schedule, "base", None)
     of_base = (
         [p for p in base.parameters() if p.requires_grad] if isinstance(base, nn.Module) else []
@@ -117,10 +117,10 @@ def split_base(schedule: nn.Module) -> tuple[list[nn.Parameter], list[nn.Paramet
 def build_optimizer(
     denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings, fused: bool = True
 ):
-    """(AdamW, LambdaLR stepped once an optimiser step).
+    """AdamW, and a LambdaLR that is stepped once an optimiser step.
 
-    Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns; its
-        base if it has one.
+    Groups: matrices of the denoiser; its vectors and embeddings; the schedule if it learns; the
+    base of the schedule if there is one.
     """
     matrices, others = [], []
     embeddings = {
@@ -184,8 +184,10 @@ def with_entropy_bonus(
 
 
 def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings) -> None:
-    """Each by a norm of its own: the schedule's score gradients are noisy and must not shrink the
-    denoiser's step, nor those of a few numbers of positions that of networks of tokens.
+    """Clips the gradients of denoiser, schedule and base, each by a norm of its own.
+
+    The schedule's score gradients are noisy and must not shrink the step of the denoiser. Nor must
+    the gradients of a few per-position parameters shrink the step of token networks.
     """
     networks, base = split_base(schedule)
     for parameters, limit in (
@@ -201,11 +203,10 @@ def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: Optimizer
 def apply_settings(
     optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR, fresh: tuple
 ) -> None:
-    """Takes over rates, decay and betas of ``fresh`` (of ``build_optimizer``); moments and step
-    counts stay.
+    """Takes over rates, decay and betas of ``fresh``, which ``build_optimizer`` made.
 
-    A restored optimiser has those of the checkpoint, so that a lower rate given on resuming would
-    do nothing.
+    Moments and step counts stay. Without this a restored optimiser would keep the rates of the
+    checkpoint, and a lower rate given on resuming would do nothing.
     """
     new, new_scheduler = fresh
     scheduler.base_lrs = new_scheduler.base_lrs

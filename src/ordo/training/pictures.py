@@ -1,6 +1,4 @@
-"""Pictures and samples of a model in training, and how they reach the run folder and every logger
-that takes them.
-"""
+"""Pictures and samples of a model in training, on their way to the run folder and to loggers."""
 
 from __future__ import annotations
 
@@ -25,25 +23,17 @@ from ordo.order import OrderDraw, uniform_law
 from ordo.randomness import seeded_generator
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 
-# Validation sequences behind a picture of losses, as tokens, least and most: a moment's work beside
-# the validation itself.
+# Tokens behind a picture of losses: a moment's work beside the validation itself.
 TOKENS = 16384
-ROWS = (8, 64)
-SET_ROWS = (
-    32,
-    256,
-)  # of a bidirectional denoiser, which scores one number of revealed tokens a row
+ROWS = (8, 64)  # the least and the most validation sequences
+SET_ROWS = (32, 256)  # for a bidirectional denoiser, which scores one number of tokens in a row
 BINS = 16
-AVERAGED = (
-    256  # sequences over which a law that depends on the tokens is averaged where one law is shown
-)
+AVERAGED = 256  # sequences over which a law that depends on the tokens is averaged for a picture
 CURVES = 128  # positions drawn as curves; of more, evenly spaced ones
 
 
 def log_picture(loggers: Sequence[Any], name: str, figure: Figure, step: int, file: Path) -> None:
-    """Drawn once, into ``file`` (PNG); from there to every logger that takes pictures: TensorBoard,
-    W&B.
-    """
+    """Saves a picture as ``file`` (PNG), and hands the file to TensorBoard and W&B."""
     file.parent.mkdir(parents=True, exist_ok=True)
     plots.save(figure, file)
     for logger in loggers:
@@ -58,9 +48,7 @@ def log_picture(loggers: Sequence[Any], name: str, figure: Figure, step: int, fi
 def log_samples(
     loggers: Sequence[Any], name: str, texts: Sequence[str], ranks: Sequence[str], step: int
 ) -> None:
-    """Texts and the ranks of their tokens, to every logger that takes text: a table in W&B, code
-    blocks in TensorBoard.
-    """
+    """Texts and the ranks of their tokens: a table in W&B, code blocks in TensorBoard."""
     for logger in loggers:
         add_text = getattr(getattr(logger, "experiment", None), "add_text", None)
         if hasattr(logger, "log_text"):  # W&B
@@ -78,14 +66,16 @@ def log_samples(
 
 
 def rank_text(rank: Tensor) -> str:
-    """Ranks (length,) from 0, -1 of what is given, as they are shown: from 1, and a dash."""
+    """Ranks as text, from 1; a dash for a given token.
+
+    Args:
+        rank: (length,), from 0; -1 for a given token.
+    """
     return " ".join(str(value + 1) if value >= 0 else "-" for value in rank.tolist())
 
 
-def shown(schedule: Any, rows: Rows) -> Schedule | AveragedSchedule:
-    """The schedule to plot: itself, or if it depends on the tokens its average over evenly spaced
-    rows.
-    """
+def plotted_schedule(schedule: Schedule, rows: Rows) -> Schedule | AveragedSchedule:
+    """The schedule to plot; a schedule that depends on the tokens is averaged over some rows."""
     if not schedule.depends_on_tokens:
         return schedule
     some = min(AVERAGED, len(rows))
@@ -93,15 +83,18 @@ def shown(schedule: Any, rows: Rows) -> Schedule | AveragedSchedule:
     return AveragedSchedule(schedule, rows.batch(picked).to(schedule.device))
 
 
-def shown_part(
+def plotted_part(
     schedule: Schedule, rows: Any
 ) -> tuple[Schedule | AveragedSchedule | SchedulePart, Tensor | None]:
-    """The schedule to plot and the positions it covers.
+    """The schedule to plot, and the positions that it covers.
 
-    The decoded positions if every row is given the same others, else the whole schedule and None.
-    Data of one's own need no ``Rows`` where there is nothing to average.
+    These are the decoded positions if every row is given the same others; else the schedule is
+    whole, see ``plotted_schedule``, and the positions are None.
+
+    Args:
+        rows: ``Rows``; where nothing is to be averaged, the rows of data of your own too.
     """
-    whole: Any = shown(schedule, rows)
+    whole: Any = plotted_schedule(schedule, rows)
     positions = rows.decoded_positions() if isinstance(rows, Rows) else None
     if positions is None or not hasattr(whole.law(), "part"):  # a law of one's own
         return whole, None
@@ -112,13 +105,13 @@ def shown_part(
 def sampled_loss_by_revealed(
     denoiser: Any, schedule: Any, batch: Batch, generator: torch.Generator, bins: int
 ) -> tuple[Tensor, Tensor]:
-    """Loss of the next token against the number revealed before it, of a bidirectional denoiser, in
-    one call.
+    """Loss of the next token against the number revealed before, of a bidirectional denoiser.
 
-    Every row of the batch has one number revealed, and the numbers are spread evenly.
+    One call, under the law's orders. Every row of the batch has one number of revealed tokens, and
+    these numbers are spread evenly.
 
-    Returns mean number revealed and mean loss (nats) of ``bins`` groups of about as many rows:
-    (bins,) float64, CPU.
+    Returns mean number revealed and mean loss (nats) of ``bins`` groups of rows: (bins,), float64,
+    on the CPU.
     """
     rows, device = len(batch.tokens), batch.tokens.device
     order = batch.decoded_first(schedule.law(batch).sample(rows, generator))
@@ -135,8 +128,9 @@ def sampled_loss_by_revealed(
 
 
 def loss_picture(module: Any, batch: Batch) -> Figure:
-    """Loss of the next token by number revealed, under uniform orders and the model's own, on a few
-    validation sequences.
+    """Loss of the next token by number revealed, on some validation sequences.
+
+    Under uniformly random orders and under the model's own law.
     """
     denoiser = module.denoiser
     length, device = batch.tokens.shape[1], batch.tokens.device
@@ -169,16 +163,15 @@ def schedule_picture(
     device: torch.device,
     labels: Sequence[str] | None,
 ) -> Figure:
-    """alpha_l(t) of every position, or of evenly spaced ones where there are many."""
+    """alpha_l(t) of every position, or of evenly spaced positions where there are many."""
     t = torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
     alpha = schedule.alpha(t).cpu()
     length = alpha.shape[1]
-    shown = list(range(0, length, -(-length // CURVES)))
-    if len(shown) < length and labels is None:
+    drawn = list(range(0, length, -(-length // CURVES)))
+    if len(drawn) < length and labels is None:
         labels = [str(i) for i in range(length)]
-    return plots.schedule_curves(
-        t.cpu(), alpha[:, shown], None if labels is None else [labels[i] for i in shown]
-    )
+    names = None if labels is None else [labels[i] for i in drawn]
+    return plots.schedule_curves(t.cpu(), alpha[:, drawn], names)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
-"""The training loop without Lightning: one process, no checkpoints. For notebooks and small
-experiments.
+"""The training loop without Lightning, for notebooks and small experiments.
+
+One process, no checkpoints.
 """
 
 from __future__ import annotations

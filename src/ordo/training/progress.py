@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from collections.abc import Mapping
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from ordo.progress import EVERY, clock
 from ordo.settings import NonNegative, checked
@@ -24,11 +25,14 @@ SHOWN = {
 
 @checked
 class StepProgress(ProgressBar):
-    """``step 120/1000 ━━━━ 0:35 bits 3.512  val 3.601  H(order) 45.9`` on standard error; bits per token, entropy in nats.
+    """``step 120/1000 ━━━━ 0:35 bits 3.512  val 3.601  H(order) 45.9`` on standard error.
 
-    Where standard error is no terminal (a log file), one line after every validation and every half minute instead:
+    Losses are in bits per token, the entropy in nats. Where standard error is no terminal (a log
+    file), there is a line after every validation and every half minute instead, such as
     ``step 120/1000  0:35 left  bits 3.512``.
-    ``every``: seconds between updates; reading a metric off a GPU waits for it.
+
+    Args:
+        every: seconds between updates. To read a metric off a GPU waits for the GPU.
     """
 
     def __init__(self, every: NonNegative = 0.25):
@@ -44,12 +48,16 @@ class StepProgress(ProgressBar):
         self._enabled = False
 
     @staticmethod
-    def numbers(metrics: dict[str, Any]) -> str:
-        """The metrics that are there and finite or not, by their short names; an entropy that is not known is left out."""
+    def numbers(metrics: Mapping[str, Tensor]) -> str:
+        """The metrics that have a value, finite or not, by their short names.
+
+        An entropy of NaN is left out: such an entropy is unknown.
+        """
         parts = []
         for name, (short, decimals) in SHOWN.items():
-            if name in metrics and not (short == "H(order)" and math.isnan(float(metrics[name]))):
-                parts.append(f"{short} {float(metrics[name]):.{decimals}f}")
+            value = float(metrics[name]) if name in metrics else None
+            if value is not None and not (short == "H(order)" and math.isnan(value)):
+                parts.append(f"{short} {value:.{decimals}f}")
         return "  ".join(parts)
 
     @staticmethod
@@ -66,29 +74,29 @@ class StepProgress(ProgressBar):
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[numbers]}"),
         )
-        shown = self._console.is_terminal
         self._bar = Progress(
-            *columns, console=self._console, refresh_per_second=4, disable=not shown, transient=True
+            *columns,
+            console=self._console,
+            refresh_per_second=4,
+            disable=not self._console.is_terminal,
+            transient=True,
         )
-        self._task = self._bar.add_task(
-            self.step(trainer), total=trainer.max_steps, completed=trainer.global_step, numbers=""
-        )
+        done, total = trainer.global_step, trainer.max_steps
+        self._task = self._bar.add_task(self.step(trainer), total=total, completed=done, numbers="")
         self._bar.start()
         self._begun = self._line = time.monotonic()
         self._first = trainer.global_step
 
     def _update(self, trainer: L.Trainer) -> None:
         if self._bar is not None:
-            numbers = self.numbers(trainer.callback_metrics)
-            self._bar.update(
-                self._task,
-                description=self.step(trainer),
-                completed=trainer.global_step,
-                numbers=numbers,
-            )
+            numbers, step = self.numbers(trainer.callback_metrics), self.step(trainer)
+            done = trainer.global_step
+            self._bar.update(self._task, description=step, completed=done, numbers=numbers)
             self._last = time.monotonic()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
+    ) -> None:
         if time.monotonic() - self._last > self.every:
             self._update(trainer)
         if self._bar is not None and self._bar.disable and time.monotonic() - self._line > EVERY:
@@ -97,16 +105,11 @@ class StepProgress(ProgressBar):
     def _print(self, trainer: L.Trainer) -> None:
         self._line = time.monotonic()
         done, to_do = trainer.global_step - self._first, trainer.max_steps - trainer.global_step
-        left = (
-            f"{clock((self._line - self._begun) / done * to_do)} left  "
-            if done > 0 and to_do > 0
-            else ""
-        )
-        self._console.print(
-            f"{self.step(trainer)}  {left}{self.numbers(trainer.callback_metrics)}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        left = ""
+        if done > 0 and to_do > 0:
+            left = f"{clock((self._line - self._begun) / done * to_do)} left  "
+        line = f"{self.step(trainer)}  {left}{self.numbers(trainer.callback_metrics)}"
+        self._console.print(line, soft_wrap=True, highlight=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._update(trainer)

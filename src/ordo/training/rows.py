@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor
 
-Row = dict[str, Any]
+Value = float | str | None  # text where the value was read from metrics.csv
+Row = dict[str, Value]
 
 
 def csv_logger(trainer: L.Trainer) -> CSVLogger | None:
@@ -28,28 +29,31 @@ def _unlogged(trainer: L.Trainer) -> Row | None:
     metrics = connector.metrics["log"] if connector.should_update_logs else {}
     if not metrics:
         return None
-    row = {name: getattr(value, "item", lambda v=value: v)() for name, value in metrics.items()}
-    at = {"epoch": trainer.current_epoch, "step": trainer.fit_loop.epoch_loop._batches_that_stepped}
+    row: Row = {k: v.item() if isinstance(v, Tensor) else v for k, v in metrics.items()}
+    at: Row = {
+        "epoch": trainer.current_epoch,
+        "step": trainer.fit_loop.epoch_loop._batches_that_stepped,
+    }
     return at | row
 
 
-def held(trainer: L.Trainer) -> Row:
-    """What callbacks have logged at steps of this epoch: Lightning repeats the values in each row
-    until there are new ones, or the epoch ends.
+def held(trainer: L.Trainer) -> dict[str, float]:
+    """What callbacks have logged at steps of this epoch.
+
+    Lightning repeats these values in each row, until there are new values or the epoch ends.
     """
     loop = trainer.fit_loop.epoch_loop
     if loop.batch_progress.is_last_batch:
         return {}
-    kept = {
-        key: value for key, value in loop._results.items() if key.startswith("on_train_batch_end.")
-    }
-    return {value.meta.name: value.value.item() for value in kept.values()}
+    kept = [v for key, v in loop._results.items() if key.startswith("on_train_batch_end.")]
+    return {value.meta.name: value.value.item() for value in kept}
 
 
 def logged_rows(trainer: L.Trainer, between: bool) -> list[Row] | None:
     """Everything logged so far; None where nothing writes metrics.csv.
 
-    between: the hooks of a training step are being called, so its row is still to come.
+    Args:
+        between: the hooks of a training step are being called, so its row is still to come.
     """
     logger = csv_logger(trainer)
     if logger is None:

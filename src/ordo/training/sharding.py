@@ -1,4 +1,7 @@
-"""Weights, gradients and optimiser state divided among devices (FSDP2), for denoisers that one device does not hold."""
+"""Weights, gradients and optimiser state divided among devices (FSDP2).
+
+For denoisers that do not fit on one device.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch.distributed as dist
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from ordo.settings import Text, checked
@@ -20,8 +24,9 @@ class ShardedStrategy(ModelParallelStrategy):
     """Lightning's FSDP2 strategy over all devices, nothing else in parallel.
 
     Args:
-        sharded_checkpoints: every rank writes its own part, into a folder that only such a run can resume from, on any number of devices;
-            False: rank 0 gathers one ordinary checkpoint, which everything can read.
+        sharded_checkpoints: every rank writes its own part into a folder, from which only such a
+            run can go on, on any number of devices. False: rank 0 gathers one ordinary checkpoint,
+            which everything can read.
         backend: of torch.distributed; None: nccl on GPUs, gloo elsewhere.
     """
 
@@ -38,11 +43,10 @@ class ShardedStrategy(ModelParallelStrategy):
         super().setup_environment()
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], filepath: Any, storage_options: Any = None
+        self, checkpoint: dict[str, Any], filepath: str | Path, storage_options: object = None
     ) -> None:
-        if (
-            not self.sharded_checkpoints and Path(filepath).is_dir()
-        ):  # of a run before that wrote parts; Lightning removes it on all ranks
+        # An earlier run may have left a folder of parts, which Lightning would remove on all ranks.
+        if not self.sharded_checkpoints and Path(filepath).is_dir():
             self.barrier()
             if self.is_global_zero:
                 shutil.rmtree(filepath)
@@ -50,9 +54,10 @@ class ShardedStrategy(ModelParallelStrategy):
         super().save_checkpoint(checkpoint, filepath, storage_options)
 
 
-def shard(denoiser: nn.Module, schedule: nn.Module, mesh: Any) -> None:
-    """Divides the denoiser's blocks, then what is left of it. The schedule, a few numbers, stays whole on every rank; its gradients are
-    averaged as they come.
+def shard(denoiser: nn.Module, schedule: nn.Module, mesh: DeviceMesh) -> None:
+    """Divides the blocks of the denoiser, then what is left of the denoiser.
+
+    The schedule, a few numbers, stays whole on every rank; its gradients are averaged as they come.
     """
     for block in getattr(denoiser, "blocks", ()):
         fully_shard(block, mesh=mesh)
@@ -70,7 +75,7 @@ def _average(parameter: Tensor) -> None:
 
 
 def gathered(module: nn.Module) -> dict[str, Any]:
-    """The whole state on rank 0, nothing on the others. All ranks must call it."""
+    """The whole state on rank 0, nothing on other ranks. All ranks must call this function."""
     return get_model_state_dict(
         module, options=StateDictOptions(full_state_dict=True, cpu_offload=True)
     )
