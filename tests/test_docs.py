@@ -36,14 +36,35 @@ COMMAND = r"^ {4}((?:\w+=\S+ )*(?:python3?|sh|torchrun|srun|sphinx-build) (?:.*\
 ITEM = re.compile(f"{BLOCK}|{COMMAND}", re.MULTILINE)
 
 TINY = {
-    "steps": 2, "validate_every": 2, "checkpoint_every": 2, "threads": 1, "compare": "null", "trainer.accelerator": "cpu",
-    "trainer.enable_progress_bar": "false", "report.sequences": 4, "report.draws": 1, "report.importance_draws": 1,
-    "report.exact_sequences": 2, "report.orders": 2, "report.samples": 1, "report.page": "false",
-    "data.batch_size": 4, "data.eval_batch_size": 4, "data.length": 12, "data.limit_eval": 8, "data.eval_size": 8, "data.bank": 8,
-    "data.shuffle_buffer": 20, "data.num_workers": 0, "denoiser.width": 8, "denoiser.heads": 2, "denoiser.layers": 1,
+    "steps": 2,
+    "validate_every": 2,
+    "checkpoint_every": 2,
+    "threads": 1,
+    "compare": "null",
+    "trainer.accelerator": "cpu",
+    "trainer.enable_progress_bar": "false",
+    "report.sequences": 4,
+    "report.draws": 1,
+    "report.importance_draws": 1,
+    "report.exact_sequences": 2,
+    "report.orders": 2,
+    "report.samples": 1,
+    "report.page": "false",
+    "data.batch_size": 4,
+    "data.eval_batch_size": 4,
+    "data.length": 12,
+    "data.limit_eval": 8,
+    "data.eval_size": 8,
+    "data.bank": 8,
+    "data.shuffle_buffer": 20,
+    "data.num_workers": 0,
+    "denoiser.width": 8,
+    "denoiser.heads": 2,
+    "denoiser.layers": 1,
     "callbacks.samples.n": 1,
-    "optimizer.warmup_steps": 1, "optimizer.schedule_delay": 1,
-}  # fmt: skip
+    "optimizer.warmup_steps": 1,
+    "optimizer.schedule_delay": 1,
+}
 SPLITS = "{train: 'train[16:]', validation: 'train[:8]', test: 'train[8:16]'}"
 # What the pages call it -> what stands there in the test, in this order.
 SUBSTITUTES = [
@@ -75,14 +96,14 @@ SUBSTITUTES = [
 ]
 # Commands that do not run here, by a part of them: why, and what is done instead.
 NOT_HERE = {
-    "venv": "installs; .ci/run runs the README's test command itself, tests/training/test_train.py the quickstart",
+    "venv": "installs; .ci/run runs the README's test command, test_train.py the quickstart",
     "sphinx-build": "a step of .ci/run",
     "trainer=ddp": "processes and GPUs; composed, and tests/training/test_processes.py runs two",
     "trainer=fsdp": "processes and GPUs; composed, and tests/training/test_processes.py runs two",
-    "compile=true": "minutes of compilation; composed, and tests/training/test_optimisation.py compiles a step",
-    "data=fineweb_edu_stream": "the network; composed, and tests/training/test_corpus_run.py streams a local corpus",
+    "compile=true": "minutes; composed, and tests/training/test_optimisation.py compiles a step",
+    "data=fineweb_edu_stream": "the network; composed, and test_corpus_run.py streams a local corpus",
     "reproduce_paper.py": "half a minute; tests/training/test_train.py::test_reproduce_paper_runs",
-    "scripts/benchmark.py": "tests/training/test_train.py::test_benchmarks_run runs every benchmark",
+    "scripts/benchmark.py": "test_train.py::test_benchmarks_run runs every benchmark",
 }
 
 
@@ -349,7 +370,7 @@ def test_metrics_are_those_of_runs(place, monkeypatch, capfd):
 
 
 def test_files_are_those_of_a_run(place, monkeypatch, capfd):
-    """The table of docs/files.md has every file of a run that has a partner and of its evaluation."""
+    """The table of docs/files.md has every file of a run with a partner and of its evaluation."""
     execute(
         "python train.py output=dense compare.label=random report.page=true",
         place,

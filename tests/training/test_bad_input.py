@@ -60,7 +60,7 @@ class Opens:
 
 
 ONE_OF_EACH = "sequences: 1, importance_draws: 1, exact_sequences: 1, batch_size: 1, seed: 0"
-HEADS = ["schedule=per_context_shared", "objective=content_order"]
+HEADS = ["schedule=per_context_shared", "objective=order"]
 FILE = ["data=file", "data.length=8"]
 CASES = {
     "missing text": (

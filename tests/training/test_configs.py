@@ -17,7 +17,6 @@ from tiny_runs import CONFIGS, NAE, configuration, run, text_overrides
 from ordo import data
 from ordo.data import Batch
 from ordo.denoisers import BidirectionalTransformer
-from ordo.likelihood.report import own_law
 from ordo.likelihood.report import own_nelbo as nelbo
 from ordo.objectives import Dense
 from ordo.order import FixedOrder, PlackettLuce
@@ -90,12 +89,10 @@ CONTENT = (
 def fits(schedule, objective, denoiser):
     """What the design says may be combined."""
     causal = denoiser in ("order_causal", "table_causal")
-    if schedule in CONTENT or objective.startswith("content"):
-        if objective == "content_dense":  # no rates of tokens, no features without an order
-            return schedule in CONTENT[1:-1] and causal
-        return schedule in CONTENT and objective.startswith("content") and not causal
-    causal = {"dense": causal, "dense_rloo": causal, "time": not causal, "order": True}[objective]
-    return causal and (schedule != "kumaraswamy" or objective != "order")
+    if causal and schedule in ("per_vocabulary", "per_context_shared"):
+        return False  # rates of tokens, or features without an order
+    right = {"dense": causal, "time": not causal, "order": True}[objective]
+    return right and (schedule != "kumaraswamy" or objective != "order")
 
 
 CAUSAL = {"order_causal": True, "bidirectional": False, "table_causal": True, "table": False}
@@ -160,11 +157,11 @@ def test_schedules_are_what_their_names_say(mixed):
         return build_module(of(name, "dense", "order_causal")).schedule.law()
 
     def law_given(name):
-        return build_module(of(name, "content_order", "bidirectional")).schedule.law(tokens).log_w
+        return build_module(of(name, "order", "bidirectional")).schedule.law(Batch(tokens)).log_w
 
     assert isinstance(law("left_to_right"), FixedOrder)
     assert law("left_to_right").order.tolist() == list(range(6))
-    for name in ("linear", "cosine", "geometric", "log_linear", "polynomial", "power_table"):
+    for name in ("linear", "cosine", "geometric", "polynomial", "power_table"):
         assert isinstance(law(name), PlackettLuce)
         assert law(name).log_w.tolist() == [0.0] * 6, "all orders equally probable at the start"
     assert (law_given("per_vocabulary") == 0).all(), "equal rates"
@@ -206,7 +203,7 @@ OVERFIT += [
 OVERFIT += [("custom", ["objective=time", "denoiser=bidirectional", "schedule=kumaraswamy"])]
 
 
-SPACES = ("content_time", "content_order", "content_time", "content_order", "content_order")
+SPACES = ("time", "order", "time", "order", "order")
 OVERFIT += [
     ("custom", ["denoiser=bidirectional", f"objective={objective}", f"schedule={schedule}"])
     for schedule, objective in zip(CONTENT, SPACES, strict=True)
@@ -246,25 +243,21 @@ def test_overfits_one_batch(experiment, changes, tmp_path):
             text_overrides(tmp_path)
             overrides += [f"data.path={tmp_path / 'letters'}"]
     config = configuration(tmp_path / "run", *overrides, "steps=80", experiment=experiment)
-    batch, known, _ = Batch.of(next(iter(build_data(config).train_dataloader())))
+    batch = Batch.of(next(iter(build_data(config).train_dataloader())))
     module = build_module(config)
     optimizer, scheduler = build_optimizer(module.denoiser, module.schedule, module.settings)
 
     def own_nelbo():
         module.eval()
-        value = (
-            nelbo(module.denoiser, own_law(module.schedule), batch, 16, StepRandom(seed=9), known)
-            .mean()
-            .item()
-        )
+        random = StepRandom(seed=9)
+        value = nelbo(module.denoiser, module.schedule, batch, 16, random).mean().item()
         module.train()
         return value
 
     start = own_nelbo()
     for step in range(80):
-        module.objective(
-            module.denoiser, module.schedule, batch, StepRandom(step=step), known
-        ).loss.backward()
+        random = StepRandom(step=step)
+        module.objective(module.denoiser, module.schedule, batch, random).loss.backward()
         module.configure_gradient_clipping(optimizer)
         optimizer.step()
         scheduler.step()

@@ -10,9 +10,16 @@ import torch
 from tiny_runs import BARE, NAE, configuration, last, run
 
 from ordo.denoisers import OrderCausalTransformer
-from ordo.objectives import ContentDense, Dense
+from ordo.objectives import Dense
 from ordo.runs.build import build_data, build_module
-from ordo.schedules import FreeTable, OrderPosterior, PooledNetwork, Power, TokenNetwork
+from ordo.schedules import (
+    FreeTable,
+    LogBound,
+    PerContext,
+    PooledNetwork,
+    Power,
+    TokenNetwork,
+)
 from ordo.training import OptimizerSettings, OrderDiffusion
 from ordo.training.optimisation import build_optimizer, clip_gradients
 
@@ -75,8 +82,9 @@ def test_groups():
     assert (order["initial_lr"], order["betas"]) == (0.2, (0.5, 0.6))
 
 
-def with_base(base: FreeTable | None) -> OrderPosterior:
-    return OrderPosterior(4, TokenNetwork(3, 4, width=8), PooledNetwork(3, 4, width=8), base=base)
+def with_base(base: FreeTable | None) -> PerContext:
+    networks = TokenNetwork(3, 4, width=8), PooledNetwork(3, 4, width=8)
+    return PerContext(4, *networks, LogBound(), base=base)
 
 
 def test_a_base_has_a_rate_and_a_clip_of_its_own():
@@ -127,7 +135,7 @@ def test_the_rate_of_a_base():
     ):
         with pytest.raises(ValueError, match=r"optimizer\.base_lr is the rate of schedule\.base"):
             OrderDiffusion(
-                denoiser, schedule, ContentDense(4), OptimizerSettings(total_steps=10, base_lr=0.5)
+                denoiser, schedule, Dense(4), OptimizerSettings(total_steps=10, base_lr=0.5)
             )
     with pytest.raises(ValueError, match=r"base_lr=0\.0: must be a number above 0, or null"):
         OptimizerSettings(total_steps=10, base_lr=0.0)

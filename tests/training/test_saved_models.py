@@ -47,7 +47,7 @@ def nae(folder):
 def heads(folder):
     parts = [
         "schedule=per_context_shared",
-        "objective=content_order",
+        "objective=order",
         "denoiser=bidirectional",
         "schedule.reverse_network.init_std=2.0",
     ]

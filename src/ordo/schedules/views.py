@@ -13,7 +13,7 @@ from ordo.batch import Batch
 from ordo.order import PlackettLuce
 
 if TYPE_CHECKING:
-    from ordo.schedules.tokens import TokenSchedule
+    from ordo.schedules.base import Schedule
 
 
 class SchedulePart:
@@ -69,9 +69,11 @@ class AveragedSchedule:
     """A schedule that depends on the tokens, averaged over the clean sequences of a batch."""
 
     @torch.no_grad()
-    def __init__(self, schedule: TokenSchedule, batch: Batch):
-        self.length = schedule.length
-        self.log_w = schedule.law(batch).log_w
+    def __init__(self, schedule: Schedule, batch: Batch):
+        self.length, law = schedule.length, schedule.law(batch)
+        if not isinstance(law, PlackettLuce):
+            raise ValueError(f"{type(schedule).__name__} has no weights to average")
+        self.log_w = law.log_w
 
     @property
     def device(self) -> torch.device:
