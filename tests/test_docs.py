@@ -101,7 +101,7 @@ NOT_HERE = {
     "trainer=ddp": "processes and GPUs; composed, and tests/training/test_processes.py runs two",
     "trainer=fsdp": "processes and GPUs; composed, and tests/training/test_processes.py runs two",
     "compile=true": "minutes; composed, and tests/training/test_optimisation.py compiles a step",
-    "data=fineweb_edu_stream": "the network; composed, and test_corpus_run.py streams a local corpus",
+    "data=fineweb_edu_stream": "the network; composed; test_corpus_run.py streams a local corpus",
     "reproduce_paper.py": "half a minute; tests/training/test_train.py::test_reproduce_paper_runs",
     "scripts/benchmark.py": "test_train.py::test_benchmarks_run runs every benchmark",
 }

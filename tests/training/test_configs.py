@@ -17,7 +17,7 @@ from tiny_runs import CONFIGS, NAE, configuration, run, text_overrides
 from ordo import data
 from ordo.data import Batch
 from ordo.denoisers import BidirectionalTransformer
-from ordo.likelihood.report import own_nelbo as nelbo
+from ordo.likelihood import nelbo
 from ordo.objectives import Dense
 from ordo.order import FixedOrder, PlackettLuce
 from ordo.randomness import StepRandom
