@@ -71,7 +71,7 @@ def test_losses_by_position_and_number_revealed_are_those_of_single_tokens(kind,
     net = denoiser(kind)
     order = LAW.sample(len(TOKENS), torch.Generator().manual_seed(3))
     by_hand = token_by_token(net, order, *given)
-    drawn = order_loss(net, TOKENS, order, *given)
+    drawn = order_loss(net, Batch(TOKENS, *given), order)
     assert {(i, j) for i, j in (~drawn.by_position.isnan()).nonzero().tolist()} == set(by_hand)
     for (row, position), (loss, k) in by_hand.items():
         assert drawn.by_position[row, position].item() == pytest.approx(loss, abs=1e-10)
@@ -79,8 +79,7 @@ def test_losses_by_position_and_number_revealed_are_those_of_single_tokens(kind,
         assert drawn.by_revealed[row, k].item() == pytest.approx(loss, abs=1e-10)
     # In two batches of unequal size, as the report has them.
     parts = [
-        order_loss(net, TOKENS[s], order[s], *(None if x is None else x[s] for x in given))
-        for s in (slice(0, 4), slice(4, 6))
+        order_loss(net, Batch(TOKENS, *given).rows(s), order[s]) for s in (slice(0, 4), slice(4, 6))
     ]
     table = position_and_revealed(parts)
     assert table["edges"].tolist() == [0, 1, 2, 3, 4]
@@ -161,7 +160,7 @@ def test_many_orders_are_order_log_prob_of_each(kind, given):
     net, n = denoiser(kind), 40
     orders = list(itertools.permutations(range(LENGTH)))
     log_p = torch.stack(
-        [order_log_prob(net, TOKENS, torch.tensor(order), *given) for order in orders]
+        [order_log_prob(net, Batch(TOKENS, *given), torch.tensor(order)) for order in orders]
     )
     nll = -log_p.mean(1)
     many = many_orders(net, Batch(TOKENS, *given), LAW, n, 0, batch_size=4)

@@ -51,7 +51,7 @@ CASES = {
     "order_bounded": (lambda: OrderSpace(2), SETS, "per_context_log", 60),
     "order_causal": (lambda: OrderSpace(2), ORDERS, "power", 60),
     "order_causal_rate": (lambda: OrderSpace(2, "rate"), ORDERS, "pooled", 60),
-    "time": (lambda: TimeSpace(8, T_MIN), SETS, "power_sharp", 100),
+    "time": (lambda: TimeSpace(8, 0.2), SETS, "power_sharp", 100),
     "time_analytic": (lambda: TimeSpace(4, T_MIN, "analytic"), SETS, "power_sharp", 60),
     "time_tokens": (lambda: TimeSpace(3, T_MIN), SETS, "both", 60),
     "time_tokens_analytic": (lambda: TimeSpace(2, T_MIN, "analytic"), SETS, "per_vocabulary", 60),

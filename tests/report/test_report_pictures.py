@@ -19,7 +19,7 @@ from ordo.schedules import ArrivalTimes, Power
 class OfTimes(Power):
     """The schedule 1 - t^w without a closed-form law: orders are drawn and counted."""
 
-    def law(self):
+    def law(self, batch=None):
         return ArrivalTimes(self)
 
 

@@ -12,7 +12,7 @@ from tabled import Tabled, fit, joint_law, softmax, steps
 
 from ordo.denoisers import OrderCausalTransformer
 from ordo.samplers import ByLaw, ByOrder, ByScore, InSteps, OnGrid, Sampler, TokenRule, sample
-from ordo.schedules import ContentSchedule, FreeTable, Power
+from ordo.schedules import FreeTable, Power, TokenSchedule
 
 LENGTH, VOCAB, N = 3, 2, 20_000
 LEAST = 1e-4  # p-value
@@ -172,7 +172,7 @@ def test_orders_of_a_law(temperature):
     assert fit(sample(net, Sampler(ByLaw(temperature)), N, schedule=schedule), law) > LEAST
 
 
-class Sharp(ContentSchedule):
+class Sharp(TokenSchedule):
     """Rates r(z) that change by large factors with what is revealed; u favours one token."""
 
     def __init__(self, tilted: bool):

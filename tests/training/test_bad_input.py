@@ -98,7 +98,7 @@ CASES = {
     ),
     "bad value": (
         lambda p: [*NAE, "objective.baseline=none_such"],
-        ["objective.baseline=none_such: must be rloo or ema"],
+        ["objective.baseline=none_such: must be learned or rloo"],
     ),
     "unknown class": (
         lambda p: [*NAE, "schedule._target_=ordo.schedules.Unknown"],

@@ -84,11 +84,11 @@ def test_bits_of_decoded_tokens(objective, case):
 class Watched(OrderCausalTransformer):
     """Notes the orders that it is asked about, in training and elsewhere."""
 
-    def forward(self, tokens, order, *rest, **named):
+    def nll(self, tokens, order, *rest, **named):
         self.__dict__.setdefault("orders", {True: [], False: []})[self.training].append(
             order.tolist()
         )
-        return super().forward(tokens, order, *rest, **named)
+        return super().nll(tokens, order, *rest, **named)
 
 
 def test_validation_has_draws_of_its_own():

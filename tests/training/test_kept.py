@@ -12,8 +12,10 @@ import torch
 from tiny_runs import NAE, QUIET, last, run
 
 from ordo.likelihood import order_log_prob
+from ordo.objectives import Dense, OrderSpace, ScoreFunction
 from ordo.runs import load, load_data
 from ordo.saved import OrderedModel
+from ordo.training.older import renewed
 
 KEPT = Path(__file__).parents[1] / "kept"
 VALUES = json.loads((KEPT / "values.json").read_text(encoding="utf-8"))
@@ -63,3 +65,26 @@ def test_a_kept_run_goes_on(tmp_path):
         again.test_set.tokens,
         load_data(load(tmp_path / "run")[1], tmp_path / "run").test_set.tokens,
     )
+
+
+def test_statistics_of_older_objectives():
+    """Those with a counterpart are renamed, others start anew; nothing else is touched."""
+    score = OrderSpace(1, score=ScoreFunction("learned", unigram=True, length=3, vocab_size=2))
+    own = {f"objective.{name}": x for name, x in score.state_dict().items()} | {"w": torch.ones(2)}
+    old = {
+        "objective.score.second": torch.rand(6, 6),
+        "objective.score.cross": torch.rand(6),
+        "objective.score.counts": torch.rand(3, 2),
+        "w": torch.rand(2),
+    }
+    found = renewed(old, own)
+    assert {name: x.shape for name, x in found.items()} == {n: x.shape for n, x in own.items()}
+    assert torch.equal(found["objective.score.regression.cross"][0], old["objective.score.cross"])
+    assert torch.equal(found["objective.score.frequencies.counts"], old["objective.score.counts"])
+    own = {f"objective.{name}": x for name, x in Dense(3).state_dict().items()}
+    old = {f"objective.{name}": torch.rand(3) for name in ("mean_to_go", "cross", "seen", "counts")}
+    assert renewed(old, own).keys() == own.keys()
+    assert all((x == 0).all() for x in renewed(old, own).values())
+    assert renewed(own, own).keys() == own.keys()
+    strange = {"objective.other": torch.rand(3)}
+    assert renewed(strange, own) == strange, "what is not known is left for the check to refuse"

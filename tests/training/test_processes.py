@@ -38,7 +38,7 @@ OBJECTIVES = {
         "objective=order",
         "denoiser=bidirectional",
         "objective.score.unigram=true",
-        "objective.score.control=relax",
+        "objective.score.relax=true",
     ],
     "time": [
         "objective=time",

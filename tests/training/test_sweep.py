@@ -94,8 +94,7 @@ def test_jobs_that_fail_or_diverge_stop_no_other(tmp_path, monkeypatch, capfd):
     breaks = [
         "~objective.draws",
         "~objective.baseline",
-        "~objective.control",
-        "~objective.decay",
+        "~objective.bound",
         "~objective.unigram",
     ]
     breaks += [

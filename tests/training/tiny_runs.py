@@ -136,14 +136,14 @@ def call(script, *arguments, monkeypatch, capfd):
 
 
 # For the objectives below, which take no settings of the dense one.
-BARE = [f"~objective.{name}" for name in ("draws", "baseline", "control", "decay", "unigram")]
+BARE = [f"~objective.{name}" for name in ("draws", "baseline", "unigram", "bound")]
 
 
 class Breaks(Dense):
     """The dense objective, whose loss or gradient of ``part`` is NaN at training step ``step``."""
 
     def __init__(self, length, step, part, vocab_size=None):
-        super().__init__(length, draws=1, baseline="ema")
+        super().__init__(length)
         self.step, self.part = step, part
 
     def forward(self, denoiser, schedule, tokens, random):
@@ -161,7 +161,7 @@ class Pulls(Dense):
     """A task with nothing to learn but a pull of log w towards one order, as in a collapse."""
 
     def __init__(self, length, strength, vocab_size=None):
-        super().__init__(length, draws=1, baseline="ema")
+        super().__init__(length)
         self.strength = strength
 
     def forward(self, denoiser, schedule, tokens, random):

@@ -44,7 +44,7 @@ class Static(Schedule):
         super().__init__(law.length)
         self._law = law
 
-    def law(self, batch: Batch | None = None) -> OrderLaw:
+    def law(self, batch: Batch | Tensor | None = None) -> OrderLaw:
         return self._law
 
 

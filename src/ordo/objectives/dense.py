@@ -15,7 +15,7 @@ from ordo.objectives.reverse import check_reverse, order_terms
 from ordo.objectives.running import Frequencies, RunningRegression
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
-from ordo.settings import BelowOne, Size, checked
+from ordo.settings import Size, checked
 
 
 @checked
@@ -44,7 +44,6 @@ class Dense(nn.Module):
     Args:
         length: positions.
         draws: orders of every sequence.
-        decay: of running moments, all of which come from earlier steps only.
         unigram: whether to regress on the cost under token frequencies, too.
         vocab_size: for unigram.
         bound: "jump" or "rate", see ``OrderSpace``.
@@ -55,7 +54,6 @@ class Dense(nn.Module):
         length: Size,
         draws: Size = 1,
         baseline: Literal["learned", "rloo"] = "learned",
-        decay: BelowOne = 0.95,
         unigram: bool = False,
         vocab_size: Size | None = None,
         bound: Literal["jump", "rate"] = "jump",
@@ -64,7 +62,7 @@ class Dense(nn.Module):
         self.draws, self.baseline, self.bound = draws, baseline, bound
         constant = baseline == "learned"
         n = 1 + constant + unigram
-        self.regression = RunningRegression(length, n, decay, ridge=1e-9, constant=constant)
+        self.regression = RunningRegression(length, n, ridge=1e-9, constant=constant)
         self.frequencies = Frequencies(length, vocab_size) if unigram else None
 
     def forward(

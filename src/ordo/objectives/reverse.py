@@ -129,20 +129,20 @@ def next_terms(
     masked, with_gap = prefix.masked, schedule.depends_on_tokens
     p = law.next_log_prob(~masked).exp()
     wanted = masked if with_gap else masked & (p.detach() > 0)
+    z = batch.tokens.masked_fill(masked, denoiser.mask_id)
+    log_rate = None
     if denoiser.order_causal:
         by_rank = nll_of_order(denoiser, batch.tokens, prefix.order, prefix.n_revealed)
         cost = torch.zeros_like(by_rank).scatter(1, prefix.order, by_rank) * wanted
-        z = batch.tokens.masked_fill(masked, denoiser.mask_id)
-        log_rate = schedule.log_r(z, batch.present) if with_gap else cost
+        if with_gap:
+            log_rate = torch.where(masked, schedule.log_r(z, batch.present), 0.0)
     elif with_gap:
         cost, log_rate = reverse_step(denoiser, schedule, batch, masked, most=most)
     else:
-        z = batch.tokens.masked_fill(masked, denoiser.mask_id)
         cost = nll_of_set(denoiser, z, batch.tokens, wanted, batch.present, most)
+    if log_rate is None:  # the reverse law is the forward law
         return p * cost, cost.new_zeros(len(cost))
-    if not with_gap:
-        return p * cost, cost.new_zeros(len(cost))
-    return step_terms(law, cost, torch.where(masked, log_rate, 0.0), masked, bound)
+    return step_terms(law, cost, log_rate, masked, bound)
 
 
 def rates_along(

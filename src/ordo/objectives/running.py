@@ -12,26 +12,26 @@ from torch import Tensor, nn
 from ordo.batch import Batch
 from ordo.objectives.base import mean_over_ranks, n_ranks
 
+DECAY = 0.95  # of running moments
+
 
 class RunningRegression(nn.Module):
     """Least squares of y on features, of the means of earlier steps, for ``slots`` numbers apart.
 
+    Moments of y and features decay alike, so their ratio needs no correction for the start.
+
     Args:
         slots: regressions side by side, such as one for every rank.
         features: of each; the first is a constant if ``constant``, and is not shrunk.
-        decay: of the running moments. Moments of y and features decay alike, so their ratio needs
-            no correction for the start.
         ridge: relative to each feature's mean square.
     """
 
     second: Tensor
     cross: Tensor
 
-    def __init__(
-        self, slots: int, features: int, decay: float, ridge: float, constant: bool = True
-    ):
+    def __init__(self, slots: int, features: int, ridge: float, constant: bool = True):
         super().__init__()
-        self.decay, self.ridge, self.constant = decay, ridge, constant
+        self.decay, self.ridge, self.constant = DECAY, ridge, constant
         zeros = torch.zeros(slots, features, features, dtype=torch.float64)
         self.register_buffer("second", zeros)
         self.register_buffer("cross", torch.zeros(slots, features, dtype=torch.float64))

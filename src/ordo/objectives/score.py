@@ -28,7 +28,7 @@ from ordo.objectives.prefix import Prefix
 from ordo.objectives.running import Frequencies, RunningRegression
 from ordo.order import OrderLaw, PlackettLuce
 from ordo.randomness import StepRandom
-from ordo.settings import BelowOne, Size, checked
+from ordo.settings import Size, checked
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,6 @@ class ScoreFunction(nn.Module):
             c(given), see ``race``. The rest of f goes on to the baseline. beta comes from the
             running regression, so that neither a gradient of a gradient nor a second optimiser is
             needed.
-        decay: of running means and moments, all of which come from earlier steps only.
         unigram: ``learned`` and ``relax`` also regress on the sequence's cost under token
             frequencies.
         length: positions, for relax and unigram.
@@ -126,7 +125,6 @@ class ScoreFunction(nn.Module):
         baseline: Literal["rloo", "ema", "learned"] = "rloo",
         antithetic: Literal["none", "mirror"] = "none",
         relax: bool = False,
-        decay: BelowOne = 0.95,
         unigram: bool = False,
         length: Size | None = None,
         vocab_size: Size | None = None,
@@ -142,7 +140,7 @@ class ScoreFunction(nn.Module):
         self.baseline, self.antithetic, self.relax = baseline, antithetic, relax
         n = 1 + (baseline == "learned") * (3 + 2 * unigram) + relax * ((length or 0) + unigram)
         learns = baseline != "rloo" or relax
-        self.regression = RunningRegression(1, n, decay, ridge=1e-3) if learns else None
+        self.regression = RunningRegression(1, n, ridge=1e-3) if learns else None
         self.frequencies = Frequencies(length or 0, vocab_size) if unigram else None
 
     def check(self, draws: int, learned: bool, masks: bool) -> None:

@@ -204,8 +204,9 @@ def samples(report: Json, more: Sequence[Picture], trace: str | None) -> list[Bl
     """Metrics and pictures of samples, the trace, and the first samples themselves."""
     lines, rows = report.get("samples") or [], report.get("sample_rows") or []
     first, drawn = len(lines) + len(rows), report.get("sampled", 0)
-    note = f"The first {first} of {drawn}; all are in {report['samples_file']}."
-    note = note if drawn > first else ""
+    note = ""
+    if drawn > first:
+        note = f"The first {first} of {drawn}; all are in {report['samples_file']}."
     blocks: list[Block] = [*quality(report), *more]
     if trace is not None:
         blocks.append(Markup(trace))

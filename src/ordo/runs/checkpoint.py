@@ -19,6 +19,7 @@ from ordo.files import read_yaml, write_whole
 from ordo.runs import checksum
 from ordo.training.interrupt import postponed
 from ordo.training.module import OrderDiffusion
+from ordo.training.older import renewed
 
 # The second is there where a kill hit the moment at which one folder takes another's place.
 LAST = ("last.ckpt", ".last.old")
@@ -193,6 +194,7 @@ SAME = "use the configuration the checkpoint was trained with"
 def load_weights(module: OrderDiffusion, state: dict[str, torch.Tensor], path: str | Path) -> None:
     """Strictly. Raises CheckpointError naming the first tensor that differs."""
     own = module.state_dict()
+    state = renewed(state, own)
     for name in sorted(own.keys() | state.keys()):
         if name not in state or name not in own:
             problem = "missing from the checkpoint" if name not in state else "unknown to the model"

@@ -87,7 +87,7 @@ class Schedule(nn.Module):
                 low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return (low + high) / 2
 
-    def law(self, batch: Batch | None = None) -> OrderLaw:
+    def law(self, batch: Batch | Tensor | None = None) -> OrderLaw:
         """The law over decoding orders that this schedule induces, given the clean sequences of a
         batch.
         """

@@ -25,7 +25,7 @@ from ordo.settings import Positive, Size, Whole, checked
 class Univariate(Schedule):
     """Base of schedules equal at all positions; their order law is uniform."""
 
-    def law(self, batch: Batch | None = None) -> PlackettLuce:
+    def law(self, batch: Batch | Tensor | None = None) -> PlackettLuce:
         return uniform_law(self.length, self.device)
 
 
@@ -166,5 +166,5 @@ class GivenOrder(Schedule):
     def inverse(self, u: Tensor) -> Tensor:
         return self.start() + self.spread(u) / self.length
 
-    def law(self, batch: Batch | None = None) -> FixedOrder:
+    def law(self, batch: Batch | Tensor | None = None) -> FixedOrder:
         return FixedOrder(self.order)

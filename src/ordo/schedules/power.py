@@ -43,7 +43,7 @@ class Power(Schedule):
         raw = raw - raw.mean()
         return with_floor(bounded(raw, self.bound), self.floor)
 
-    def law(self, batch: Batch | None = None) -> PlackettLuce:
+    def law(self, batch: Batch | Tensor | None = None) -> PlackettLuce:
         return PlackettLuce(self.log_w())
 
     def log_mask_prob(self, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -65,7 +65,7 @@ class TokenSchedule(Schedule):
         present = None if present is None else present.repeat_interleave(length - first, 0)
         return self.log_r(rows, present).view(n, -1, length)
 
-    def law(self, batch: Batch | None = None) -> PlackettLuce:
+    def law(self, batch: Batch | Tensor | None = None) -> PlackettLuce:
         """The forward law of orders, one for each sequence of the batch. Raises ValueError without
         a batch.
         """
@@ -74,6 +74,7 @@ class TokenSchedule(Schedule):
                 f"the order law of {type(self).__name__} depends on the tokens: say for which, "
                 "law(batch)"
             )
+        batch = Batch.of(batch)
         return PlackettLuce(self.log_w(batch.tokens, batch.present))
 
     def at_time(self, t: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

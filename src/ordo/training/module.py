@@ -16,6 +16,7 @@ from ordo.objectives import Objective
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
 from ordo.schedules import Schedule, attach_features
+from ordo.training.older import renewed
 from ordo.training.optimisation import (
     OptimizerSettings,
     apply_settings,
@@ -210,6 +211,11 @@ class OrderDiffusion(L.LightningModule):
 
     def on_validation_start(self) -> None:
         self.check_finite()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for key in ("state_dict", "current_model_state"):
+            if key in checkpoint:
+                checkpoint[key] = renewed(checkpoint[key], self.state_dict())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.check_finite()
