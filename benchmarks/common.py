@@ -58,9 +58,6 @@ LIKELIHOODS = {
 }
 
 
-RLOO = "objective.draws=2 objective.baseline=rloo"
-
-
 def objective(space: str, of_tokens: bool = False) -> str:
     """Overrides that choose an objective as the studies were recorded with it.
 
@@ -69,7 +66,7 @@ def objective(space: str, of_tokens: bool = False) -> str:
     if space == "time":
         return "objective=time objective.score.baseline=rloo objective.score.antithetic=none"
     if space == "dense_rloo" or (space == "dense" and of_tokens):
-        return f"objective=dense {RLOO}"
+        return "objective=dense_rloo"
     return f"objective={space}"
 
 

@@ -50,8 +50,11 @@ LONGEST = 60  # lines of code behind a name of the map
 
 
 def named_on_the_map():
-    names = re.findall(r"\{py:\w+\}`(?:[\w. ]+<|~)?(ordo[\w.]+)>?`", MAP)
+    pattern = r"\{py:\w+\}`(?:[\w. ]+<|~)?(ordo[\w.]+)>?`"
+    names = re.findall(pattern, MAP)
     assert len(names) == MAP.count("{py:")
+    rows = "".join(line for line in MAP.splitlines() if line.startswith("|"))
+    equations = set(re.findall(pattern, rows))
     for name in names:
         parts = name.split(".")
         for n in reversed(range(1, len(parts) + 1)):
@@ -63,7 +66,8 @@ def named_on_the_map():
         for part in parts[n:]:
             found = getattr(found, part)
         # A module may have the name of the function that its package offers.
-        yield name, getattr(found, parts[-1]) if inspect.ismodule(found) else found
+        found = getattr(found, parts[-1]) if inspect.ismodule(found) else found
+        yield name, found, name in equations
 
 
 def lines_of_code(found):
@@ -77,10 +81,10 @@ def lines_of_code(found):
 
 
 def test_functions_of_the_map_exist_and_are_short():
-    found = dict(named_on_the_map())
+    found = list(named_on_the_map())
     assert len(found) > 30
-    for name, thing in found.items():
-        assert lines_of_code(inspect.unwrap(thing)) <= LONGEST, name
+    for name, thing, of_an_equation in found:
+        assert not of_an_equation or lines_of_code(inspect.unwrap(thing)) <= LONGEST, name
 
 
 def test_tests_of_the_map_exist():

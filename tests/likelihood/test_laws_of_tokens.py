@@ -127,12 +127,12 @@ def test_importance_bound_of_the_posterior_is_exact_at_one_order():
         schedules(2)["per_context_log"],
     )
     x = torch.tensor([[0, 1], [2, 2]])
-    log_p = torch.stack(
-        [by_orders(denoiser, reverse, row)[1] for row in x]
-    ).detach()  # (rows, orders)
-    reverse.log_w = lambda tokens, present=None: log_p.repeat(
-        len(tokens) // 2, 1
-    )  # decoded first with the posterior's odds
+    log_p = torch.stack([by_orders(denoiser, reverse, row)[1] for row in x]).detach()
+
+    def log_w(tokens, present=None):  # decoded first with the posterior's odds
+        return torch.stack([log_p[(x == row).all(1)][0] for row in tokens])
+
+    reverse.log_w = log_w
     values = importance_bound(denoiser, reverse, x, 3, torch.Generator().manual_seed(0))
     assert torch.allclose(values, log_p.logsumexp(1)[:, None].expand(-1, 3), atol=1e-10)
     assert torch.allclose(

@@ -49,9 +49,7 @@ BIDIRECTIONAL = [
 ]
 CAUSAL = [
     "schedule=order_posterior",
-    "objective=dense",
-    "objective.draws=2",
-    "objective.baseline=rloo",
+    "objective=dense_rloo",
     "denoiser=order_causal",
     *SMALL_NETWORKS,
 ]

@@ -12,7 +12,7 @@ import torch
 from tiny_runs import NAE, ROOT, call, run, text_overrides
 
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
-from ordo.likelihood import likelihood_report, many_orders
+from ordo.likelihood import Effort, likelihood_report, many_orders
 from ordo.order import uniform_law
 from ordo.runs import load, load_data
 from ordo.runs.evaluation import FEWEST_ORDERS, MANY, MANY_TOKENS, many_size
@@ -78,9 +78,7 @@ def test_only_a_checkpoint(trained, text, tmp_path, monkeypatch, capfd):
         module.denoiser,
         module.schedule.law(),
         data.test_set.tokens.long(),
-        draws=8,
-        importance_draws=16,
-        seed=0,
+        Effort(8, 16, seed=0),
     )
     # One thread or several give sums of floats in other orders.
     for name in NAMES:
@@ -160,10 +158,7 @@ def test_report_of_the_run_is_that_of_its_checkpoint(tmp_path):
         module.denoiser,
         module.schedule.law(),
         tokens,
-        draws=4,
-        importance_draws=3,
-        batch_size=8,
-        seed=3,
+        Effort(4, 3, batch_size=8, seed=3),
         entropy=result.data.entropy,
     )
     written = json.loads((tmp_path / "run" / "report.json").read_text())
