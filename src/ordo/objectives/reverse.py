@@ -126,23 +126,29 @@ def next_terms(
 
     Returns p_l (cost_l + gap_l), (n, length), and sum_l p_l gap_l, (n,), float64.
     """
-    masked, with_gap = prefix.masked, schedule.depends_on_tokens
-    p = law.next_log_prob(~masked).exp()
-    wanted = masked if with_gap else masked & (p.detach() > 0)
-    z = batch.tokens.masked_fill(masked, denoiser.mask_id)
-    log_rate = None
+    masked = prefix.masked
+    if not schedule.depends_on_tokens:  # the reverse law is the forward law
+        p = law.next_log_prob(~masked).exp()
+        cost = _next_cost(denoiser, batch, prefix, masked & (p.detach() > 0), most)
+        return p * cost, cost.new_zeros(len(cost))
+    if denoiser.order_causal:
+        cost = _next_cost(denoiser, batch, prefix, masked)
+        z = batch.tokens.masked_fill(masked, denoiser.mask_id)
+        log_rate = torch.where(masked, schedule.log_r(z, batch.present), 0.0)
+    else:
+        cost, log_rate = reverse_step(denoiser, schedule, batch, masked, most=most)
+    return step_terms(law, cost, log_rate, masked, bound)
+
+
+def _next_cost(
+    denoiser: Denoiser, batch: Batch, prefix: Prefix, wanted: Tensor, most: int | None = None
+) -> Tensor:
+    """-log mu_l(x_l) after a prefix, (n, length) float64, 0 where not wanted."""
     if denoiser.order_causal:
         by_rank = nll_of_order(denoiser, batch.tokens, prefix.order, prefix.n_revealed)
-        cost = torch.zeros_like(by_rank).scatter(1, prefix.order, by_rank) * wanted
-        if with_gap:
-            log_rate = torch.where(masked, schedule.log_r(z, batch.present), 0.0)
-    elif with_gap:
-        cost, log_rate = reverse_step(denoiser, schedule, batch, masked, most=most)
-    else:
-        cost = nll_of_set(denoiser, z, batch.tokens, wanted, batch.present, most)
-    if log_rate is None:  # the reverse law is the forward law
-        return p * cost, cost.new_zeros(len(cost))
-    return step_terms(law, cost, log_rate, masked, bound)
+        return torch.zeros_like(by_rank).scatter(1, prefix.order, by_rank) * wanted
+    z = batch.tokens.masked_fill(prefix.masked, denoiser.mask_id)
+    return nll_of_set(denoiser, z, batch.tokens, wanted, batch.present, most)
 
 
 def rates_along(
