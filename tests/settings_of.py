@@ -88,6 +88,9 @@ def with_unknown(value):
 
 def check_yaml(path, **more):
     """A choice of a group as the check before a run sees it, with more settings."""
-    whole = with_unknown(yaml.safe_load(path.read_text())) | more
-    whole.pop("defaults", None)
+    own = yaml.safe_load(path.read_text())
+    for name in own.pop("defaults", []):  # a choice of the same group, whose settings it changes
+        if isinstance(name, str) and name != "_self_":
+            own = yaml.safe_load((path.parent / f"{name}.yaml").read_text()) | own
+    whole = with_unknown(own) | more
     check_inside(whole, path.parent.name, named)

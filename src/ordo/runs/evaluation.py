@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -336,19 +336,27 @@ def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, see
     return plots.trace_fragment(trace, symbols, view)
 
 
+class Beside(TypedDict, total=False):
+    """What a page has of other models, and links to their pages."""
+
+    others: Mapping[str, Record] | None
+    own_label: str
+    links: Sequence[Link]
+    title: str | None
+
+
 def save_report_page(
     done: Evaluation,
     data: SequenceData,
     folder: Path,
     run: Path | None = None,
-    *,
-    others: Mapping[str, Record] | None = None,
-    own_label: str = "model",
-    links: Sequence[Link] = (),
-    title: str | None = None,
+    **beside: Unpack[Beside],
 ) -> None:
-    """Writes ``report.html`` of what ``save_evaluation`` has written. run: the folder of the
-    training run, if that is another one.
+    """Writes ``report.html`` of what ``save_evaluation`` has written.
+
+    Args:
+        run: the folder of the training run, if that is another one.
+        beside: as of ``ordo.report.run_page``.
     """
     record = read_record(folder, run)
     trace = (
@@ -356,13 +364,7 @@ def save_report_page(
         if done.trace is None
         else trace_html(done.trace, done.table, data, record.report["settings"]["seed"])
     )
-    named: dict[str, Any] = {
-        "others": others,
-        "own_label": own_label,
-        "links": links,
-        "title": title,
-    }
-    page, pictures = run_page(record, more=sample_pictures(done, data), trace=trace, **named)
+    page, pictures = run_page(record, more=sample_pictures(done, data), trace=trace, **beside)
     save_page(page, pictures, folder)
 
 

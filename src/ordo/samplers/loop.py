@@ -24,6 +24,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -222,6 +223,18 @@ def _trace(done: list[State], known: Tensor) -> Trace:
     return Trace(tokens, rank, step, log_prob, remasked, calls)
 
 
+class Options(TypedDict, total=False):
+    """Arguments of ``sample`` that are the same for all batches, or are cut into batches."""
+
+    schedule: Schedule | None
+    seed: int
+    given: Tensor | None
+    known: Tensor | None
+    lengths: Tensor | None
+    history: bool | int
+    on_step: Callable[[float], None] | None
+
+
 @torch.no_grad()
 def sample_batches(
     denoiser: Denoiser,
@@ -229,39 +242,25 @@ def sample_batches(
     n: int,
     batch_size: int,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    *,
-    schedule: Schedule | None = None,
-    seed: int = 0,
-    given: Tensor | None = None,
-    known: Tensor | None = None,
-    lengths: Tensor | None = None,
-    history: bool | int = False,
-    on_step: Callable[[float], None] | None = None,
+    **options: Unpack[Options],
 ) -> Trace:
     """``sample`` in batches: the same rows whatever the size of the batches. The trace is on the
     CPU.
 
     Args:
         progress: wraps the iteration over batches.
-        on_step: is told of the steps of each batch. Other arguments: as of ``sample``.
+        options: as of ``sample``; ``on_step`` is told of the steps of each batch.
     """
-    parts = []
+    history = options.get("history", False)
     kept = n if history is True else int(history)
+    parts = []
     for start in progress(range(0, n, batch_size)):
-        size = min(batch_size, n - start)
-        rows = slice(start, start + size)
-        part = sample(
-            denoiser,
-            sampler,
-            size,
-            schedule=schedule,
-            seed=seed,
-            first_row=start,
-            given=None if given is None else given[rows],
-            known=None if known is None else known[rows],
-            lengths=None if lengths is None else lengths[rows],
-            history=max(0, kept - start),
-            on_step=on_step,
-        )
+        rows = slice(start, min(start + batch_size, n))
+        some = options.copy()
+        some["history"] = max(0, kept - start)
+        for name in ("given", "known", "lengths"):
+            whole = options.get(name)
+            some[name] = None if whole is None else whole[rows]
+        part = sample(denoiser, sampler, rows.stop - start, first_row=start, **some)
         parts.append(part.cpu())
     return join(parts)
