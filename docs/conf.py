@@ -47,8 +47,11 @@ OTHERS = "torch|torchdata|Tensor|nn|lightning|L|numpy|np|pandas|pd|datasets|"
 OTHERS += "transformers|omegaconf|matplotlib|collections|typing|pathlib|inspect"
 # Types of the library that only signatures name.
 INNER = "C|Race|FreshDraws|FreshPuzzles|RandomCrops|Decoding|CategoricalColumn|NumericColumn|Past|T"
-INNER += "|SizedDataset|Options|Summary"
-nitpick_ignore_regex = [("py:.*", rf"({OTHERS})(\..*)?"), ("py:class", rf"ordo\..*\.({INNER})")]
+INNER += "|SizedDataset|Options|Summary|Around|TimeTerms|Beside"
+nitpick_ignore_regex = [
+    ("py:.*", rf"({OTHERS})(\..*)?"),
+    ("py:class", rf"ordo\..*\.({INNER})|Session"),
+]
 
 
 def copies_of(name: str, *patterns: str) -> Path:

@@ -24,10 +24,12 @@ class BidirectionalTransformer(SetDenoiser):
     one revealed *set*; the order of revealing does not matter.
 
     Args:
-        vocab_size: V; the mask id is V. length: positions. width, heads, layers, dropout: size of
-        the transformer. positions: "rotary", "learned" (absolute, for columns or tasks without a
-        geometry) or "both". coordinates: axes of positions on a grid, each a list of ``length``
-        whole numbers from 0;
+        vocab_size: V; the mask id is V.
+        length: positions.
+        width, heads, layers, dropout: size of the transformer.
+        positions: "rotary", "learned" (absolute, for columns or tasks without a geometry) or
+            "both".
+        coordinates: axes of positions on a grid, each a list of ``length`` whole numbers from 0;
             every axis gets learned embeddings.
         time_conditioning: AdaLN on the noise level. The level is the masked fraction of the input:
             given z the posterior of x does not depend on t, and the fraction is known to every
@@ -85,10 +87,10 @@ class BidirectionalTransformer(SetDenoiser):
         (where.sum(), vocab_size) in row-major order.
 
         Args:
-            tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask. where:
-            (batch, length) bool; only these positions go through the output head and, without
-                gradients and where they are few, through the last block, but for its keys and
-                values.
+            tokens: (batch, length) int64 in 0..vocab_size, where vocab_size is the mask.
+            where: (batch, length) bool; only these positions go through the output head and,
+                without gradients and where they are few, through the last block, but for its keys
+                and values.
             present: (batch, length) bool; the others are padding, which nothing attends to.
         """
         x, told = self.before_last(tokens, present)

@@ -104,11 +104,11 @@ class OrderCausalTransformer(OnDevice):
         """Normed features of slots, (batch, slots, width).
 
         Args:
-            carried: ids of tokens, (batch, slots). stands: positions that the tokens stand at,
-            (batch, slots); -1: nowhere. target: positions that the slots predict, (batch, slots).
+            carried: ids of tokens, (batch, slots).
+            stands: positions that the tokens stand at, (batch, slots); -1: nowhere.
+            target: positions that the slots predict, (batch, slots).
             past: keys and values of earlier slots, one for every block. Without a mask there is
-            then
-                a single new slot.
+                then a single new slot.
         """
         x = self.embed(carried, stands)
         stands, target = stands + 1, target + 1
@@ -146,10 +146,10 @@ class OrderCausalTransformer(OnDevice):
         """Logits by rank, (batch, length, vocab_size): slot i predicts x_{pi(i)} from x_{pi(<i)}.
 
         Args:
-            tokens: (batch, length) int64 in 0..vocab_size-1, clean, by position. order: (batch,
-            length). n_revealed: (batch,); only the first n_revealed tokens of the order are read:
-            every later
-                slot predicts its position from that prefix.
+            tokens: (batch, length) int64 in 0..vocab_size-1, clean, by position.
+            order: (batch, length).
+            n_revealed: (batch,); only the first n_revealed tokens of the order are read: every
+                later slot predicts its position from that prefix.
         """
         order = self.as_read(order, n_revealed)
         return self.read_out(self.by_slot(tokens, order, n_revealed), order)

@@ -58,11 +58,13 @@ def many_orders(
     """Scores sequences, on the denoiser's device, along 2 x orders + 3 orders, each the same for
     all sequences.
 
-    Cost: an order-causal denoiser takes one row an order and sequence, a bidirectional one
-        ``length`` rows. With
-    64 orders and 100 sequences of 32 tokens: 13,100 rows (order-causal) or 419,200. ``batch_size``:
-    sequences a call. ``progress``: callable(iterable, description) -> iterable, such as rich's
-    track.
+    An order-causal denoiser takes one row an order and sequence, a bidirectional one ``length``
+    rows. With 64 orders and 100 sequences of 32 tokens that is 13,100 rows (order-causal) or
+    419,200.
+
+    Args:
+        batch_size: sequences a call.
+        progress: callable(iterable, description) -> iterable, such as rich's track.
 
     Raises ValueError where there are no sequences, or ``orders`` or ``batch_size`` is not positive.
     """

@@ -220,10 +220,11 @@ def importance_bound(
 class OrderLoss:
     """-log mu of every token of sequences decoded in one order each, float64 nats.
 
-    by_revealed: (n, length), of the token decoded after i others; NaN beyond a row's last.
-    by_position: (n, length), of the token at position i; NaN where nothing is decoded.
-    revealed: (n, length) int64, tokens decoded before the token at position i, of which given ones
-        are none; meaningful where by_position is.
+    Args:
+        by_revealed: (n, length), of the token decoded after i others; NaN beyond a row's last.
+        by_position: (n, length), of the token at position i; NaN where nothing is decoded.
+        revealed: (n, length) int64, tokens decoded before the token at position i, of which given
+            ones are none; meaningful where by_position is.
     """
 
     by_revealed: Tensor

@@ -67,14 +67,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LikelihoodReport:
-    """estimates by name, and by law the loss of a token by the number revealed before it and by its
-    position: mean, standard error, nats.
+    """Estimates by name, and losses of tokens by law: mean and standard error, nats.
 
-    length: tokens of a sequence that are decoded; a mean, where given positions or padding differ
-        between sequences.
-    loss_by_position_and_revealed: by law, see ``position_and_revealed``.
-    values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all sequences,
-        the others of ``values["exact_rows"]``.
+    Args:
+        length: tokens of a sequence that are decoded; a mean, where given positions or padding
+            differ between sequences.
+        loss_by_revealed, loss_by_position: by law, of a token by the number revealed before it, and
+            by its position.
+        loss_by_position_and_revealed: by law, see ``position_and_revealed``.
+        values: per sequence, nats, float64 on the CPU, for paired comparisons; NELBOs of all
+            sequences, the others of ``values["exact_rows"]``.
     """
 
     length: float
@@ -171,12 +173,14 @@ def position_and_revealed(parts: Sequence[OrderLoss]) -> dict[str, Tensor]:
 class Effort:
     """What a report may cost.
 
-    draws: denoiser rows per sequence of each NELBO. importance_draws: orders per sequence of the
-        bound.
-    exact_sequences: evenly spaced sequences for what scores whole orders (mode, importance,
-        losses); None: all for
-    an order-causal denoiser, 64 for a bidirectional one, which needs ``length`` calls an order.
-    batch_size: sequences a call. seed: of all draws.
+    Args:
+        draws: denoiser rows per sequence of each NELBO.
+        importance_draws: orders per sequence of the bound.
+        exact_sequences: evenly spaced sequences for what scores whole orders (mode, importance,
+            losses); None: all for an order-causal denoiser, 64 for a bidirectional one, which needs
+            ``length`` calls an order.
+        batch_size: sequences a call.
+        seed: of all draws.
     """
 
     draws: int = 8

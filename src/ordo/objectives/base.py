@@ -21,13 +21,14 @@ class LawTooSharp(ValueError):
 class ObjectiveOutput:
     """What an objective says of a batch of n sequences.
 
-    loss: scalar *surrogate* to differentiate, nats per position. Its value is not the NELBO and
-        must not be reported as one.
-    nelbo: (n,) nats per sequence, detached, an unbiased estimate under the schedule's own order
-        law.
-    by_position: (n, length) nats, detached, what each position contributed; sums to ``nelbo``.
-    rows: denoiser rows spent (sequences through the network, once each).
-    diagnostics: scalars worth logging.
+    Args:
+        loss: scalar *surrogate* to differentiate, nats per position. Its value is not the NELBO and
+            must not be reported as one.
+        nelbo: (n,) nats per sequence, detached, an unbiased estimate under the schedule's own order
+            law.
+        by_position: (n, length) nats, detached, what each position contributed; sums to ``nelbo``.
+        rows: denoiser rows spent (sequences through the network, once each).
+        diagnostics: scalars worth logging.
     """
 
     loss: Tensor

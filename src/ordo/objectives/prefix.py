@@ -15,8 +15,8 @@ from ordo.order import OrderDraw, OrderLaw
 class Prefix:
     """Orders of n sequences, and how much of each is revealed.
 
-    order: (n, length) int64, given positions first and padding last. score: (n, length), see
-        ``OrderDraw``.
+    order: (n, length) int64, given positions first and padding last.
+    score: (n, length), see ``OrderDraw``.
     n_given, n_revealed, n_decoded: (n,) int64, positions given, revealed (given ones too), and
         decoded in all.
     masked: (n, length) bool, decoded positions that are not revealed.

@@ -35,7 +35,7 @@ def with_floor(log_w: Tensor, floor: float, present: Tensor | None = None) -> Te
 
 @checked
 class LogBound(nn.Module):
-    """``|log w| <= bound`` by a tanh; None: no bound. forward: as ``NormSig``."""
+    """``|log w| <= bound`` by a tanh; None: no bound. To be called as ``NormSig`` is."""
 
     def __init__(self, bound: Positive | None = None):
         super().__init__()
@@ -50,9 +50,8 @@ class NormSig(nn.Module):
     """w = c1 + c2 (sigmoid(v) - mean of the sigmoids), within c1 +- c2 and with mean c1 (LoMDM,
     2602.02112).
 
-    forward: raw numbers (n, length) float64 and present (n, length) bool, False where padding, or
-        None
-    -> log w (n, length) float64. Raises ValueError unless 0 < c2 < c1.
+    The call takes raw numbers (n, length) float64 and present (n, length) bool, False where
+    padding, or None, and gives log w (n, length) float64. Raises ValueError unless 0 < c2 < c1.
     """
 
     def __init__(self, c1: Positive = 0.7, c2: Positive = 0.65):

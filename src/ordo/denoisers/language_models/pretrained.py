@@ -128,9 +128,10 @@ class PretrainedDenoiser(SetDenoiser):
         """From a causal model, such as GPT-2, Llama or Qwen: a name on the hub, or a folder. Runs
         no code that comes with the model.
 
-        tokenizer: as of ``from_masked_lm``. shift: keep the model's shift, with the tokenizer's
-        begin token before every sequence, or its
-            end token if it has no begin token.
+        Args:
+            tokenizer: as of ``from_masked_lm``.
+            shift: keep the model's shift, with the tokenizer's begin token before every sequence,
+                or its end token if it has no begin token.
 
         Raises ValueError for what cannot be found or does not fit.
         """
