@@ -67,7 +67,7 @@ class PooledNetwork(nn.Module):
 
     forward(tokens (n, length), present=None) -> (n, length) float32; the mask id is ``vocab_size``,
     present (n, length) bool: the others are padding. ``along`` gives it for every prefix of an
-    order at once: with it a law that depends on the tokens trains by ``ContentDense``, and scores
+    order at once: with it a law that depends on the tokens trains by ``Dense``, and scores
     an order in one call. Numbers start small, of standard deviation about ``init_std``.
 
     Args: vocab_size, length; width of the features.
