@@ -259,3 +259,30 @@ def test_report_of_padded_sequences():
     assert report.bits_per_token("mode_exact") == pytest.approx(
         (mode.sum() / lengths.sum() / math.log(2)).item(), abs=1e-9
     )
+
+
+class Methods(torch.nn.Module):
+    """A denoiser of one's own: the two methods that likelihoods need, and no call."""
+
+    order_causal = False
+
+    def __init__(self, net):
+        super().__init__()
+        self.__dict__["net"] = net
+        self.vocab_size, self.length, self.mask_id = net.vocab_size, net.length, net.mask_id
+        self.device = net.device
+
+    def conditionals(self, tokens, order, n_revealed, present=None):
+        return self.net.conditionals(tokens, order, n_revealed, present)
+
+    def order_log_prob(self, tokens, order, present=None):
+        return self.net.order_log_prob(tokens, order, present)
+
+
+def test_a_denoiser_of_two_methods_has_the_same_likelihoods():
+    net = denoiser(BidirectionalTransformer)
+    known = torch.tensor([[0, 1, 0, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 0, 0]]).bool()
+    batch = Batch(TOKENS, known, torch.tensor([5, 4, 3]))
+    for law in (LAW, FixedOrder(torch.tensor([3, 1, 4, 0, 2]))):
+        want, found = (nelbo(d, law, batch, 20, StepRandom()) for d in (net, Methods(net)))
+        assert torch.allclose(want, found, atol=1e-10)
