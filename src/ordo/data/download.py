@@ -79,9 +79,8 @@ def fetch(url: str, target: Path, md5: str | None, timeout: float = 60.0) -> Non
                         shutil.copyfileobj(inside, out)
             except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
                 raise DataError(
-                    f"{url}: the archive ({fetched.stat().st_size} bytes) is damaged or cut short "
-                    f"({error}); try again, "
-                    f"or by hand: {by_hand(url, target)}"
+                    f"{url}: the archive ({fetched.stat().st_size} bytes) is damaged or cut "
+                    f"short ({error}); try again, or by hand: {by_hand(url, target)}"
                 ) from error
         else:
             fetched.rename(wanted)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 # (rows, tokens, order, n_revealed, where) -> log mu, for k of the n rows of a session.
-#   rows: their numbers, (k,). tokens: (k, length), the mask id where masked.
-#   order: a permutation, (k, length), whose first n_revealed, (k,), positions are revealed, in
-# turn.   where: positions asked about, (k, length) bool.   result: (where.sum(), vocab), in row-
-# major order.
+#   rows: their numbers, (k,).
+#   tokens: (k, length), the mask id where masked.
+#   order: a permutation, (k, length), whose first n_revealed, (k,), positions are revealed in turn.
+#   where: positions asked about, (k, length) bool.
+#   result: (where.sum(), vocab), in row-major order.
 Session = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 

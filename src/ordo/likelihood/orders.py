@@ -118,6 +118,8 @@ def _with_next(law: Any, prefix: Prefix) -> Any:
 
 
 class _Drawn:
+    """The next choice of drawn orders, with probability 1."""
+
     def __init__(self, prefix: Prefix):
         rank = prefix.order.argsort(-1)
         self.next = (rank == prefix.n_revealed[:, None]) & prefix.masked

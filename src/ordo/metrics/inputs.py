@@ -92,8 +92,7 @@ def _numbers(name: str, values: pd.Series) -> np.ndarray:
             ):  # also a number as text: is " 7" a number or a category?
                 raise ValueError(
                     f"{name}, numeric column {values.name!r}: {value!r} is not a number; convert "
-                    "it with pandas.to_numeric, "
-                    "or call the column 'categorical'"
+                    "it with pandas.to_numeric, or call the column 'categorical'"
                 )
     numbers = (
         values.astype(object).where(values.notna(), np.nan) if values.dtype == object else values

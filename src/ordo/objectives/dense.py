@@ -78,8 +78,7 @@ class Dense(nn.Module):
         if not denoiser.order_causal:
             raise ValueError(
                 "objective dense needs an order-causal denoiser (denoiser=order_causal); a "
-                "bidirectional "
-                "one trains with time or order"
+                "bidirectional one trains with time or order"
             )
         check_reverse(denoiser, schedule)
         if is_learned(schedule) and self.baseline == "rloo":
@@ -143,8 +142,7 @@ class Dense(nn.Module):
         if self.baseline == "rloo":
             y, z = leave_one_out(to_go), leave_one_out(torch.stack(features, -1))
             return self.regression(y, z)[0]
-        begun = (
-            self.regression.begun
-        )  # no mean yet at the first step: no step of the schedule either
+        # No mean yet at the first step: no step of the schedule either.
+        begun = self.regression.begun
         z = torch.stack([torch.ones_like(to_go), *features], -1)
         return self.regression(to_go, z)[0] * begun

@@ -70,8 +70,7 @@ class OrderSpace(nn.Module):
         if not schedule.depends_on_tokens and not hasattr(schedule.law(), "next_log_prob"):
             raise ValueError(
                 f"objective order needs P(next | revealed), which {type(schedule).__name__} has "
-                "not in "
-                "closed form; use objective time or dense"
+                "not in closed form; use objective time or dense"
             )
         check_reverse(denoiser, schedule)
         self.score.check(self.draws, is_learned(schedule), masks=False)

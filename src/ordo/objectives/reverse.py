@@ -31,8 +31,8 @@ def check_reverse(denoiser: Denoiser, schedule: Schedule, bound: str = "jump") -
     if denoiser.order_causal and schedule.log_u() is not None:
         raise ValueError(
             f"the rates of {type(schedule).__name__} need the distributions of all masked tokens "
-            "at every "
-            "step, which an order-causal denoiser does not give at once: use denoiser=bidirectional"
+            "at every step, which an order-causal denoiser does not give at once: use "
+            "denoiser=bidirectional"
         )
 
 

@@ -165,9 +165,9 @@ class ScoreFunction(nn.Module):
             check_draws(draws, 2, "the leave-one-out gradient of a learned schedule")
             if self.antithetic == "mirror" and draws < 4:
                 raise ValueError(
-                    "score.antithetic=mirror: a draw must not be the baseline of its mirror, since "
-                    "they depend "
-                    "on each other; set objective.draws=4, or score.baseline=ema or learned"
+                    "score.antithetic=mirror: a draw must not be the baseline of its mirror, "
+                    "since they depend on each other; set objective.draws=4, or "
+                    "score.baseline=ema or learned"
                 )
 
     def uniforms(

@@ -131,9 +131,8 @@ class TimeSpace(nn.Module):
         """
         if denoiser.order_causal:
             raise ValueError(
-                "objective time needs a bidirectional denoiser; use objective order or dense with "
-                "an "
-                "order-causal one"
+                "objective time needs a bidirectional denoiser; use objective order or dense "
+                "with an order-causal one"
             )
         t, share, cut = self._times(progress)
         rate, log_masked, log_clean = schedule.at_time(t, batch)  # (n, length) each
@@ -196,9 +195,8 @@ class TimeSpace(nn.Module):
         if bool((late < math.log(RARE)).any()):
             position = int(late.min(0).values.argmin())
             raise LawTooSharp(
-                f"objective time hardly ever masks position {position} under so sharp an order law "
-                "and would "
-                "report too small a NELBO: bound log w (schedule.bound=4, or schedule.bounds), "
-                "lower "
-                "optimizer.schedule_lr (and base_lr), or use objective order or dense"
+                f"objective time hardly ever masks position {position} under so sharp an order "
+                "law and would report too small a NELBO: bound log w (schedule.bound=4, or "
+                "schedule.bounds), lower optimizer.schedule_lr (and base_lr), or use objective "
+                "order or dense"
             )

@@ -19,10 +19,11 @@ from ordo.files import read_yaml, whole_folder, write_whole
 from ordo.progress import note
 from ordo.runs.checkpoint import CheckpointError, find, read
 from ordo.runs.folder import ENDS, clear, numbered, used_by
-from ordo.runs.trainer import averages, callbacks_of
+from ordo.runs.trainer import averages
 from ordo.training.last import RUN, patience_of
 from ordo.training.loop import FitLoop
 from ordo.training.rows import restore_rows
+from ordo.training.trainer import callbacks_of
 
 BEST, LAST, SAMPLES = "best.ckpt", "last.ckpt", "samples.txt"
 

@@ -43,7 +43,7 @@ from ordo.runs.folder import alone_in, check_free, clear, start_of, used_by
 from ordo.runs.provenance import save_run_record
 from ordo.runs.resume import Resume, make_ready
 from ordo.runs.settings import Train
-from ordo.runs.trainer import averages, build_trainer, callbacks_of, quiet
+from ordo.runs.trainer import averages, build_trainer, quiet
 from ordo.schedules import FeatureHead
 from ordo.settings import SettingError
 from ordo.training.collapse import CollapseAlarm
@@ -51,6 +51,7 @@ from ordo.training.interrupt import Stopped, in_main_thread, number_of
 from ordo.training.last import RUN
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.sharding import ShardedStrategy, gathered
+from ordo.training.trainer import callbacks_of
 
 KEPT = ("global_step", "callbacks", RUN, "current_model_state")  # read of a checkpoint here
 

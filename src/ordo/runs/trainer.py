@@ -50,11 +50,6 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", pattern)
 
 
-def callbacks_of(trainer: L.Trainer) -> list[L.Callback]:
-    """The trainer's own list, which its type does not declare."""
-    return getattr(trainer, "callbacks")  # noqa: B009
-
-
 def averages(callbacks: list[L.Callback]) -> bool:
     """Whether averages of the weights are kept."""
     return any(isinstance(each, WeightAveraging) for each in callbacks)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from ordo.batch import Batch
 from ordo.objectives.base import is_learned
-from ordo.order import entropy_surrogate
+from ordo.order import PlackettLuce, entropy_surrogate
 from ordo.randomness import seeded_generator
 from ordo.schedules import Schedule
 from ordo.settings import BelowOne, Count, NonNegative, Positive, Whole, checked
@@ -179,7 +180,8 @@ def with_entropy_bonus(
     many, law = batch.repeat(repeats), schedule.law(batch).repeat(repeats)
     if not schedule.depends_on_tokens:
         many = many.rows(slice(ENTROPY_ORDERS))
-    entropy = entropy_surrogate(law, len(many.tokens), generator, many)  # type: ignore[arg-type]
+    law = cast(PlackettLuce, law)  # ``check_law`` refuses other laws
+    entropy = entropy_surrogate(law, len(many.tokens), generator, many)
     return loss - weight / schedule.length * entropy
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -13,5 +12,6 @@ def data_of(trainer: L.Trainer) -> Any:
     return getattr(trainer, "datamodule", None)
 
 
-def callbacks_of(trainer: L.Trainer) -> Sequence[L.Callback]:
-    return getattr(trainer, "callbacks", ())
+def callbacks_of(trainer: L.Trainer) -> list[L.Callback]:
+    """The trainer's own list: what is put into the list is called."""
+    return getattr(trainer, "callbacks")  # noqa: B009

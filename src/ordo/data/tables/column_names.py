@@ -135,8 +135,7 @@ def one_column(name: object, columns: Sequence[str], key: str, where: str) -> st
     if isinstance(name, bool) or not isinstance(name, str | int):
         raise DataError(
             f"{key}: {name!r} is read as no name; name the column by its number, from 1, or in a "
-            "file,"
-            f" {key}=FILE.yaml, with the name in quotes"
+            f"file, {key}=FILE.yaml, with the name in quotes"
         )
     number = int(name) if isinstance(name, int) or re.fullmatch("[0-9]{1,9}", name) else None
     if str(name) in columns:
@@ -147,8 +146,7 @@ def one_column(name: object, columns: Sequence[str], key: str, where: str) -> st
         ):
             raise DataError(
                 f"{key}: {name} may be the column of that name or that of that number, "
-                f"{columns[name - 1]!r};"
-                f" use a file, {key}=FILE.yaml, which has names"
+                f"{columns[name - 1]!r}; use a file, {key}=FILE.yaml, which has names"
             )
         return str(name)
     if number is not None and 1 <= number <= len(columns):

@@ -159,8 +159,8 @@ def check_delimiter(text: str, delimiter: str, columns: int, name: str, key: str
     if columns == 1 and other is not None:
         raise DataError(
             f"{name} has one column with {key}={shown(delimiter)}, but every line splits into "
-            f"{other[1]} with {key}={shown(other[0])}:"
-            f" add {argument(key, other[0])}, or put the cells between quotes if it is one column"
+            f"{other[1]} with {key}={shown(other[0])}: add {argument(key, other[0])}, or put the "
+            "cells between quotes if it is one column"
         )
     if columns > 1 and delimiter == ",":
         first = head(text)

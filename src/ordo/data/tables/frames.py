@@ -91,8 +91,7 @@ def check_header(names: Sequence[str], rows: Sequence[Sequence[str]], name: str,
     if numbers:
         raise DataError(
             f"{name}: the header has names that are numbers ({', '.join(numbers[:3])}): it is "
-            f"missing ({without}), or "
-            "give these columns names"
+            f"missing ({without}), or give these columns names"
         )
     again = next((i for i, row in enumerate(rows) if list(row) == list(names) and any(row)), None)
     if again is not None:

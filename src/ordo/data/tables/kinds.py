@@ -141,9 +141,8 @@ def _typed_column(
     if kind is None and not numeric.all() and numeric.mean() >= 0.5 and distinct > FEW:
         raise DataError(
             f"column {column!r}: {numeric.sum()} of {len(present)} values are numbers, but "
-            f"{where(~numeric)} holds "
-            f"{present[~numeric].iloc[0]!r}; mend it, add it to data.missing, or say "
-            f"{setting(column, 'categorical', columns)}"
+            f"{where(~numeric)} holds {present[~numeric].iloc[0]!r}; mend it, add it to "
+            f"data.missing, or say {setting(column, 'categorical', columns)}"
         )
     if kind == "numeric" and not numeric.all():
         raise DataError(

@@ -117,9 +117,8 @@ class CorpusData(SequenceData):
         if streaming and (limit_eval is None or num_workers > 1):
             raise DataError(
                 "streaming needs limit_eval (of eval.py sequences) as a number, and at most "
-                "num_workers=1, got "
-                f"limit_eval={limit_eval}, num_workers={num_workers}; streaming=false has no such "
-                "limits"
+                f"num_workers=1, got limit_eval={limit_eval}, num_workers={num_workers}; "
+                "streaming=false has no such limits"
             )
         self.source, self.config, self.revision, self.column = source, config, revision, column
         self.tokenizer_name, self.begin, self.end = tokenizer, begin, end
@@ -304,9 +303,8 @@ class CorpusData(SequenceData):
             ]
             raise DataError(
                 f"the checkpoint was trained with the tokenizer {saved['tokenizer']}, "
-                f"{', '.join(told[:4])}; "
-                f"these data have {self.tokenizer_name}, {', '.join(told[4:])}: "
-                f"{', '.join(different)} differ"
+                f"{', '.join(told[:4])}; these data have {self.tokenizer_name}, "
+                f"{', '.join(told[4:])}: {', '.join(different)} differ"
             )
 
     def describe(self) -> dict[str, object]:

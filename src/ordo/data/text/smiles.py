@@ -207,8 +207,7 @@ class SmilesData(SequenceData):
         if not self.file.is_file():
             raise MissingDataError(
                 f"no such file: {self.file} (working folder {Path.cwd()}); give data.path=FILE, "
-                "or, for QM9: "
-                f"{by_hand(QM9_URL, self.file.with_suffix('.csv'))}"
+                f"or, for QM9: {by_hand(QM9_URL, self.file.with_suffix('.csv'))}"
             )
         self.md5 = hashlib.md5(self.file.read_bytes()).hexdigest()
         if self.expected_md5 is not None:

@@ -104,9 +104,8 @@ def explained(error: BaseException, source: str, split: str, slices: str = SLICE
         "LocalEntryNotFoundError",
     }:
         return MissingDataError(
-            f"no data set {source!r} here, and the hub cannot be reached ({told}); try again on a "
-            "network, without HF_HUB_OFFLINE, "
-            "or give data.source a local file or folder"
+            f"no data set {source!r} here, and the hub cannot be reached ({told}); try again on "
+            "a network, without HF_HUB_OFFLINE, or give data.source a local file or folder"
         )
     if isinstance(error, DatasetGenerationError) or isinstance(
         causes[-1], (pa.ArrowInvalid, UnicodeError)
