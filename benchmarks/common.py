@@ -1,4 +1,4 @@
-"""Runs experiments exactly as train.py does, several at a time, each once. Frame of a study.
+"""Runs experiments exactly as ordo train does, several at a time, each once. Frame of a study.
 
 A study trains runs of several kinds, each kind with several seeds, and reports on every kind.
 """
@@ -20,15 +20,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from ordo.progress import note
-from ordo.runs.entry import existing
+from ordo.runs.parser import existing
 from ordo.runs.provenance import git_commit, write_json
+from ordo.runs.settings import CONFIGS
 
 T = TypeVar("T")
 Report = dict[str, Any]  # report.json of a run, and its training seconds
-Run = tuple[
-    str, list[str]
-]  # experiment and overrides: ``python train.py experiment=... overrides``
-CONFIGS = str(Path(__file__).resolve().parents[1] / "configs")
+Run = tuple[str, list[str]]  # experiment and overrides: ``ordo train experiment=... overrides``
 
 
 def words(text: str) -> list[str]:
@@ -71,8 +69,8 @@ def objective(space: str, of_tokens: bool = False) -> str:
 
 
 def compose_experiment(experiment: str, overrides: list[str]) -> Any:
-    """The configuration of ``python train.py experiment=... overrides``."""
-    with initialize_config_dir(CONFIGS, version_base="1.3"):
+    """The configuration of ``ordo train experiment=... overrides``."""
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return compose("train", [f"experiment={experiment}", f"name={experiment}", *overrides])
 
 

@@ -32,7 +32,7 @@ from ordo.objectives import LawTooSharp, ScoreFunction
 from ordo.progress import note, track
 from ordo.randomness import StepRandom
 from ordo.runs.build import build_data, build_module
-from ordo.runs.entry import existing
+from ordo.runs.parser import existing
 from ordo.schedules import AveragedSchedule
 from ordo.training.plain import train_steps
 

@@ -3,9 +3,9 @@
 All variants have the same denoiser rows and take turns in one process. Memory is the growth of the
 peak of a process of its own over what it had before its first step; on a GPU it is the peak
 allocated. Variants are LAW_OBJECTIVE: ``_order`` and ``_time`` with a bidirectional denoiser,
-``_dense`` with an order-causal one; laws and schedule networks are those of configs/schedule. Every
-row has one draw, with a running regression (dense: a running mean) as its baseline; ``_rloo`` has
-RLOO over two draws of half as many sequences.
+``_dense`` with an order-causal one; laws and schedule networks are those of
+src/ordo/configs/schedule. Every row has one draw, with a running regression (dense: a running mean)
+as its baseline; ``_rloo`` has RLOO over two draws of half as many sequences.
 """
 
 import statistics

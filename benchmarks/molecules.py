@@ -23,7 +23,7 @@ from benchmarks.common import NO_PAGE, Run, Runs, Study, numbers, objective
 from ordo.data import SmilesData
 from ordo.metrics import canonical, has_rdkit, molecule_quality, string_quality
 from ordo.progress import note, track
-from ordo.runs.entry import existing
+from ordo.runs.parser import existing
 from ordo.runs.stored import load, load_data
 from ordo.samplers import ByScore, Sampler, sample_batches
 

@@ -9,7 +9,7 @@ from ordo.runs.build import build
 from ordo.samplers import Sampler
 
 RESCALE = "sampler.revise.kind=rescale"
-# Name -> configs/sampler and what is changed there; other names are those of configs/sampler.
+# Name -> a file of src/ordo/configs/sampler and what is changed there; other names are files too.
 NAMED: dict[str, tuple[str, ...]] = {
     "left_to_right": ("given_order",),
     "right_to_left": ("given_order", "sampler.where.order=right_to_left"),
@@ -33,9 +33,9 @@ for spacing in ("cosine", "equal_mass"):
 
 @cache
 def sampler_of(name: str, *overrides: str) -> Sampler:
-    """The sampler of ``python scripts/sample.py sampler=CHOICE overrides``, by ``NAMED``."""
+    """The sampler of ``ordo sample sampler=CHOICE overrides``, by ``NAMED``."""
     choice, *changes = NAMED.get(name, (name,))
-    with initialize_config_dir(CONFIGS, version_base="1.3"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return build(
             compose("sample", [f"sampler={choice}", *changes, *overrides]).sampler, "sampler"
         )

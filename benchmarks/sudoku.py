@@ -16,7 +16,7 @@ from benchmarks.common import Run, Runs, Study, numbers
 from benchmarks.samplers import sampler_of
 from benchmarks.solving import solve
 from ordo.data import SudokuData
-from ordo.runs.entry import existing
+from ordo.runs.parser import existing
 from ordo.runs.stored import load, load_data
 from ordo.samplers import ByScore, Sampler
 

@@ -25,7 +25,7 @@ from ordo.likelihood import nelbo, order_log_prob
 from ordo.metrics import independent_columns, table_report
 from ordo.progress import note, track
 from ordo.randomness import StepRandom
-from ordo.runs.entry import existing
+from ordo.runs.parser import existing
 from ordo.runs.stored import load, load_data
 from ordo.samplers import Sampler, sample_batches
 

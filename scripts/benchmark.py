@@ -20,7 +20,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import add_options, words
-from ordo.runs.entry import Parser, command, job
+from ordo.runs.entry import command, job
+from ordo.runs.parser import Parser
 
 NAMES = words(
     "nae text tables structure variance throughput oracle sampling quality sudoku steps pace "

@@ -40,7 +40,8 @@ from ordo.errors import ConfigError
 from ordo.files import write_whole
 from ordo.progress import note
 from ordo.runs.checkpoint import read
-from ordo.runs.entry import Parser, command, existing, job
+from ordo.runs.entry import command, job
+from ordo.runs.parser import Parser, existing
 from ordo.runs.stored import load
 
 LAWS = {"fixed": "schedule=linear", "learned": "schedule=power_table"}

@@ -9,18 +9,18 @@ from ordo.parts import named
 from ordo.runs import settings
 from ordo.settings import Parameter, Unknown, check_inside, parameters
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "src" / "ordo" / "configs"
 PARTS = {  # entry point: the groups of its parts
     "train.py": ("data", "denoiser", "schedule", "objective", "optimizer", "callbacks", "logger"),
-    "scripts/sample.py": ("sampler",),
+    "ordo sample": ("sampler",),
     "eval.py": (),
-    "scripts/export.py": (),
+    "ordo export": (),
 }
 WHOLE = {
     "train.py": settings.Train,
     "eval.py": settings.Eval,
-    "scripts/sample.py": settings.Sample,
-    "scripts/export.py": settings.Export,
+    "ordo sample": settings.Sample,
+    "ordo export": settings.Export,
 }
 NOT_READ = {"shape", "metrics", "report.metrics", "given", "compare.changes"}
 

@@ -231,7 +231,7 @@ def execute(command, folder, monkeypatch, capfd):
     shown = {"--help", "--cfg"} & set(arguments)
     if program == "train.py" and not shown:
         arguments += tiny(words[2:], folder)
-    elif program == "scripts/search.py":
+    elif program == "ordo search":
         arguments = [*(a for a in tiny(words[2:], folder) if a != "compare=null"), *arguments]
     elif program == "eval.py":
         arguments += [
@@ -243,7 +243,7 @@ def execute(command, folder, monkeypatch, capfd):
             "samples=1",
             "threads=1",
         ]
-    elif program == "scripts/sample.py":
+    elif program == "ordo sample":
         arguments += ["threads=1"]
     before = set(sys.modules)
     status, out, err = call(program, *arguments, monkeypatch=monkeypatch, capfd=capfd)
@@ -339,7 +339,7 @@ def test_listed_choices_are_the_choices(group):
     row = next(line for line in page.splitlines() if line.startswith(f"| `{group}=`"))
     row = re.sub(r"\([^)]*\)", "", row)  # what a choice is changed to
     listed = set(re.findall(r"`(\w+)`", row))
-    existing = {path.stem for path in (ROOT / "configs" / group).glob("*.yaml")}
+    existing = {path.stem for path in (Path(CONFIGS) / group).glob("*.yaml")}
     assert listed == existing
 
 
@@ -361,9 +361,7 @@ def test_metrics_are_those_of_runs(place, monkeypatch, capfd):
         ("time", "denoiser=bidirectional objective=time"),
     ):
         often = "trainer.log_every_n_steps=1 callbacks.order.every=1 callbacks.gradient.every=1"
-        execute(
-            f"python train.py output={name} {parts} {often} report=null", place, monkeypatch, capfd
-        )
+        execute(f"ordo train output={name} {parts} {often} report=null", place, monkeypatch, capfd)
         logged |= set(pd.read_csv(place / name / "csv" / "metrics.csv").columns) - {"epoch", "step"}
     assert logged == names_in_table(1)
 
@@ -371,7 +369,7 @@ def test_metrics_are_those_of_runs(place, monkeypatch, capfd):
 def test_files_are_those_of_a_run(place, monkeypatch, capfd):
     """The table of docs/files.md has every file of a run with a partner and of its evaluation."""
     execute(
-        "python train.py output=dense compare.label=random report.page=true",
+        "ordo train output=dense compare.label=random report.page=true",
         place,
         monkeypatch,
         capfd,
@@ -384,7 +382,7 @@ def test_files_are_those_of_a_run(place, monkeypatch, capfd):
     listed = names_in_table(0)
     assert {path.removeprefix("compared_with/") for path in left} <= listed
     assert {path for path in left if path.startswith("compared_with/")}
-    execute("python eval.py checkpoint=dense", place, monkeypatch, capfd)
+    execute("ordo eval checkpoint=dense", place, monkeypatch, capfd)
     evaluated = place / "dense" / "checkpoints" / "eval_test"
     assert {
         path.relative_to(evaluated).as_posix() for path in evaluated.rglob("*") if path.is_file()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ordo.files import whole_folder, write_arrays
-from ordo.training.interrupt import Stopped, StopSignals, raising
+from ordo.interrupt import Stopped, StopSignals, raising
 
 
 def test_own_handlers_are_not_taken_for_those_of_others():

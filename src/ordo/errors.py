@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 
-class ConfigError(ValueError):
+class UserError(Exception):
+    """Base of the errors that a user can mend; a command shows such an error in one line."""
+
+
+class ConfigError(UserError, ValueError):
     """A setting names something that does not exist or does not fit."""
 
 
@@ -11,8 +15,13 @@ class UntrustedError(ValueError):
     """A file names something that ordo does not make for a file."""
 
 
-class FileError(ValueError):
+class FileError(UserError, ValueError):
     """A file that is to be read has another form than ordo writes."""
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra of pyproject.toml."""
+    return f"pip install -c constraints.txt -e '.[{extra}]'"
 
 
 def first_line(error: BaseException) -> str:

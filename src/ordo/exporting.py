@@ -54,6 +54,6 @@ def told_of_rows(model: OrderedModel, values: str) -> str | None:
         return f"config.json holds {holds(codec)}; numbers are drawn evenly between the edges."
     return (
         f"config.json holds values of training rows: {holds(codec)}. Samples are made of these "
-        "values. The option values=edges of scripts/export.py keeps the edges of bins instead of "
+        "values. The option values=edges of ordo export keeps the edges of bins instead of "
         "numbers; categories stay."
     )

@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeVar, Union, cast, get_type_hints
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from ordo.errors import UserError
 from ordo.wording import is_plain, members, show, untyped, words
 
 # Beyond the upper ends a process would hang, or ask for more memory than there is.
@@ -64,7 +65,7 @@ class Unknown:
     """A value that is unknown before data are read, such as their length; it passes all checks."""
 
 
-class SettingError(ValueError):
+class SettingError(UserError, ValueError):
     """A setting has a value of another type, or out of range.
 
     Args:

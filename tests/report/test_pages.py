@@ -219,7 +219,7 @@ def test_comparison(runs, tmp_path, monkeypatch, capfd):
     output = tmp_path / "side"
     arguments = [runs / "text" / "compared_with", runs / "text", "--output", output]
     # `text` holds both: named twice, each is there once.
-    status, out, err = call("scripts/compare.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    status, out, err = call("ordo compare", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert (status, err) == (0, "")
     assert "2 runs" in out
     table = pd.read_csv(output / "compare.csv")
@@ -250,7 +250,7 @@ def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
         "chars",
         "rows",
     ]
-    status, out, err = call("scripts/compare.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    status, out, err = call("ordo compare", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0
     assert err == (
         "not comparable with chars on val of 'embedded', in bits per char, because their data are "
@@ -286,7 +286,7 @@ def test_runs_on_other_data(runs, tmp_path, monkeypatch, capfd):
 def test_bad_comparisons(runs, tmp_path, monkeypatch, capfd, arguments, message):
     there = [runs / a if not a.startswith("-") and a != "a" else a for a in arguments]
     status, _, err = call(
-        "scripts/compare.py",
+        "ordo compare",
         *there,
         "--output",
         tmp_path / "side",

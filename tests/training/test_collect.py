@@ -1,20 +1,15 @@
-"""scripts/collect.py on run folders made by hand: what differs, means over seeds, runs that did not
+"""ordo collect on run folders made by hand: what differs, means over seeds, runs that did not
 end well.
 """
 
 import json
-import sys
 
 import pandas as pd
 import pytest
 from omegaconf import OmegaConf
-from tiny_runs import ROOT, call
+from tiny_runs import call
 
-sys.path.insert(0, str(ROOT / "scripts"))
-try:
-    from collect import differing, flat
-finally:
-    sys.path.pop(0)
+from ordo.report.settings import differing, flat
 
 NAMES = ("uniform_nelbo", "own_nelbo", "mode_exact", "importance")
 
@@ -62,9 +57,7 @@ def make(folder, settings, nats=None, unit="char", entropy=None, diverged=None, 
 
 @pytest.fixture
 def collect(monkeypatch, capfd):
-    return lambda *arguments: call(
-        "scripts/collect.py", *arguments, monkeypatch=monkeypatch, capfd=capfd
-    )
+    return lambda *arguments: call("ordo collect", *arguments, monkeypatch=monkeypatch, capfd=capfd)
 
 
 def test_means_over_seeds_and_what_did_not_finish(tmp_path, collect):

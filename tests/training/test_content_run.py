@@ -88,10 +88,10 @@ def test_a_run_leaves_what_others_leave(parts, tmp_path, monkeypatch, capfd):
     assert torch.equal(again.schedule.law(tokens).log_w, result.module.schedule.law(tokens).log_w)
     arguments = [f"checkpoint={tmp_path / 'run'}", "n=4", f"out={tmp_path / 's.txt'}", "threads=1"]
     status, _, err = call(
-        "scripts/sample.py", *arguments, "sampler=ancestral", monkeypatch=monkeypatch, capfd=capfd
+        "ordo sample", *arguments, "sampler=ancestral", monkeypatch=monkeypatch, capfd=capfd
     )
     assert (status, "sampler=first_hitting" in err) == (2, True), err
-    status, _, err = call("scripts/sample.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo sample", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     assert len((tmp_path / "s.txt").read_text().splitlines()) == 4
     evaluated = [

@@ -67,7 +67,7 @@ def test_eval_and_samples(corpus, tmp_path, monkeypatch, capfd):
 
     def sample(*settings):
         shared = [f"checkpoint={folder / 'run'}", *tokenizer(plan), f"out={out}", "n=3", *settings]
-        return call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
+        return call("ordo sample", *shared, monkeypatch=monkeypatch, capfd=capfd)
 
     status, _, err = sample("template='the quick# fox#'")
     assert status == 0, err
@@ -135,7 +135,7 @@ def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
     assert status == 0, err
     out = tmp_path / "s.txt"
     shared = [f"checkpoint={tmp_path / 'run'}", *tokenizer(plan), f"out={out}", "n=3"]
-    status, _, err = call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo sample", *shared, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     assert "_" not in out.read_text()
     trace = tmp_path / "t.npz"
@@ -146,19 +146,15 @@ def test_sentences(corpus, tmp_path, streaming, monkeypatch, capfd):
         "n=400",
         f"trace={trace}",
     ]
-    status, _, err = call("scripts/sample.py", *shared, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo sample", *shared, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     drawn = (np.load(trace)["rank"] >= 0).sum(1)
     own = whole.data.val_set.lengths.double()
     assert set(drawn) == set(own.int().tolist()), "as long as documents are"
     assert abs(drawn.mean() - own.mean()) < 4 * own.std() / 20 + 1e-9
-    status, _, err = call(
-        "scripts/sample.py", *shared, "length=3", monkeypatch=monkeypatch, capfd=capfd
-    )
+    status, _, err = call("ordo sample", *shared, "length=3", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     assert ((np.load(trace)["rank"] >= 0).sum(1) == 3).all()
-    status, _, err = call(
-        "scripts/sample.py", *shared, "length=30", monkeypatch=monkeypatch, capfd=capfd
-    )
+    status, _, err = call("ordo sample", *shared, "length=30", monkeypatch=monkeypatch, capfd=capfd)
     assert status in (1, 2)
     assert "length=30: must be in 1..24" in err

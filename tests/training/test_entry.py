@@ -16,19 +16,19 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration, kill_at, last
+from tiny_runs import CONFIGS, NAE, QUIET, ROOT, SMALL, call, configuration, kill_at, last
 
+from ordo.interrupt import Stopped, StopSignals
 from ordo.runs import checksum, names
 from ordo.runs.checkpoint import WholeFiles
 from ordo.runs.entry import Parser, closest
 from ordo.runs.names import label, own_folder
 from ordo.runs.run import stopped_at, train
-from ordo.training.interrupt import Stopped, StopSignals
 
 SCRIPTS = [
     "scripts/benchmark.py",
-    "scripts/collect.py",
-    "scripts/search.py",
+    "ordo collect",
+    "ordo search",
     "scripts/reproduce_paper.py",
 ]
 REPORT = [
@@ -110,10 +110,10 @@ def test_a_wrong_command_line_is_one_line_and_leaves_nothing(name, script, tmp_p
 def test_other_entry_points_too(script):
     cases = {
         "eval.py": (["checkpont=x"], "did you mean checkpoint=x?"),
-        "scripts/sample.py": (["sampler=first_hiting"], "did you mean sampler=first_hitting?"),
-        "scripts/export.py": (["ot=x"], "did you mean out=x?"),
-        "scripts/search.py": (["optimzer.lr=interval(0.1,1)"], "did you mean optimizer.lr="),
-        "scripts/collect.py": (["x", "--metrc", "own_nelbo"], "did you mean --metric?"),
+        "ordo sample": (["sampler=first_hiting"], "did you mean sampler=first_hitting?"),
+        "ordo export": (["ot=x"], "did you mean out=x?"),
+        "ordo search": (["optimzer.lr=interval(0.1,1)"], "did you mean optimizer.lr="),
+        "ordo collect": (["x", "--metrc", "own_nelbo"], "did you mean --metric?"),
         "scripts/benchmark.py": (["thruput"], "did you mean throughput?"),
         "scripts/reproduce_paper.py": (["--sets", "adlt"], "did you mean adult?"),
     }
@@ -128,7 +128,7 @@ def test_a_checkpoint_that_is_not_there_is_a_wrong_command_line(script, tmp_path
     """One that is there and cannot be read is a failure."""
     (tmp_path / "damaged.ckpt").write_bytes(b"x" * 100)
     out = f"out={tmp_path / 'x.csv'}"
-    for name, *more in (("eval.py",), ("scripts/sample.py", out), ("scripts/export.py", out)):
+    for name, *more in (("eval.py",), ("ordo sample", out), ("ordo export", out)):
         for checkpoint, code in (
             (tmp_path / "gone", 2),
             (tmp_path / "gone.ckpt", 2),
@@ -138,7 +138,7 @@ def test_a_checkpoint_that_is_not_there_is_a_wrong_command_line(script, tmp_path
             status, _, err = script(name, f"checkpoint={checkpoint}", *more)
             assert (status, len(err.splitlines())) == (code, 1), (name, checkpoint, err)
             assert ("no checkpoint at" in err) == (code == 2)
-    status, _, err = script("scripts/compare.py", tmp_path / "gone", tmp_path / "too")
+    status, _, err = script("ordo compare", tmp_path / "gone", tmp_path / "too")
     assert (status, len(err.splitlines())) == (2, 1), err
 
 
@@ -162,7 +162,7 @@ def test_exit_codes(script, tmp_path):
     assert script("eval.py", "checkpoint=gone")[0] == 2
     assert script("eval.py")[0] == 2
     assert script("eval.py", f"checkpoint={tmp_path / 'run'}", "split=tset")[0] == 2
-    assert script("scripts/collect.py", "gone")[0] == 2
+    assert script("ordo collect", "gone")[0] == 2
     # of a sweep: that of the first job that failed
     assert script("train.py", "-m", *PLAN, "report=null", "threads=0,1", "output=sweep")[0] == 2
 
@@ -347,7 +347,8 @@ def test_a_signal_during_imports(number, code, tmp_path):
 
 
 def test_every_entry_point_takes_ctrl_c_from_its_first_import():
-    for path in (ROOT / "train.py", ROOT / "eval.py", *(ROOT / "scripts").glob("*.py")):
+    paths = [ROOT / "train.py", ROOT / "eval.py", ROOT / "src" / "ordo" / "__main__.py"]
+    for path in (*paths, *(ROOT / "scripts").glob("*.py")):
         imports = re.findall(
             r"^(?:import|from) (?!__future__)(\S+)", path.read_text(), re.MULTILINE
         )
@@ -355,10 +356,12 @@ def test_every_entry_point_takes_ctrl_c_from_its_first_import():
 
 
 def modules():
-    """path -> name of every module of the library but the one that entry points import first."""
+    """path -> name of every module of the library but the entry point and what that imports
+    first.
+    """
     for path in sorted((ROOT / "src").rglob("*.py")):
         name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
-        if name != "ordo.stop":
+        if name not in ("ordo.stop", "ordo.__main__"):
             yield path, name.removesuffix(".__init__")
 
 
@@ -388,7 +391,7 @@ def test_no_module_takes_signals_at_its_import():
 def test_the_library_leaves_signals_alone():
     """The same of what is imported from elsewhere too."""
     names = [name for _, name in modules()]
-    assert "ordo.training.interrupt" in names
+    assert "ordo.interrupt" in names
     code = "import importlib, signal; before = [signal.getsignal(n) for n in (2, 15)]\n"
     code += f"for name in {names}: importlib.import_module(name)\n"
     code += "assert [signal.getsignal(n) for n in (2, 15)] == before"
@@ -459,7 +462,7 @@ def test_quiet(script, tmp_path):
     status, out, err = script("eval.py", "checkpoint=run", "quiet=true", "samples=2", "sequences=8")
     assert (status, err, len(out.splitlines())) == (0, "", 1)
     status, out, err = script(
-        "scripts/sample.py",
+        "ordo sample",
         "checkpoint=run",
         "n=4",
         "out=s.txt",
@@ -468,7 +471,7 @@ def test_quiet(script, tmp_path):
         "sampler.where.order=right_to_left",
     )
     assert (status, out, len(err.splitlines())) == (0, "", 1)
-    status, out, err = script("scripts/collect.py", "run", "--quiet")
+    status, out, err = script("ordo collect", "run", "--quiet")
     assert (status, out, err) == (0, "1 runs: run/runs.csv, means.csv, runs.png\n", "")
     status, out, err = script("train.py", *PLAN, "quiet=true", "denoiser.heads=3")
     assert (status, out, len(err.splitlines())) == (2, "", 1)
@@ -482,10 +485,10 @@ def test_search_is_quiet_and_goes_on(script):
         "--trials",
         "1",
     ]
-    status, out, err = script("scripts/search.py", *plan, "--quiet")
+    status, out, err = script("ordo search", *plan, "--quiet")
     assert (status, err) == (0, "")
-    assert out.startswith("python train.py ")
-    status, again, err = script("scripts/search.py", *plan)
+    assert out.startswith("ordo train ")
+    status, again, err = script("ordo search", *plan)
     assert (status, again, err) == (0, out, ""), "the same study, loud or quiet"
 
 
@@ -502,20 +505,20 @@ def test_nothing_to_be_seen_on_standard_error_by_default(tmp_path):
 
 
 def test_help_names_choices_and_exit_codes(script):
-    status, out, _ = script("scripts/sample.py", "--help")
+    status, out, _ = script("ordo sample", "--help")
     assert status == 0
     named = out.partition("Samplers")[2].partition("out:")[0]
     assert set(re.findall(r"\w+", named.partition("\n\n")[2])) == {
-        path.stem for path in (ROOT / "configs/sampler").glob("*.yaml")
+        path.stem for path in (Path(CONFIGS) / "sampler").glob("*.yaml")
     }
-    for name in ("train.py", "eval.py", "scripts/sample.py", "scripts/export.py", *SCRIPTS):
+    for name in ("train.py", "eval.py", "ordo sample", "ordo export", *SCRIPTS):
         status, out, _ = script(name, "--help")
         assert status == 0
         assert "Exit codes: 0 done, 1 failed while running," in out, name
         assert "quiet" in out, name
 
 
-@pytest.mark.parametrize("name", ["train.py", "eval.py", "scripts/sample.py", "scripts/export.py"])
+@pytest.mark.parametrize("name", ["train.py", "eval.py", "ordo sample", "ordo export"])
 def test_cfg_job(name, script):
     status, out, err = script(name, "--cfg", "job")
     assert (status, err) == (0, "")

@@ -1,4 +1,4 @@
-"""scripts/export.py of a table: what it says of training rows, bin edges alone, modes of files."""
+"""ordo export of a table: what it says of training rows, bin edges alone, modes of files."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def test_what_is_told_and_kept(values, trained, tmp_path, monkeypatch, capfd):
             f"out={tmp_path / 'm'}",
             *([] if values == "rows" else [f"values={values}"]),
         ]
-        status, _, err = call("scripts/export.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+        status, _, err = call("ordo export", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     finally:
         os.umask(mask)
     assert status == 0, err
@@ -70,7 +70,7 @@ def test_what_is_told_and_kept(values, trained, tmp_path, monkeypatch, capfd):
     model = OrderedModel.from_pretrained(tmp_path / "m")
     asked = [f"checkpoint={tmp_path / 'm'}", f"out={tmp_path / 's.csv'}", "n=50", "threads=1"]
     asked += ["+given.pay=50000"]
-    status, _, err = call("scripts/sample.py", *asked, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo sample", *asked, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     drawn = pd.read_csv(tmp_path / "s.csv")
     assert (drawn["pay"] == 50_000).all()
@@ -87,7 +87,7 @@ def test_files_of_a_run_can_be_read_by_others(trained):
 
 def test_another_choice(trained, tmp_path, monkeypatch, capfd):
     status, _, err = call(
-        "scripts/export.py",
+        "ordo export",
         f"checkpoint={trained[0]}",
         f"out={tmp_path / 'm'}",
         "values=none",

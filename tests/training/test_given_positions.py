@@ -75,7 +75,7 @@ def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
     puzzle, out = "1000020000300004", tmp_path / "s.txt"
     settings = [f"checkpoint={folder}", f"out={out}", "n=5", "sampler=top_k", "blank='0'"]
     status, _, err = call(
-        "scripts/sample.py",
+        "ordo sample",
         *settings,
         "template=1000020000300004",
         monkeypatch=monkeypatch,
@@ -84,7 +84,7 @@ def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
     assert status in (1, 2)
     assert "digits that are meant as text are quoted twice" in err
     status, _, err = call(
-        "scripts/sample.py", *settings, f"template='{puzzle}'", monkeypatch=monkeypatch, capfd=capfd
+        "ordo sample", *settings, f"template='{puzzle}'", monkeypatch=monkeypatch, capfd=capfd
     )
     assert status == 0, err
     lines = out.read_text().splitlines()

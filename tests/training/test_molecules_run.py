@@ -1,4 +1,4 @@
-"""Molecules from train.py to scripts/sample.py: what is reported, and what a checkpoint alone says
+"""Molecules from train.py to ordo sample: what is reported, and what a checkpoint alone says
 of its tokens.
 """
 
@@ -56,7 +56,7 @@ def test_from_training_to_samples(experiment, sampler, tmp_path, monkeypatch, ca
     assert "SMILES" in (folder / "report.html").read_text()
     file.unlink()
     ran(
-        "scripts/sample.py",
+        "ordo sample",
         f"checkpoint={folder}",
         sampler,
         "n=5",
@@ -67,9 +67,9 @@ def test_from_training_to_samples(experiment, sampler, tmp_path, monkeypatch, ca
     lines = (tmp_path / "s.txt").read_text().splitlines()
     assert len(lines) == 5
     assert set("".join(lines)) <= set("CONl·"), "by the checkpoint's own vocabulary"
-    ran("scripts/export.py", f"checkpoint={folder}", f"out={tmp_path / 'model'}")
+    ran("ordo export", f"checkpoint={folder}", f"out={tmp_path / 'model'}")
     ran(
-        "scripts/sample.py",
+        "ordo sample",
         f"checkpoint={tmp_path / 'model'}",
         sampler,
         "n=5",
@@ -78,7 +78,7 @@ def test_from_training_to_samples(experiment, sampler, tmp_path, monkeypatch, ca
     )
     assert (tmp_path / "again.txt").read_text().splitlines() == lines
     status, _, err = call(
-        "scripts/sample.py",
+        "ordo sample",
         f"checkpoint={folder}",
         f"out={tmp_path / 't.txt'}",
         "template=CC_",

@@ -273,7 +273,7 @@ def test_no_payload_is_executed_by_a_command(name, files, tmp_path, monkeypatch,
         capfd,
     )
     refused(
-        "scripts/export.py",
+        "ordo export",
         [f"checkpoint={checkpoint}", f"out={tmp_path / 'o'}"],
         told,
         monkeypatch,
@@ -281,7 +281,7 @@ def test_no_payload_is_executed_by_a_command(name, files, tmp_path, monkeypatch,
     )
     for source in (checkpoint, saved):
         refused(
-            "scripts/sample.py",
+            "ordo sample",
             [f"checkpoint={source}", f"out={tmp_path / 's.txt'}"],
             told,
             monkeypatch,

@@ -143,7 +143,7 @@ def test_a_run(kind, tmp_path, monkeypatch, capfd):
         "blank='#'",
         "template='the quick# fox#'",
     ]
-    status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo sample", *settings, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     assert out.read_text().count("the quick") >= 3
 

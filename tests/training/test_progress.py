@@ -3,9 +3,10 @@
 import io
 import math
 import re
+from pathlib import Path
 
 from rich.console import Console
-from tiny_runs import NAE, ROOT, call, run
+from tiny_runs import CONFIGS, NAE, call, run
 
 from ordo.training import StepProgress, progress
 
@@ -73,7 +74,7 @@ def test_log_file(tmp_path, capfd):
 def test_help(monkeypatch, capfd):
     status, out, _ = call("train.py", "--help", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0
-    for folder in (path for path in (ROOT / "configs").iterdir() if any(path.glob("*.yaml"))):
+    for folder in (path for path in Path(CONFIGS).iterdir() if any(path.glob("*.yaml"))):
         assert (
             f"{folder.name}: {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}"
             in out
@@ -81,4 +82,4 @@ def test_help(monkeypatch, capfd):
     status, out, _ = call("eval.py", "--help", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0
     assert "checkpoint: ???" in out
-    assert "python eval.py checkpoint=" in out
+    assert "ordo eval checkpoint=" in out

@@ -139,17 +139,17 @@ def test_a_folder_that_is_not_there(monkeypatch, capfd, tmp_path):
             "argument --jobs: abc: must be a whole number from 1",
         ),
         (
-            "scripts/search.py",
+            "ordo search",
             ["optimizer.lr=choice(1,2)", "--trials", "-1"],
             "argument --trials: -1: must be",
         ),
         (
-            "scripts/search.py",
+            "ordo search",
             ["optimizer.lr=choice(1,2)", "--seed", "-1"],
             "argument --seed: -1: must be a whole number from 0",
         ),
-        ("scripts/collect.py", [tmp_path / "gone"], "no run below"),
-        ("scripts/compare.py", [tmp_path / "gone", tmp_path / "too"], "no report.json in or below"),
+        ("ordo collect", [tmp_path / "gone"], "no run below"),
+        ("ordo compare", [tmp_path / "gone", tmp_path / "too"], "no report.json in or below"),
     ):
         status, out, err = call(script, *arguments, monkeypatch=monkeypatch, capfd=capfd)
         assert (status, out, len(err.splitlines())) == (2, "", 1), (script, err)

@@ -1,4 +1,4 @@
-"""scripts/sample.py: tables and text from a checkpoint alone, conditional tables, exact
+"""ordo sample: tables and text from a checkpoint alone, conditional tables, exact
 likelihoods, clear errors.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_runs import NAE, QUIET, SMALL, call, run, text_overrides
+from tiny_runs import CONFIGS, NAE, QUIET, SMALL, call, run, text_overrides
 
 from ordo.data import TableCodec
 from ordo.data.text.lines import from_line
@@ -55,7 +55,7 @@ def sample(trained, tmp_path, monkeypatch, capfd):
     def of(*arguments, out="s.csv"):
         settings = [f"checkpoint={trained}", f"out={tmp_path / out}", "threads=1", *arguments]
         return (
-            *call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd),
+            *call("ordo sample", *settings, monkeypatch=monkeypatch, capfd=capfd),
             tmp_path / out,
         )
 
@@ -175,7 +175,7 @@ def test_text(tmp_path, monkeypatch, capfd):
         "n=5",
         "log_prob=true",
     ]
-    status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo sample", *settings, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     lines = (tmp_path / "s.txt").read_text().splitlines()
     assert len(lines) == 5
@@ -213,7 +213,7 @@ def test_one_text_a_line(tmp_path, monkeypatch, capfd):
     status, _, err = call("train.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     arguments = [f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 's.txt'}", "n=30"]
-    status, _, err = call("scripts/sample.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo sample", *arguments, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     assert set(read(tmp_path / "run")["TextData"]["vocabulary"]) == set(letters), (
         "the mark is no symbol"
@@ -242,7 +242,7 @@ def test_infilling_and_trace(text_run, tmp_path, monkeypatch, capfd):
 
     def call_with(*settings):
         shared = [f"checkpoint={text_run}", f"out={out}", f"trace={trace}", "n=6"]
-        return call("scripts/sample.py", *shared, *settings, monkeypatch=monkeypatch, capfd=capfd)
+        return call("ordo sample", *shared, *settings, monkeypatch=monkeypatch, capfd=capfd)
 
     status, _, err = call_with("template='th_ f_x'", "sampler=top_k", "sampler.how_many.calls=3")
     assert status == 0, err
@@ -282,21 +282,19 @@ def test_warning_off_the_law(tmp_path, monkeypatch, capfd):
             "n=3",
             *sampler,
         ]
-        status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+        status, _, err = call("ordo sample", *settings, monkeypatch=monkeypatch, capfd=capfd)
         assert status == 0
         assert ("expect poor samples" in err) == warned
 
 
-CHOICES = sorted(
-    path.stem for path in (Path(__file__).parents[2] / "configs" / "sampler").glob("*.yaml")
-)
+CHOICES = sorted(path.stem for path in (Path(CONFIGS) / "sampler").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_sampler_decodes(choice, text_run, tmp_path, monkeypatch, capfd):
     out = tmp_path / "s.txt"
     status, _, err = call(
-        "scripts/sample.py",
+        "ordo sample",
         f"checkpoint={text_run}",
         f"out={out}",
         "n=3",

@@ -1,4 +1,4 @@
-"""scripts/sample.py trace=: pages and films say the same as the samples file, for all data."""
+"""ordo sample trace=: pages and films say the same as the samples file, for all data."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def sample(tmp_path, monkeypatch, capfd):
     def of(*settings, out="s.txt", trace="t.html"):
         paths = [f"out={tmp_path / out}", f"trace={tmp_path / trace}", "threads=1"]
         status, _, err = call(
-            "scripts/sample.py", *paths, *settings, monkeypatch=monkeypatch, capfd=capfd
+            "ordo sample", *paths, *settings, monkeypatch=monkeypatch, capfd=capfd
         )
         assert status == 0, err
         found = re.search(
@@ -82,7 +82,7 @@ def test_a_film(tmp_path, monkeypatch, capfd):
         "threads=1",
     ]
     status, _, err = call(
-        "scripts/sample.py", *settings, "sampler=remdm", monkeypatch=monkeypatch, capfd=capfd
+        "ordo sample", *settings, "sampler=remdm", monkeypatch=monkeypatch, capfd=capfd
     )
     assert status == 0, err
     assert "t.gif shows the first sequence of 3" in err

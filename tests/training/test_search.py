@@ -1,4 +1,4 @@
-"""scripts/search.py: Hydra's sweeps as Optuna's distributions, a study that is killed, shared and
+"""ordo search: Hydra's sweeps as Optuna's distributions, a study that is killed, shared and
 repeated, real trials.
 """
 
@@ -13,17 +13,12 @@ import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from tiny_runs import NAE, QUIET, ROOT, SMALL, call, configuration
+from tiny_runs import NAE, QUIET, SMALL, call, configuration
 
 from ordo.errors import ConfigError
+from ordo.runs import search as script
 from ordo.runs.run import train
 from ordo.training.module import TrainingDiverged
-
-sys.path.insert(0, str(ROOT / "scripts"))
-try:
-    import search as script
-finally:
-    sys.path.pop(0)
 
 FIXED = [
     "experiment=custom",
@@ -77,7 +72,7 @@ def test_range_means_what_it_means_in_a_grid(text):
 @pytest.mark.slow  # a quarter of a minute
 def test_a_real_search_and_its_best_run_again(tmp_path, monkeypatch, capfd):
     command = [*FIXED, *SPACE, "--trials", 3, "--output", tmp_path / "s"]
-    status, out, err = call("scripts/search.py", *command, monkeypatch=monkeypatch, capfd=capfd)
+    status, out, err = call("ordo search", *command, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, err
     table = pd.read_csv(tmp_path / "s" / "trials.csv")
     assert table["state"].tolist() == ["complete"] * 3
@@ -90,8 +85,8 @@ def test_a_real_search_and_its_best_run_again(tmp_path, monkeypatch, capfd):
         assert (value, error) == (report["nats"], report["standard_error"])
     best = (tmp_path / "s" / "best.txt").read_text()
     assert best == out
-    python, train_py, *overrides = shlex.split(best)
-    assert (python, train_py) == ("python", "train.py")
+    ordo, name, *overrides = shlex.split(best)
+    assert (ordo, name) == ("ordo", "train")
     assert (
         call(
             "train.py",
@@ -106,11 +101,9 @@ def test_a_real_search_and_its_best_run_again(tmp_path, monkeypatch, capfd):
         "nats"
     ]
     assert again == table["own_nelbo"].min()
-    status, again, err = call("scripts/search.py", *command, monkeypatch=monkeypatch, capfd=capfd)
+    status, again, err = call("ordo search", *command, monkeypatch=monkeypatch, capfd=capfd)
     assert (status, again, err) == (0, best, ""), "nothing left to do"
-    status, _, err = call(
-        "scripts/search.py", *command, "steps=5", monkeypatch=monkeypatch, capfd=capfd
-    )
+    status, _, err = call("ordo search", *command, "steps=5", monkeypatch=monkeypatch, capfd=capfd)
     assert status in (1, 2)
     assert "has a search with other settings; repeat its command, or choose another --output" in err
 
@@ -279,7 +272,7 @@ def test_pruning(tmp_path):
 )
 def test_errors_before_any_work(arguments, message, tmp_path, monkeypatch, capfd):
     command = ["experiment=custom", "data=nae", *arguments, "--output", tmp_path / "s"]
-    status, _, err = call("scripts/search.py", *command, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo search", *command, monkeypatch=monkeypatch, capfd=capfd)
     assert status in (1, 2)
     assert message in err
     assert err.startswith("error: ")
@@ -288,10 +281,10 @@ def test_errors_before_any_work(arguments, message, tmp_path, monkeypatch, capfd
 
 
 def test_without_optuna(monkeypatch, capfd):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    status, _, err = call("scripts/search.py", "--help", monkeypatch=monkeypatch, capfd=capfd)
+    monkeypatch.setattr("ordo.commands.search.find_spec", lambda name: None)
+    status, _, err = call("ordo search", "a=1,2", monkeypatch=monkeypatch, capfd=capfd)
     assert (status, err) == (
-        1,
-        "error: scripts/search.py needs Optuna 4 or newer: "
+        2,
+        "error: ordo search needs Optuna 4 or newer: "
         "pip install -c constraints.txt -e '.[search]'\n",
     )

@@ -80,8 +80,8 @@ def test_every_setting_has_a_type():
     assert {setting.script for setting in TYPED} == {
         "train.py",
         "eval.py",
-        "scripts/sample.py",
-        "scripts/export.py",
+        "ordo sample",
+        "ordo export",
     }
     for setting in TYPED:
         assert sum(wrong(setting.parameter, value) for value in POOL) >= 5, setting.key
@@ -127,8 +127,8 @@ def written(value):
 COMMON = {
     "train.py": ["experiment=custom"],
     "eval.py": ["checkpoint=gone"],
-    "scripts/sample.py": ["checkpoint=gone", "out=x.csv"],
-    "scripts/export.py": ["checkpoint=gone", "out=x"],
+    "ordo sample": ["checkpoint=gone", "out=x.csv"],
+    "ordo export": ["checkpoint=gone", "out=x"],
 }
 
 
@@ -255,7 +255,7 @@ SEEN = {  # values that once ended in a traceback, or trained nonsense in silenc
         "+foo=1",
         "metrics.quality=x",
     ],
-    "scripts/sample.py": [
+    "ordo sample": [
         "n=abc",
         "n=0",
         "+sampler.what.temperature=nan",
@@ -268,15 +268,15 @@ SEEN = {  # values that once ended in a traceback, or trained nonsense in silenc
         "sampler.how_many=3",
         "+sampler.block=0",
     ],
-    "scripts/export.py": ["out=", "quiet=maybe", "+foo=1"],
+    "ordo export": ["out=", "quiet=maybe", "+foo=1"],
 }
 
 
 COMPOSED = {
     "train.py": "train",
     "eval.py": "eval",
-    "scripts/sample.py": "sample",
-    "scripts/export.py": "export",
+    "ordo sample": "sample",
+    "ordo export": "export",
 }
 
 

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from tiny_runs import CONFIGS, NAE, QUIET, ROOT, SMALL, KillAt, call, configuration, last
 
 from ordo.errors import ConfigError
+from ordo.report.settings import flat
 from ordo.runs import sweep
 from ordo.runs.checkpoint import CheckpointError
 from ordo.runs.run import train
@@ -68,7 +69,7 @@ def test_seeds_and_their_table(tmp_path, monkeypatch, capfd):
     assert set(os.listdir(folder)) == {"multirun.yaml", *jobs}
     assert f"outputs/custom/{folder.name}/0_seed=0,optimizer.lr=0.001" in out
     status, out, err = call(
-        "scripts/collect.py", folder, "--sort", "optimizer.lr", monkeypatch=monkeypatch, capfd=capfd
+        "ordo collect", folder, "--sort", "optimizer.lr", monkeypatch=monkeypatch, capfd=capfd
     )
     assert (status, err) == (0, "")
     table = pd.read_csv(folder / "means.csv")
@@ -121,7 +122,7 @@ def test_jobs_that_fail_or_diverge_stop_no_other(tmp_path, monkeypatch, capfd):
     assert "Traceback" not in err
     finished = {path.parent.name for path in (tmp_path / "sweep").glob("*/report.json")}
     assert finished == {"1_denoiser.heads=2,+objective.step=99"}
-    status, out, _ = call("scripts/collect.py", "sweep", monkeypatch=monkeypatch, capfd=capfd)
+    status, out, _ = call("ordo collect", "sweep", monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0
     assert "sweep/0_denoiser.heads=2,+objective.step=2: diverged, the loss became NaN" in out
     table = pd.read_csv(tmp_path / "sweep" / "means.csv").set_index("objective.step")
@@ -256,14 +257,9 @@ def test_folders_of_jobs_are_one_level_and_short(tmp_path, monkeypatch, capfd):
 
 
 def test_settings_that_repeat_others_are_known():
-    """scripts/collect.py leaves out settings that are ${...} of others: those are all that the
+    """ordo collect leaves out settings that are ${...} of others: those are all that the
     configurations have.
     """
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        import collect
-    finally:
-        sys.path.pop(0)
     for parts in (
         [],
         ["data=nae", "denoiser=bidirectional", "objective=order"],
@@ -282,8 +278,7 @@ def test_settings_that_repeat_others_are_known():
             },
         )
         one, other = (
-            collect.flat(OmegaConf.to_container(c, resolve=True), c.output)
-            for c in (config, with_other)
+            flat(OmegaConf.to_container(c, resolve=True), c.output) for c in (config, with_other)
         )
         assert {key for key in one if one[key] != other.get(key)} == {
             "steps",

@@ -13,11 +13,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra._internal.hydra import Hydra
 
+from ordo import commands
 from ordo.objectives import Dense
 from ordo.runs.run import train
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = str(ROOT / "configs")
+CONFIGS = str(ROOT / "src" / "ordo" / "configs")
 LETTERS = (
     "the quick brown fox jumps over the lazy dog and then sleeps under a tree while rain falls "
     * 25
@@ -48,7 +49,7 @@ def composed(*overrides):
 
 
 def configuration(output, *overrides, experiment="custom", small=SMALL):
-    """What ``python train.py experiment=... overrides`` would compose."""
+    """What ``ordo train experiment=... overrides`` would compose."""
     named = [f"experiment={experiment}", f"name={experiment}", "output=OUTPUT", *small, *QUIET]
     later = [each for each in overrides if each.startswith(LATER)]
     config = composed(*named, *(each for each in overrides if each not in later)).copy()
@@ -119,14 +120,20 @@ def run_and_kill(output, batch, *overrides):
 
 
 def call(script, *arguments, monkeypatch, capfd):
-    """``python SCRIPT arguments`` in this process: (exit status, standard output and error)."""
-    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    """``python SCRIPT arguments``, or of ``ordo NAME`` the command NAME, in this process: (exit
+    status, standard output and error).
+    """
+    words = script.split()
+    monkeypatch.setattr(sys, "argv", [*words, *map(str, arguments)])
     # Hydra composes once more to learn whether a YAML asks for a sweep, which none does.
     monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
     capfd.readouterr()
     status = 0
     try:
-        runpy.run_path(str(ROOT / script), run_name="__main__")
+        if words[0] == "ordo":
+            commands.main()
+        else:
+            runpy.run_path(str(ROOT / script), run_name="__main__")
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         if isinstance(stop.code, str):

@@ -1,7 +1,9 @@
 """Errors of the data modules. A message names the file or argument, the fault, and the mend."""
 
+from ordo.errors import UserError
 
-class DataError(ValueError):
+
+class DataError(UserError, ValueError):
     """Data or an argument that describes data is unusable."""
 
 

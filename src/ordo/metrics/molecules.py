@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from importlib.util import find_spec
 
+from ordo.errors import install
+
 
 def has_rdkit() -> bool:
     return find_spec("rdkit") is not None
@@ -25,9 +27,7 @@ def canonical(smiles: Iterable[str]) -> list[str | None]:
     try:
         from rdkit import Chem, rdBase  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ImportError(
-            "validity of molecules needs RDKit: pip install -e '.[molecules]'"
-        ) from error
+        raise ImportError(f"validity of molecules needs RDKit: {install('molecules')}") from error
     out: list[str | None] = []
     with rdBase.BlockLogs():  # RDKit writes the fault of every string to standard error
         for string in smiles:

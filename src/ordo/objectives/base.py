@@ -10,10 +10,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ordo.batch import Batch
+from ordo.errors import UserError
 from ordo.randomness import StepRandom
 
 
-class LawTooSharp(ValueError):
+class LawTooSharp(UserError, ValueError):
     """The order law has become so sharp that an estimator would hardly ever see some positions."""
 
 

@@ -177,7 +177,7 @@ def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
     """The record of a folder.
 
     Args:
-        run: the folder of the training run, where that is another one, as with eval.py.
+        run: the folder of the training run, where that is another one, as with ordo eval.
 
     Raises FileNotFoundError where there is no report.json.
     """
@@ -185,8 +185,8 @@ def read_record(folder: str | Path, run: str | Path | None = None) -> Record:
     run = folder if run is None else Path(run)
     if not (folder / "report.json").is_file():
         raise FileNotFoundError(
-            f"no report in {folder}: it is no run that train.py has finished (with report set), "
-            "nor an output of eval.py"
+            f"no report in {folder}: it is no run that ordo train has finished (with report set), "
+            "nor an output of ordo eval"
         )
     report = read_report(folder / "report.json")
     path = run / "config.yaml"

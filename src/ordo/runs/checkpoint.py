@@ -14,10 +14,10 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig, OmegaConf
 
 from ordo.data import DataError, SequenceData
-from ordo.errors import ConfigError, FileError, first_line
+from ordo.errors import ConfigError, FileError, UserError, first_line
 from ordo.files import read_yaml, write_whole
+from ordo.interrupt import postponed
 from ordo.runs import checksum
-from ordo.training.interrupt import postponed
 from ordo.training.module import OrderDiffusion
 from ordo.training.older import renewed
 
@@ -37,7 +37,7 @@ UNREADABLE = (AttributeError, KeyError, IndexError, TypeError, ValueError, Runti
 UNREADABLE += (MemoryError,)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A checkpoint is missing, damaged, foreign, or does not fit."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from omegaconf import DictConfig
 
 from ordo.data import DataError, SequenceData, TableData, TaskData
 from ordo.data.decoding import Decoding, cells_of
-from ordo.errors import first_line
+from ordo.errors import ConfigError, first_line, install
 from ordo.parts import named
 from ordo.runs.build import build, plain
 from ordo.runs.settings import REFUSED, Train
@@ -38,6 +39,7 @@ def check_settings(config: DictConfig, group: type[Group]) -> None:
     try:
         check_arguments(group, settings)
         check_trainer(trainer)
+        check_loggers(settings.get("logger") or {})
         for name in ("callbacks", "logger", "metrics", "report.metrics"):
             check_parts(settings, name)
         check_inside(
@@ -64,8 +66,23 @@ def check_parts(settings: dict[str, Any], name: str) -> None:
         Parameter(object | None, True)(part, f"{name}.{key}")
 
 
+def check_loggers(loggers: Any) -> None:
+    """Raises ConfigError for a logger whose package is not installed."""
+    for node in loggers.values() if isinstance(loggers, dict) else ():
+        target = str(node.get("_target_")) if isinstance(node, dict) else ""
+        there = find_spec("tensorboard") or find_spec("tensorboardX")
+        if target.endswith(".TensorBoardLogger") and there is None:
+            raise ConfigError(f"logger=tensorboard needs TensorBoard: {install('tensorboard')}")
+
+
 def check_trainer(trainer: dict[str, Any]) -> None:
-    """Raises SettingError for flags that together would train for ever."""
+    """Raises SettingError for flags that cannot work here, or that would train for ever."""
+    if trainer.get("accelerator") == "mps":
+        raise SettingError(
+            "trainer.accelerator",
+            "mps",
+            "Apple's MPS has no float64, which the laws of orders need; choose auto or cpu",
+        )
     if (
         trainer.get("max_steps") == -1
         and trainer.get("max_epochs") in (-1, None)

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from ordo import __version__
 from ordo.files import write_json, write_whole
 
-PACKAGES = ("ordo", "torch", "lightning", "torchdata", "hydra-core", "numpy")
+PACKAGES = ("torch", "lightning", "torchdata", "hydra-core", "numpy")
 PACKAGES += ("transformers", "datasets")
 
 
@@ -57,7 +58,7 @@ def provenance(device: torch.device | str) -> dict[str, Any]:
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: package_version(name) for name in PACKAGES},
+        "packages": {"ordo": __version__} | {name: package_version(name) for name in PACKAGES},
         "device": describe_device(device),
     }
 

@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from ordo.data import SequenceData
 from ordo.errors import ConfigError, first_line
 from ordo.files import write_json
+from ordo.interrupt import Stopped, in_main_thread, number_of
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
 from ordo.objectives.base import is_learned
@@ -37,7 +38,7 @@ from ordo.runs.checkpoint import (
 )
 from ordo.runs.checks import check_metrics, check_settings, rehearse
 from ordo.runs.compare import comparison
-from ordo.runs.errors import USER_ERRORS
+from ordo.runs.entry import USER_ERRORS
 from ordo.runs.evaluation import Evaluation, examine, save_evaluation, save_report_page
 from ordo.runs.folder import alone_in, check_free, clear, start_of, used_by
 from ordo.runs.provenance import save_run_record
@@ -47,7 +48,6 @@ from ordo.runs.trainer import averages, build_trainer, quiet
 from ordo.schedules import FeatureHead
 from ordo.settings import SettingError
 from ordo.training.collapse import CollapseAlarm
-from ordo.training.interrupt import Stopped, in_main_thread, number_of
 from ordo.training.last import RUN
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.sharding import ShardedStrategy, gathered
@@ -291,9 +291,9 @@ def fit(
 
 def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
     """The whole main job of one model, into ``config.output``. Prints nothing but progress;
-    ``train.py`` shows the tables.
+    ``ordo train`` shows the tables.
 
-    callbacks: beside those of the configuration. Raises what ``ordo.runs.errors.USER_ERRORS``
+    callbacks: beside those of the configuration. Raises what ``ordo.runs.entry.USER_ERRORS``
     lists, and ``Stopped``.
     """
     quiet()

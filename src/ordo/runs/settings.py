@@ -1,11 +1,12 @@
-"""The settings of ``train.py``, ``eval.py``, ``scripts/sample.py`` and ``scripts/export.py``.
+"""The settings of ``ordo train``, ``ordo eval``, ``ordo sample`` and ``ordo export``.
 
-Defaults stand in configs/*.yaml, types and ranges here; those of a part are in its class.
+Defaults stand in src/ordo/configs/*.yaml, types and ranges here; those of a part are in its class.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from ordo.settings import (
@@ -21,6 +22,8 @@ from ordo.settings import (
     between,
     matching,
 )
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"  # the YAMLs
 
 Node = object  # a part, with a _target_
 Device = Literal["auto", "cpu", "cuda"]
@@ -119,7 +122,7 @@ REFUSED = {
     "gradient_clip_algorithm": "set optimizer.clip and optimizer.schedule_clip",
     "overfit_batches": "training batches do not repeat; for few data give a small file",
     "limit_test_batches": "the report uses report.sequences",
-    "limit_predict_batches": "nothing is predicted; scripts/sample.py draws n sequences",
+    "limit_predict_batches": "nothing is predicted; ordo sample draws n sequences",
     "use_distributed_sampler": "the data share out their rows among the processes themselves",
     "reload_dataloaders_every_n_epochs": "a new loader would go on with the next batch",
     "barebones": "set logger.csv=null, or callbacks.NAME=null",

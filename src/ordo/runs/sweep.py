@@ -1,4 +1,4 @@
-"""Jobs of ``python train.py --multirun``: where a sweep and each of its jobs live."""
+"""Jobs of ``ordo train --multirun``: where a sweep and each of its jobs live."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ordo.errors import install
 from ordo.files import read_yaml
 from ordo.runs.entry import WRONG, cleanup
 from ordo.runs.names import own_folder
@@ -42,11 +43,8 @@ def check_launcher(arguments: Sequence[str]) -> None:
             re.fullmatch(r"hydra/launcher=(slurm|submitit_\w+)", argument)
             and find_spec("submitit") is None
         ):
-            print(
-                f"error: {argument} needs the submitit launcher: "
-                "pip install -c constraints.txt -e '.[slurm]'",
-                file=sys.stderr,
-            )
+            needs = f"{argument} needs the submitit launcher"
+            print(f"error: {needs}: {install('slurm')}", file=sys.stderr)
             sys.exit(WRONG)
 
 

@@ -9,9 +9,10 @@ from ordo.training.optimisation import OptimizerSettings
 from ordo.training.plain import train_steps
 from ordo.training.progress import StepProgress
 from ordo.training.quality import MoleculeQuality, SampleQuality
+from ordo.training.repeat_batch import RepeatBatch
 
 __all__ = [
     "CollapseAlarm", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings",
-    "OrderDiffusion", "OrderHistory", "RunningMoments", "SampleQuality", "SampleWriter",
-    "StepProgress", "TrainingDiverged", "train_steps",
+    "OrderDiffusion", "OrderHistory", "RepeatBatch", "RunningMoments", "SampleQuality",
+    "SampleWriter", "StepProgress", "TrainingDiverged", "train_steps",
 ]  # fmt: skip

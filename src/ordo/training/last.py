@@ -10,8 +10,8 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from ordo.files import partial_of
+from ordo.interrupt import StopSignals
 from ordo.settings import Count, Text, checked
-from ordo.training.interrupt import StopSignals
 from ordo.training.rows import held, logged_rows
 from ordo.training.trainer import callbacks_of
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ordo.batch import Batch
+from ordo.errors import UserError
 from ordo.likelihood import nelbo, order_log_prob
 from ordo.objectives import Objective
 from ordo.order import uniform_law
@@ -32,7 +33,7 @@ from ordo.training.trainer import data_of
 VALIDATION = 1 << 40
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(UserError, RuntimeError):
     """The loss is NaN or infinite."""
 
 

@@ -11,6 +11,7 @@ import torch
 
 from ordo.data import SequenceData, SmilesData, SudokuData, TableData, TaskData
 from ordo.data.module import Rows
+from ordo.errors import install
 from ordo.metrics import (
     canonical,
     has_rdkit,
@@ -112,7 +113,7 @@ class MoleculeQuality:
         out = string_quality(strings, set(train))
         if not has_rdkit():
             missing = "validity, uniqueness and novelty of molecules need RDKit"
-            print(f"{missing}: pip install -e '.[molecules]'", file=sys.stderr)
+            print(f"{missing}: {install('molecules')}", file=sys.stderr)
             return out
         known = {molecule for molecule in canonical(train) if molecule is not None}
         return molecule_quality(strings, known) | out

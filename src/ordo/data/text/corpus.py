@@ -116,7 +116,7 @@ class CorpusData(SequenceData):
             raise DataError(f"splits must name {', '.join(SPLITS)}, got {', '.join(splits)}")
         if streaming and (limit_eval is None or num_workers > 1):
             raise DataError(
-                "streaming needs limit_eval (of eval.py sequences) as a number, and at most "
+                "streaming needs limit_eval (of ordo eval sequences) as a number, and at most "
                 f"num_workers=1, got limit_eval={limit_eval}, num_workers={num_workers}; "
                 "streaming=false has no such limits"
             )

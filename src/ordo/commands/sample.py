@@ -2,14 +2,11 @@
 
 Any sampler may draw them, also given some values. The script needs the model alone, not its data.
 
-python scripts/sample.py checkpoint=outputs/NAME/TIME n=1000 out=table.csv
+ordo sample checkpoint=outputs/NAME/TIME n=1000 out=table.csv
 """
 
 from __future__ import annotations
 
-import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
-
-# isort: split
 import json
 import sys
 import time
@@ -18,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -39,7 +35,7 @@ from ordo.progress import SamplingMeter, note
 from ordo.runs.build import plain
 from ordo.runs.checkpoint import find, reading
 from ordo.runs.checks import check_settings
-from ordo.runs.entry import command, job
+from ordo.runs.entry import job
 from ordo.runs.run import check_writable, quiet, set_threads
 from ordo.runs.settings import Sample
 from ordo.runs.stored import device_of
@@ -117,13 +113,12 @@ def build_sampler(config: DictConfig) -> Sampler:
     return make(node, "sampler")
 
 
-@hydra.main(config_path="../configs", config_name="sample", version_base="1.3")
 def main(config: DictConfig) -> None:
     with job(config.quiet):
         quiet()
         for key in ("checkpoint", "out"):
             if OmegaConf.is_missing(config, key):
-                usage = "python scripts/sample.py checkpoint=RUN_FOLDER n=1000 out=table.csv"
+                usage = "ordo sample checkpoint=RUN_FOLDER n=1000 out=table.csv"
                 raise ConfigError(f"no {key} given; {usage}")
         check_settings(config, Sample)
         device = device_of(config.device)
@@ -242,7 +237,3 @@ def main(config: DictConfig) -> None:
         print(f"{trace_path} shows the first {first} of {n}", file=sys.stderr)
     rate = f"{trace.calls.double().mean():.1f} calls each, {tokens.numel() / seconds:.0f} tokens/s"
     print(f"{n} {'rows' if state is not None else 'sequences'} ({rate}): {out}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    command(main, Path(__file__).resolve().parents[1] / "configs" / "sample.yaml")

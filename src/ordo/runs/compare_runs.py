@@ -1,19 +1,7 @@
-"""Runs side by side in one HTML file.
-
-The file has likelihoods with paired differences, overlaid curves, schedules, orders and samples.
-
-    python scripts/compare.py outputs/A/TIME outputs/B/TIME            # runs, or outputs of eval.py
-    python scripts/compare.py outputs/SWEEP --output outputs/SWEEP     # every finished run below
-
-The script writes compare.html, compare.csv and the pictures into --output. The first run is the
-baseline: a gain above 0 is better than it.
-"""
+"""Runs side by side in one HTML file, see ``ordo.commands.compare``."""
 
 from __future__ import annotations
 
-import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
-
-# isort: split
 import os
 import sys
 from pathlib import Path
@@ -26,7 +14,6 @@ from ordo.report import LABELS, Record, cell, read_record, save_page
 from ordo.report.comparison import comparison_page, labels
 from ordo.report.paired import comparable, gain, not_comparable, paired, unit_among, unit_words
 from ordo.runs.checkpoint import reading
-from ordo.runs.entry import Parser, command, job
 from ordo.runs.run import check_writable
 
 
@@ -39,14 +26,14 @@ def find_records(folders: list[Path]) -> list[Record]:
     for folder in folders:
         here = [folder] if (folder / "report.json").is_file() else []
         if not here or len(folders) == 1:
-            # Outputs of eval.py lie beside the checkpoints of runs that are found already.
+            # Outputs of ordo eval lie beside the checkpoints of runs that are found already.
             below = sorted(path.parent for path in folder.rglob("report.json"))
             others = [path for path in below if path != folder]
             here += [path for path in others if "checkpoints" not in path.relative_to(folder).parts]
         if not here:
             raise ConfigError(
                 f"no report.json in or below {folder}: name finished runs, folders that hold some, "
-                "or outputs of eval.py"
+                "or outputs of ordo eval"
             )
         found += [path for path in here if path not in found]
     if len(found) < 2:
@@ -57,7 +44,7 @@ def find_records(folders: list[Path]) -> list[Record]:
 
 
 def run_of(folder: Path) -> Path:
-    """The run folder of an output of eval.py that lies beside the checkpoint; else the folder."""
+    """The run folder of an output of ordo eval that lies beside the checkpoint; else the folder."""
     run = folder.parent.parent
     beside = not (folder / "config.yaml").is_file() and (run / "config.yaml").is_file()
     return run if beside else folder
@@ -98,38 +85,27 @@ def show(runs: dict[str, Record]) -> None:
         print(line, file=sys.stderr)
 
 
-def main() -> None:
-    parser = Parser(description=__doc__)
-    runs_help = "of runs or of eval.py, or folders that have them anywhere below"
-    parser.add_argument("folders", nargs="+", type=Path, help=runs_help)
-    output = Path("outputs/compared")
-    written = f"folder to write into; default: {output}"
-    parser.add_argument("--output", type=Path, default=output, help=written)
-    named = "of the runs, in their order; default: the settings in which they differ"
-    parser.add_argument("--labels", nargs="+", metavar="NAME", help=named)
-    quiet = "prints errors and where the page has been written, nothing else"
-    parser.add_argument("--quiet", action="store_true", help=quiet)
-    a = parser.parse_args()
-    with job(a.quiet):
-        check_writable(a.output)
-        records = find_records(a.folders)
-        if a.labels and (len(a.labels) != len(records) or len(set(a.labels)) < len(a.labels)):
-            raise ConfigError(
-                f"--labels: there are {len(records)} runs, which need as many names, each another"
-            )
-        runs = dict(zip(a.labels or labels(records), records, strict=True))
-        reports = {label: record.folder / "report.html" for label, record in runs.items()}
-        there = {label: page for label, page in reports.items() if page.is_file()}
-        links = {label: os.path.relpath(page, a.output) for label, page in there.items()}
-        folders = " and ".join(str(record.folder) for record in records[:4])
-        with reading(folders, "what the runs left there"):
-            page, pictures = comparison_page(runs, links)
-        write_whole(a.output / "compare.csv", lambda path: table(runs).to_csv(path, index=False))
-        save_page(page, pictures, a.output, "compare.html")
-        if not a.quiet:
-            show(runs)
-    print(f"{len(runs)} runs: {a.output}/compare.html, compare.csv, pictures/")
+def write(folders: list[Path], output: Path, names: list[str] | None, quiet: bool) -> str:
+    """Writes compare.html, compare.csv and the pictures, and prints a line a run; the arguments are
+    the options of ``ordo compare``. Returns a line on what was written.
 
-
-if __name__ == "__main__":
-    command(main)
+    Raises ConfigError.
+    """
+    check_writable(output)
+    records = find_records(folders)
+    if names and (len(names) != len(records) or len(set(names)) < len(names)):
+        raise ConfigError(
+            f"--labels: there are {len(records)} runs, which need as many names, each another"
+        )
+    runs = dict(zip(names or labels(records), records, strict=True))
+    reports = {label: record.folder / "report.html" for label, record in runs.items()}
+    there = {label: page for label, page in reports.items() if page.is_file()}
+    links = {label: os.path.relpath(page, output) for label, page in there.items()}
+    shown = " and ".join(str(record.folder) for record in records[:4])
+    with reading(shown, "what the runs left there"):
+        page, pictures = comparison_page(runs, links)
+    write_whole(output / "compare.csv", lambda path: table(runs).to_csv(path, index=False))
+    save_page(page, pictures, output, "compare.html")
+    if not quiet:
+        show(runs)
+    return f"{len(runs)} runs: {output}/compare.html, compare.csv, pictures/"

@@ -1,29 +1,10 @@
-"""Searches settings of train.py with Optuna, for the least NELBO on the validation split.
-
-    python scripts/search.py experiment=nae_learned_order steps=500 \\
-        'optimizer.lr=tag(log, interval(1e-4, 1e-2))' 'denoiser.width=choice(64,128)' \\
-        'optimizer.warmup_steps=range(50,401,50)' --trials 20 --output outputs/search
-
-The NELBO is that of the model's own order law. What is searched is written as Hydra writes sweeps:
-choice(a,b) or a,b; range(start,stop,step) without stop; interval(a,b), of whole numbers
-int(interval(a,b)); on a log scale tag(log, interval(a,b)). Every other override holds for all
-trials.
-
-The same command started again goes on, also with more --trials. Commands that are started several
-times at once, also on machines that share the folder, all work on one study. A trial is the run
-OUTPUT/trials/NUMBER; a trial that diverges counts as pruned. The script writes trials.csv,
-history.png and best.txt, a command for train.py, into OUTPUT.
-"""
+"""Settings searched with Optuna, see ``ordo.commands.search``."""
 
 from __future__ import annotations
 
-import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
-
-# isort: split
 import json
 import math
 import shlex
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -31,6 +12,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import optuna
 import pandas as pd
 from filelock import FileLock, Timeout
 from hydra import compose, initialize_config_dir
@@ -38,36 +20,21 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages.journal import JournalFileBackend, JournalStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ordo import plots
 from ordo.errors import ConfigError, first_line
 from ordo.files import write_whole
+from ordo.interrupt import Stopped, number_of
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
 from ordo.progress import clock, note
-from ordo.runs.entry import Parser, command, job
-from ordo.runs.errors import USER_ERRORS
+from ordo.runs.entry import USER_ERRORS
 from ordo.runs.run import check_run, check_writable, train
-from ordo.training.interrupt import Stopped, number_of
+from ordo.runs.settings import CONFIGS
 from ordo.training.module import TrainingDiverged
-
-try:
-    import optuna
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-    from optuna.storages.journal import JournalFileBackend, JournalStorage
-    from optuna.trial import FrozenTrial, Trial, TrialState
-except ImportError:
-    sys.exit(
-        "error: scripts/search.py needs Optuna 4 or newer: "
-        "pip install -c constraints.txt -e '.[search]'"
-    )
-
-CONFIGS = str(Path(__file__).resolve().parents[1] / "configs")
-
 
 Numbers = FloatDistribution | IntDistribution
 Space = dict[str, Numbers | CategoricalDistribution]
@@ -141,7 +108,7 @@ def configuration(overrides: list[str], folder: Path) -> DictConfig:
     Raises ConfigError, HydraException.
     """
     name = [] if any(override.startswith("name=") for override in overrides) else ["name=search"]
-    with initialize_config_dir(CONFIGS, version_base="1.3"):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("train", [*overrides, *name, f"output={folder}", "resume=auto"])
     config.compare = None
     if config.report is None:
@@ -150,7 +117,7 @@ def configuration(overrides: list[str], folder: Path) -> DictConfig:
     if config.report.split != "val":
         raise ConfigError(
             "report.split=test: settings are chosen on validation data; evaluate the chosen ones "
-            "once with eval.py split=test"
+            "once with ordo eval split=test"
         )
     return config
 
@@ -329,55 +296,43 @@ class Search:
     def command(self) -> str:
         """Trains the best trial again."""
         settings = [*self.fixed, *assignments(self.study.best_params)]
-        return shlex.join(["python", "train.py", *settings])
+        return shlex.join(["ordo", "train", *settings])
 
 
-def main() -> None:
-    parser = Parser(description=__doc__)
-    overrides = "of train.py; those with choice, range or interval are searched"
-    parser.add_argument("overrides", nargs="+", metavar="KEY=VALUE", help=overrides)
-    trials = "of the whole study, not counting failed ones"
-    parser.add_argument("--trials", type=int, default=20, help=trials)
-    parser.add_argument("--output", default="outputs/search", help="folder of the study")
-    seed = "of the proposals; that of training is seed=..."
-    parser.add_argument("--seed", type=int, default=0, help=seed)
-    prune = "stop trials whose validation NELBO is behind the median at the same step"
-    parser.add_argument("--prune", action="store_true", help=prune)
-    quiet = "prints errors and the command of the best trial, nothing else"
-    parser.add_argument("--quiet", action="store_true", help=quiet)
-    a = parser.parse_intermixed_args()
+def write(
+    overrides: list[str], folder: Path, trials: int, seed: int, prune: bool, quiet: bool
+) -> None:
+    """Runs trials until the study has enough, and prints the command of the best one; the arguments
+    are the options of ``ordo search``.
+
+    Raises ConfigError, and what ``ordo.runs.entry.USER_ERRORS`` lists.
+    """
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with job(a.quiet):
-        folder = Path(a.output)
-        check_writable(folder)
-        fixed, space = read_space(a.overrides)
-        check_space(fixed, space, folder)
-        search = Search(folder, fixed, space, a.seed, a.prune, a.quiet)
-        begun, done = time.perf_counter(), 0
-        while (work := search.next(a.trials)) is not None:
-            frozen, trial, lock = work
-            note(f"trial {frozen.number}: {' '.join(assignments(frozen.params))}")
-            try:
-                told = search.run(frozen, trial)
-            except KeyboardInterrupt as stop:
-                told = f"{str(stop) or 'interrupted'}; the same command started again goes on"
-                raise Stopped(told, number_of(stop)) from None
-            finally:
-                lock.release()
-                search.save()
-            done += 1
-            to_do = max(0, a.trials - len(search.trials(TrialState.COMPLETE, TrialState.PRUNED)))
-            left = clock((time.perf_counter() - begun) / done * to_do)
-            note(f"{told}; about {left} left" if to_do else told)
-        search.save()
-        running = search.trials(TrialState.RUNNING)
-        if running:
-            note(f"{len(running)} trials still run in other processes")
-        finished = search.trials(TrialState.COMPLETE)
-        none = f"no trial finished; see {folder / 'trials.csv'}"
-        print(search.command() if finished else none)
-
-
-if __name__ == "__main__":
-    command(main, Path(CONFIGS) / "train.yaml", hydra=False)
+    check_writable(folder)
+    fixed, space = read_space(overrides)
+    check_space(fixed, space, folder)
+    search = Search(folder, fixed, space, seed, prune, quiet)
+    begun, done = time.perf_counter(), 0
+    while (work := search.next(trials)) is not None:
+        frozen, trial, lock = work
+        note(f"trial {frozen.number}: {' '.join(assignments(frozen.params))}")
+        try:
+            told = search.run(frozen, trial)
+        except KeyboardInterrupt as stop:
+            told = f"{str(stop) or 'interrupted'}; the same command started again goes on"
+            raise Stopped(told, number_of(stop)) from None
+        finally:
+            lock.release()
+            search.save()
+        done += 1
+        to_do = max(0, trials - len(search.trials(TrialState.COMPLETE, TrialState.PRUNED)))
+        left = clock((time.perf_counter() - begun) / done * to_do)
+        note(f"{told}; about {left} left" if to_do else told)
+    search.save()
+    running = search.trials(TrialState.RUNNING)
+    if running:
+        note(f"{len(running)} trials still run in other processes")
+    finished = search.trials(TrialState.COMPLETE)
+    none = f"no trial finished; see {folder / 'trials.csv'}"
+    print(search.command() if finished else none)

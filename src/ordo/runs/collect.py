@@ -1,22 +1,7 @@
-"""All runs below some folders in one table and one picture.
-
-    python train.py -m experiment=nae_learned_order seed=0,1,2 optimizer.lr=1e-3,3e-3 \\
-        output=outputs/lr
-    python scripts/collect.py outputs/lr
-    python scripts/collect.py outputs/a outputs/b --metric mode_exact --group seed data.seed \\
-        --output outputs/a_and_b
-
-Seeds are taken together: the table has likelihoods with their spread, and failed runs too. Its
-columns are the settings in which the runs differ. The script writes into --output: runs.csv (a line
-a run, with standard errors over sequences), means.csv (a line a setting: mean, standard deviation
-and number of its finished runs) and runs.png (--metric; every run, mean and deviation).
-"""
+"""All runs below some folders in one table and one picture, see ``ordo.commands.collect``."""
 
 from __future__ import annotations
 
-import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
-
-# isort: split
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,7 +17,6 @@ from ordo.report import LABELS, UNITS, unit_of
 from ordo.report.numbers import DECIMALS, standard_error
 from ordo.report.record import read_metrics, read_report
 from ordo.report.settings import differing, flat, setting_text
-from ordo.runs.entry import Parser, command, job
 from ordo.runs.run import check_writable
 
 FIGURES = ("seconds", "parameters", "steps_done")
@@ -74,7 +58,7 @@ def collect(folders: list[Path]) -> tuple[pd.DataFrame, list[str], str]:
         if not below:
             raise ConfigError(
                 f"no run below {folder}: a run is a folder with config.yaml and provenance.json, "
-                "as train.py makes them"
+                "as ordo train makes them"
             )
         found += [path for path in below if path not in found]
     abouts, settings, reports = zip(*map(read_run, found), strict=True)
@@ -152,55 +136,42 @@ def print_table(
         console.print(f"{run['run']}: {run['status']}, {run['remark']}", **plain)
 
 
-def main() -> None:
-    parser = Parser(description=__doc__)
-    folders = "of runs, or folders that have them anywhere below"
-    parser.add_argument("folders", nargs="+", type=Path, help=folders)
-    metric = {"choices": list(LABELS), "help": "what sorts the table and what the picture shows"}
-    parser.add_argument("--metric", default="own_nelbo", **metric)
-    group = {"metavar": "KEY", "help": "settings over which to average; default: seed"}
-    parser.add_argument("--group", nargs="*", default=["seed"], **group)
-    sort = "of means.csv, ascending; default: the metric"
-    parser.add_argument("--sort", metavar="COLUMN", help=sort)
-    output = "folder for runs.csv, means.csv and runs.png; default: the first folder"
-    parser.add_argument("--output", type=Path, help=output)
-    quiet = "prints where the files have been written, and no table"
-    parser.add_argument("--quiet", action="store_true", help=quiet)
-    a = parser.parse_args()
-    output = a.output or a.folders[0]
-    with job(a.quiet):
-        check_writable(output)
-        runs, names, unit = collect(a.folders)
-        unknown = [key for key in a.group if key not in names and key != "seed"]
-        if unknown:
-            differ = ", ".join(names) or "nothing"
-            raise ConfigError(
-                f"--group {unknown[0]}: the runs do not differ in it, but in {differ}"
-            )
-        names = [name for name in names if name not in a.group]
-        table = means(runs, names)
-        sort = a.sort or a.metric
-        if sort not in table or sort == "runs":
-            there = ", ".join(map(str, table.columns.drop("runs")))
-            raise ConfigError(f"--sort {sort}: no such column; there are {there}")
-        table = table.sort_values(sort, key=sortable, kind="stable")
-        written = {"runs.csv": runs, "means.csv": table.drop(columns="runs")}
-        for name, frame in written.items():
-            frame = frame.assign(unit=unit)
-            write_whole(output / name, lambda path, frame=frame: frame.to_csv(path, index=False))
-        labels = [
-            ", ".join(f"{n.removesuffix('._target_')} {setting_text(n, line[n])}" for n in names)
-            for _, line in table.iterrows()
-        ]
-        values = [runs.loc[index, a.metric].dropna() for index in table["runs"]]
-        title = f"{LABELS[a.metric]} ({UNITS[unit]})"
-        plots.save(plots.compare_settings(values, labels, title), output / "runs.png")
-        console = Console(width=None if sys.stdout.isatty() else 200)
-        if not a.quiet:
-            print_table(table, runs, names, unit, console)
-        told = f"{len(runs)} runs: {output}/runs.csv, means.csv, runs.png"
-        console.print(told, soft_wrap=True, highlight=False)
+def write(
+    folders: list[Path], output: Path, metric: str, group: list[str], sort: str | None, quiet: bool
+) -> None:
+    """Writes runs.csv, means.csv and runs.png, and prints the table; the arguments are the options
+    of ``ordo collect``.
 
-
-if __name__ == "__main__":
-    command(main)
+    Raises ConfigError for a name that the runs do not have.
+    """
+    check_writable(output)
+    if metric not in LABELS:
+        raise ConfigError(f"--metric {metric}: choose from {', '.join(LABELS)}")
+    runs, names, unit = collect(folders)
+    unknown = [key for key in group if key not in names and key != "seed"]
+    if unknown:
+        differ = ", ".join(names) or "nothing"
+        raise ConfigError(f"--group {unknown[0]}: the runs do not differ in it, but in {differ}")
+    names = [name for name in names if name not in group]
+    table = means(runs, names)
+    sort = sort or metric
+    if sort not in table or sort == "runs":
+        there = ", ".join(map(str, table.columns.drop("runs")))
+        raise ConfigError(f"--sort {sort}: no such column; there are {there}")
+    table = table.sort_values(sort, key=sortable, kind="stable")
+    written = {"runs.csv": runs, "means.csv": table.drop(columns="runs")}
+    for name, frame in written.items():
+        frame = frame.assign(unit=unit)
+        write_whole(output / name, lambda path, frame=frame: frame.to_csv(path, index=False))
+    labels = [
+        ", ".join(f"{n.removesuffix('._target_')} {setting_text(n, line[n])}" for n in names)
+        for _, line in table.iterrows()
+    ]
+    values = [runs.loc[index, metric].dropna() for index in table["runs"]]
+    title = f"{LABELS[metric]} ({UNITS[unit]})"
+    plots.save(plots.compare_settings(values, labels, title), output / "runs.png")
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if not quiet:
+        print_table(table, runs, names, unit, console)
+    told = f"{len(runs)} runs: {output}/runs.csv, means.csv, runs.png"
+    console.print(told, soft_wrap=True, highlight=False)
