@@ -32,7 +32,7 @@ PAGES = [
     ),
 ]
 BLOCK = r"^```(\w+)\n((?s:.*?))^```$"
-COMMAND = r"^ {4}((?:\w+=\S+ )*(?:python3?|sh|torchrun|srun|sphinx-build) (?:.*\\\n)*.*)$"
+COMMAND = r"^ {4}((?:\w+=\S+ )*(?:ordo|python3?|sh|torchrun|srun|sphinx-build) (?:.*\\\n)*.*)$"
 ITEM = re.compile(f"{BLOCK}|{COMMAND}", re.MULTILINE)
 
 TINY = {
@@ -102,8 +102,8 @@ NOT_HERE = {
     "trainer=fsdp": "processes and GPUs; composed, and tests/training/test_processes.py runs two",
     "compile=true": "minutes; composed, and tests/training/test_optimisation.py compiles a step",
     "data=fineweb_edu_stream": "the network; composed; test_corpus_run.py streams a local corpus",
-    "reproduce_paper.py": "half a minute; tests/training/test_train.py::test_reproduce_paper_runs",
-    "scripts/benchmark.py": "test_train.py::test_benchmarks_run runs every benchmark",
+    "reproduce_paper.py": "tests/training/test_studies.py::test_reproduce_paper_runs",
+    "scripts/benchmark.py": "tests/training/test_studies.py::test_a_study_runs",
 }
 
 
@@ -227,13 +227,14 @@ def execute(command, folder, monkeypatch, capfd):
         assert words[0] == "PYTHONPATH=."
         monkeypatch.syspath_prepend(str(folder))
         words = words[1:]
-    program, arguments = words[1], [a.replace("file://", f"file://{folder}/") for a in words[2:]]
+    program = " ".join(words[:2]) if words[0] == "ordo" else words[1]
+    arguments = [a.replace("file://", f"file://{folder}/") for a in words[2:]]
     shown = {"--help", "--cfg"} & set(arguments)
-    if program == "train.py" and not shown:
+    if program in ("ordo train", "train.py") and not shown:
         arguments += tiny(words[2:], folder)
     elif program == "ordo search":
         arguments = [*(a for a in tiny(words[2:], folder) if a != "compare=null"), *arguments]
-    elif program == "eval.py":
+    elif program == "ordo eval":
         arguments += [
             "sequences=4",
             "draws=1",
@@ -296,7 +297,7 @@ def test_a_command_runs(page, command, place, request, monkeypatch, capfd):
     if "my_configs" in command:  # the files of its page
         monkeypatch.syspath_prepend(str(place))
         run_page(ROOT / page, place, lambda command: None)
-    if "outputs/A" in command and "train.py" not in command:
+    if "outputs/A" in command and "ordo train" not in command:
         first = next(c for c in commands(ROOT / page) if "output=outputs/A" in c)
         execute(
             re.sub(r"seed=\S+|schedule=\S+", "", first) + " seed=0,1 data=nae",
@@ -309,11 +310,11 @@ def test_a_command_runs(page, command, place, request, monkeypatch, capfd):
 
 @pytest.mark.parametrize(
     ("page", "command"),
-    [case for case in CASES if reason(case[1]) and "train.py" in case[1] and "venv" not in case[1]],
+    [case for case in CASES if reason(case[1]) and " train" in case[1] and "venv" not in case[1]],
 )
 def test_a_command_that_does_not_run_here_composes(page, command):
     words = shlex.split(command)
-    arguments = [a.replace("NAME", "custom") for a in words[words.index("train.py") + 1 :]]
+    arguments = [a.replace("NAME", "custom") for a in words[words.index("train") + 1 :]]
     config = composed(arguments)
     assert config.denoiser._target_.startswith("ordo.")
 
