@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
-from ordo.data.ids import ids_as_text
+from ordo.data.ids import IdsData, ids_as_text
 from ordo.data.in_memory import RowsData
 from ordo.data.loader import State
 from ordo.data.tables.codec import TableCodec
@@ -40,6 +40,7 @@ KINDS = (
     CorpusData,
     SmilesData,
     TableData,
+    IdsData,
     RowsData,
 )
 DTYPES = {"float64": torch.float64, "int64": torch.int64}
@@ -116,7 +117,7 @@ class Decoding:
     @property
     def ids(self) -> int | None:
         """The vocabulary's size of data that are ids and nothing else; None for other data."""
-        state = self.states.get(RowsData.__qualname__)
+        state = self.states.get(IdsData.__qualname__) or self.states.get(RowsData.__qualname__)
         return None if state is None else state["vocab_size"]
 
     @property
