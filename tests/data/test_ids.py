@@ -69,9 +69,9 @@ def test_a_column_is_named_where_there_are_several(tmp_path):
     path = tmp_path / "a.parquet"
     pd.DataFrame({"a": list(IDS), "b": list(IDS[:, :2])}).to_parquet(path)
     assert read(path, column="b").length == 2
-    with pytest.raises(DataError, match="the columns of lists a, b: name one, data.column=NAME"):
+    with pytest.raises(DataError, match="the columns of lists a, b: name one"):
         read(path)
-    with pytest.raises(DataError, match="data.column='c' is no column of lists"):
+    with pytest.raises(DataError, match="'c' is no column of lists"):
         read(path, column="c")
     with pytest.raises(DataError, match="columns are of a Parquet file"):
         read(written(tmp_path, "a.npy", IDS), column="c")
@@ -135,16 +135,9 @@ def test_damaged_files(name, tmp_path):
     raw = written(tmp_path, name, IDS).read_bytes()
     for cut in (0, 1, 7, 60, len(raw) // 2, len(raw) - 3):
         (tmp_path / name).write_bytes(raw[:cut])
-        with pytest.raises(DataError, match="empty|damaged|no file of NumPy") as caught:
+        with pytest.raises(DataError, match=r"empty|damaged|no file of NumPy") as caught:
             read(tmp_path / name)
         assert "\n" not in str(caught.value)
-    flipped = bytearray(raw)
-    flipped[len(raw) // 3] ^= 0xFF
-    (tmp_path / name).write_bytes(flipped)
-    try:  # a byte of a number is another number; any other byte is seen
-        read(tmp_path / name, vocab_size=10**6)
-    except DataError as error:
-        assert "\n" not in str(error)
 
 
 def test_files_that_hold_no_ids(tmp_path):
@@ -164,8 +157,8 @@ def test_files_that_hold_no_ids(tmp_path):
     (tmp_path / "t.npy").write_text("1 2 3\n")
     with pytest.raises(DataError, match="is no file of NumPy"):
         read(tmp_path / "t.npy")
+    (tmp_path / "t.csv").write_text("1,2\n")
     with pytest.raises(DataError, match=r"ids are read from .npy, .npz or .parquet"):
-        (tmp_path / "t.csv").write_text("1,2\n")
         read(tmp_path / "t.csv")
     with pytest.raises(MissingDataError, match="no such file"):
         read(tmp_path / "gone.npy")
