@@ -98,6 +98,12 @@ class Decoding:
             self.lengths.clamp(min=1)
         if self.ids is not None and (type(self.ids) is not int or self.ids < 1):
             raise DataError(f"a vocabulary cannot have {self.ids} ids")
+        sudoku = self.states.get(SudokuData.__qualname__)
+        if sudoku is not None:
+            side = len(sudoku["vocabulary"])
+            least, most = sudoku.get("clues") or (0, 0)
+            if side not in (4, 9) or not 0 <= least <= most < side * side:
+                raise DataError("what a file says of its Sudokus is damaged")
         corpus = self.states.get(CorpusData.__qualname__)
         if corpus is not None:
             "".join((corpus["tokenizer"], corpus["tokenizer_fingerprint"]))
@@ -119,6 +125,11 @@ class Decoding:
         """The vocabulary's size of data that are ids and nothing else; None for other data."""
         state = self.states.get(IdsData.__qualname__) or self.states.get(RowsData.__qualname__)
         return None if state is None else state["vocab_size"]
+
+    @property
+    def readable(self) -> bool:
+        """Whether something says what tokens mean, as text or as a table."""
+        return bool(self.states) or self.task is not None
 
     @property
     def table(self) -> State | None:
