@@ -1,6 +1,8 @@
 """Data modules: text, tables, molecules, and synthetic tasks whose law is known exactly."""
 
 from ordo.data.errors import ChecksumError, DataError, MissingDataError
+from ordo.data.ids import IdsData
+from ordo.data.in_memory import RowsData
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import Batch, Rows, SequenceData
 from ordo.data.tables.codec import TableCodec
@@ -31,6 +33,7 @@ __all__ = [
     "CorpusData",
     "DataError",
     "EvenParity",
+    "IdsData",
     "IndependentTokens",
     "Law",
     "MarkovChain",
@@ -38,6 +41,7 @@ __all__ = [
     "ModularSums",
     "NotAllEqual",
     "Rows",
+    "RowsData",
     "SequenceData",
     "SmilesData",
     "StarGraph",
