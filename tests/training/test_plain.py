@@ -87,6 +87,6 @@ def test_steps_that_nobody_takes_are_not_silent(capsys):
     assert torch.equal(out.nelbo, last.nelbo)
     assert not torch.equal(denoiser.head.weight, before)
     assert capsys.readouterr().err == ""
+    law = Kumaraswamy(TASK.length, FreeTable(TASK.length), FreeTable(TASK.length))
     with pytest.raises(ValueError, match="entropy_bonus needs an order law in closed form"):
-        law = Kumaraswamy(TASK.length, FreeTable(TASK.length), FreeTable(TASK.length))
         train_steps(denoiser, law, objective, BATCHES, SETTINGS)

@@ -25,8 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ordo.batch import Batch
-from ordo.denoisers import Denoiser
+from ordo.batch import Batch, check_ids
+from ordo.denoisers import Denoiser, batch_for
 from ordo.likelihood.orders import (
     OrderLoss,
     as_schedule,
@@ -226,7 +226,9 @@ def likelihood_report(
 
     Raises ValueError where there is nothing to score.
     """
-    own, batch, effort = as_schedule(schedule), Batch.of(batch), effort or Effort()
+    own, effort = as_schedule(schedule), effort or Effort()
+    batch = batch_for(denoiser, batch, own.length)
+    check_ids(batch, denoiser.vocab_size)
     n, length = batch.tokens.shape
     if n == 0 or not bool(batch.decoded.any()):
         raise ValueError(

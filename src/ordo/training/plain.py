@@ -46,12 +46,12 @@ class TrainSteps:
 
         Raises ValueError where no step is left.
         """
-        last = None
-        for _, last in self:
-            pass
-        if last is None:
+        out = None
+        for step in self:
+            out = step[1]
+        if out is None:
             raise ValueError("no step is left: call train_steps again for more")
-        return last
+        return out
 
     def __del__(self) -> None:
         if not self._asked:
