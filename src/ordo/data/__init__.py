@@ -1,6 +1,7 @@
 """Data modules: text, tables, molecules, and synthetic tasks whose law is known exactly."""
 
 from ordo.data.errors import ChecksumError, DataError, MissingDataError
+from ordo.data.in_memory import RowsData
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import Batch, Rows, SequenceData
 from ordo.data.tables.codec import TableCodec
@@ -38,6 +39,7 @@ __all__ = [
     "ModularSums",
     "NotAllEqual",
     "Rows",
+    "RowsData",
     "SequenceData",
     "SmilesData",
     "StarGraph",

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
+from ordo.data.ids import ids_as_text
+from ordo.data.in_memory import RowsData
 from ordo.data.loader import State
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.table import TableData
@@ -38,6 +40,7 @@ KINDS = (
     CorpusData,
     SmilesData,
     TableData,
+    RowsData,
 )
 DTYPES = {"float64": torch.float64, "int64": torch.int64}
 
@@ -92,6 +95,8 @@ class Decoding:
                 )
         if self.lengths is not None:
             self.lengths.clamp(min=1)
+        if self.ids is not None and (type(self.ids) is not int or self.ids < 1):
+            raise DataError(f"a vocabulary cannot have {self.ids} ids")
         corpus = self.states.get(CorpusData.__qualname__)
         if corpus is not None:
             "".join((corpus["tokenizer"], corpus["tokenizer_fingerprint"]))
@@ -107,6 +112,12 @@ class Decoding:
         """The tokens of SMILES strings; None for other data."""
         state = self.states.get(SmilesData.__qualname__)
         return None if state is None else SmilesVocabulary(tuple(state["vocabulary"]))
+
+    @property
+    def ids(self) -> int | None:
+        """The vocabulary's size of data that are ids and nothing else; None for other data."""
+        state = self.states.get(RowsData.__qualname__)
+        return None if state is None else state["vocab_size"]
 
     @property
     def table(self) -> State | None:
@@ -166,6 +177,8 @@ class Decoding:
             return vocabulary.decode(tokens.cpu())
         if self.tokenizer is not None:
             return decode(self.tokenizer, tokens)
+        if self.ids is not None:
+            return ids_as_text(tokens, self.ids)
         if self.task is not None:
             return self.task.decode(tokens.cpu())
         raise DataError("the model was saved without a word on its data: decode its tokens by hand")
@@ -215,13 +228,9 @@ class Decoding:
     @cached_property
     def _mask(self) -> int | None:
         meaning = self.vocabulary or self.molecules or self.tokenizer
-        return (
-            len(meaning)
-            if meaning is not None
-            else None
-            if self.task is None
-            else self.task.vocab_size
-        )
+        if meaning is not None:
+            return len(meaning)
+        return self.ids if self.task is None else self.task.vocab_size
 
 
 def cells_of(frame: pd.DataFrame) -> list[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import lightning as L
 import torch
@@ -15,6 +15,9 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from ordo.batch import Batch
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.settings import Seed, Size, Some, checked
+
+if TYPE_CHECKING:
+    from ordo.data.in_memory import RowsData, RowSource
 
 T = TypeVar("T")
 SPLITS = ("train", "validation", "test")
@@ -138,6 +141,43 @@ class SequenceData(L.LightningDataModule, ABC):
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.seed, self.num_workers = seed, num_workers
+
+    @staticmethod
+    def of(
+        train: RowSource,
+        val: RowSource | None = None,
+        test: RowSource | None = None,
+        *,
+        vocab_size: int | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        seed: int = 0,
+    ) -> RowsData:
+        """Token ids that you have already, ready for training; no ``setup`` is needed.
+
+        Args:
+            train: integer tensor or array (n, length); a list of rows of equal length; a torch
+                Dataset of such rows, all of which are read once; or a DataLoader of batches
+                (batch, length). A DataLoader's batches are taken as they come: order and size
+                are the loader's own, ``seed`` and ``batch_size`` have no say, and ``val`` and
+                ``vocab_size`` have to be given. Training with a DataLoader cannot be shared
+                among processes. It cannot go on from a checkpoint either, unless the loader has
+                ``state_dict`` and ``load_state_dict``, as torchdata's StatefulDataLoader has.
+            val: validation rows, as ``train``; a DataLoader is read once, to its end. None: 5% of
+                the training rows, at least 1, are set aside as a function of ``seed``. Rows that
+                depend on one another, such as windows of one text, are better divided by hand.
+            test: test rows, as ``val``. None: the validation rows.
+            vocab_size: V; ids are 0 to V - 1. None: the largest id of all rows, and 1.
+            batch_size, eval_batch_size, seed: see the class.
+
+        Raises:
+            SettingError: a number out of range.
+            DataError: rows of unequal length, or none; numbers that are not whole, negative, or
+                outside of the vocabulary; what a DataLoader needs, see above.
+        """
+        from ordo.data.in_memory import RowsData  # which builds upon this class
+
+        return RowsData(train, val, test, vocab_size, batch_size, eval_batch_size, seed)
 
     def train_rows(self, rank: int, world_size: int) -> Dataset[Batch | Tensor]:
         """Training data set on this rank; ``__getitems__`` gets what the sampler hands out."""
