@@ -90,13 +90,22 @@ def ends(rank: Tensor, labels: Sequence[str] | None = None) -> list[tuple[str, s
     ]
 
 
-def law(title: str, length: int, learned: bool, rank: Tensor | None) -> Small:
+def law(
+    title: str,
+    length: int,
+    learned: bool,
+    rank: Tensor | None,
+    labels: Sequence[str] | None = None,
+) -> Small:
     """A law over orders of decoding.
 
     Args:
         learned: the law's numbers want a gradient.
         rank: mean rank of every position, (length,), from 1; None: laws of several sequences.
+        labels: names of the positions; None: their numbers from 0.
     """
     rows = [("length", str(length)), ("learned", "yes" if learned else "no")]
-    rows += [("positions", "differ between sequences")] if rank is None else ends(rank.detach())
+    rows += (
+        [("positions", "differ between sequences")] if rank is None else ends(rank.detach(), labels)
+    )
     return Small(title, rows)

@@ -3,7 +3,7 @@
 from ordo.training.callbacks import OrderHistory, SampleWriter
 from ordo.training.collapse import CollapseAlarm
 from ordo.training.gradient_signal import GradientSignal, RunningMoments
-from ordo.training.last import LastCheckpoint
+from ordo.training.last import LastCheckpoint, ValidateLast
 from ordo.training.module import OrderDiffusion, TrainingDiverged
 from ordo.training.optimisation import OptimizerSettings
 from ordo.training.plain import train_steps
@@ -13,5 +13,5 @@ from ordo.training.quality import MoleculeQuality, SampleQuality
 __all__ = [
     "CollapseAlarm", "GradientSignal", "LastCheckpoint", "MoleculeQuality", "OptimizerSettings",
     "OrderDiffusion", "OrderHistory", "RunningMoments", "SampleQuality", "SampleWriter",
-    "StepProgress", "TrainingDiverged", "train_steps",
+    "StepProgress", "TrainingDiverged", "ValidateLast", "train_steps",
 ]  # fmt: skip
