@@ -14,24 +14,26 @@ from lightning.pytorch.utilities.seed import isolate_rng
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from ordo.data import SequenceData, TableData, TaskData
+from ordo.data import SequenceData, TaskData
 from ordo.data.decoding import KINDS, to_plain
 from ordo.data.in_memory import RowsData
 from ordo.denoisers import wrap
 from ordo.errors import ConfigError
 from ordo.files import Json
-from ordo.parts import OWN, TARGET, describe, told
+from ordo.parts import describe
 from ordo.progress import show
 from ordo.runs.best import load_best
 from ordo.runs.build import plain, prepared
 from ordo.runs.folder import FITTED, alone_in, check_free, used_by
+from ordo.runs.plan import callbacks_of, loggers_of, plan, trainer_of
 from ordo.runs.run import check_writable
 from ordo.runs.run import fit as train
+from ordo.runs.settings import Device
 from ordo.runs.stored import device_of
 from ordo.runs.trainer import quiet
 from ordo.saved import OrderedModel
 from ordo.settings import Count, Part, Positive, Seed, Size, checked
-from ordo.training import OptimizerSettings, TrainingDiverged
+from ordo.training import TrainingDiverged
 
 BATCH_SIZE = 64
 VALIDATIONS = 10  # of a training, where nobody says how often
@@ -75,7 +77,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    device: str = "auto",
+    device: Device = "auto",
     seed: Seed = 0,
     ema: Part | None = None,
     patience: Count | None = None,
@@ -145,13 +147,7 @@ def fit(
         config["checkpoint_every"] = config["validate_every"]
         config["trainer"] = trainer_of(config, device_of(device))
         config["callbacks"] = callbacks_of(config, where, ema, patience, folder is not None)
-        if folder is not None:
-            config["logger"] = {
-                "csv": {
-                    TARGET: "lightning.pytorch.loggers.CSVLogger",
-                    "save_dir": str(where), "name": "", "version": "csv",
-                }
-            }  # fmt: skip
+        config["logger"] = None if folder is None else loggers_of(where)
         return trained(OmegaConf.create(config), rows, made, where, folder is not None)
 
 
@@ -189,140 +185,6 @@ def place(folder: str | Path | None) -> Iterator[Path]:
     temporary = tempfile.TemporaryDirectory(prefix="ordo-") if folder is None else None
     with temporary or nullcontext(str(folder)) as name:
         yield Path(name)
-
-
-def plan(
-    data: SequenceData,
-    made: Mapping[str, Any],
-    folder: Path,
-    steps: int,
-    optimizer: Json,
-    seed: int,
-) -> Json:
-    """The settings of a run, as ``train.py`` has them in config.yaml."""
-    about = describe(data, "data")
-    table = isinstance(data, TableData)
-    parts = {name: told(part, name) for name, part in made.items() if name != "objective"}
-    parts = default_parts(data) | parts
-    if "objective" in made:
-        parts["objective"] = told(made["objective"], "")
-    else:
-        parts["objective"] = default_objective(data, made)
-    delay, rate = (300, 0.3) if table else (100, 1.0)
-    own_schedule = {} if "schedule" in made else {"schedule_lr": rate}
-    settings = OptimizerSettings(
-        **{
-            "total_steps": steps,
-            "warmup_steps": min(100, steps // 10),
-            "schedule_delay": min(delay, steps // 10),
-            **own_schedule,
-            **optimizer,
-        }
-    )
-    return {
-        "name": folder.absolute().name, "label": folder.absolute().name, "seed": seed,
-        "steps": steps, "validation_draws": 2, "compile": False, "threads": None,
-        "output": str(folder), "shape": None, "report": None, "compare": None, "logger": None,
-        "data": {OWN: type(data).__name__, **data.describe()} if about is None else about,
-        **parts,
-        "optimizer": {**told(settings, ""), TARGET: "ordo.training.OptimizerSettings"},
-    }  # fmt: skip
-
-
-def default_parts(data: SequenceData) -> dict[str, Json]:
-    """Denoiser and schedule of experiment=quickstart, of a table those of table_learned_order."""
-    length = data.length
-    power = {TARGET: "ordo.schedules.Power", "length": length, "bound": None, "floor": 0.0}
-    if isinstance(data, TableData):
-        return {
-            "denoiser": {
-                TARGET: "ordo.denoisers.OrderCausalTableTransformer",
-                "vocab_sizes": data.vocab_sizes, "ordered": data.ordered,
-                "waves": 8, "width": 48, "heads": 4, "layers": 2, "dropout": 0.0,
-            },
-            "schedule": power | {
-                "network": {
-                    TARGET: "ordo.schedules.FreeTable",
-                    "length": length, "init_std": 0.0, "init_slope": 0.0,
-                }
-            },
-        }  # fmt: skip
-    return {
-        "denoiser": {
-            TARGET: "ordo.denoisers.OrderCausalTransformer",
-            "vocab_size": data.vocab_size, "length": length, "width": 96, "heads": 4, "layers": 2,
-            "dropout": 0.0, "positions": "rotary", "recompute": False, "given": data.given,
-        },
-        "schedule": power | {
-            "network": {
-                TARGET: "ordo.schedules.PositionNetwork",
-                "length": length, "cosines": 8, "decay": 2.0, "init_std": 0.05,
-            }
-        },
-    }  # fmt: skip
-
-
-def default_objective(data: SequenceData, made: Mapping[str, Any]) -> Json:
-    """An objective that denoiser and schedule can be trained on."""
-    size = {"length": data.length, "vocab_size": data.vocab_size}
-    if "denoiser" not in made or made["denoiser"].order_causal:
-        rloo = isinstance(data, TableData)
-        noise = {"draws": 2, "baseline": "rloo"} if rloo else {"draws": 1, "baseline": "learned"}
-        return {
-            TARGET: "ordo.objectives.Dense", **size, **noise, "unigram": False, "bound": "jump",
-        }  # fmt: skip
-    schedule = made.get("schedule")
-    known = schedule is None or schedule.depends_on_tokens
-    if known or hasattr(schedule.law(), "next_log_prob"):
-        score = {TARGET: "ordo.objectives.ScoreFunction", "baseline": "learned", **size}
-        return {TARGET: "ordo.objectives.OrderSpace", "draws": 1, "bound": "jump", "score": score}
-    return {TARGET: "ordo.objectives.TimeSpace", "draws": 2}
-
-
-def trainer_of(config: Json, device: str) -> Json:
-    """The arguments of Lightning's Trainer, as configs/trainer/default.yaml."""
-    return {
-        "max_steps": config["steps"], "max_epochs": -1, "accelerator": device, "devices": 1,
-        "precision": "auto", "accumulate_grad_batches": 1,
-        "val_check_interval": config["validate_every"], "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0, "limit_val_batches": 8, "log_every_n_steps": 50,
-        "enable_progress_bar": True, "enable_model_summary": False,
-    }  # fmt: skip
-
-
-def callbacks_of(
-    config: Json, folder: Path, ema: float | None, patience: int | None, kept: bool
-) -> Json:
-    """Callbacks as configs/callbacks/default.yaml, without pictures.
-
-    kept: whether the folder stays.
-    """
-    lightning, own = "lightning.pytorch.callbacks", "ordo.training"
-    checkpoints = str(folder / "checkpoints")
-    out: Json = {
-        "end": {TARGET: f"{own}.ValidateLast"},
-        "best": {
-            TARGET: f"{lightning}.ModelCheckpoint", "dirpath": checkpoints, "filename": "best",
-            "monitor": "val/nelbo", "enable_version_counter": False,
-            "save_on_train_epoch_end": False,
-        },
-        "last": {
-            TARGET: f"{own}.LastCheckpoint", "folder": checkpoints,
-            "every": config["checkpoint_every"],
-        },
-        "collapse": {TARGET: f"{own}.CollapseAlarm"},
-        "progress": {TARGET: f"{own}.StepProgress"},
-    }  # fmt: skip
-    if kept:
-        out["order"] = {TARGET: f"{own}.OrderHistory", "folder": str(folder), "every": 25}
-        out["order"]["pictures"] = False
-    if ema is not None:
-        average = {TARGET: f"{lightning}.EMAWeightAveraging", "decay": ema, "use_buffers": False}
-        out["ema"] = average
-    if patience is not None:
-        stopping = {TARGET: f"{lightning}.EarlyStopping", "monitor": "val/nelbo"}
-        out["early"] = stopping | {"patience": patience}
-    return out
 
 
 def trained(

@@ -256,7 +256,8 @@ def describe(part: object, role: str) -> Json | None:
     target = canonical(own, role) if role else own
     if arguments is None or target is None or named(target) is not kind:
         return None
-    inside, out = INSIDE.get(role, role), {TARGET: target}
+    inside = INSIDE.get(role, role)
+    out: Json = {TARGET: target}
     for key, value in arguments.items():
         part = arguments_of(value) is not None
         out[key] = describe(value, inside) if part else lists(to_plain(value))

@@ -163,9 +163,8 @@ def decoding_order(law: Any, learned: bool, labels: list[str] | None = None) -> 
 
     learned, labels: as of ``DecodingOrder``.
     """
-    entropy = math.nan
+    entropy, name = math.nan, law.mode_name
+    mode, rank = law.mode(), law.expected_rank().cpu()
     if isinstance(law, HasEntropy):
-        generator = seeded_generator(law.mode().device, 0, 0, -9)
-        entropy = float(law.entropy(generator=generator)[0])
-    rank = law.expected_rank().cpu()
-    return DecodingOrder(law.mode().cpu(), law.mode_name, rank, entropy, learned, labels)
+        entropy = float(law.entropy(generator=seeded_generator(mode.device, 0, 0, -9))[0])
+    return DecodingOrder(mode.cpu(), name, rank, entropy, learned, labels)

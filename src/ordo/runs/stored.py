@@ -98,10 +98,11 @@ def in_place_of(node: Any, given: nn.Module, path: str | Path) -> nn.Module:
     """
     if hasattr(given, "order_causal") or hasattr(given, "depends_on_tokens"):
         return given
-    sizes = [node.get(name) if isinstance(node, Mapping) else None for name in SIZES]
+    sizes: list[Any] = [node.get(name) if isinstance(node, Mapping) else None for name in SIZES]
     if any(type(size) is not int for size in sizes):
         raise CheckpointError(
-            f"{path}: its config does not say vocab_size and length; wrap the module"
+            f"{path}: its config does not say vocab_size and length: give the module wrapped, see "
+            "ordo.denoisers.wrap"
         )
     try:
         return wrap(given, *sizes)
