@@ -34,6 +34,7 @@ from ordo.runs.trainer import quiet
 from ordo.saved import OrderedModel
 from ordo.settings import Count, Part, Positive, Seed, Size, checked
 from ordo.training import TrainingDiverged
+from ordo.training.interrupt import Stopped
 
 BATCH_SIZE = 64
 VALIDATIONS = 10  # of a training, where nobody says how often
@@ -201,12 +202,17 @@ def trained(
     try:
         with alone_in(folder), isolate_rng():
             check_free(folder, config)
-            shutil.rmtree(folder / FITTED, ignore_errors=True)
             module, _, trainer, seconds = train(config, (), data, made)
             load_best(module, trainer, folder)
             model = OrderedModel(module.denoiser, module.schedule, meaning(data)).eval()
             if kept:
+                shutil.rmtree(folder / FITTED, ignore_errors=True)
                 model.save(folder / FITTED)
+    except Stopped as stop:
+        if kept:
+            raise
+        what = str(stop).partition(",")[0]
+        raise Stopped(f"{what}; nothing is kept without folder=", stop.number) from None
     except TrainingDiverged as error:
         what, last = str(error).partition(";")[0], folder / "checkpoints" / "last.ckpt"
         where = f"; the last good checkpoint is in {last}" if kept and last.is_file() else ""

@@ -5,6 +5,7 @@ A saved model is a denoiser, a schedule, and what their tokens mean.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Collection
 from functools import cached_property
@@ -192,8 +193,11 @@ class OrderedModel(Asking, ModelHubMixin, library_name="ordo", model_card_templa
         except ConfigError as error:
             why = f"config.json does not describe a model ({first_line(error)})"
             raise CheckpointError(f"{model_id}: {why}; {again}") from error
+        # What does not fit must not change modules that somebody has given.
+        given = own is not None and (own.denoiser is not None or own.schedule is not None)
+        tried = copy.deepcopy(model) if given else model
         try:
-            missing, unknown = load_model(model, path, strict=False)
+            missing, unknown = load_model(tried, path, strict=False)
         except (OSError, SafetensorError) as error:
             why = f"it is missing or damaged ({first_line(error)})"
             raise CheckpointError(f"{path} cannot be read: {why}; {again}") from error
@@ -204,6 +208,8 @@ class OrderedModel(Asking, ModelHubMixin, library_name="ordo", model_card_templa
             why = f"{min(missing)} is missing" if missing else ""
             why = why or f"{min(unknown)} is unknown to the model"
             raise CheckpointError(f"{path} does not fit config.json: tensor {why}")
+        if given:
+            load_model(model, path)
         return model.eval().requires_grad_(False)
 
     def save(self, folder: str | Path) -> Path:
@@ -286,7 +292,8 @@ def open_model(
     Args:
         trust, tokenizer: as in ``OrderedModel.from_pretrained``.
         denoiser, schedule: parts of your own, which no file describes. The weights are put into
-            them, in place. A network that is no denoiser is wrapped, see ``ordo.denoisers.wrap``.
+            them, in place, and want no gradient from then on; ``requires_grad_()`` of the model
+            changes that. A network that is no denoiser is wrapped, see ``ordo.denoisers.wrap``.
     Raises CheckpointError.
     """
     own = Own(denoiser, schedule)

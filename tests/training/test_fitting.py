@@ -155,8 +155,12 @@ def test_a_network_and_a_schedule_of_ones_own(tmp_path):
             open_model(path)
         with pytest.raises(CheckpointError, match=r"its schedule is .* Shifted"):
             open_model(path, denoiser=Net())
-        with pytest.raises(CheckpointError, match="does not fit"):
-            open_model(path, denoiser=Net(width=9), schedule=Shifted())
+        wrong, law = Net(width=9), Shifted()
+        before = copy.deepcopy(wrong)
+        with pytest.raises(CheckpointError, match=r"tensor .* has shape|does not fit"):
+            open_model(path, denoiser=wrong, schedule=law)
+        assert same_weights(wrong, before)
+        assert not law.log_w.any()
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
     other = Net()
     open_model(last, denoiser=other, schedule=Shifted())
@@ -201,6 +205,15 @@ def test_kinds_of_data(kind):
     rows = next(iter(data.train_dataloader()))
     assert rows.shape == (10, L)
     assert model.decode(torch.tensor([[0, 1, 2, V]])) == ["0 1 2 _"]
+
+
+def test_a_table(tmp_path):
+    frame = pd.DataFrame({"a": np.arange(80) % 7, "b": np.arange(80) / 3, "c": ["x", "y"] * 40})
+    model = fit(TableData(frame=frame, batch_size=8), steps=2, folder=tmp_path / "run", **QUIET)
+    assert set(model.order().labels) == {"a", "b", "c"}
+    drawn = open_model(tmp_path / "run").decode(model.sample(3).tokens)
+    assert list(drawn.columns) == ["a", "b", "c"]
+    assert model.likelihood(model.fitted.data.val_set.tokens).unit == "column"
 
 
 def test_data_modules_keep_their_meaning(tmp_path):
@@ -255,6 +268,7 @@ def test_resume_gives_the_same_numbers(tmp_path):
     assert same_weights(whole, train("whole", resume=True))  # nothing is left to train
     with pytest.raises(CheckpointError, match="holds a run of other settings"):
         train("whole", resume=True, seed=1)
+    assert same_weights(whole, open_model(tmp_path / "whole")), "which is still there"
     assert not same_weights(whole, train("parts", overwrite=True, seed=1))
 
 
@@ -365,6 +379,27 @@ def test_data_that_have_their_own(tmp_path):
         fit(data, batch_size=3)
     with pytest.raises(ConfigError, match="a DataLoader has a batch_size of its own"):
         fit(DataLoader(IDS), val=IDS, vocab_size=V, batch_size=3)
+
+
+class Interrupted(Dense):
+    """The dense objective; Ctrl-C before the third step."""
+
+    def forward(self, denoiser, schedule, batch, random):
+        if random.step == 2 and self.training:
+            raise KeyboardInterrupt
+        return super().forward(denoiser, schedule, batch, random)
+
+
+def test_ctrl_c(tmp_path):
+    with pytest.raises(
+        KeyboardInterrupt, match="stopped at step 2; nothing is kept without folder="
+    ):
+        fit(IDS, denoiser=small(), objective=Interrupted(L), steps=9, **QUIET)
+    with pytest.raises(KeyboardInterrupt, match="stopped at step 2, last checkpoint of step 2 in"):
+        fit(
+            IDS, denoiser=small(), objective=Interrupted(L), steps=9, validate_every=1,
+            folder=tmp_path / "run", **QUIET
+        )  # fmt: skip
 
 
 def test_divergence_is_told_in_words_of_python(tmp_path):
