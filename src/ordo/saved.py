@@ -80,11 +80,12 @@ class OrderedModel(Asking, ModelHubMixin, library_name="ordo", model_card_templa
             attach_features(self.schedule, self.denoiser)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        self.description = {"ordo": FORMAT, "data": self.data}
+        self.description: Json = {"ordo": FORMAT}
         for name, part in (("denoiser", denoiser), ("schedule", schedule)):
             made = getattr(self, name)
             known = told(made, name) if part is made else self_contained(made, cast(Json, part))
             self.description[name] = known
+        self.description["data"] = self.data
 
     @classmethod
     def of_checkpoint(
