@@ -1,4 +1,4 @@
-"""Draws samples of a checkpoint or exported model, as a table or text.
+"""Draws samples of a checkpoint or exported model, as a table, as text, or as token ids.
 
 Any sampler may draw them, also given some values. The script needs the model alone, not its data.
 
@@ -23,8 +23,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from ordo.batch import Batch
 from ordo.data import CorpusData, TableCodec
 from ordo.data.decoding import Decoding, cells_of
+from ordo.data.givens import givens_of_file, made_givens
 from ordo.data.tables.conditions import Conditions, given_cells
 from ordo.data.tables.gaps import file_cells
 from ordo.data.tables.table_file import in_own_types, write_table
@@ -39,6 +41,7 @@ from ordo.progress import SamplingMeter, note
 from ordo.runs.build import plain
 from ordo.runs.checkpoint import find, reading
 from ordo.runs.checks import check_settings
+from ordo.runs.drawn_file import ENDINGS, IDS, check_ending, write_ids
 from ordo.runs.entry import command, job
 from ordo.runs.run import check_writable, quiet, set_threads
 from ordo.runs.settings import Sample
@@ -62,13 +65,13 @@ def conditions(codec: TableCodec, reading: dict[str, Any], config: DictConfig) -
 
     Raises DataError for an unfit file, ConfigError.
     """
+    if config.template is not None:
+        raise ConfigError("template is for text and Sudokus")
     if config.impute is not None:
         if config.given:
             raise ConfigError("give either given or impute")
         found = file_cells(codec, config.impute, reading, config.delimiter)
-        if config.n not in (None, len(found.tokens)):
-            rows = f"{config.impute} has {len(found.tokens)} rows"
-            raise ConfigError(f"n={config.n}, but {rows}; leave n out")
+        check_rows(config, len(found.tokens))
         return found
     if config.delimiter is not None:
         raise ConfigError(f"delimiter={config.delimiter!r} is of the file that impute names")
@@ -82,6 +85,36 @@ def conditions(codec: TableCodec, reading: dict[str, Any], config: DictConfig) -
         given = OmegaConf.to_container(given or OmegaConf.create({}))
     with from_command_line():
         return given_cells(codec, given, reading["missing"], config.n or 1000)
+
+
+def check_rows(config: DictConfig, rows: int) -> None:
+    """Raises ConfigError if n is another number than that of the rows of the file."""
+    if config.n not in (None, rows):
+        raise ConfigError(f"n={config.n}, but {config.impute} has {rows} rows; leave n out")
+
+
+def givens(config: DictConfig, decoding: Decoding, length: int) -> Batch | None:
+    """What sequences, not rows of a table, have before the rest is drawn; None: nothing.
+
+    Raises DataError for an unfit file, ConfigError.
+    """
+    n = config.n or 1000
+    if config.given not in (None, {}):
+        raise ConfigError("given is for tables")
+    if config.delimiter is not None:
+        raise ConfigError("delimiter is for tables")
+    if config.template is not None:
+        if config.impute is not None:
+            raise ConfigError("give either template or impute")
+        tokens, known = template(config, decoding, length)
+        return Batch(tokens.expand(n, -1), known.expand(n, -1))
+    if config.impute is None:
+        return made_givens(decoding, n, config.seed)
+    found = givens_of_file(decoding, config.impute)
+    if found is None:
+        raise ConfigError("impute is for tables and Sudokus")
+    check_rows(config, len(found.tokens))
+    return found
 
 
 def template(config: DictConfig, decoding: Decoding, length: int) -> tuple[Tensor, Tensor]:
@@ -128,8 +161,11 @@ def main(config: DictConfig) -> None:
         check_settings(config, Sample)
         device = device_of(config.device)
         out = Path(config.out)
-        if out.suffix not in (".csv", ".parquet", ".txt"):
-            raise ConfigError(f"out={out}: choose a name in .csv, .parquet (tables) or .txt (text)")
+        if out.suffix not in ENDINGS:
+            raise ConfigError(
+                f"out={out}: choose a name in .csv, .parquet (tables), .txt (text), .npy or .npz "
+                "(token ids)"
+            )
         if config.impute is not None and out.resolve() == Path(config.impute).resolve():
             raise ConfigError(f"out={out} is the file that impute names: write to another one")
         trace_path = None if config.trace is None else Path(config.trace)
@@ -145,9 +181,8 @@ def main(config: DictConfig) -> None:
         model = open_model(config.checkpoint, config.trust, config.tokenizer)
         decoding = model.decoding
         state = decoding.table
-        if (state is None) != (out.suffix == ".txt"):
-            kind = "text, choose .txt" if state is None else "a table, choose .csv or .parquet"
-            raise ConfigError(f"out={out}: the model is of {kind}")
+        check_ending(out, decoding, config.log_prob)
+        as_ids = out.suffix in IDS or (out.suffix == ".parquet" and state is None)
         if config.tokenizer is not None and CorpusData.__qualname__ not in decoding.states:
             raise ConfigError(
                 f"tokenizer={config.tokenizer}: the model is of no corpus, and needs no tokenizer"
@@ -158,16 +193,15 @@ def main(config: DictConfig) -> None:
             own = conditions(codec, state["reading"], config)
             given, known = own.tokens, own.known
             columns = [*codec.names, *(str(other.name) for _, other in own.others)]
-            if config.log_prob and "log_prob" in columns:
+            if config.log_prob and not as_ids and "log_prob" in columns:
                 raise ConfigError("log_prob=true: the table has a column of that name already")
             for line in own.notes:
                 note(line)
-        elif config.given not in (None, {}) or config.impute is not None:
-            raise ConfigError("given and impute are for tables")
+        elif (batch := givens(config, decoding, model.denoiser.length)) is not None:
+            given, known = batch.tokens, batch.known
+        if out.suffix == ".txt" or (shown and state is None):
+            _ = decoding.tokenizer  # one that cannot be had is told now, not after sampling
         n = len(given) if given is not None else config.n or 1000
-        if config.template is not None:
-            tokens, those = template(config, decoding, model.denoiser.length)
-            given, known = tokens.expand(n, -1), those.expand(n, -1)
         sampler = build_sampler(config)
         if config.log_prob and sampler.revise is not None:
             raise ConfigError(
@@ -202,8 +236,11 @@ def main(config: DictConfig) -> None:
         seconds = time.perf_counter() - begun
         tokens, log_prob = trace.tokens, trace.total_log_prob
         symbols: list[list[str]] = []
-        if state is None:
-            symbols = decoding.symbols(tokens[:shown])
+        if shown and (as_ids or state is None):
+            symbols = decoding.symbols(tokens[:shown], config.seed)
+        if as_ids:
+            write_ids(out, tokens, log_prob if config.log_prob else None)
+        elif state is None:
             texts: list[str] = decoding(tokens)  # type: ignore[assignment]
             logs = [f"{x:.6f}\t" if config.log_prob else "" for x in log_prob.tolist()]
             lines = [f"{log}{one_line(text)}\n" for log, text in zip(logs, texts, strict=True)]

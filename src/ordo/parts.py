@@ -44,7 +44,8 @@ FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "data": {
         "ordo.data": (
-            "CorpusData", "SmilesData", "SudokuData", "TableData", "TaskData", "TextData",
+            "CorpusData", "IdsData", "SmilesData", "SudokuData", "TableData", "TaskData",
+            "TextData",
         ),
     },
     "task": {

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -51,8 +52,10 @@ def test_config(name, tmp_path):
     (tmp_path / "molecules.csv").write_text(
         "smiles\n" + "".join(f"{'C' * n}{end}\n" for n in range(1, 30) for end in ("O", "N", "F"))
     )
+    np.save(tmp_path / "ids.npy", np.arange(1600).reshape(400, 4) % 7)
     files = {
         "file": "letters",
+        "ids": "ids.npy",
         "text8": "letters",
         "table": "table.csv",
         "qm9_smiles": "molecules.csv",

@@ -186,7 +186,7 @@ def test_a_loader_is_not_for_several_processes(monkeypatch):
         (ROWS[:0], r"there are no ids, the shape is \(0, 5\)"),
         (ROWS[:, :0], "there are no ids"),
         ([], "there are no ids"),
-        ([[1, 2], [3]], "row 1 has 1 ids, and row 0 has 2: rows must be of equal length"),
+        ([[1, 2], [3]], "row 1 has length 1, and row 0 length 2: rows must be of equal length"),
         ([[1, 2], [3, None]], "these are Python objects"),
         ([[1, [2]]], "row 0 holds something else than numbers"),
         ([["a", "b"]], "these are values of <U1"),

@@ -9,7 +9,7 @@ from tiny_tokenizer import tiny_tokenizer
 
 from ordo.data import CorpusData, DataError, SmilesData, TextData
 from ordo.data.tables.frames import read_table
-from ordo.data.tasks.sudoku import read_puzzles
+from ordo.data.tasks.sudoku_file import read_puzzles
 from ordo.data.text.vocabulary import codepoints
 
 MARK = "\ufeff"

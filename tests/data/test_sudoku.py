@@ -5,7 +5,13 @@ import torch
 from torch.nn.functional import one_hot
 
 from ordo.data import DataError, MissingDataError, SudokuData
-from ordo.data.tasks.sudoku import eliminate, random_clues, random_grids, solved, transformed
+from ordo.data.tasks.sudoku_grids import (
+    eliminate,
+    random_clues,
+    random_grids,
+    solved,
+    transformed,
+)
 from ordo.settings import SettingError
 
 

@@ -1,5 +1,7 @@
 """A whole run on data with given positions, from training to eval.py and sample.py."""
 
+import functools
+import itertools
 import json
 import math
 
@@ -92,6 +94,88 @@ def test_a_puzzle_of_your_own(trained, tmp_path, monkeypatch, capfd):
     assert all(
         a in (b, "0") and b in "1234" for line in lines for a, b in zip(puzzle, line, strict=True)
     )
+
+
+def completions(puzzle):
+    """How many full 4 x 4 grids keep the digits of a puzzle ("." is empty), by trying them all."""
+    return sum(all(a in (b, ".") for a, b in zip(puzzle, grid, strict=True)) for grid in grids())
+
+
+@functools.cache
+def grids():
+    """The 288 grids of 4 x 4 whose rows, columns and boxes have all digits."""
+    found = []
+    lines = list(itertools.permutations("1234"))
+    for rows in itertools.product(lines, repeat=4):
+        if all(len(set(column)) == 4 for column in zip(*rows, strict=True)):
+            boxes = [rows[i][j : j + 2] + rows[i + 1][j : j + 2] for i in (0, 2) for j in (0, 2)]
+            if all(len(set(box)) == 4 for box in boxes):
+                found.append("".join(itertools.chain(*rows)))
+    return found
+
+
+def test_puzzles_are_made_where_none_are_given(trained, tmp_path, monkeypatch, capfd):
+    folder, _, _ = trained
+    assert len(grids()) == 288
+    seen = []
+    for seed, trace in ((0, "t.npz"), (0, "t.html"), (0, "t.gif"), (1, "t.npz")):
+        out = [f"out={tmp_path / 's.txt'}", f"trace={tmp_path / trace}", f"seed={seed}"]
+        settings = [f"checkpoint={folder}", "n=6", "threads=1", *out]
+        status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+        assert status == 0, err
+        assert (tmp_path / trace).stat().st_size > 1000
+        known = np.load(tmp_path / "t.npz")["rank"] < 0
+        lines = (tmp_path / "s.txt").read_text().splitlines()
+        seen.append(
+            [
+                "".join(c if k else "." for c, k in zip(line, row, strict=True))
+                for line, row in zip(lines, known, strict=True)
+            ]
+        )
+        assert len(set(seen[-1])) == 6
+        assert all(completions(puzzle) == 1 for puzzle in seen[-1]), "one solution each"
+        assert all(4 <= 16 - puzzle.count(".") <= 8 for puzzle in seen[-1]), "as in training"
+    assert seen[0] == seen[1] == seen[2] != seen[3]
+
+
+def test_puzzles_of_a_file(trained, tmp_path, monkeypatch, capfd):
+    folder, _, _ = trained
+    path, out = tmp_path / "p.csv", tmp_path / "s.txt"
+
+    def solve(*lines, more=()):
+        path.write_text("\n".join(lines) + "\n")
+        settings = [f"checkpoint={folder}", f"out={out}", f"impute={path}", *more]
+        return call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+
+    puzzles = ["1000020000300004", "0000000000000001", "0" * 16]
+    for lines in (["puzzle", *puzzles], ["a,b", *(f"{puzzle},{grids()[0]}" for puzzle in puzzles)]):
+        out.unlink(missing_ok=True)
+        status, _, err = solve(*lines)
+        assert status == 0, err
+        solved = out.read_text().splitlines()
+        assert len(solved) == 3
+        for line, puzzle in zip(solved, puzzles, strict=True):
+            assert all(a in (b, "0") for a, b in zip(puzzle, line, strict=True))
+    out.unlink()
+    for lines, message in (
+        (["puzzle", "1" * 15], "line 2: needs a puzzle, 16 digits of 0..4"),
+        (["puzzle", *puzzles, "5" + "0" * 15], "line 5: needs a puzzle, 16 digits of 0..4"),
+        (["puzzle", puzzles[0], "11" + "0" * 14], "line 3: a digit stands twice in a row, column"),
+        (["a,b", puzzles[0] + ",1"], "line 2: needs a puzzle and its solution"),
+        (puzzles, "line 1: needs a heading"),
+        (["puzzle"], "holds no puzzles"),
+    ):
+        status, _, err = solve(*lines)
+        assert (status, len(err.splitlines())) == (1, 1), err
+        assert message in err
+    for more, message in (
+        (["n=2"], "has 3 rows; leave n out"),
+        (["template=\"'1___'\""], "give either template or impute"),
+    ):
+        status, _, err = solve("puzzle", *puzzles, more=more)
+        assert (status, len(err.splitlines())) == (2, 1), err
+        assert message in err
+    assert not out.exists()
 
 
 def test_the_law_is_shown_of_what_is_decoded(tmp_path):

@@ -338,6 +338,10 @@ PLACES = {
         {"_target_": "ordo.data.SudokuData", "path": "secrets.csv"},
         "data.path=secrets.csv",
     ),
+    "ids": (
+        {"_target_": "ordo.data.IdsData", "path": "secrets.npy"},
+        "data.path=secrets.npy",
+    ),
     "data of another package": ({"_target_": "side_effect.Evil"}, "data._target_=side_effect.Evil"),
 }
 
@@ -483,6 +487,19 @@ def test_malformed_saved_models(stored, tmp_path):
             config | {"data": {"states": {"TableData": {"codec": {"version": 1, "columns": [1]}}}}}
         ),
         json.dumps(config | {"data": {"states": {"CorpusData": {"tokenizer": 3}}}}),
+        *(
+            json.dumps(config | {"data": {"states": {name: state}}})
+            for name, state in (
+                ("IdsData", {}),
+                ("IdsData", {"vocab_size": "x"}),
+                ("RowsData", {"vocab_size": 0}),
+                ("SudokuData", {"vocabulary": list("123"), "clues": [1, 2]}),
+                ("SudokuData", {"vocabulary": list("1234"), "clues": [9, 4]}),
+                ("SudokuData", {"vocabulary": list("1234"), "clues": [1, 16]}),
+                ("SudokuData", {"vocabulary": list("1234"), "clues": [1.5, 4]}),
+                ("SudokuData", {"vocabulary": list("1234"), "clues": "14"}),
+            )
+        ),
     ):
         path.write_text(text)
         with pytest.raises(CheckpointError) as caught:

@@ -1,6 +1,7 @@
 """Data modules: text, tables, molecules, and synthetic tasks whose law is known exactly."""
 
 from ordo.data.errors import ChecksumError, DataError, MissingDataError
+from ordo.data.ids import IdsData
 from ordo.data.in_memory import RowsData
 from ordo.data.loader import StepBatchSampler, StepSampler
 from ordo.data.module import Batch, Rows, SequenceData
@@ -32,6 +33,7 @@ __all__ = [
     "CorpusData",
     "DataError",
     "EvenParity",
+    "IdsData",
     "IndependentTokens",
     "Law",
     "MarkovChain",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
-from ordo.data.ids import ids_as_text
+from ordo.data.ids import IdsData, ids_as_text
 from ordo.data.in_memory import RowsData
 from ordo.data.loader import State
 from ordo.data.tables.codec import TableCodec
@@ -40,6 +40,7 @@ KINDS = (
     CorpusData,
     SmilesData,
     TableData,
+    IdsData,
     RowsData,
 )
 DTYPES = {"float64": torch.float64, "int64": torch.int64}
@@ -79,7 +80,8 @@ class Decoding:
     def check(self) -> None:
         """Reads everything that the states say. The tokenizer is left out, as it may need fetching.
 
-        Raises DataError; or KeyError, TypeError and the like for a state of another form.
+        Raises DataError; or KeyError, TypeError, ValueError and the like for a state of another
+        form.
         """
         for state in self.states.values():
             state.keys()
@@ -96,7 +98,14 @@ class Decoding:
         if self.lengths is not None:
             self.lengths.clamp(min=1)
         if self.ids is not None and (type(self.ids) is not int or self.ids < 1):
-            raise DataError(f"a vocabulary cannot have {self.ids} ids")
+            raise ValueError("vocab_size must be a whole number from 1")
+        sudoku = self.states.get(SudokuData.__qualname__)
+        if sudoku is not None:
+            side = len(sudoku["vocabulary"])
+            least, most = sudoku.get("clues") or (0, 0)  # an older file has no clues
+            whole = type(least) is type(most) is int
+            if side not in (4, 9) or not (whole and 0 <= least <= most < side * side):
+                raise ValueError("Sudokus have 4 or 9 digits, and fewer clues than cells")
         corpus = self.states.get(CorpusData.__qualname__)
         if corpus is not None:
             "".join((corpus["tokenizer"], corpus["tokenizer_fingerprint"]))
@@ -116,8 +125,15 @@ class Decoding:
     @property
     def ids(self) -> int | None:
         """The vocabulary's size of data that are ids and nothing else; None for other data."""
-        state = self.states.get(RowsData.__qualname__)
-        return None if state is None else state["vocab_size"]
+        for kind in (IdsData, RowsData):
+            if kind.__qualname__ in self.states:
+                return self.states[kind.__qualname__]["vocab_size"]
+        return None
+
+    @property
+    def readable(self) -> bool:
+        """Whether something says what tokens mean, as text or as a table."""
+        return bool(self.states) or self.task is not None
 
     @property
     def table(self) -> State | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +13,11 @@ import torch
 from torch import Tensor
 
 from ordo.data.errors import DataError
-from ordo.data.loader import State
-from ordo.data.module import SPLITS, SequenceData
+from ordo.data.ids_file import read_ids
+from ordo.data.loader import State, data_generator
+from ordo.data.module import SPLITS, Rows, SequenceData, evenly
+from ordo.data.text.characters import Shares, check_shares, split_bounds
+from ordo.settings import Seed, Size, Some, Text, checked
 
 LARGEST = 10**6 - 1  # a larger id is no id, but a number of something else
 DTYPES = (np.int16, np.int32)  # the narrowest that holds the ids; batches are int64 all the same
@@ -41,7 +47,7 @@ def as_array(value: object, name: str) -> np.ndarray[Any, Any]:
         except (ValueError, TypeError) as error:  # a list in the row, a tensor without numbers
             raise DataError(f"{name}: row {i} holds something else than numbers") from error
         if rows[i].shape != rows[0].shape:
-            sizes = f"{rows[i].size} ids, and row 0 has {rows[0].size}"
+            sizes = f"length {rows[i].size}, and row 0 length {rows[0].size}"
             raise DataError(
                 f"{name}: row {i} has {sizes}: rows must be of equal length; cut the rows, or end "
                 "the short rows in an id of their own"
@@ -96,6 +102,17 @@ def check_vocabulary(ids: Tensor, vocab_size: int, name: str) -> None:
         )
 
 
+def vocabulary_of(rows: Mapping[str, Tensor], vocab_size: int | None) -> int:
+    """The vocabulary's size: the largest id, and 1, unless ``vocab_size`` says more.
+
+    rows: what messages call the ids -> ids (n, length). Raises DataError for an id outside.
+    """
+    for name, ids in rows.items():
+        if vocab_size is not None:
+            check_vocabulary(ids, vocab_size, name)
+    return vocab_size or 1 + max(int(ids.max()) for ids in rows.values())
+
+
 class IdSequences(SequenceData):
     """Base of data that are token ids and nothing else; see ``SequenceData``.
 
@@ -104,24 +121,19 @@ class IdSequences(SequenceData):
 
     unit, entropy, precedence = "token", None, None
 
-    def use(self, splits: Mapping[str, Tensor], vocab_size: int | None, name: str) -> None:
-        """Takes length and vocabulary from the ids of all splits, (n, length) each.
+    def use(self, splits: Mapping[str, Tensor], vocab_size: int, name: str) -> None:
+        """Takes length and vocabulary.
 
         Args:
-            splits: names of ``SPLITS`` -> ids.
-            vocab_size: None: the largest id, and 1.
+            splits: names of ``SPLITS`` -> ids (n, length).
             name: what messages call the data.
-        Raises DataError for splits of several lengths, and ids outside of the vocabulary.
+        Raises DataError for splits of several lengths.
         """
         lengths = {split: ids.shape[1] for split, ids in splits.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{length} ({split})" for split, length in lengths.items())
             raise DataError(f"{name}: sequences must be of one length, these have {told}")
-        self.length = next(iter(lengths.values()))
-        self.vocab_size = vocab_size or 1 + max(int(ids.max()) for ids in splits.values())
-        for split in SPLITS:
-            if split in splits:
-                check_vocabulary(splits[split], self.vocab_size, f"{name}, {split} rows")
+        self.length, self.vocab_size = next(iter(lengths.values())), vocab_size
 
     def decode(self, tokens: Tensor) -> list[str]:
         """Sequences (n, length) as ids with spaces between them; the mask is ``_``."""
@@ -146,3 +158,99 @@ def ids_as_text(tokens: Tensor, vocab_size: int) -> list[str]:
         " ".join("_" if token == vocab_size else str(token) for token in row)
         for row in tokens.tolist()
     ]
+
+
+@checked
+class IdsData(IdSequences):
+    """Token ids of your own, from a file; see ``SequenceData`` for what it offers.
+
+    A file without splits of its own is shuffled, as a function of ``split_seed`` and the number of
+    rows, and divided. So no order in the file, such as by date or class, ends up in one split. But
+    rows that depend on one another, such as windows of one text or copies, then stand in several
+    splits, and the loss on held-out rows comes out too low: divide such rows yourself, into the
+    arrays train, val and test of an .npz file.
+
+    Beyond ``SequenceData``: ``notes``, lines on what was not given and taken from the file.
+
+    Args:
+        path: an .npy file of an integer array (n, length); an .npz file of one such array, or of
+            train, val and test; a Parquet file with a column of lists of equal length.
+        column: of a Parquet file with several columns of lists; None: the only one.
+        vocab_size: V; ids are 0 to V - 1. None: the largest id of the file, and 1.
+        split: shares of train, validation and test; of no effect where the file has splits.
+        split_seed: of the split, and of nothing else.
+        limit_eval: use only so many validation and test rows, evenly spaced; None: all.
+        batch_size, eval_batch_size, seed, num_workers: see ``SequenceData``.
+
+    Raises:
+        SettingError: an argument of another type, or out of range.
+        DataError: shares that do not sum to 1 (at once); a file that is unfit (in ``setup``).
+        MissingDataError: no such file.
+    """
+
+    places = ("path",)
+
+    def __init__(
+        self,
+        path: Text,
+        column: Text | None = None,
+        vocab_size: Size | None = None,
+        split: Shares = (0.9, 0.05, 0.05),
+        split_seed: Seed = 0,
+        limit_eval: Size | None = None,
+        batch_size: Size = 64,
+        eval_batch_size: Size | None = None,
+        seed: Seed = 0,
+        num_workers: Some = 0,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, seed, num_workers)
+        check_shares(split)
+        self.file, self.column, self.wanted_size = Path(path), column, vocab_size
+        self.split, self.split_seed, self.limit_eval = split, split_seed, limit_eval
+        self.notes: list[str] = []
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, checks and splits the ids; a second call does nothing."""
+        if hasattr(self, "test_set"):
+            return
+        arrays = read_ids(self.file, self.column)
+        whole = "all" in arrays
+        names = {each: str(self.file) if whole else f"{self.file}, {each} rows" for each in arrays}
+        splits = {each: checked_ids(array, names[each]) for each, array in arrays.items()}
+        size = vocabulary_of({names[each]: ids for each, ids in splits.items()}, self.wanted_size)
+        if whole:
+            splits = self._divided(splits["all"])
+        self.use(splits, size, str(self.file))
+        if self.wanted_size is None:
+            self.notes = [
+                f"data.vocab_size={size}: the largest id of {self.file} is {size - 1}; give "
+                "data.vocab_size if there are more"
+            ]
+        with self.file.open("rb") as file:
+            self.md5 = hashlib.file_digest(file, "md5").hexdigest()
+        self.own_splits = not whole
+        self.train_set = Rows(splits["train"])
+        self.val_set, self.test_set = (
+            Rows(splits[name][evenly(len(splits[name]), self.limit_eval)]) for name in SPLITS[1:]
+        )
+
+    def _divided(self, ids: Tensor) -> dict[str, Tensor]:
+        bounds = split_bounds(len(ids), self.split)
+        if not all(a < b for a, b in pairwise(bounds)):
+            raise DataError(
+                f"{self.file} has {len(ids)} rows, too few for a split of {list(self.split)}"
+            )
+        order = torch.randperm(len(ids), generator=data_generator(0x1D5, self.split_seed))
+        return {
+            name: ids[order[a:b]] for name, (a, b) in zip(SPLITS, pairwise(bounds), strict=True)
+        }
+
+    def describe(self) -> dict[str, object]:
+        return {
+            "name": self.file.name,
+            "md5": self.md5,
+            **super().describe(),
+            "split": "of the file" if self.own_splits else list(self.split),
+            "split_seed": self.split_seed,
+            "notes": self.notes,
+        }

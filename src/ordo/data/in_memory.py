@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ordo.data.errors import DataError
-from ordo.data.ids import IdSequences, as_array, check_vocabulary, checked_ids
+from ordo.data.ids import IdSequences, as_array, check_vocabulary, checked_ids, vocabulary_of
 from ordo.data.loader import State, StepSampler, data_generator
 from ordo.data.module import SPLITS, Rows
 from ordo.settings import Seed, Size, checked
@@ -52,13 +52,14 @@ class RowsData(IdSequences):
         for split, source in zip(SPLITS, (train, val, test), strict=True):
             if source is not None and source is not self.loader:
                 splits[split] = checked_ids(array_of(source, split), f"{split} rows")
+        size = vocabulary_of({f"{name} rows": ids for name, ids in splits.items()}, vocab_size)
         if val is None:
             kept, aside = set_aside(len(splits["train"]), seed)
             rows = splits["train"]
             splits["train"], splits["validation"] = rows[kept], rows[aside]
         self.test_is_validation = test is None
         splits.setdefault("test", splits["validation"])
-        self.use(splits, vocab_size, "the data")
+        self.use(splits, size, "the data")
         self.train_set = None if self.loader is not None else Rows(splits["train"])
         self.val_set, self.test_set = Rows(splits["validation"]), Rows(splits["test"])
         self._md5 = hashlib.md5()

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ordo.data import SequenceData, TextData
+from ordo.data import IdsData, SequenceData, TextData
 from ordo.data.text.tokenizer import is_hub_name
 from ordo.denoisers import wrap
 from ordo.errors import ConfigError, UntrustedError
@@ -233,9 +233,11 @@ def load_data(
         )
     node |= {name: value for name, value in (changes or {}).items() if name in settings}
     with reading(path, "what it says of its data"):
-        vocabulary = (read(path).get(TextData.__qualname__) or {}).get("vocabulary")
+        # Ids keep their meaning where another text, or another file of ids, is scored.
+        checkpoint = read(path)
+        vocabulary = (checkpoint.get(TextData.__qualname__) or {}).get("vocabulary")
         if vocabulary is not None and node.get("source") == "file":
-            node["alphabet"] = "".join(
-                vocabulary
-            )  # ids keep their meaning where another text is scored
+            node["alphabet"] = "".join(vocabulary)
+        if IdsData.__qualname__ in checkpoint:
+            node["vocab_size"] = checkpoint[IdsData.__qualname__]["vocab_size"]
     return prepared(make(node | given, "data"))

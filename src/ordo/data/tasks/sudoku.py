@@ -5,179 +5,20 @@ Puzzles are made here; a file of other puzzles may serve as the test set.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
-from ordo.data.errors import MissingDataError
 from ordo.data.loader import State, data_generator
 from ordo.data.module import Batch, Rows
-from ordo.data.tables.csv_file import read_text, split
 from ordo.data.tasks.fresh import FreshData, FreshRows
 from ordo.data.tasks.law import require
+from ordo.data.tasks.sudoku_file import read_puzzles
+from ordo.data.tasks.sudoku_grids import geometry, made_puzzles, transformed
 from ordo.data.text.vocabulary import Vocabulary
 from ordo.settings import Count, Seed, Size, Some, Text, Whole, checked
-
-
-@cache
-def geometry(box: int) -> tuple[Tensor, Tensor]:
-    """Where the cells of a grid with boxes of box x box cells lie.
-
-    Returns:
-        axes: (3, cells) int64, row, column and box of every cell.
-        units: (3 side, cells) float32, 1 if a cell belongs to a row, column or box.
-    """
-    side = box * box
-    row, column = torch.arange(side).repeat_interleave(side), torch.arange(side).repeat(side)
-    axes = torch.stack([row, column, row // box * box + column // box])
-    units = (axes[:, None] == torch.arange(side)[:, None]).flatten(0, 1)
-    return axes, units.float()
-
-
-def eliminate(candidates: Tensor, box: int) -> Tensor:
-    """Removes candidates until nothing more follows from single cells.
-
-    Two rules are applied: a cell with one candidate excludes its value from the cell's row, column
-    and box (naked single); a value with one possible cell in a row, column or box goes there
-    (hidden single). A grid whose cells all have one candidate is solved, and has no other solution.
-    A grid with a cell without candidates has no solution.
-
-    candidates: (n, cells, side) bool, as is the result.
-    """
-    _, units = geometry(box)
-    peers = ((units.T @ units) > 0).float() - torch.eye(units.shape[1])
-    while True:
-        single = candidates & (candidates.sum(-1, keepdim=True) == 1)
-        left = candidates & ~((peers @ single.float()) > 0)
-        only_here = ((units.T @ ((units @ left.float()) == 1).float()) > 0) & left
-        left = torch.where(only_here.any(-1, keepdim=True), only_here, left)
-        if torch.equal(left, candidates):
-            return left
-        candidates = left
-
-
-def solved(candidates: Tensor) -> Tensor:
-    """Which grids are solved, (n,) bool."""
-    return (candidates.sum(-1) == 1).all(-1)
-
-
-def random_grids(n: int, box: int, generator: torch.Generator) -> Tensor:
-    """Full grids (n, cells) int64 in 0..side-1.
-
-    Random values go to cells of fewest candidates; a grid that contradicts itself is begun again.
-    """
-    cells, side = box**4, box**2
-    everything = torch.ones(n, cells, side, dtype=torch.bool)
-    candidates, done = everything.clone(), []
-    while sum(map(len, done)) < n:
-        number = candidates.sum(-1)
-        fewest = torch.where(number > 1, number, side + 1) + torch.rand(
-            number.shape, generator=generator
-        )
-        cell = fewest.argmin(1, keepdim=True)[..., None].expand(-1, -1, side)
-        weight = (
-            torch.rand(len(candidates), side, generator=generator)
-            * candidates.gather(1, cell)[:, 0]
-        )
-        chosen = torch.nn.functional.one_hot(weight.argmax(1), side).bool()
-        candidates = eliminate(candidates.scatter(1, cell, chosen[:, None]), box)
-        finished = solved(candidates)
-        done.append(candidates[finished].to(torch.int8).argmax(-1))
-        again = finished | (candidates.sum(-1) == 0).any(-1)
-        candidates = torch.where(again[:, None, None], everything, candidates)
-    return torch.cat(done)[:n]
-
-
-def random_clues(
-    grids: Tensor, box: int, clues: Sequence[int], generator: torch.Generator
-) -> Tensor:
-    """Which cells (n, cells) bool of full grids are given.
-
-    Cells are taken away in random order, down to a number that is uniform on clues[0]..clues[1]. A
-    cell is taken away only if ``eliminate`` still solves the puzzle, which proves that the solution
-    is unique.
-    """
-    n, cells = grids.shape
-    given = torch.ones(n, cells, dtype=torch.bool)
-    target = torch.randint(clues[0], clues[1] + 1, (n,), generator=generator)
-    value = torch.nn.functional.one_hot(grids, box * box).bool()
-    for cell in torch.rand(n, cells, generator=generator).argsort(1).T:
-        wants = (given.sum(1) > target).nonzero()[:, 0]
-        if not len(wants):
-            break
-        fewer = given[wants].scatter(1, cell[wants, None], False)
-        still = solved(eliminate(value[wants] | ~fewer[..., None], box))
-        given[wants[still]] = fewer[still]
-    return given
-
-
-def transformed(
-    grids: Tensor, given: Tensor, box: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Every puzzle (n, cells) under a random symmetry.
-
-    Values are renamed, rows and columns permuted within and between bands, and grids transposed.
-    """
-    n, side = len(grids), box * box
-
-    def lines() -> Tensor:
-        band = torch.rand(n, box, generator=generator).argsort(1).repeat_interleave(box, 1)
-        return (band + torch.rand(n, side, generator=generator)).argsort(1)
-
-    cell = lines()[:, :, None] * side + lines()[:, None]
-    flip = torch.rand(n, generator=generator) < 0.5
-    cell = torch.where(flip[:, None, None], rearrange(cell, "n row column -> n column row"), cell)
-    cell = rearrange(cell, "n row column -> n (row column)")
-    name = torch.rand(n, side, generator=generator).argsort(1)
-    return name.gather(1, grids.gather(1, cell)), given.gather(1, cell)
-
-
-def read_puzzles(path: str | Path, box: int) -> Rows:
-    """A CSV file with a heading and two columns, puzzle and solution.
-
-    Each cell of the file is a line of digits, 0 for an empty cell of the grid. Whether a puzzle has
-    a second solution is not checked.
-
-    Raises MissingDataError; DataError naming the first line that is not a puzzle with its solution.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise MissingDataError(
-            f"no puzzles at {file}; give data.path another file, or null for puzzles that are made "
-            "here"
-        )
-    cells, side = box**4, box**2
-    _, units = geometry(box)
-    heading, *rows = split(read_text(file), ",", str(file))[0] or [[]]
-    require(
-        not "".join(heading).isdigit(),
-        f"{file}, line 1: needs a heading, such as puzzle,solution, before the first puzzle",
-    )
-    require(bool(rows), f"{file} holds no puzzles")
-    for number, row in enumerate(rows, 2):
-        fits = len(row) == 2 and all(
-            len(x) == cells and x.isascii() and x.isdigit() and int(max(x)) <= side for x in row
-        )
-        require(
-            fits,
-            f"{file}, line {number}: needs a puzzle and its solution, {cells} digits of 0..{side} "
-            "each",
-        )
-    puzzle, solution = (torch.tensor([[int(c) for c in row[i]] for row in rows]) for i in (0, 1))
-    given = puzzle > 0
-    counts = units @ torch.nn.functional.one_hot(solution, side + 1)[..., 1:].float()
-    bad = ((counts != 1).any(-1).any(-1) | (given & (puzzle != solution)).any(-1)).nonzero()
-    require(
-        not len(bad),
-        f"{file}, line {int(bad[0]) + 2 if len(bad) else 0}: not a solution of its puzzle",
-    )
-    return Rows(solution - 1, given)
 
 
 @dataclass(eq=False)
@@ -263,9 +104,7 @@ class SudokuData(FreshData):
 
     def puzzles(self, n: int, split: int) -> Rows:
         """n puzzles that depend on the puzzle settings and the number of the split only."""
-        generator = data_generator(0x50D0, self.box, split)
-        grids = random_grids(n, self.box, generator)
-        return Rows(grids, random_clues(grids, self.box, self.clues, generator))
+        return made_puzzles(n, self.box, self.clues, data_generator(0x50D0, self.box, split))
 
     def train_rows(self, rank: int, world_size: int) -> FreshPuzzles:
         return FreshPuzzles(self.batch_size, self.seed, rank, world_size, self.bank, self.box)
@@ -275,8 +114,11 @@ class SudokuData(FreshData):
         return self.vocabulary.decode(tokens)
 
     def state_dict(self) -> State:
-        """Goes into Lightning's checkpoints: ``vocabulary``, the digits by their ids."""
-        return {"vocabulary": list(self.vocabulary.symbols)}
+        """Goes into Lightning's checkpoints.
+
+        ``vocabulary``, the digits by their ids; ``clues``, for puzzles to sample solutions of.
+        """
+        return {"vocabulary": list(self.vocabulary.symbols), "clues": list(self.clues)}
 
     def load_state_dict(self, state_dict: State) -> None:
         """Nothing: the digits follow from the grid's size, which is compared with the model's."""
