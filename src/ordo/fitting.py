@@ -133,6 +133,10 @@ def fit(
     rows = sequences(data, val, vocab_size, batch_size, seed, denoiser)
     made = {"denoiser": denoiser, "schedule": schedule, "objective": objective}
     made = {name: part for name, part in made.items() if part is not None}
+    if schedule is not None and not hasattr(schedule, "depends_on_tokens"):
+        raise ConfigError(
+            f"{type(schedule).__name__} is no schedule: subclass ordo.schedules.Schedule"
+        )
     if denoiser is not None:
         if not hasattr(denoiser, "order_causal"):
             made["denoiser"] = wrap(denoiser, rows.vocab_size, rows.length)

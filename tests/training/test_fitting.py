@@ -362,6 +362,7 @@ def test_nothing_is_left_behind(tmp_path, monkeypatch):
         ({"denoiser": small(7), "vocab_size": 5}, ConfigError, "for 7 tokens, the data have 5"),
         ({"denoiser": nn.Linear(2, 2)}, ConfigError, "Linear fails on two rows"),
         ({"schedule": Power(6, FreeTable(6))}, ConfigError, "the schedule has 6 positions"),
+        ({"schedule": FreeTable(L)}, ConfigError, "FreeTable is no schedule: subclass"),
         ({"objective": Dense(L), "denoiser": Net()}, ConfigError, "needs an order-causal"),
         ({"device": "gpu0"}, SettingError, "device=gpu0: must be"),
     ],

@@ -77,7 +77,7 @@ def described(
     for name in PARTS:
         node, given = config.get(name), getattr(own, name, None)
         if given is not None:
-            parts[name] = in_place_of(node, given, path)
+            parts[name] = given if name == "schedule" else in_place_of(node, given, path)
         elif isinstance(node, Mapping) and OWN in node and TARGET not in node:
             raise CheckpointError(
                 f"{path}: its {name} is of a class of your own, {show(node[OWN])}, which no file "
@@ -92,11 +92,11 @@ def described(
 
 
 def in_place_of(node: Any, given: nn.Module, path: str | Path) -> nn.Module:
-    """A part that was given, a network without the methods of a denoiser wrapped.
+    """A denoiser that was given; a network without a denoiser's methods wrapped.
 
-    node: what the file says of the part. Raises CheckpointError where the network does not fit.
+    node: what the file says of the denoiser. Raises CheckpointError where the network does not fit.
     """
-    if hasattr(given, "order_causal") or hasattr(given, "depends_on_tokens"):
+    if hasattr(given, "order_causal"):
         return given
     sizes: list[Any] = [node.get(name) if isinstance(node, Mapping) else None for name in SIZES]
     if any(type(size) is not int for size in sizes):
