@@ -16,6 +16,7 @@ NAMES = [
     "3_your_own_table",
     "4_samplers_on_an_oracle",
     "5_your_own_schedule",
+    "6_your_own_ids_and_network",
 ]
 
 

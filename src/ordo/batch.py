@@ -5,8 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+
+def as_ids(ids: Any, name: str = "tokens") -> Tensor:
+    """Token ids as int64: of a tensor or array of whole numbers, of any width.
+
+    name: what messages call the ids. Raises TypeError for floats, truth values and anything else.
+    """
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu":
+        return torch.from_numpy(ids.astype(np.int64))
+    if isinstance(ids, Tensor) and not (
+        ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool
+    ):
+        return ids.long()
+    array = isinstance(ids, Tensor | np.ndarray)
+    what = f"values of {ids.dtype}" if array else f"a {type(ids).__name__}"
+    raise TypeError(
+        f"{name} must be whole numbers, a tensor or an array (n, length), not {what}; "
+        "torch.as_tensor makes a tensor of a list"
+    )
 
 
 class Batch(NamedTuple):
@@ -28,8 +48,31 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, batch: Any) -> Batch:
-        """A batch as it is, or made of bare tokens, or of a tuple such as (tokens, known)."""
-        return cls(batch) if isinstance(batch, Tensor) else cls(*batch)
+        """A batch as it is, or made of bare tokens, or of a tuple such as (tokens, known).
+
+        Tokens may be a tensor or a NumPy array, of whole numbers of any width. Raises TypeError for
+        other tokens, ValueError for shapes that do not agree.
+        """
+        parts = list(batch) if isinstance(batch, tuple | list) else [batch]
+        if not 1 <= len(parts) <= 3 or any(isinstance(part, tuple | list) for part in parts):
+            raise TypeError(
+                "a batch is tokens (n, length), or a tuple (tokens, known, lengths), of tensors or "
+                "arrays; torch.as_tensor makes a tensor of a list of rows"
+            )
+        tokens = as_ids(parts[0])
+        if tokens.ndim != 2:
+            raise ValueError(f"tokens must be (n, length), got the shape {tuple(tokens.shape)}")
+        more = [None if x is None else torch.as_tensor(x) for x in parts[1:]]
+        known, lengths = (*more, None, None)[:2]
+        if known is not None and (known.dtype != torch.bool or known.shape != tokens.shape):
+            has = f"{known.dtype} of the shape {tuple(known.shape)}"
+            raise ValueError(f"known must be bool {tuple(tokens.shape)} as the tokens, got {has}")
+        if lengths is not None and lengths.shape != tokens.shape[:1]:
+            raise ValueError(
+                f"lengths must be ({len(tokens)},) for {len(tokens)} sequences, got the shape "
+                f"{tuple(lengths.shape)}"
+            )
+        return cls(tokens, known, lengths)
 
     @property
     def whole(self) -> bool:
@@ -116,6 +159,24 @@ class Batch(NamedTuple):
         if self.known is None or torch.compiler.is_compiling():
             return 0
         return min(int(self.given.sum(1).min()), self.tokens.shape[1] - 1)
+
+
+def check_ids(batch: Batch, vocab_size: int) -> None:
+    """Raises ValueError where a token that is no padding is outside of 0..vocab_size-1.
+
+    The mask id, ``vocab_size``, is no token of data.
+    """
+    wrong = (batch.tokens < 0) | (batch.tokens >= vocab_size)
+    present = batch.present
+    wrong = wrong if present is None else wrong & present
+    if bool(wrong.any()):
+        row, position = wrong.nonzero()[0].tolist()
+        token = int(batch.tokens[row, position])
+        why = ", the mask, which stands in no data" if token == vocab_size else ""
+        raise ValueError(
+            f"sequence {row} has the id {token} at position {position}{why}: ids of this "
+            f"vocabulary are 0 to {vocab_size - 1}"
+        )
 
 
 def seen_by(denoiser: Any, batch: Batch) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ordo import showing
 from ordo.batch import Batch
 
 EXACT_ENTROPY_LENGTH = 14
@@ -92,7 +93,7 @@ def draw_of(
     return OrderDraw(order, terms, causal)
 
 
-class PlackettLuce:
+class PlackettLuce(showing.Shown):
     """P(pi) = prod_i w_{pi(i)} / sum_{j >= i} w_{pi(j)}: the order law of alpha_l(t) = 1 - t^{w_l}.
 
     Larger w is decoded earlier. Args: log_w (length,), or (n, length) of a law for each of n rows,
@@ -118,6 +119,13 @@ class PlackettLuce:
             )
         self.log_w = log_w.double()
         self.length = log_w.shape[-1]
+
+    def small(self) -> showing.Small:
+        single = self.log_w.ndim == 1
+        of = "" if single else f", one for each of {len(self.log_w)} sequences"
+        rank = self.expected_rank() if single else None
+        title = f"Plackett-Luce law of decoding orders{of}"
+        return showing.law(title, self.length, self.log_w.requires_grad, rank)
 
     def gauge_fixed(self) -> PlackettLuce:
         """The same law with mean(log w) = 0; the law does not change when w is scaled."""
@@ -240,7 +248,7 @@ class PlackettLuce:
         return entropy[-1]
 
 
-class FixedOrder:
+class FixedOrder(showing.Shown):
     """The point mass on one order (length,): left-to-right, right-to-left, or any that is given.
 
     Raises ValueError when ``order`` is not a permutation of 0..length-1.
@@ -259,6 +267,9 @@ class FixedOrder:
             raise ValueError(
                 f"order must be a permutation of 0..{self.length - 1}, got {order.tolist()}"
             )
+
+    def small(self) -> showing.Small:
+        return showing.law("One decoding order", self.length, False, self.expected_rank())
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         return self.order.expand(n, self.length)

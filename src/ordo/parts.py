@@ -14,12 +14,16 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
 from ordo.errors import ConfigError, UntrustedError, first_line
 from ordo.files import Json
-from ordo.settings import SettingError, check_node
+from ordo.settings import SettingError, arguments_of, check_node, lists, to_plain
 from ordo.wording import show
 
 TARGET = "_target_"
+# In place of TARGET in what is told of a part of the user's own: the name of its class, in words.
+OWN = "own"
 DEEPEST = 32  # levels of a description; the deepest of ordo's own has 4
 # Settings that hold characters or column names of the user's data.
 VERBATIM = ("alphabet", "missing", "types")
@@ -217,11 +221,19 @@ def _made(value: object, name: str) -> Any:
     return value
 
 
-def make_pair(denoiser: Mapping[str, Any], schedule: Mapping[str, Any]) -> tuple[Any, Any]:
-    """A denoiser and a schedule of the same length. Raises ConfigError."""
-    made = make(denoiser, "denoiser"), make(schedule, "schedule")
+def make_pair(
+    denoiser: Mapping[str, Any] | nn.Module, schedule: Mapping[str, Any] | nn.Module
+) -> tuple[Any, Any]:
+    """A denoiser and a schedule of the same length, each made of its description or there already.
+
+    Raises ConfigError.
+    """
+    made = [
+        make(part, name) if isinstance(part, Mapping) else part
+        for name, part in (("denoiser", denoiser), ("schedule", schedule))
+    ]
     check_lengths(*made)
-    return made
+    return made[0], made[1]
 
 
 def check_lengths(denoiser: Any, schedule: Any) -> None:
@@ -229,6 +241,40 @@ def check_lengths(denoiser: Any, schedule: Any) -> None:
     if schedule.length != denoiser.length:
         lengths = f"{schedule.length} positions, the denoiser {denoiser.length}"
         raise ConfigError(f"the schedule has {lengths}")
+
+
+def describe(part: object, role: str) -> Json | None:
+    """The description that ``make`` makes such a part of again, or None: a file may not name the
+    part's class, or the part holds more than its arguments say.
+
+    Args:
+        role: as of ``from_file``, or "" for what is only told and never made of the description.
+    """
+    kind, arguments = type(part), arguments_of(part)
+    own = f"{kind.__module__}.{kind.__qualname__}"
+    if arguments is None and hasattr(part, "arguments"):
+        return self_contained(part, {})
+    target = canonical(own, role) if role else own
+    if arguments is None or target is None or named(target) is not kind:
+        return None
+    inside = INSIDE.get(role, role)
+    out: Json = {TARGET: target}
+    for key, value in arguments.items():
+        part = arguments_of(value) is not None
+        out[key] = describe(value, inside) if part else lists(to_plain(value))
+        if out[key] is None and value is not None:
+            return None
+    return out
+
+
+def told(part: Any, role: str) -> Json:
+    """The description of a part, or what can be said of a part that has none, see ``OWN``."""
+    described = describe(part, role)
+    if described is not None:
+        return described
+    inner = getattr(part, "module", part)  # of ``ordo.denoisers.Wrapped``
+    sizes = {name: getattr(part, name, None) for name in ("vocab_size", "length")}
+    return {OWN: type(inner).__name__, **{k: v for k, v in sizes.items() if type(v) is int}}
 
 
 def self_contained(part: Any, node: Json) -> Json:

@@ -5,11 +5,12 @@ A saved model is a denoiser, a schedule, and what their tokens mean.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from huggingface_hub import ModelHubMixin, hf_hub_download
@@ -17,15 +18,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
+from ordo.asking import Asking
 from ordo.data.decoding import KINDS, Decoding, from_plain, to_plain
-from ordo.denoisers import Denoiser
+from ordo.data.text.tokenizer import is_hub_name
 from ordo.errors import ConfigError, UntrustedError, first_line
-from ordo.files import Json
+from ordo.files import Json, whole_folder
 from ordo.modes import readable
-from ordo.parts import from_file, make, make_pair, self_contained
+from ordo.parts import from_file, make, make_pair, self_contained, told
 from ordo.runs.checkpoint import CheckpointError, find, read, reading
-from ordo.runs.stored import check_trust, described, load
+from ordo.runs.folder import FITTED
+from ordo.runs.stored import Own, check_trust, described, load
 from ordo.schedules import attach_features
+from ordo.training.module import OrderDiffusion
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -37,22 +41,24 @@ A masked diffusion model with the law of its decoding order, saved by `ordo`.
 
 ```python
 from ordo.saved import OrderedModel
-from ordo.samplers import Sampler, sample
 
 model = OrderedModel.from_pretrained("FOLDER_OR_NAME")
-trace = sample(model.denoiser, Sampler(), 4, schedule=model.schedule)
-print(model.decode(trace.tokens))
+print(model.order())
+print(model.decode(model.sample(4).tokens))
 ```
 """
 
 
-class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_template=CARD):
-    """A denoiser and its schedule; can be saved, loaded, and pushed to the Hugging Face hub.
+class OrderedModel(Asking, ModelHubMixin, library_name="ordo", model_card_template=CARD):
+    """A denoiser and its schedule: asked for samples, likelihoods and more (``Asking``), saved,
+    loaded, and pushed to the Hugging Face hub.
 
     A saved model is ``config.json``, which holds the arguments below, and ``model.safetensors``.
+    A part of a class of your own is in config.json by name and sizes alone: give the part again to
+    get the weights put into it.
 
     Args:
-        denoiser, schedule: a class and its plain arguments, as in the YAMLs:
+        denoiser, schedule: objects, or a class and its plain arguments, as in the YAMLs:
             ``{"_target_": "ordo.schedules.Power", "length": 16, ...}``. The constructor calls the
             class that is named: for a description from a file use ``from_pretrained``.
         data: what tokens mean, ``{"states": ...}`` or ``{"task": ...}``, see ``of_checkpoint``;
@@ -63,36 +69,41 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
     # Name or folder of a corpus's tokenizer; None: the tokenizer that the file names.
     tokenizer: str | None = None
 
-    def __init__(self, denoiser: Json, schedule: Json, data: Json | None = None):
+    def __init__(
+        self, denoiser: Json | nn.Module, schedule: Json | nn.Module, data: Json | None = None
+    ):
         super().__init__()
         self.data = data or {}
         made: tuple[Any, Any] = make_pair(denoiser, schedule)
-        self.denoiser: Denoiser = made[0]
-        self.schedule: Any = made[1]
+        self.denoiser, self.schedule = made
         try:
             attach_features(self.schedule, self.denoiser)
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        self.description = {
-            "ordo": FORMAT,
-            "denoiser": self_contained(self.denoiser, denoiser),
-            "schedule": schedule,
-            "data": self.data,
-        }
+        self.description: Json = {"ordo": FORMAT}
+        for name, part in (("denoiser", denoiser), ("schedule", schedule)):
+            made = getattr(self, name)
+            known = told(made, name) if part is made else self_contained(made, cast(Json, part))
+            self.description[name] = known
+        self.description["data"] = self.data
 
     @classmethod
     def of_checkpoint(
-        cls, path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None
+        cls,
+        path: str | Path,
+        trust: Collection[str] = (),
+        tokenizer: str | None = None,
+        own: Own | None = None,
     ) -> OrderedModel:
         """The model of a training checkpoint or run folder, in evaluation mode.
 
         The weights are the averaged ones, where the checkpoint has averaged weights.
 
         Args:
-            trust, tokenizer: as in ``from_pretrained``.
+            trust, tokenizer, own: as in ``from_pretrained``.
         Raises CheckpointError.
         """
-        module, config = load(path, trust)
+        module, config = load(path, trust, own)
         checkpoint = read(path)
         names = [kind.__qualname__ for kind in KINDS]
         states = {name: checkpoint[name] for name in names if name in checkpoint}
@@ -103,7 +114,7 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
                 Decoding(states).check()
         elif isinstance(config.get("data"), dict) and "task" in config["data"]:
             data["task"] = task_of_file(config["data"]["task"], find(path), trust)
-        parts = described(config, path, check_trust(trust))
+        parts = described(config, path, check_trust(trust), own and of_module(module, own))
         model = cls(parts["denoiser"], parts["schedule"], data)
         model.denoiser, model.schedule = module.denoiser, module.schedule
         model.tokenizer = tokenizer
@@ -115,6 +126,7 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         pretrained_model_name_or_path: str | Path,
         trust: Collection[str] = (),
         tokenizer: str | None = None,
+        own: Own | None = None,
         **settings: Any,
     ) -> OrderedModel:
         """A saved model, in evaluation mode, from a folder or by its name on the hub.
@@ -126,12 +138,13 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
             trust: packages of your own whose classes ``config.json`` may name as well.
             tokenizer: name or folder of a corpus's tokenizer; None: the tokenizer of the hub that
                 ``config.json`` names.
+            own: the parts of your own, for a model whose parts no file describes.
             settings: revision and others, see ModelHubMixin.
         Raises CheckpointError for what is missing, damaged, not trusted, or no saved model of ordo.
         """
         name, packages = pretrained_model_name_or_path, check_trust(trust)
         try:
-            model = super().from_pretrained(name, trust=packages, **settings)
+            model = super().from_pretrained(name, trust=packages, own=own, **settings)
         except CheckpointError:
             raise
         # No such name, no network, or no JSON object.
@@ -145,7 +158,13 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
 
     @classmethod
     def _from_pretrained(
-        cls, *, model_id: str, config: object = None, trust: Collection[str] = (), **settings: Any
+        cls,
+        *,
+        model_id: str,
+        config: object = None,
+        trust: Collection[str] = (),
+        own: Own | None = None,
+        **settings: Any,
     ) -> OrderedModel:
         parts = ("denoiser", "schedule", "data")
         if (
@@ -157,7 +176,7 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
                 f"{model_id} holds no model saved by ordo (no config.json of format {FORMAT}); "
                 "name a folder of save_pretrained"
             )
-        about = described(config, model_id, trust)
+        about = described(config, model_id, trust, own)
         data = dict(config["data"])
         if data.get("task") is not None:
             data["task"] = task_of_file(data["task"], model_id, trust)
@@ -175,8 +194,11 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         except ConfigError as error:
             why = f"config.json does not describe a model ({first_line(error)})"
             raise CheckpointError(f"{model_id}: {why}; {again}") from error
+        # What does not fit must not change modules that somebody has given.
+        given = own is not None and (own.denoiser is not None or own.schedule is not None)
+        tried = copy.deepcopy(model) if given else model
         try:
-            missing, unknown = load_model(model, path, strict=False)
+            missing, unknown = load_model(tried, path, strict=False)
         except (OSError, SafetensorError) as error:
             why = f"it is missing or damaged ({first_line(error)})"
             raise CheckpointError(f"{path} cannot be read: {why}; {again}") from error
@@ -187,7 +209,28 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
             why = f"{min(missing)} is missing" if missing else ""
             why = why or f"{min(unknown)} is unknown to the model"
             raise CheckpointError(f"{path} does not fit config.json: tensor {why}")
+        if given:
+            load_model(model, path)
         return model.eval().requires_grad_(False)
+
+    def save(self, folder: str | Path) -> Path:
+        """Writes the model into a new folder, whole or not at all, for ``ordo.load``.
+
+        Returns the folder. Raises ConfigError where there is something of that name.
+        """
+        path = Path(folder)
+        if path.exists():
+            raise ConfigError(f"{path} exists: name a folder that does not exist yet")
+        with whole_folder(path) as partial:
+            self.save_pretrained(partial)
+        return path
+
+    def __repr__(self) -> str:
+        words = (type(getattr(part, "module", part)) for part in (self.denoiser, self.schedule))
+        denoiser, schedule = (each.__name__ for each in words)
+        count = sum(p.numel() for p in self.parameters())
+        sizes = f"length={self.denoiser.length}, vocab_size={self.denoiser.vocab_size}"
+        return f"OrderedModel({denoiser}, {schedule}, {sizes}, {count:,} parameters)"
 
     def _save_pretrained(self, save_directory: Path) -> None:
         save_model(self, str(save_directory / WEIGHTS))
@@ -212,6 +255,14 @@ class OrderedModel(nn.Module, ModelHubMixin, library_name="ordo", model_card_tem
         return self.decoding(tokens, seed)
 
 
+def of_module(module: OrderDiffusion, own: Own) -> Own:
+    """The parts of one's own as they are in the module: a network is wrapped there."""
+    return Own(
+        None if own.denoiser is None else module.denoiser,
+        None if own.schedule is None else module.schedule,
+    )
+
+
 def task_of_file(node: object, path: str | Path, trust: Collection[str]) -> Json:
     """The law of a synthetic task that a file describes, checked. Raises CheckpointError."""
     try:
@@ -220,15 +271,35 @@ def task_of_file(node: object, path: str | Path, trust: Collection[str]) -> Json
         raise CheckpointError(f"{path}: {error}") from error
 
 
+def is_on_hub(name: str) -> bool:
+    """Whether a name is OWNER/NAME and nothing of this machine, such as a run's folder mistyped."""
+    local = Path(name).exists() or (Path(name).parent != Path() and Path(name).parent.exists())
+    return not local and "/" in name and not name.endswith(".ckpt") and is_hub_name(name)
+
+
 def open_model(
-    path: str | Path, trust: Collection[str] = (), tokenizer: str | None = None
+    path: str | Path,
+    trust: Collection[str] = (),
+    tokenizer: str | None = None,
+    *,
+    denoiser: nn.Module | None = None,
+    schedule: nn.Module | None = None,
 ) -> OrderedModel:
-    """The model in a folder of ``save_pretrained``, a training checkpoint, or a run folder.
+    """A trained model, in evaluation mode: of a folder of ``save``, a training checkpoint, the
+    folder of a run or of ``ordo.fit``, or of a name on the Hugging Face hub.
+
+    Nothing in the files is executed, and they may name classes of ordo alone.
 
     Args:
         trust, tokenizer: as in ``OrderedModel.from_pretrained``.
+        denoiser, schedule: parts of your own, which no file describes. The weights are put into
+            them, in place, and want no gradient from then on; ``requires_grad_()`` of the model
+            changes that. A network that is no denoiser is wrapped, see ``ordo.denoisers.wrap``.
     Raises CheckpointError.
     """
-    saved = (Path(path) / "config.json").is_file()
+    own = Own(denoiser, schedule)
+    fitted = Path(path) / FITTED
+    path = fitted if (fitted / "config.json").is_file() else path
+    saved = (Path(path) / "config.json").is_file() or is_on_hub(str(path))
     read_model = OrderedModel.from_pretrained if saved else OrderedModel.of_checkpoint
-    return read_model(path, trust=trust, tokenizer=tokenizer)
+    return read_model(path, trust=trust, tokenizer=tokenizer, own=own)

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Annotated, Any, TypeVar, Union, cast, get_type_hints
 
@@ -55,6 +56,7 @@ def matching(pattern: str) -> Any:
 # true is no 1, "1" is no 1, and nan is no number.
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 T = TypeVar("T")
+MADE_OF = "_made_of"  # where an object keeps its class and arguments
 
 
 class Group:
@@ -274,7 +276,8 @@ def checked(target: C) -> C:
     """A decorator: every call compares the plain arguments with their types first.
 
     Lists become tuples. Modules, tensors and functions are left alone. Defaults are not looked at.
-    ``@checked`` stands above the ``@dataclass`` of a class that has both.
+    ``@checked`` stands above the ``@dataclass`` of a class that has both. An object of a class
+    knows its arguments, see ``arguments_of``.
     """
     function: Any = target.__init__ if inspect.isclass(target) else target
     takes = inspect.signature(function)
@@ -289,13 +292,40 @@ def checked(target: C) -> C:
         for key, value in bound.arguments.items():
             if key in checks:
                 bound.arguments[key] = checks[key](value, key)
-        return function(*bound.args, **bound.kwargs)
+        made = function(*bound.args, **bound.kwargs)
+        if inspect.isclass(target):
+            _remember(target, bound)
+        return made
 
     vars(call)["checked"] = True
     if not inspect.isclass(target):
         return cast(C, call)
     target.__init__ = call  # type: ignore[misc]
     return cast(C, target)
+
+
+def _remember(target: type, bound: inspect.BoundArguments) -> None:
+    """Keeps the arguments of a new object with the object, if all are plain or such objects too."""
+    bound.apply_defaults()
+    new, *_ = bound.arguments.values()  # self
+    kept: dict[str, object] | None = dict(list(bound.arguments.items())[1:])
+    for value in kept.values():
+        try:
+            to_plain(None if arguments_of(value) is not None else value)
+        except TypeError:
+            kept = None  # a table, say, which is better not held for ever
+            break
+    with suppress(AttributeError):  # a class with slots
+        # Past the setattr of modules and of frozen dataclasses.
+        object.__setattr__(new, MADE_OF, (target, kept))
+
+
+def arguments_of(made: object) -> dict[str, Any] | None:
+    """The arguments that an object of a ``checked`` class was made of, with those left to their
+    defaults: plain values, and objects of which the same can be said. None for other objects.
+    """
+    target, kept = getattr(made, "__dict__", {}).get(MADE_OF, (None, None))
+    return kept if target is type(made) else None
 
 
 def argument(annotation: Any) -> Callable[[str], Any]:

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 from ordo.data import NotAllEqual
 from ordo.denoisers import OrderCausalTransformer
 from ordo.objectives import Dense
-from ordo.schedules import FreeTable, Power
+from ordo.schedules import FreeTable, Kumaraswamy, Power
 from ordo.training import OptimizerSettings, OrderDiffusion, TrainingDiverged, train_steps
 
 TASK = NotAllEqual(3, 3)
@@ -72,3 +72,21 @@ def test_a_loss_that_is_not_finite_is_an_error():
         denoiser.head.weight.fill_(torch.nan)
     with pytest.raises(TrainingDiverged, match="step 0"):
         next(train_steps(denoiser, schedule, objective, BATCHES, SETTINGS))
+
+
+def test_steps_that_nobody_takes_are_not_silent(capsys):
+    """A call alone trains nothing, and says so; one that is iterated, or run, says nothing."""
+    denoiser, schedule, objective = parts()
+    before = denoiser.head.weight.clone()
+    train_steps(denoiser, schedule, objective, BATCHES, SETTINGS)
+    assert "nothing was trained" in capsys.readouterr().err
+    assert torch.equal(denoiser.head.weight, before)
+    *_, (steps, last) = train_steps(*parts(), BATCHES, SETTINGS, seed=5)
+    out = train_steps(denoiser, schedule, objective, BATCHES, SETTINGS, seed=5).run()
+    assert steps == 7
+    assert torch.equal(out.nelbo, last.nelbo)
+    assert not torch.equal(denoiser.head.weight, before)
+    assert capsys.readouterr().err == ""
+    law = Kumaraswamy(TASK.length, FreeTable(TASK.length), FreeTable(TASK.length))
+    with pytest.raises(ValueError, match="entropy_bonus needs an order law in closed form"):
+        train_steps(denoiser, law, objective, BATCHES, SETTINGS)

@@ -5,9 +5,10 @@ from ordo.denoisers.language_models.hugging_face import MaskedLM
 from ordo.denoisers.language_models.pretrained import PretrainedDenoiser
 from ordo.denoisers.oracle import ChainOracle, TableOracle
 from ordo.denoisers.order_causal import OrderCausalTransformer
-from ordo.denoisers.protocol import Denoiser, Session
+from ordo.denoisers.protocol import Denoiser, Session, batch_for
 from ordo.denoisers.sets import SetDenoiser, begin_session
 from ordo.denoisers.table import OrderCausalTableTransformer, TableTransformer
+from ordo.denoisers.wrapped import Wrapped, wrap
 
 __all__ = [
     "BidirectionalTransformer",
@@ -21,5 +22,8 @@ __all__ = [
     "SetDenoiser",
     "TableOracle",
     "TableTransformer",
+    "Wrapped",
+    "batch_for",
     "begin_session",
+    "wrap",
 ]

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ordo.batch import Batch, check_ids
+
 # (rows, tokens, order, n_revealed, where) -> log mu, for k of the n rows of a session.
 #   rows: their numbers, (k,).
 #   tokens: (k, length), the mask id where masked.
@@ -45,3 +47,31 @@ class Denoiser(Protocol):
     def conditionals(self, tokens: Tensor, order: Tensor, n_revealed: Tensor) -> Tensor: ...
 
     def order_log_prob(self, tokens: Tensor, order: Tensor) -> Tensor: ...
+
+
+def check_denoiser(denoiser: Any) -> None:
+    """Raises TypeError for a network that is no denoiser."""
+    if not hasattr(denoiser, "order_causal"):
+        raise TypeError(
+            f"{type(denoiser).__name__} is no denoiser: make it one by "
+            "ordo.denoisers.wrap(module, vocab_size, length)"
+        )
+
+
+def batch_for(denoiser: Any, batch: Any, length: int | None = None) -> Batch:
+    """The batch of ``Batch.of``, which the denoiser can be asked about.
+
+    Args:
+        length: positions of the schedule or order law; None: those of the denoiser.
+
+    Raises TypeError for a network that is no denoiser, ValueError for sequences of another length,
+    and, on the CPU, for ids out of the vocabulary. Elsewhere a look would wait for the device.
+    """
+    check_denoiser(denoiser)
+    batch, who = Batch.of(batch), "the denoiser" if length is None else "the schedule"
+    has, wants = batch.tokens.shape[1], denoiser.length if length is None else length
+    if has != wants:
+        raise ValueError(f"the sequences have length {has}, {who} has {wants} positions")
+    if batch.tokens.device.type == "cpu" and not torch.compiler.is_compiling():
+        check_ids(batch, denoiser.vocab_size)
+    return batch

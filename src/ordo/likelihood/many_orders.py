@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ordo.batch import Batch
-from ordo.denoisers import Denoiser
+from ordo.denoisers import Denoiser, batch_for
 from ordo.likelihood.orders import order_log_prob
 from ordo.order import OrderLaw, uniform_law
 from ordo.randomness import seeded_generator
@@ -68,7 +68,7 @@ def many_orders(
 
     Raises ValueError where there are no sequences, or ``orders`` or ``batch_size`` is not positive.
     """
-    batch = Batch.of(batch)
+    batch = batch_for(denoiser, batch, law.length)
     n, length = batch.tokens.shape
     if n == 0:
         raise ValueError("no sequences to score")

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ordo.batch import Batch, seen_by
-from ordo.denoisers import Denoiser
+from ordo.denoisers import Denoiser, batch_for
 from ordo.denoisers.cost import nll_of_order
 from ordo.objectives import TimeSpace
 from ordo.objectives.prefix import Prefix, cut
@@ -67,7 +67,7 @@ def order_log_prob(denoiser: Denoiser, batch: Batch | Tensor, order: Tensor) -> 
 
     Returns (n,) float64.
     """
-    batch = Batch.of(batch)
+    batch = batch_for(denoiser, batch)
     order = batch.decoded_first(order.expand_as(batch.tokens))
     by_rank = denoiser.order_log_prob(batch.tokens, order, **seen_by(denoiser, batch)).double()
     return batch.zero_undecoded(by_rank).sum(-1)
@@ -95,7 +95,8 @@ def nelbo(
 
     Returns (n,) float64. Raises ValueError for u with an order-causal denoiser.
     """
-    laws, batch, random = as_schedule(schedule), Batch.of(batch), random or StepRandom()
+    laws, random = as_schedule(schedule), random or StepRandom()
+    batch = batch_for(denoiser, batch, laws.length)
     check_reverse(denoiser, laws, bound)
     n, length = batch.tokens.shape
     many, law = batch.repeat(draws), laws.law(batch).repeat(draws)
@@ -146,7 +147,7 @@ def time_space_nelbo(
     Returns (n,) float64. Raises ValueError for an order-causal denoiser; LawTooSharp (looked for on
     the CPU) where the law is so sharp that too small a value would be likely.
     """
-    batch, random = Batch.of(batch), random or StepRandom()
+    batch, random = batch_for(denoiser, batch, schedule.length), random or StepRandom()
     n, length = batch.tokens.shape
     u = random.uniform(draws, n, length, batch.tokens.device).flatten(0, 1)[None]
     progress = random.stratified(draws * n, batch.tokens.device)
@@ -166,7 +167,7 @@ def joint_log_prob(
 
     Returns (n,) float64. Raises ValueError for u with an order-causal denoiser.
     """
-    batch = Batch.of(batch)
+    batch = batch_for(denoiser, batch, schedule.length)
     check_reverse(denoiser, schedule)
     decoded, length = batch.decoded, batch.tokens.shape[1]
     order = batch.decoded_first(order.expand_as(batch.tokens))
@@ -203,7 +204,8 @@ def importance_bound(
 
     Returns (n, draws) float64.
     """
-    laws, batch = as_schedule(schedule), Batch.of(batch)
+    laws = as_schedule(schedule)
+    batch = batch_for(denoiser, batch, laws.length)
     law: Any = laws.law(batch)
     ratios = []
     for _ in range(draws):
@@ -237,7 +239,7 @@ class OrderLoss:
 @torch.no_grad()
 def order_loss(denoiser: Denoiser, batch: Batch | Tensor, order: Tensor) -> OrderLoss:
     """The losses of all tokens in orders (n, length) of all positions."""
-    batch = Batch.of(batch)
+    batch = batch_for(denoiser, batch)
     length = batch.tokens.shape[1]
     order = batch.decoded_first(order)
     loss = -denoiser.order_log_prob(batch.tokens, order, **seen_by(denoiser, batch)).double()

@@ -25,8 +25,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ordo.batch import Batch
-from ordo.denoisers import Denoiser
+from ordo import showing
+from ordo.batch import Batch, check_ids
+from ordo.denoisers import Denoiser, batch_for
 from ordo.likelihood.orders import (
     OrderLoss,
     as_schedule,
@@ -65,8 +66,8 @@ class Estimate:
         return cls(values.mean().item(), error, n, length)
 
 
-@dataclass(frozen=True)
-class LikelihoodReport:
+@dataclass(frozen=True, repr=False)
+class LikelihoodReport(showing.Shown):
     """Estimates by name, and losses of tokens by law: mean and standard error, nats.
 
     Args:
@@ -89,6 +90,19 @@ class LikelihoodReport:
     loss_by_position_and_revealed: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
+
+    def small(self) -> showing.Small:
+        from ordo.report.numbers import LABELS, cell, unit_name, unit_of  # which draws pictures
+
+        entry = self.as_dict()
+        unit = unit_of([entry])
+        rows = [
+            [label, cell(entry, key, unit), str(self.estimates[key].sequences)]
+            for key, label in LABELS.items()
+            if key in self.estimates
+        ]
+        columns = [unit_name(unit, self.unit), "mean ± standard error", "sequences"]
+        return showing.Small(f"Likelihoods, {self.length:g} tokens a sequence", rows, columns)
 
     def bits_per_token(self, name: str) -> float:
         return self.estimates[name].nats / (self.estimates[name].length * math.log(2))
@@ -226,7 +240,9 @@ def likelihood_report(
 
     Raises ValueError where there is nothing to score.
     """
-    own, batch, effort = as_schedule(schedule), Batch.of(batch), effort or Effort()
+    own, effort = as_schedule(schedule), effort or Effort()
+    batch = batch_for(denoiser, batch, own.length)
+    check_ids(batch, denoiser.vocab_size)
     n, length = batch.tokens.shape
     if n == 0 or not bool(batch.decoded.any()):
         raise ValueError(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ordo.batch import Batch
-from ordo.denoisers import Denoiser
+from ordo.denoisers import Denoiser, batch_for
 from ordo.samplers import Sampler, Trace, sample
 from ordo.schedules import Schedule
 
@@ -25,7 +25,7 @@ def sampler_log_prob(
 
     Raises ValueError, with the reason, for samplers that have no such likelihood.
     """
-    batch = Batch.of(batch)
+    batch = batch_for(denoiser, batch)
     reason = sampler.why_no_likelihood()
     if reason:
         raise ValueError(f"this sampler has no exact likelihood: {reason}")

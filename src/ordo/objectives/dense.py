@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ordo.batch import Batch
-from ordo.denoisers import Denoiser
+from ordo.denoisers import Denoiser, batch_for
 from ordo.objectives.base import ObjectiveOutput, check_draws, is_learned, leave_one_out
 from ordo.objectives.reverse import check_reverse, order_terms
 from ordo.objectives.running import Frequencies, RunningRegression
@@ -74,7 +74,7 @@ class Dense(nn.Module):
         Raises ValueError for a bidirectional denoiser, a schedule with u, and RLOO with draws < 2
         and a learned schedule.
         """
-        batch = Batch.of(batch)
+        batch = batch_for(denoiser, batch, schedule.length)
         if not denoiser.order_causal:
             raise ValueError(
                 "objective dense needs an order-causal denoiser (denoiser=order_causal); a "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.batch import Batch
-from ordo.denoisers import Denoiser
+from ordo.denoisers import Denoiser, batch_for
 from ordo.objectives.base import ObjectiveOutput, is_learned
 from ordo.objectives.prefix import draw_prefix
 from ordo.objectives.reverse import check_reverse, next_terms
@@ -66,7 +66,7 @@ class OrderSpace(nn.Module):
         Raises ValueError for a law without known next-choice probabilities, for u with an
         order-causal denoiser, and for draws < 2 where the score part needs other draws.
         """
-        batch = Batch.of(batch)
+        batch = batch_for(denoiser, batch, schedule.length)
         if not schedule.depends_on_tokens and not hasattr(schedule.law(), "next_log_prob"):
             raise ValueError(
                 f"objective order needs P(next | revealed), which {type(schedule).__name__} has "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ordo.batch import Batch
-from ordo.denoisers import Denoiser
+from ordo.denoisers import Denoiser, batch_for
 from ordo.denoisers.cost import nll_of_set, static_shapes
 from ordo.objectives.base import LawTooSharp, ObjectiveOutput, is_learned
 from ordo.objectives.reverse import reverse_step
@@ -87,7 +87,7 @@ class TimeSpace(nn.Module):
         other draws; LawTooSharp (looked for on the CPU) if a position is masked with a probability
         below 1e-3 at t = 1 - 1e-6.
         """
-        batch = Batch.of(batch)
+        batch = batch_for(denoiser, batch, schedule.length)
         self.score.check(self.draws, is_learned(schedule), masks=True)
         n, length = batch.tokens.shape
         u = self.score.uniforms(random, self.draws, n, length, batch.tokens.device)

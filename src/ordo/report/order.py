@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol, cast, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from ordo import showing
 from ordo.plots import precedence
 from ordo.randomness import seeded_generator
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
@@ -127,3 +129,42 @@ def in_words(
         return f"The order of decoding is all but fixed: {way}."
     left = f"{share:.0%} of the entropy of uniformly random orders"
     return f"The order of decoding leans {way}; it is still random to {left}."
+
+
+@dataclass(frozen=True, repr=False)
+class DecodingOrder(showing.Shown):
+    """In which order a model decodes.
+
+    Args:
+        positions: (length,) int64, the order that stands for the law, first position first.
+        name: what that order is: "mode order", the most probable one, or "order of mean ranks".
+        mean_rank: of every position, (length,) float64, from 1.
+        entropy: of the law, nats; NaN where it has no closed form.
+        learned: whether the schedule has anything to learn.
+        labels: names of the positions; None: their numbers from 0.
+    """
+
+    positions: Tensor
+    name: str
+    mean_rank: Tensor
+    entropy: float
+    learned: bool
+    labels: list[str] | None = None
+
+    def small(self) -> showing.Small:
+        words = in_words(self.mean_rank.numpy(), self.entropy, self.labels)
+        law = showing.law(words, len(self.mean_rank), self.learned, self.mean_rank, self.labels)
+        return replace(law, rows=[*law.rows, (self.name, showing.numbers(self.positions.tolist()))])
+
+
+@torch.no_grad()
+def decoding_order(law: Any, learned: bool, labels: list[str] | None = None) -> DecodingOrder:
+    """The order of decoding of a law of positions, on the CPU.
+
+    learned, labels: as of ``DecodingOrder``.
+    """
+    entropy, name = math.nan, law.mode_name
+    mode, rank = law.mode(), law.expected_rank().cpu()
+    if isinstance(law, HasEntropy):
+        entropy = float(law.entropy(generator=seeded_generator(mode.device, 0, 0, -9))[0])
+    return DecodingOrder(mode.cpu(), name, rank, entropy, learned, labels)

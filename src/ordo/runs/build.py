@@ -4,6 +4,7 @@ whole configuration.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
@@ -59,11 +60,13 @@ def prepared(data: SequenceData) -> SequenceData:
     return data
 
 
-def build_data(config: DictConfig) -> SequenceData:
+def build_data(config: DictConfig, data: SequenceData | None = None) -> SequenceData:
     """The data module, prepared. Fills ``shape`` of the configuration, to which other parts refer,
     with what the data say of their tokens.
+
+    data: where they are there and prepared already.
     """
-    data = prepared(build(config.data, "data"))
+    data = prepared(build(config.data, "data")) if data is None else data
     with open_dict(config):
         config.shape = {
             name: getattr(data, name)
@@ -72,22 +75,29 @@ def build_data(config: DictConfig) -> SequenceData:
     return data
 
 
-def build_module(config: DictConfig) -> OrderDiffusion:
+def build_module(config: DictConfig, made: Mapping[str, Any] | None = None) -> OrderDiffusion:
     """Denoiser, schedule, objective and optimiser settings in one LightningModule. Initial weights
     are a function of ``config.seed``.
 
+    Args:
+        made: parts that are there already, by name; the configuration tells of them, see
+            ``ordo.parts.told``.
+
     Raises ConfigError naming the part that does not fit.
     """
+
+    def part(name: str) -> Any:
+        return made[name] if made and name in made else build(config[name], name)
+
     L.seed_everything(config.seed, verbose=False)
-    denoiser = build(config.denoiser, "denoiser")
+    denoiser = part("denoiser")
     sizes = config.shape.get("vocab_sizes") if config.shape else None
     if sizes and min(sizes) < max(sizes) and not hasattr(denoiser, "vocab_sizes"):
         raise ConfigError(
             "the columns of the data differ in their vocabularies: "
             "use denoiser=table_causal (objective dense) or denoiser=table"
         )
-    schedule = build(config.schedule, "schedule")
-    objective = build(config.objective, "objective")
+    schedule, objective = part("schedule"), part("objective")
     settings = build(config.optimizer, "optimizer")
     if not isinstance(settings, OptimizerSettings):
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -249,16 +249,24 @@ def finish(
 
 
 def fit(
-    config: DictConfig, callbacks: Sequence[L.Callback] = ()
+    config: DictConfig,
+    callbacks: Sequence[L.Callback] = (),
+    data: SequenceData | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> tuple[OrderDiffusion, SequenceData, L.Trainer, float]:
-    """Builds everything, checks what the run goes on from, trains. The last value: seconds."""
+    """Builds everything, checks what the run goes on from, trains. The last value: seconds.
+
+    Args:
+        callbacks: beside those of the configuration.
+        data, made: what is there already, see ``build_data`` and ``build_module``.
+    """
     folder = Path(config.output)
-    data = build_data(config)
+    data = build_data(config, data)
     rehearse(data, config.report)
     if config.compare is not None and "data" not in config.compare.changes:
         # What does not fit is told now, not after the first training.
         build_module(comparison(config))
-    module = build_module(config)
+    module = build_module(config, made)
     trainer = build_trainer(config, folder)
     heads = any(isinstance(part, FeatureHead) for part in module.schedule.modules())
     if heads and isinstance(trainer.strategy, ShardedStrategy):

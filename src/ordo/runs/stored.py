@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ordo.data import IdsData, SequenceData, TextData
 from ordo.data.text.tokenizer import is_hub_name
+from ordo.denoisers import wrap
 from ordo.errors import ConfigError, UntrustedError
-from ordo.parts import TARGET, check_lengths, from_file, make, named
+from ordo.parts import OWN, TARGET, from_file, make, make_pair, named
 from ordo.runs.build import prepared
 from ordo.runs.checkpoint import IN_PARTS, CheckpointError, find, load_weights, read, reading
 from ordo.training.module import OrderDiffusion
 from ordo.wording import show
 
 PARTS = ("denoiser", "schedule")
+SIZES = ("vocab_size", "length")
 
 
 def device_of(device: str) -> str:
@@ -51,17 +55,64 @@ def check_trust(trust: Any) -> tuple[str, ...]:
     return packages
 
 
+@dataclass(frozen=True)
+class Own:
+    """Parts of the user's own, which no file describes, to put the weights of a file into.
+
+    Args:
+        denoiser: a denoiser, or a network that ``ordo.denoisers.wrap`` takes.
+    """
+
+    denoiser: nn.Module | None = None
+    schedule: nn.Module | None = None
+
+
 def described(
-    config: Mapping[str, Any], path: str | Path, trust: Collection[str]
-) -> dict[str, dict[str, Any]]:
-    """Denoiser and schedule of a configuration from a file, checked. Raises CheckpointError."""
+    config: Mapping[str, Any], path: str | Path, trust: Collection[str], own: Own | None = None
+) -> dict[str, Any]:
+    """Denoiser and schedule of a configuration from a file, checked: descriptions, or what ``own``
+    has in place of them. Raises CheckpointError.
+    """
+    parts: dict[str, Any] = {}
+    for name in PARTS:
+        node, given = config.get(name), getattr(own, name, None)
+        if given is not None:
+            parts[name] = given if name == "schedule" else in_place_of(node, given, path)
+        elif isinstance(node, Mapping) and OWN in node and TARGET not in node:
+            raise CheckpointError(
+                f"{path}: its {name} is of a class of your own, {show(node[OWN])}, which no file "
+                f"makes again: make it, and give it as {name}=, to get the weights put into it"
+            )
+        else:
+            try:
+                parts[name] = from_file(node, name, name, trust)
+            except UntrustedError as error:
+                raise CheckpointError(f"{path}: {error}") from error
+    return parts
+
+
+def in_place_of(node: Any, given: nn.Module, path: str | Path) -> nn.Module:
+    """A denoiser that was given; a network without a denoiser's methods wrapped.
+
+    node: what the file says of the denoiser. Raises CheckpointError where the network does not fit.
+    """
+    if hasattr(given, "order_causal"):
+        return given
+    sizes: list[Any] = [node.get(name) if isinstance(node, Mapping) else None for name in SIZES]
+    if any(type(size) is not int for size in sizes):
+        raise CheckpointError(
+            f"{path}: its config does not say vocab_size and length: give the module wrapped, see "
+            "ordo.denoisers.wrap"
+        )
     try:
-        return {name: from_file(config.get(name), name, name, trust) for name in PARTS}
-    except UntrustedError as error:
+        return wrap(given, *sizes)
+    except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def load(path: str | Path, trust: Collection[str] = ()) -> tuple[OrderDiffusion, dict[str, Any]]:
+def load(
+    path: str | Path, trust: Collection[str] = (), own: Own | None = None
+) -> tuple[OrderDiffusion, dict[str, Any]]:
     """The model of a checkpoint in evaluation mode, and the configuration it was trained with.
 
     Objective and optimiser are left out. The configuration is data from a file: hand it to nothing
@@ -70,6 +121,7 @@ def load(path: str | Path, trust: Collection[str] = ()) -> tuple[OrderDiffusion,
     Args:
         path: a checkpoint or the folder of a run.
         trust: packages of the user's own whose classes the checkpoint may name.
+        own: see ``Own``.
     Raises CheckpointError for what is missing, damaged or not trusted.
     """
     checkpoint = read(path)
@@ -81,17 +133,13 @@ def load(path: str | Path, trust: Collection[str] = ()) -> tuple[OrderDiffusion,
             f"{find(path)} holds weights but no configuration: "
             "rebuild the model by hand and use its 'state_dict'"
         )
-    parts = described(config, find(path), check_trust(trust))
+    parts = described(config, find(path), check_trust(trust), own)
     try:
         with (
             reading(find(path), "the model that its configuration describes"),
             torch.random.fork_rng(devices=[]),
         ):
-            denoiser, schedule = (
-                make(parts["denoiser"], "denoiser"),
-                make(parts["schedule"], "schedule"),
-            )
-            check_lengths(denoiser, schedule)
+            denoiser, schedule = make_pair(**parts)
             module = OrderDiffusion(denoiser, schedule, config=config)
     except ConfigError as error:
         raise CheckpointError(f"{find(path)}: {error}") from error
@@ -136,6 +184,11 @@ def load_data(
     """
     described: Any = config.get("data")
     packages = check_trust(trust)
+    if isinstance(described, Mapping) and OWN in described and TARGET not in described:
+        raise ConfigError(
+            f"{path}: its data came from Python, as {show(described[OWN])}: evaluate it in Python, "
+            "as in ordo.load(FOLDER).likelihood(tokens)"
+        )
     try:
         kind = kind_of(described, packages)
         # A mapping is no place: data.types is one, or names a file that has one.

@@ -76,7 +76,8 @@ def sample(
     Raises ValueError for shapes that do not agree, tokens out of range, a remasking rule that the
     denoiser cannot serve, and rules that do not go with the schedule.
     """
-    rows = Given(given, known, lengths, forced)
+    rows = Given.of(given, known, lengths, forced)
+    forced = rows.forced
     n = rows.rows(n, denoiser)
     schedule = schedule or Linear(denoiser.length).to(denoiser.device)
     check_rules(sampler, schedule, denoiser)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ordo.batch import as_ids
 from ordo.denoisers import Denoiser
+from ordo.denoisers.protocol import check_denoiser
 from ordo.order import OrderLaw
 from ordo.randomness import RowRandom
 from ordo.samplers.grid import OnGrid
@@ -32,10 +35,19 @@ class Given:
     lengths: Tensor | None = None
     forced: Tensor | None = None
 
+    @classmethod
+    def of(cls, given: Any, known: Any, lengths: Any, forced: Any) -> Given:
+        """Of tensors or NumPy arrays. Raises TypeError for tokens that are no whole numbers."""
+        given = None if given is None else as_ids(given, "given")
+        forced = None if forced is None else as_ids(forced, "forced")
+        known, lengths = (None if x is None else torch.as_tensor(x) for x in (known, lengths))
+        return cls(given, known, lengths, forced)
+
     def rows(self, n: int | None, denoiser: Denoiser) -> int:
         """The number of rows. Raises ValueError for shapes that do not agree and for tokens out
         of range.
         """
+        check_denoiser(denoiser)
         given, known, forced = self.given, self.known, self.forced
         if (given is None) != (known is None) or (
             given is not None and known is not None and given.shape != known.shape

@@ -7,11 +7,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from ordo import showing
 from ordo.samplers.state import State
 
 
-@dataclass(frozen=True)
-class History:
+@dataclass(frozen=True, repr=False)
+class History(showing.Shown):
     """Every reveal and every masking again, (m,) each: row by row, as they happened; those of one
     step in the order of decoding. Given tokens are no events.
 
@@ -28,14 +29,22 @@ class History:
     token: Tensor
     log_prob: Tensor
 
+    def small(self) -> showing.Small:
+        reveals = int((self.token >= 0).sum())
+        rows = [("reveals", str(reveals)), ("masked again", str(len(self.token) - reveals))]
+        return showing.Small(f"History of {len(self.row.unique())} sequences", rows)
+
     def of_row(self, row: int) -> History:
         """Events of one row."""
         mine = self.row == row
         return History(*(getattr(self, f.name)[mine] for f in fields(self)))
 
 
-@dataclass(frozen=True)
-class Trace:
+SHOWN_ROWS = 5
+
+
+@dataclass(frozen=True, repr=False)
+class Trace(showing.Shown):
     """n sequences and how they were decoded, all on one device.
 
     Args:
@@ -58,6 +67,24 @@ class Trace:
     remasked: Tensor
     calls: Tensor
     history: History | None = None
+
+    def small(self) -> showing.Small:
+        n, length = self.tokens.shape
+        columns = ["row", "tokens", "step of each token", "calls", "log p (nats)"]
+        total = [f"{value:.2f}" for value in self.total_log_prob[:SHOWN_ROWS].tolist()]
+        again = self.remasked[:SHOWN_ROWS].any(1).tolist()
+        rows = [
+            [
+                str(i),
+                showing.numbers(self.tokens[i].tolist()),
+                showing.numbers(self.step[i].tolist()),
+                str(int(self.calls[i])),
+                "-" if again[i] else total[i],
+            ]
+            for i in range(min(n, SHOWN_ROWS))
+        ]
+        rows += [["…", *[""] * 4]] if n > SHOWN_ROWS else []
+        return showing.Small(f"Trace of {n} sequences of length {length}", rows, columns)
 
     @property
     def total_log_prob(self) -> Tensor:

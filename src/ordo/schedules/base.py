@@ -7,15 +7,19 @@ speed asks. A schedule whose law depends on the tokens subclasses ``TokenSchedul
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from ordo import showing
 from ordo.batch import Batch
 from ordo.order import OrderDraw, OrderLaw, draw_of
 from ordo.schedules.views import SchedulePart
 from ordo.settings import Size, checked
 
 # (0, 1) as far as float64 can tell: keeps quotients and logarithms finite.
+SHOWN_ORDERS = 256  # drawn for the mean ranks that a law is shown with
 INSIDE = (1e-300, 1 - 2**-53)
 
 
@@ -116,7 +120,7 @@ class Schedule(nn.Module):
         raise TypeError(f"{type(self).__name__} has no reverse law of its own")
 
 
-class ArrivalTimes:
+class ArrivalTimes(showing.Shown):
     """The order law of any schedule: independent arrival times tau_l, decoded in descending order.
 
     The probability of an order has no closed form; the density of the times has, and its gradient
@@ -128,6 +132,13 @@ class ArrivalTimes:
 
     def __init__(self, schedule: Schedule | SchedulePart):
         self.schedule, self.length = schedule, schedule.length
+
+    def small(self) -> showing.Small:
+        schedule: Any = self.schedule
+        whole = getattr(schedule, "schedule", schedule)  # of a ``SchedulePart``
+        learned = any(p.requires_grad for p in getattr(whole, "parameters", list)())
+        title = f"Law of decoding orders by the arrival times of {type(whole).__name__}"
+        return showing.law(title, self.length, learned, self.expected_rank(SHOWN_ORDERS))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n orders (n, length) int64: times by the inverse of 1 - alpha_l, sorted downwards

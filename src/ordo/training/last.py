@@ -63,6 +63,18 @@ def write_last(trainer: L.Trainer, path: Path) -> None:
     trainer.strategy.barrier()
 
 
+class ValidateLast(L.Callback):
+    """Has the last step validated, also where ``val_check_interval`` does not divide the steps: the
+    best weights are then the best of all.
+    """
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *_: object
+    ) -> None:
+        if trainer.global_step >= trainer.max_steps:
+            trainer.should_stop = True  # which Lightning takes for a reason to validate
+
+
 @checked
 class LastCheckpoint(Checkpoint):
     """``folder/last.ckpt``, from which a killed run goes on.
@@ -97,13 +109,19 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        stopped = trainer.should_stop and not self._ended(trainer)
         checkpoint[RUN] = {
             "validated": self.validated,
             "outstanding": self._outstanding,
-            "stopped": patience_of(trainer) if trainer.should_stop else None,
+            "stopped": patience_of(trainer) if stopped else None,
             "rows": logged_rows(trainer, self._between),
             "held": self._held or held(trainer),
         }
+
+    @staticmethod
+    def _ended(trainer: L.Trainer) -> bool:
+        """Whether all steps are taken."""
+        return 0 < trainer.max_steps <= trainer.global_step
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -154,7 +172,7 @@ class LastCheckpoint(Checkpoint):
             return
         self._step = step
         asked, validates = self._asked(trainer), will_validate(trainer)
-        last = 0 < trainer.max_steps <= step
+        last = self._ended(trainer)
         if step % self.every == 0 or last or trainer.should_stop or asked or validates:
             self._save(trainer, outstanding=validates, between=True)
         if asked:
@@ -173,7 +191,7 @@ class LastCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or trainer.fit_loop._should_accumulate():
             return
-        if trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step:
+        if trainer.should_stop or self._ended(trainer):
             self._save(trainer)  # a kill in the report need not validate again
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
