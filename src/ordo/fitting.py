@@ -1,4 +1,4 @@
-"""Training in one call, from token ids to a model; ``train.py`` without a command line."""
+"""Training in one call, from token ids to a model; ``ordo train`` without a command line."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from ordo.data.in_memory import RowsData
 from ordo.denoisers import wrap
 from ordo.errors import ConfigError
 from ordo.files import Json
+from ordo.interrupt import Stopped
 from ordo.parts import describe
 from ordo.progress import show
 from ordo.runs.best import load_best
@@ -34,7 +35,6 @@ from ordo.runs.trainer import quiet
 from ordo.saved import OrderedModel
 from ordo.settings import Count, Part, Positive, Seed, Size, checked
 from ordo.training import TrainingDiverged
-from ordo.training.interrupt import Stopped
 
 BATCH_SIZE = 64
 VALIDATIONS = 10  # of a training, where nobody says how often

@@ -81,7 +81,7 @@ def test_eval_and_samples(corpus, tmp_path, monkeypatch, capfd):
     assert status in (1, 2)
     assert "tokens, the model 12" in err
     ids = [f"checkpoint={folder / 'run'}", f"out={tmp_path / 's.npy'}", "n=3"]
-    status, _, err = call("scripts/sample.py", *ids, monkeypatch=monkeypatch, capfd=capfd)
+    status, _, err = call("ordo sample", *ids, monkeypatch=monkeypatch, capfd=capfd)
     assert status == 0, f"ids need no tokenizer: {err}"
     assert np.load(tmp_path / "s.npy").shape == (3, 12)
     tiny_tokenizer(folder / "tokenizer", vocab_size=280)

@@ -121,7 +121,7 @@ def test_puzzles_are_made_where_none_are_given(trained, tmp_path, monkeypatch, c
     for seed, trace in ((0, "t.npz"), (0, "t.html"), (0, "t.gif"), (1, "t.npz")):
         out = [f"out={tmp_path / 's.txt'}", f"trace={tmp_path / trace}", f"seed={seed}"]
         settings = [f"checkpoint={folder}", "n=6", "threads=1", *out]
-        status, _, err = call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+        status, _, err = call("ordo sample", *settings, monkeypatch=monkeypatch, capfd=capfd)
         assert status == 0, err
         assert (tmp_path / trace).stat().st_size > 1000
         known = np.load(tmp_path / "t.npz")["rank"] < 0
@@ -145,7 +145,7 @@ def test_puzzles_of_a_file(trained, tmp_path, monkeypatch, capfd):
     def solve(*lines, more=()):
         path.write_text("\n".join(lines) + "\n")
         settings = [f"checkpoint={folder}", f"out={out}", f"impute={path}", *more]
-        return call("scripts/sample.py", *settings, monkeypatch=monkeypatch, capfd=capfd)
+        return call("ordo sample", *settings, monkeypatch=monkeypatch, capfd=capfd)
 
     puzzles = ["1000020000300004", "0000000000000001", "0" * 16]
     for lines in (["puzzle", *puzzles], ["a,b", *(f"{puzzle},{grids()[0]}" for puzzle in puzzles)]):

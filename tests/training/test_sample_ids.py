@@ -1,4 +1,4 @@
-"""Token ids from training to samples, and ids as what every model can give: scripts/sample.py."""
+"""Token ids from training to samples, and ids as what every model can give: ordo sample."""
 
 import json
 
@@ -50,7 +50,7 @@ def sample(script, tmp_path):
 
     def of(checkpoint, out, *settings):
         arguments = [f"checkpoint={checkpoint}", f"out={tmp_path / out}", *settings]
-        status, err = script("scripts/sample.py", *arguments)
+        status, err = script("ordo sample", *arguments)
         assert status == 0, err
         return tmp_path / out
 
@@ -80,7 +80,7 @@ def test_ids_come_back_as_ids(trained, sample, tmp_path):
 
 
 def test_ids_that_are_given_away_and_scored(trained, script, sample, tmp_path):
-    status, err = script("scripts/export.py", f"checkpoint={trained}", f"out={tmp_path / 'm'}")
+    status, err = script("ordo export", f"checkpoint={trained}", f"out={tmp_path / 'm'}")
     assert status == 0, err
     own = np.load(sample(trained, "a.npy", "n=5"))
     assert np.array_equal(np.load(sample(tmp_path / "m", "b.npy", "n=5")), own)
@@ -116,7 +116,7 @@ def test_ids_of_a_text_and_of_a_task(sample, script, tmp_path):
         ("s.parquet", "the model is of text, choose .txt, .npy or .npz"),
     ):
         status, err = script(
-            "scripts/sample.py", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / out}"
+            "ordo sample", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / out}"
         )
         assert (status, len(err.splitlines())) == (2, 1)
         assert message in err
@@ -160,7 +160,7 @@ def test_ids_of_a_model_saved_without_a_word_on_its_data(sample, script, tmp_pat
         ([f"out={tmp_path / 'x.npy'}", "+given.a=1"], "given is for tables"),
         ([f"out={tmp_path / 'x.npy'}", "delimiter=';'"], "delimiter is for tables"),
     ):
-        status, err = script("scripts/sample.py", f"checkpoint={tmp_path / 'm'}", *settings)
+        status, err = script("ordo sample", f"checkpoint={tmp_path / 'm'}", *settings)
         assert (status, len(err.splitlines())) == (2, 1), err
         assert message in err
     assert not (tmp_path / "x.npy").exists()

@@ -1,4 +1,4 @@
-"""The settings of ``ordo.fit`` as those of ``train.py``: the defaults of configs/, in Python.
+"""The settings of ``ordo.fit`` as those of ``ordo train``: the defaults of configs/, in Python.
 
 ``tests/training/test_fitting.py`` holds them to the files.
 """
@@ -24,7 +24,7 @@ def plan(
     optimizer: Json,
     seed: int,
 ) -> Json:
-    """The settings of a run but for trainer and callbacks, as ``train.py`` has them in config.yaml.
+    """The settings of a run but for trainer and callbacks, as in the config.yaml of ``ordo train``.
 
     Args:
         made: denoiser, schedule and objective, as far as they are there already.
