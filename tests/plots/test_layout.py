@@ -23,6 +23,7 @@ RANDOM = np.random.default_rng(0)
 LENGTHS = {False: (1, 28, 1024), True: (2, 28, 1024)}  # without and with labels
 LONG = "a name of two hundred characters, as tables from questionnaires have them, "  # repeated
 T = np.linspace(0, 1, 21)
+SHARP = plots.schedule_times()
 SMALLEST = 0.8  # inches that axes must keep either way
 
 
@@ -102,6 +103,16 @@ def cases():
             lambda n=n, said=said: plots.schedule_curves(
                 T, 1 - T[:, None] ** np.exp(log_w(n)), said
             ),
+        )
+        yield (
+            f"schedule_curves-sharp-{tag}",
+            lambda n=n, said=said: plots.schedule_curves(
+                SHARP, 1 - SHARP[:, None] ** np.exp(9 * log_w(n)), said
+            ),
+        )
+        yield (
+            f"schedule_curves-same-{tag}",
+            lambda n=n, said=said: plots.schedule_curves(T, np.repeat(1 - T[:, None], n, 1), said),
         )
         steps = np.arange(12) * 5000
         rank = lambda n=n: 1 + np.linspace(0.5, 1, 12)[:, None] * RANDOM.permutation(n)  # noqa: E731

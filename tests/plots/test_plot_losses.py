@@ -19,7 +19,7 @@ def test_loss_heatmap_shows_the_array_its_bins_and_what_was_never_seen():
     shown = mesh.get_array().reshape(2, 3)
     assert np.array_equal(np.ma.filled(shown, np.nan), mean, equal_nan=True)
     assert mesh.get_coordinates()[0, :, 0].tolist() == [-0.5, 0.5, 2.5, 6.5]
-    assert mesh.get_clim() == (0, 3)
+    assert mesh.get_clim() == (0.25, 3)
     assert axes.yaxis_inverted()
     assert axes.patch.get_hatch()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["never seen"]
@@ -28,6 +28,22 @@ def test_loss_heatmap_shows_the_array_its_bins_and_what_was_never_seen():
     assert not whole.legends
     assert whole.axes[0].collections[0].get_coordinates()[0, :, 0].tolist() == [-0.5, 0.5, 1.5, 2.5]
     assert loss_heatmap(np.full((2, 2), np.nan)).axes[0].collections[0].get_clim() == (0, 1)
+
+
+def test_loss_heatmap_is_scaled_to_its_data_but_for_the_rarest_cells():
+    table = RANDOM.uniform(2, 3, (20, 20))
+    table[3, 4], table[5, 6] = 50.0, 0.1
+    figure = loss_heatmap(table)
+    low, high = figure.axes[0].collections[0].get_clim()
+    inner = np.sort(table.ravel())
+    assert (low, high) == (inner[3], inner[-4])  # floor(.01 * 399) = 3 cells at either end
+    assert len(figure.axes[1].patches) == 2, "an arrow at both ends"
+    table[3, 4] = table[5, 6] = 2.5
+    flat = loss_heatmap(np.full((20, 20), 2.0)).axes
+    assert flat[0].collections[0].get_clim() == (0, 2)
+    assert len(flat[1].patches) == 0
+    few = loss_heatmap([[1.0, 2.0], [9.0, 3.0]]).axes
+    assert few[0].collections[0].get_clim() == (1, 9), "of few cells none is left out"
 
 
 def test_order_nll_violin_shows_orders_means_and_marks():

@@ -18,9 +18,11 @@ from ordo.plots import (
     rank_probability,
     save,
     schedule_curves,
+    schedule_times,
     search_history,
     training_curves,
 )
+from ordo.plots.schedules import half_times
 
 LENGTH = 5
 NAMES = ["age", "sex", "job", "a rather long column name that will not fit", "income"]
@@ -100,6 +102,81 @@ def test_schedule_curves_are_the_columns_and_legend_or_colour_bar_says_which():
     assert not unnamed.legends
 
 
+@pytest.mark.parametrize("ratio", [99.0, 101.0])
+def test_schedules_of_a_sharp_law_have_a_logarithmic_axis(ratio):
+    t = schedule_times()
+    w = np.array([ratio**0.5, 1.0, ratio**-0.5])
+    assert half_times(t, 1 - t[:, None] ** w) == pytest.approx(math.log(2) / w, rel=2e-3)
+    axes = schedule_curves(t, 1 - t[:, None] ** w, ["a", "b", "c"]).axes[0]
+    assert axes.get_xscale() == ("log" if ratio > 100 else "linear")
+    assert ("log scale" in axes.get_xlabel()) == (ratio > 100)
+    if ratio > 100:
+        inner = (t > 0) & (t < 1)
+        low, high = axes.get_xlim()
+        for line, each in zip(axes.lines, w, strict=True):
+            u = np.asarray(line.get_xdata())
+            assert np.allclose(u, -np.log(t[inner]), rtol=1e-9)
+            # By the exponential of masking times; near u = 0 float64 knows t only so well.
+            assert np.allclose(line.get_ydata(), -np.expm1(-each * u), atol=1e-12)
+            seen = np.asarray(line.get_ydata())[(u >= low) & (u <= high)]
+            assert seen.min() < 0.05
+            assert seen.max() > 0.98
+
+
+def test_schedules_of_any_sharpness_can_be_told_apart():
+    """Each step from 2% to 98% has many points on the axis, however sharp the law."""
+    t = schedule_times()
+    w = np.exp([20.0, 8.0, 0.0, -4.0])
+    axes = schedule_curves(t, 1 - t[:, None] ** w).axes[0]
+    low, high = np.log10(axes.get_xlim())
+    for line, each in zip(axes.lines, w, strict=True):
+        u, alpha = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        middle = np.log10(np.interp(-0.5, -alpha, u))
+        assert ((alpha > 0.02) & (alpha < 0.98)).sum() >= 16
+        assert middle == pytest.approx(math.log10(math.log(2) / each), abs=0.05)
+        assert low < middle < high
+
+
+def test_schedules_that_all_coincide_say_so():
+    t, same = np.linspace(0, 1, 11), np.repeat(np.linspace(1, 0, 11)[:, None], 4, 1)
+    bar, legend = schedule_curves(t, same), schedule_curves(t, same, list("abcd"))
+    assert [text.get_text() for text in bar.axes[0].texts] == ["all 4 curves coincide"]
+    assert [text.get_text() for text in legend.legends[0].get_texts()] == ["a\n= b\n= c\n= d"]
+    same[:, 2] **= 2
+    assert not schedule_curves(t, same).axes[0].texts
+    two = schedule_curves(t, same, list("abcd")).legends[0].get_texts()
+    assert [text.get_text() for text in two] == ["a\n= b\n= d", "c"]
+
+
+def test_curves_that_coincide_share_an_entry_of_the_legend():
+    x, y = np.arange(6), np.array([9.0, 5, 4, 3, np.nan, 1])
+    near, far = y + 0.02, y + 0.1  # of an axis of 8 units and margins: 0.2% and 1%
+    figure = training_curves({"a": (x, y), "b": (x, far), "c": (x, near)}, "step", "nats")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a = c", "b"]
+    assert len(figure.axes[0].lines) == 3
+    shifted = training_curves({"a": (x, y), "b": (x + 1, y), "c": (x[1:], y[1:])}, "step", "nats")
+    assert [text.get_text() for text in shifted.legends[0].get_texts()] == ["a", "b", "c"]
+    panels = {"nats": {"a": (x, y), "b": (x, y)}, "divergence": {"a": (x, y), "b": (x, y**2)}}
+    apart = against_calls(
+        {name: {k: (x + 1, v) for k, (x, v) in p.items()} for name, p in panels.items()}
+    )
+    assert [text.get_text() for text in apart.legends[0].get_texts()] == ["a", "b"]
+    together = against_calls({"nats": {k: (x + 1, v) for k, (x, v) in panels["nats"].items()}})
+    assert [text.get_text() for text in together.legends[0].get_texts()] == ["a = b"]
+
+
+def test_losses_are_heights_above_zero():
+    mean = np.array([3.0, 2.5, 2.0])
+    assert loss_by_revealed({"own": (mean, 0.1 * mean)}).axes[0].get_ylim()[0] == 0
+    below = loss_by_revealed({"own": (mean - 2.5, 0.1 * mean)}).axes[0].get_ylim()
+    assert below[0] < -0.5
+    curves = {"a": (np.arange(3), mean)}
+    assert training_curves(curves, "", "").axes[0].get_ylim()[0] > 1
+    assert training_curves(curves, "", "", from_zero=True).axes[0].get_ylim()[0] == 0
+    least = training_curves({"a": (np.arange(2), [-2.0, -1.0])}, "", "", from_zero=True)
+    assert least.axes[0].get_ylim()[1] == 0
+
+
 def test_long_sequences_thin_their_labels():
     length = 100
     figure = schedule_curves([0, 1], np.ones((2, length)), [str(i) for i in range(length)])
@@ -166,13 +243,24 @@ def test_compare_settings_shows_runs_means_and_deviations():
     )  # (9 + 1 + 16) / 2
     assert single.get_xdata() == pytest.approx([2.5])
     assert axes.yaxis_inverted()
-    assert texts(axes.yaxis) == ["lr 1", "lr 2", "lr 3"]
+    assert texts(axes.yaxis) == ["lr 1  (n = 3)", "lr 2  (n = 0)", "lr 3  (n = 1)"]
+    assert axes.get_xlabel() == "bits\n← lower is better; 4 runs of 3 settings"
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["a run", "mean ± 1 s.d."]
+    alike = compare_settings([[0.9]], [""], "share solved", lower_is_better=False).axes[0]
+    assert texts(alike.yaxis) == ["all runs  (n = 1)"]
+    assert alike.get_xlabel() == "share solved\nhigher is better →; 1 run of 1 setting"
     assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [("no run finished", 1)]
     many = compare_settings(
         [[float(i)] for i in range(70)], [str(i) for i in range(70)], "bits"
     ).axes[0]
-    assert texts(many.yaxis) == [str(i) for i in range(60)]
-    assert many.get_ylabel() == "the first 60 of 70"
+    assert texts(many.yaxis) == [f"{i}  (n = 1)" for i in range(60)]
+    assert many.get_ylabel() == "the first 60 of 70 settings"
+    assert "70 runs of 70 settings" in many.get_xlabel()
+    ends = [f"denoiser.width 8, {'x' * 60}, lr {i}" for i in range(2)]
+    shown = texts(compare_settings([[1.0], [2.0]], ends, "bits").axes[0].yaxis)
+    assert [name.endswith(f"lr {i}  (n = 1)") for i, name in enumerate(shown)] == [True, True]
+    assert [len(name) for name in shown] == [59 + 9, 59 + 9]
 
 
 def test_search_history_shows_trials_and_the_least_so_far():
@@ -182,6 +270,9 @@ def test_search_history_shows_trials_and_the_least_so_far():
     assert trials.get_ydata().tolist() == [3, 4, 2]
     assert least.get_ydata().tolist() == [3, 3, 2]
     assert stopped.get_xdata().tolist() == [1, 6]
+    words = [line.get_label() for line in axes.lines]
+    assert words == ["trial (3)", "least so far", "stopped early (2)"]
+    assert axes.get_ylabel() == "nats\n← lower is better"
     assert search_history([0], [np.nan], "nats").axes[0].lines[0].get_xdata().size == 0
 
 

@@ -25,6 +25,9 @@ from ordo.plots.figure import (
 def loss_by_revealed(curves: Mapping[str, Pair], unit: str = "nats") -> Figure:
     """Mean loss of the next token by the number of tokens revealed before, a curve per order law.
 
+    The axis of losses begins at 0, so that areas below the curves compare: an area is the loss of
+    a sequence. Curves that coincide have one entry in the legend, "a = b".
+
     Args:
         curves: name -> (mean, standard error), both (length,), in ``unit``. The band is two
             standard errors either way.
@@ -40,16 +43,20 @@ def loss_by_revealed(curves: Mapping[str, Pair], unit: str = "nats") -> Figure:
     axes.set_xlabel("tokens revealed")
     axes.set_ylabel(f"loss of the next token\n({unit}, ± 2 s.e.)")
     axes.xaxis.set_major_locator(whole_numbers())
+    _from_zero(axes)
     _finish(figure, axes)
     return figure
 
 
-def training_curves(curves: Mapping[str, Pair], xlabel: str, ylabel: str) -> Figure:
-    """Curves against training.
+def training_curves(
+    curves: Mapping[str, Pair], xlabel: str, ylabel: str, from_zero: bool = False
+) -> Figure:
+    """Curves against training. Curves that coincide have one entry in the legend, "a = b".
 
     Args:
         curves: name -> (x, y), both (n,); n may differ between curves.
         xlabel, ylabel: of the axes; they should name the units.
+        from_zero: the axis of values begins at 0, for values whose ratios or areas matter.
     """
     figure = new_figure()
     axes = figure.add_subplot()
@@ -59,6 +66,8 @@ def training_curves(curves: Mapping[str, Pair], xlabel: str, ylabel: str) -> Fig
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(wrapped(xlabel, 75))
     axes.set_ylabel(wrapped(ylabel, 40))
+    if from_zero:
+        _from_zero(axes)
     _finish(figure, axes)
     return figure
 
@@ -85,9 +94,19 @@ def against_calls(panels: Mapping[str, Mapping[str, Pair]]) -> Figure:
         axes.set_ylabel(wrapped(label, 45))
         open_frame(axes, grid=False)
         axes.grid(alpha=0.3, which="both")
-    handles = {str(line.get_label()): line for axes in figure.axes for line in axes.get_lines()}
-    legend_above(figure, [handles[name] for name in names], most=3)
+    drawn = [line for axes in figure.axes for line in axes.get_lines()]
+    drawn.sort(key=lambda line: names.index(str(line.get_label())))
+    legend_above(figure, drawn, most=3)
     return figure
+
+
+def _from_zero(axes: Axes) -> None:
+    """Lets the axis of values begin at 0, or below where values are negative."""
+    low, high = axes.get_ylim()
+    data = [np.asarray(line.get_ydata(), dtype=np.float64) for line in axes.get_lines()]
+    if all((values[np.isfinite(values)] >= 0).all() for values in data):
+        low = 0.0
+    axes.set_ylim(min(low, 0.0), max(high, 0.0))
 
 
 def _finish(figure: Figure, axes: Axes) -> None:
