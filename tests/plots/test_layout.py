@@ -177,6 +177,14 @@ def cases():
             f"gradient_signal-{count}",
             lambda m=many: plots.gradient_signal(np.arange(40) * 1000, m, m),
         )
+    for count, series in ((1, 1), (5, 3), (40, 7)):
+        heights = {
+            f"{LONG if i == 1 else 'model'} {i}": RANDOM.normal(size=count) for i in range(series)
+        }
+        yield (
+            f"grouped_bars-{count}",
+            lambda h=heights, n=count: plots.grouped_bars(h, names(n), LONG, {"exact": np.ones(n)}),
+        )
     yield (
         "compare_settings-100",
         lambda: plots.compare_settings(

@@ -1,5 +1,6 @@
 """Pictures hold the numbers they were given: read back from the Axes."""
 
+import itertools
 import math
 import os
 
@@ -12,6 +13,7 @@ from ordo.order import PlackettLuce
 from ordo.plots import (
     against_calls,
     compare_settings,
+    grouped_bars,
     loss_by_revealed,
     order_heatmap,
     order_over_training,
@@ -165,6 +167,26 @@ def test_curves_that_coincide_share_an_entry_of_the_legend():
     assert [text.get_text() for text in together.legends[0].get_texts()] == ["a = b"]
 
 
+def test_bars_stand_side_by_side_on_zero():
+    bars = {"model": torch.tensor([2.0, 3.0]), "data": [1.0, np.nan]}
+    figure = grouped_bars(bars, ["age", "sex"], "nats", {"exact": [1.5, 2.5]})
+    axes = figure.axes[0]
+    for container, heights in zip(axes.containers, bars.values(), strict=True):
+        drawn = np.array([bar.get_height() for bar in container])
+        assert np.array_equal(drawn, np.asarray(heights, dtype=float), equal_nan=True)
+        assert {bar.get_y() for bar in container} == {0}
+    edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(edges))
+    centres = [[bar.get_x() + bar.get_width() / 2 for bar in c] for c in axes.containers]
+    assert np.mean(centres, axis=0) == pytest.approx([0, 1])
+    segments = axes.collections[0].get_segments()
+    assert [segment[:, 1].tolist() for segment in segments] == [[1.5, 1.5], [2.5, 2.5]]
+    assert axes.get_ylim()[0] <= 0
+    assert texts(axes.xaxis) == ["age", "sex"]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(words) == ["data", "exact", "model"]
+
+
 def test_losses_are_heights_above_zero():
     mean = np.array([3.0, 2.5, 2.0])
     assert loss_by_revealed({"own": (mean, 0.1 * mean)}).axes[0].get_ylim()[0] == 0
@@ -175,6 +197,9 @@ def test_losses_are_heights_above_zero():
     assert training_curves(curves, "", "", from_zero=True).axes[0].get_ylim()[0] == 0
     least = training_curves({"a": (np.arange(2), [-2.0, -1.0])}, "", "", from_zero=True)
     assert least.axes[0].get_ylim()[1] == 0
+    assert training_curves(curves, "", "", log=True).axes[0].get_yscale() == "log"
+    with pytest.raises(ValueError, match="has no 0"):
+        training_curves(curves, "", "", from_zero=True, log=True)
 
 
 def test_long_sequences_thin_their_labels():
@@ -297,6 +322,8 @@ def test_search_history_shows_trials_and_the_least_so_far():
         ),
         (lambda: compare_settings([[1], [2]], ["a"], ""), "2 settings, got 1"),
         (lambda: compare_settings([1.0], ["a"], ""), r"a: .*\(runs,\), got \(\)"),
+        (lambda: grouped_bars({"a": [1]}, "xy", ""), r"a: .*\(2,\), got \(1,\)"),
+        (lambda: grouped_bars({}, "xy", ""), "1 to 7 names, got 0"),
         (lambda: search_history([0, 1], [1], ""), r"\(trials,\), got \(2,\) and \(1,\)"),
         (
             lambda: training_curves({"x": (np.zeros(3), np.zeros(2))}, "", ""),

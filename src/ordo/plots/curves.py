@@ -49,15 +49,26 @@ def loss_by_revealed(curves: Mapping[str, Pair], unit: str = "nats") -> Figure:
 
 
 def training_curves(
-    curves: Mapping[str, Pair], xlabel: str, ylabel: str, from_zero: bool = False
+    curves: Mapping[str, Pair],
+    xlabel: str,
+    ylabel: str,
+    from_zero: bool = False,
+    log: bool = False,
 ) -> Figure:
-    """Curves against training. Curves that coincide have one entry in the legend, "a = b".
+    """Curves against training, or against another number.
+
+    Curves that coincide have one entry in the legend, "a = b".
 
     Args:
         curves: name -> (x, y), both (n,); n may differ between curves.
         xlabel, ylabel: of the axes; they should name the units.
         from_zero: the axis of values begins at 0, for values whose ratios or areas matter.
+        log: the axis of values is logarithmic; values that are not positive leave gaps.
+
+    Raises ValueError for other shapes, and for ``log`` with ``from_zero``.
     """
+    if log and from_zero:
+        raise ValueError("log and from_zero: a logarithmic axis has no 0; choose one of them")
     figure = new_figure()
     axes = figure.add_subplot()
     for i, (name, pair) in enumerate(curves.items()):
@@ -66,6 +77,8 @@ def training_curves(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(wrapped(xlabel, 75))
     axes.set_ylabel(wrapped(ylabel, 40))
+    if log:
+        axes.set_yscale("log", nonpositive="mask")
     if from_zero:
         _from_zero(axes)
     _finish(figure, axes)
