@@ -185,6 +185,11 @@ def cases():
             f"grouped_bars-{count}",
             lambda h=heights, n=count: plots.grouped_bars(h, names(n), LONG, {"exact": np.ones(n)}),
         )
+    steps = np.arange(1, 21) * 50_000
+    falling = {name: (steps, 1e-3 * np.exp(-np.arange(20))) for name in ("denoiser", LONG)}
+    yield "rates_and_norms-two", lambda: plots.rates_and_norms(falling, falling)
+    still = {"schedule": ([1, 2], [0.0, 0.0])}
+    yield "rates_and_norms-still", lambda: plots.rates_and_norms(still, {"schedule": ([1], [0.5])})
     yield (
         "compare_settings-100",
         lambda: plots.compare_settings(

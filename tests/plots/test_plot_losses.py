@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ordo.plots import gradient_signal, loss_heatmap, order_nll_violin, step_sizes
+from ordo.plots import (
+    gradient_signal,
+    loss_heatmap,
+    order_nll_violin,
+    rates_and_norms,
+    step_sizes,
+)
 from ordo.plots.figure import shorten, spread_apart, wrapped
 from ordo.samplers import best_sizes
 
@@ -177,3 +183,21 @@ def test_labels_are_literal_and_of_one_line():
 def test_wrong_input_is_named(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+def test_rates_and_norms_look_alike_in_both_panels():
+    rates = {"denoiser": ([50, 100], [1e-3, 5e-4]), "schedule": ([50, 100], [0.0, 0.05])}
+    norms = {"schedule": ([100], [2.0]), "denoiser": ([50, 100], [3.0, 4.0])}
+    figure = rates_and_norms(rates, norms)
+    left, right = ({line.get_label(): line for line in axes.lines} for axes in figure.axes)
+    assert np.isnan(left["schedule"].get_ydata()).tolist() == [True, False]
+    for lines, given in ((left, rates), (right, norms)):
+        for name, (steps, values) in given.items():
+            assert lines[name].get_xdata().tolist() == steps
+            assert np.nan_to_num(lines[name].get_ydata()).tolist() == values
+    assert all(left[name].get_color() == right[name].get_color() for name in left)
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "log"]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["denoiser", "schedule"]
+    with pytest.raises(ValueError, match=r"denoiser: .*got \(1,\) and \(2,\)"):
+        rates_and_norms({"denoiser": ([1], [1, 2])}, {})
