@@ -190,6 +190,8 @@ def test_bars_stand_side_by_side_on_zero():
 def test_losses_are_heights_above_zero():
     mean = np.array([3.0, 2.5, 2.0])
     assert loss_by_revealed({"own": (mean, 0.1 * mean)}).axes[0].get_ylim()[0] == 0
+    to_zero = loss_by_revealed({"own": ([3.0, 0.0], [0.1, 0.0])}).axes[0]
+    assert to_zero.get_ylim()[0] == 0, "no margin below 0 where nothing is"
     below = loss_by_revealed({"own": (mean - 2.5, 0.1 * mean)}).axes[0].get_ylim()
     assert below[0] < -0.5
     curves = {"a": (np.arange(3), mean)}
@@ -249,6 +251,14 @@ def test_a_series_looks_alike_in_all_panels():
     assert again.get_ydata().tolist() == [0.2, 0.1]
     assert [axes.get_ylabel() for axes in figure.axes] == ["nats", "divergence"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [([9.0, 1.0], "log"), ([9.0, 2.0], "linear"), ([9.0, 0.0], "linear"), ([9.0, 1e-14], "linear")],
+)
+def test_values_against_calls_have_a_logarithmic_axis_where_they_span_much(values, scale):
+    assert against_calls({"KL": {"a": ([1, 2], values)}}).axes[0].get_yscale() == scale
 
 
 def test_compare_settings_shows_runs_means_and_deviations():

@@ -88,7 +88,8 @@ def training_curves(
 def against_calls(panels: Mapping[str, Mapping[str, Pair]]) -> Figure:
     """What samplers reach against the denoiser calls that they spend, a panel for each measure.
 
-    The axis of calls is logarithmic. A sampler has one colour and style in all panels.
+    The axis of calls is logarithmic; so is that of values, where the largest is at least 8 times
+    the least and the least is no rounded 0. A sampler has one colour and style in all panels.
 
     Args:
         panels: label of the measure -> name of the sampler -> (calls, value), both (n,).
@@ -101,7 +102,9 @@ def against_calls(panels: Mapping[str, Mapping[str, Pair]]) -> Figure:
             add_line(axes, names.index(name), *series(pair, f"{name}: calls and values"), name)
         axes.set_xscale("log", base=2)
         values = np.concatenate([array(y) for _, y in curves.values()]) if curves else np.ones(1)
-        axes.set_yscale("log" if 0 < 8 * values.min() < values.max() else "linear")
+        # Below 1e-9 of the largest value there is nothing but rounding.
+        wide = 1e-9 * values.max() < values.min() < values.max() / 8
+        axes.set_yscale("log" if wide else "linear")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel("denoiser calls a sequence")
         axes.set_ylabel(wrapped(label, 45))
