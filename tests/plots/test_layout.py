@@ -23,6 +23,7 @@ RANDOM = np.random.default_rng(0)
 LENGTHS = {False: (1, 28, 1024), True: (2, 28, 1024)}  # without and with labels
 LONG = "a name of two hundred characters, as tables from questionnaires have them, "  # repeated
 T = np.linspace(0, 1, 21)
+SHARP = plots.schedule_times()
 SMALLEST = 0.8  # inches that axes must keep either way
 
 
@@ -103,6 +104,16 @@ def cases():
                 T, 1 - T[:, None] ** np.exp(log_w(n)), said
             ),
         )
+        yield (
+            f"schedule_curves-sharp-{tag}",
+            lambda n=n, said=said: plots.schedule_curves(
+                SHARP, 1 - SHARP[:, None] ** np.exp(9 * log_w(n)), said
+            ),
+        )
+        yield (
+            f"schedule_curves-same-{tag}",
+            lambda n=n, said=said: plots.schedule_curves(T, np.repeat(1 - T[:, None], n, 1), said),
+        )
         steps = np.arange(12) * 5000
         rank = lambda n=n: 1 + np.linspace(0.5, 1, 12)[:, None] * RANDOM.permutation(n)  # noqa: E731
         entropy = lambda n=n: math.lgamma(n + 1) * np.linspace(1, 0.1, 12)  # noqa: E731
@@ -166,6 +177,19 @@ def cases():
             f"gradient_signal-{count}",
             lambda m=many: plots.gradient_signal(np.arange(40) * 1000, m, m),
         )
+    for count, series in ((1, 1), (5, 3), (40, 7)):
+        heights = {
+            f"{LONG if i == 1 else 'model'} {i}": RANDOM.normal(size=count) for i in range(series)
+        }
+        yield (
+            f"grouped_bars-{count}",
+            lambda h=heights, n=count: plots.grouped_bars(h, names(n), LONG, {"exact": np.ones(n)}),
+        )
+    steps = np.arange(1, 21) * 50_000
+    falling = {name: (steps, 1e-3 * np.exp(-np.arange(20))) for name in ("denoiser", LONG)}
+    yield "rates_and_norms-two", lambda: plots.rates_and_norms(falling, falling)
+    still = {"schedule": ([1, 2], [0.0, 0.0])}
+    yield "rates_and_norms-still", lambda: plots.rates_and_norms(still, {"schedule": ([1], [0.5])})
     yield (
         "compare_settings-100",
         lambda: plots.compare_settings(

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from ordo.plots import gradient_signal, loss_heatmap, order_nll_violin, step_sizes
+from ordo.plots import (
+    gradient_signal,
+    loss_heatmap,
+    order_nll_violin,
+    rates_and_norms,
+    step_sizes,
+)
 from ordo.plots.figure import shorten, spread_apart, wrapped
 from ordo.samplers import best_sizes
 
@@ -19,7 +25,7 @@ def test_loss_heatmap_shows_the_array_its_bins_and_what_was_never_seen():
     shown = mesh.get_array().reshape(2, 3)
     assert np.array_equal(np.ma.filled(shown, np.nan), mean, equal_nan=True)
     assert mesh.get_coordinates()[0, :, 0].tolist() == [-0.5, 0.5, 2.5, 6.5]
-    assert mesh.get_clim() == (0, 3)
+    assert mesh.get_clim() == (0.25, 3)
     assert axes.yaxis_inverted()
     assert axes.patch.get_hatch()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["never seen"]
@@ -28,6 +34,22 @@ def test_loss_heatmap_shows_the_array_its_bins_and_what_was_never_seen():
     assert not whole.legends
     assert whole.axes[0].collections[0].get_coordinates()[0, :, 0].tolist() == [-0.5, 0.5, 1.5, 2.5]
     assert loss_heatmap(np.full((2, 2), np.nan)).axes[0].collections[0].get_clim() == (0, 1)
+
+
+def test_loss_heatmap_is_scaled_to_its_data_but_for_the_rarest_cells():
+    table = RANDOM.uniform(2, 3, (20, 20))
+    table[3, 4], table[5, 6] = 50.0, 0.1
+    figure = loss_heatmap(table)
+    low, high = figure.axes[0].collections[0].get_clim()
+    inner = np.sort(table.ravel())
+    assert (low, high) == (inner[3], inner[-4])  # floor(.01 * 399) = 3 cells at either end
+    assert len(figure.axes[1].patches) == 2, "an arrow at both ends"
+    table[3, 4] = table[5, 6] = 2.5
+    flat = loss_heatmap(np.full((20, 20), 2.0)).axes
+    assert flat[0].collections[0].get_clim() == (0, 2)
+    assert len(flat[1].patches) == 0
+    few = loss_heatmap([[1.0, 2.0], [9.0, 3.0]]).axes
+    assert few[0].collections[0].get_clim() == (1, 9), "of few cells none is left out"
 
 
 def test_order_nll_violin_shows_orders_means_and_marks():
@@ -161,3 +183,21 @@ def test_labels_are_literal_and_of_one_line():
 def test_wrong_input_is_named(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+def test_rates_and_norms_look_alike_in_both_panels():
+    rates = {"denoiser": ([50, 100], [1e-3, 5e-4]), "schedule": ([50, 100], [0.0, 0.05])}
+    norms = {"schedule": ([100], [2.0]), "denoiser": ([50, 100], [3.0, 4.0])}
+    figure = rates_and_norms(rates, norms)
+    left, right = ({line.get_label(): line for line in axes.lines} for axes in figure.axes)
+    assert np.isnan(left["schedule"].get_ydata()).tolist() == [True, False]
+    for lines, given in ((left, rates), (right, norms)):
+        for name, (steps, values) in given.items():
+            assert lines[name].get_xdata().tolist() == steps
+            assert np.nan_to_num(lines[name].get_ydata()).tolist() == values
+    assert all(left[name].get_color() == right[name].get_color() for name in left)
+    assert [axes.get_yscale() for axes in figure.axes] == ["log", "log"]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["denoiser", "schedule"]
+    with pytest.raises(ValueError, match=r"denoiser: .*got \(1,\) and \(2,\)"):
+        rates_and_norms({"denoiser": ([1], [1, 2])}, {})

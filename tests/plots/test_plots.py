@@ -1,5 +1,6 @@
 """Pictures hold the numbers they were given: read back from the Axes."""
 
+import itertools
 import math
 import os
 
@@ -12,15 +13,18 @@ from ordo.order import PlackettLuce
 from ordo.plots import (
     against_calls,
     compare_settings,
+    grouped_bars,
     loss_by_revealed,
     order_heatmap,
     order_over_training,
     rank_probability,
     save,
     schedule_curves,
+    schedule_times,
     search_history,
     training_curves,
 )
+from ordo.plots.schedules import half_times
 
 LENGTH = 5
 NAMES = ["age", "sex", "job", "a rather long column name that will not fit", "income"]
@@ -100,6 +104,106 @@ def test_schedule_curves_are_the_columns_and_legend_or_colour_bar_says_which():
     assert not unnamed.legends
 
 
+@pytest.mark.parametrize("ratio", [99.0, 101.0])
+def test_schedules_of_a_sharp_law_have_a_logarithmic_axis(ratio):
+    t = schedule_times()
+    w = np.array([ratio**0.5, 1.0, ratio**-0.5])
+    assert half_times(t, 1 - t[:, None] ** w) == pytest.approx(math.log(2) / w, rel=2e-3)
+    axes = schedule_curves(t, 1 - t[:, None] ** w, ["a", "b", "c"]).axes[0]
+    assert axes.get_xscale() == ("log" if ratio > 100 else "linear")
+    assert ("log scale" in axes.get_xlabel()) == (ratio > 100)
+    if ratio > 100:
+        inner = (t > 0) & (t < 1)
+        low, high = axes.get_xlim()
+        for line, each in zip(axes.lines, w, strict=True):
+            u = np.asarray(line.get_xdata())
+            assert np.allclose(u, -np.log(t[inner]), rtol=1e-9)
+            # By the exponential of masking times; near u = 0 float64 knows t only so well.
+            assert np.allclose(line.get_ydata(), -np.expm1(-each * u), atol=1e-12)
+            seen = np.asarray(line.get_ydata())[(u >= low) & (u <= high)]
+            assert seen.min() < 0.05
+            assert seen.max() > 0.98
+
+
+def test_schedules_of_any_sharpness_can_be_told_apart():
+    """Each step from 2% to 98% has many points on the axis, however sharp the law."""
+    t = schedule_times()
+    w = np.exp([20.0, 8.0, 0.0, -4.0])
+    axes = schedule_curves(t, 1 - t[:, None] ** w).axes[0]
+    low, high = np.log10(axes.get_xlim())
+    for line, each in zip(axes.lines, w, strict=True):
+        u, alpha = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        middle = np.log10(np.interp(-0.5, -alpha, u))
+        assert ((alpha > 0.02) & (alpha < 0.98)).sum() >= 16
+        assert middle == pytest.approx(math.log10(math.log(2) / each), abs=0.05)
+        assert low < middle < high
+
+
+def test_schedules_that_all_coincide_say_so():
+    t, same = np.linspace(0, 1, 11), np.repeat(np.linspace(1, 0, 11)[:, None], 4, 1)
+    bar, legend = schedule_curves(t, same), schedule_curves(t, same, list("abcd"))
+    assert [text.get_text() for text in bar.axes[0].texts] == ["all 4 curves coincide"]
+    assert [text.get_text() for text in legend.legends[0].get_texts()] == ["a\n= b\n= c\n= d"]
+    same[:, 2] **= 2
+    assert not schedule_curves(t, same).axes[0].texts
+    two = schedule_curves(t, same, list("abcd")).legends[0].get_texts()
+    assert [text.get_text() for text in two] == ["a\n= b\n= d", "c"]
+
+
+def test_curves_that_coincide_share_an_entry_of_the_legend():
+    x, y = np.arange(6), np.array([9.0, 5, 4, 3, np.nan, 1])
+    near, far = y + 0.02, y + 0.1  # of an axis of 8 units and margins: 0.2% and 1%
+    figure = training_curves({"a": (x, y), "b": (x, far), "c": (x, near)}, "step", "nats")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a = c", "b"]
+    assert len(figure.axes[0].lines) == 3
+    shifted = training_curves({"a": (x, y), "b": (x + 1, y), "c": (x[1:], y[1:])}, "step", "nats")
+    assert [text.get_text() for text in shifted.legends[0].get_texts()] == ["a", "b", "c"]
+    panels = {"nats": {"a": (x, y), "b": (x, y)}, "divergence": {"a": (x, y), "b": (x, y**2)}}
+    apart = against_calls(
+        {name: {k: (x + 1, v) for k, (x, v) in p.items()} for name, p in panels.items()}
+    )
+    assert [text.get_text() for text in apart.legends[0].get_texts()] == ["a", "b"]
+    together = against_calls({"nats": {k: (x + 1, v) for k, (x, v) in panels["nats"].items()}})
+    assert [text.get_text() for text in together.legends[0].get_texts()] == ["a = b"]
+
+
+def test_bars_stand_side_by_side_on_zero():
+    bars = {"model": torch.tensor([2.0, 3.0]), "data": [1.0, np.nan]}
+    figure = grouped_bars(bars, ["age", "sex"], "nats", {"exact": [1.5, 2.5]})
+    axes = figure.axes[0]
+    for container, heights in zip(axes.containers, bars.values(), strict=True):
+        drawn = np.array([bar.get_height() for bar in container])
+        assert np.array_equal(drawn, np.asarray(heights, dtype=float), equal_nan=True)
+        assert {bar.get_y() for bar in container} == {0}
+    edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches)
+    assert all(one[1] < other[0] for one, other in itertools.pairwise(edges))
+    centres = [[bar.get_x() + bar.get_width() / 2 for bar in c] for c in axes.containers]
+    assert np.mean(centres, axis=0) == pytest.approx([0, 1])
+    segments = axes.collections[0].get_segments()
+    assert [segment[:, 1].tolist() for segment in segments] == [[1.5, 1.5], [2.5, 2.5]]
+    assert axes.get_ylim()[0] <= 0
+    assert texts(axes.xaxis) == ["age", "sex"]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(words) == ["data", "exact", "model"]
+
+
+def test_losses_are_heights_above_zero():
+    mean = np.array([3.0, 2.5, 2.0])
+    assert loss_by_revealed({"own": (mean, 0.1 * mean)}).axes[0].get_ylim()[0] == 0
+    to_zero = loss_by_revealed({"own": ([3.0, 0.0], [0.1, 0.0])}).axes[0]
+    assert to_zero.get_ylim()[0] == 0, "no margin below 0 where nothing is"
+    below = loss_by_revealed({"own": (mean - 2.5, 0.1 * mean)}).axes[0].get_ylim()
+    assert below[0] < -0.5
+    curves = {"a": (np.arange(3), mean)}
+    assert training_curves(curves, "", "").axes[0].get_ylim()[0] > 1
+    assert training_curves(curves, "", "", from_zero=True).axes[0].get_ylim()[0] == 0
+    least = training_curves({"a": (np.arange(2), [-2.0, -1.0])}, "", "", from_zero=True)
+    assert least.axes[0].get_ylim()[1] == 0
+    assert training_curves(curves, "", "", log=True).axes[0].get_yscale() == "log"
+    with pytest.raises(ValueError, match="has no 0"):
+        training_curves(curves, "", "", from_zero=True, log=True)
+
+
 def test_long_sequences_thin_their_labels():
     length = 100
     figure = schedule_curves([0, 1], np.ones((2, length)), [str(i) for i in range(length)])
@@ -149,6 +253,14 @@ def test_a_series_looks_alike_in_all_panels():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [([9.0, 1.0], "log"), ([9.0, 2.0], "linear"), ([9.0, 0.0], "linear"), ([9.0, 1e-14], "linear")],
+)
+def test_values_against_calls_have_a_logarithmic_axis_where_they_span_much(values, scale):
+    assert against_calls({"KL": {"a": ([1, 2], values)}}).axes[0].get_yscale() == scale
+
+
 def test_compare_settings_shows_runs_means_and_deviations():
     figure = compare_settings(
         [[1.0, 3.0, 8.0], [], torch.tensor([2.5])], ["lr 1", "lr 2", "lr 3"], "bits"
@@ -166,13 +278,24 @@ def test_compare_settings_shows_runs_means_and_deviations():
     )  # (9 + 1 + 16) / 2
     assert single.get_xdata() == pytest.approx([2.5])
     assert axes.yaxis_inverted()
-    assert texts(axes.yaxis) == ["lr 1", "lr 2", "lr 3"]
+    assert texts(axes.yaxis) == ["lr 1  (n = 3)", "lr 2  (n = 0)", "lr 3  (n = 1)"]
+    assert axes.get_xlabel() == "bits\n← lower is better; 4 runs of 3 settings"
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["a run", "mean ± 1 s.d."]
+    alike = compare_settings([[0.9]], [""], "share solved", lower_is_better=False).axes[0]
+    assert texts(alike.yaxis) == ["all runs  (n = 1)"]
+    assert alike.get_xlabel() == "share solved\nhigher is better →; 1 run of 1 setting"
     assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [("no run finished", 1)]
     many = compare_settings(
         [[float(i)] for i in range(70)], [str(i) for i in range(70)], "bits"
     ).axes[0]
-    assert texts(many.yaxis) == [str(i) for i in range(60)]
-    assert many.get_ylabel() == "the first 60 of 70"
+    assert texts(many.yaxis) == [f"{i}  (n = 1)" for i in range(60)]
+    assert many.get_ylabel() == "the first 60 of 70 settings"
+    assert "70 runs of 70 settings" in many.get_xlabel()
+    ends = [f"denoiser.width 8, {'x' * 60}, lr {i}" for i in range(2)]
+    shown = texts(compare_settings([[1.0], [2.0]], ends, "bits").axes[0].yaxis)
+    assert [name.endswith(f"lr {i}  (n = 1)") for i, name in enumerate(shown)] == [True, True]
+    assert [len(name) for name in shown] == [59 + 9, 59 + 9]
 
 
 def test_search_history_shows_trials_and_the_least_so_far():
@@ -182,6 +305,9 @@ def test_search_history_shows_trials_and_the_least_so_far():
     assert trials.get_ydata().tolist() == [3, 4, 2]
     assert least.get_ydata().tolist() == [3, 3, 2]
     assert stopped.get_xdata().tolist() == [1, 6]
+    words = [line.get_label() for line in axes.lines]
+    assert words == ["trial (3)", "least so far", "stopped early (2)"]
+    assert axes.get_ylabel() == "nats\n← lower is better"
     assert search_history([0], [np.nan], "nats").axes[0].lines[0].get_xdata().size == 0
 
 
@@ -206,6 +332,8 @@ def test_search_history_shows_trials_and_the_least_so_far():
         ),
         (lambda: compare_settings([[1], [2]], ["a"], ""), "2 settings, got 1"),
         (lambda: compare_settings([1.0], ["a"], ""), r"a: .*\(runs,\), got \(\)"),
+        (lambda: grouped_bars({"a": [1]}, "xy", ""), r"a: .*\(2,\), got \(1,\)"),
+        (lambda: grouped_bars({}, "xy", ""), "1 to 7 names, got 0"),
         (lambda: search_history([0, 1], [1], ""), r"\(trials,\), got \(2,\) and \(1,\)"),
         (
             lambda: training_curves({"x": (np.zeros(3), np.zeros(2))}, "", ""),

@@ -1,8 +1,10 @@
 """What a report says of known laws and hands to its pictures: nothing under a wrong name."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
@@ -10,6 +12,7 @@ from tiny_runs import NAE, configuration
 
 from ordo import plots
 from ordo.report import read_record
+from ordo.report.optimisation import optimisation_pictures
 from ordo.report.pictures import likelihood_pictures, order_pictures
 from ordo.runs.build import build_data, build_module
 from ordo.runs.evaluation import examine, save_evaluation
@@ -149,3 +152,28 @@ def test_pictures_are_given_what_they_name(evaluated, monkeypatch):
     np.fill_diagonal(expected, 0)
     assert before == pytest.approx(expected, abs=1e-6), "the row before the column"
     assert marked == [tuple(pair) for pair in data.precedence]
+
+
+def test_rates_and_norms_of_the_parts_that_learn(monkeypatch):
+    nan = float("nan")
+    columns = {
+        "step": [49, 99, 99, 149],
+        "train/lr": [1e-3, 2e-3, nan, 3e-3],
+        "train/schedule_lr": [0.0, 0.1, nan, 0.2],
+        "train/gradient_norm": [5.0, 6.0, nan, 7.0],
+        "train/schedule_gradient_norm": [1.0, 2.0, nan, 3.0],
+        "val/nelbo": [nan, nan, 9.0, nan],
+    }
+    given = []
+    monkeypatch.setattr(plots, "rates_and_norms", lambda *panels: given.append(panels))
+    record = SimpleNamespace(metrics=pd.DataFrame(columns))
+    assert [picture.name for picture in optimisation_pictures(record)] == ["optimisation"]
+    for panel, prefix in zip(given[0], ("lr", "gradient_norm"), strict=True):
+        assert list(panel) == ["denoiser", "schedule"]
+        for (steps, values), part in zip(panel.values(), ("", "schedule_"), strict=True):
+            assert steps.tolist() == [50, 100, 150]
+            assert values.tolist() == [x for x in columns[f"train/{part}{prefix}"] if x == x]
+    record.metrics = record.metrics[:1]
+    assert optimisation_pictures(record) == []
+    record.metrics = record.metrics[["step"]]
+    assert optimisation_pictures(record) == []

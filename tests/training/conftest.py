@@ -1,9 +1,11 @@
-"""Shared by the tests of training: pictures that take no time to draw."""
+"""Shared by the tests of training: pictures that take no time to draw, steps that cost the same."""
 
 import base64
 
 import pytest
 from matplotlib.figure import Figure
+
+from ordo.training import diagnostics, module
 
 WHITE = base64.b64decode(  # a PNG of one white pixel
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
@@ -32,3 +34,14 @@ def no_pictures():
 def pictures(monkeypatch):
     """Real pictures, for the test that asks for this fixture."""
     monkeypatch.setattr(Figure, "savefig", DRAW)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def equal_costs():
+    """Tokens a second and memory are alike in all runs, so that their logs can be compared;
+    ``test_diagnostics.py`` looks at real ones.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diagnostics.Speed, "rate", lambda self: 1.0)
+        patch.setattr(module, "peak_memory", lambda device: 1.0)
+        yield

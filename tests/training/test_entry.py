@@ -591,7 +591,22 @@ def test_labels():
     assert label(config, []) == "custom seed=4"
     long = label(config, ["data.path=" + "x" * 300])
     assert len(long) == names.LABEL_CHARACTERS
-    assert long.endswith("… seed=4")
+    assert long.endswith("xxx seed=4")
+    assert "xxx…xxx" in long
+
+
+def test_a_long_label_tells_every_setting():
+    """Runs of a sweep whose settings do not fit on the line still have labels of their own."""
+    config = configuration("x", "seed=4")
+    shared = ["optimizer.schedule_lr=0.05", "schedule.width=64", "denoiser.width=128", "~a.ema"]
+    labels = [label(config, [*shared, f"optimizer.warmup_steps={n}"]) for n in (1, 2, 10)]
+    assert labels[2] == (
+        "custom denoiser.width=128 schedule_lr=0.05 warmup_steps=10 schedule.width=64 ~ema seed=4"
+    )
+    shared += ["denoiser.heads=16", "optimizer.schedule_delay=4000"]
+    labels = [label(config, [*shared, f"optimizer.warmup_steps={n}"]) for n in (1, 2, 10)]
+    assert len(set(labels)) == 3
+    assert all(len(text) <= names.LABEL_CHARACTERS for text in labels)
 
 
 def test_the_label_is_the_name_in_wandb(script, monkeypatch):

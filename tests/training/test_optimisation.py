@@ -21,7 +21,12 @@ from ordo.schedules import (
     TokenNetwork,
 )
 from ordo.training import OptimizerSettings, OrderDiffusion
-from ordo.training.optimisation import build_optimizer, clip_gradients
+from ordo.training.optimisation import (
+    build_optimizer,
+    clip_gradients,
+    gradient_norms,
+    learning_rates,
+)
 
 
 def test_factors():
@@ -100,6 +105,8 @@ def test_a_base_has_a_rate_and_a_clip_of_its_own():
     )
     optimizer, _ = build_optimizer(denoiser, schedule, s)
     *_, networks, base = optimizer.param_groups
+    rates = {"denoiser": s.lr * s.denoiser_factor(0), "schedule": 0.01, "base": 0.5}
+    assert learning_rates(optimizer, schedule) == pytest.approx(rates)
     assert isinstance(schedule.base, FreeTable)
     assert base["params"] == [schedule.base.table]
     assert {id(p) for p in networks["params"]} == {
@@ -109,9 +116,11 @@ def test_a_base_has_a_rate_and_a_clip_of_its_own():
         schedule.base.table.grad = torch.tensor([3e6, 0, 0, -4e6])
         for p in networks["params"]:
             p.grad = torch.full_like(p, small)
+        norm = small * sum(p.numel() for p in networks["params"]) ** 0.5
+        found = {name: float(x) for name, x in gradient_norms(denoiser, schedule).items()}
+        assert found == pytest.approx({"schedule": norm, "base": 5e6})
         clip_gradients(denoiser, schedule, s)
         assert torch.allclose(schedule.base.table.grad, torch.tensor([1.2, 0, 0, -1.6]))
-        norm = small * sum(p.numel() for p in networks["params"]) ** 0.5
         for p in networks["params"]:
             assert torch.allclose(p.grad, torch.full_like(p, small * min(1.0, 2.0 / norm)))
     watched = [schedule.base.table, networks["params"][0]]

@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -81,6 +82,18 @@ def shorten(label: str, most: int = MAX_LABEL_CHARACTERS) -> str:
     return label.replace("$", r"\$")
 
 
+def distinct(labels: Sequence[str], most: int) -> list[str]:
+    """The labels as by ``shorten``; those that would look alike lose their middle instead."""
+    short = [shorten(label, most) for label in labels]
+    half = (most - 1) // 2
+    return [
+        shorten(f"{label[:half]}…{label[-half:]}", most)
+        if short.count(cut) > 1 and len(label) > most
+        else cut
+        for label, cut in zip(labels, short, strict=True)
+    ]
+
+
 def wrapped(label: str, most: int) -> str:
     """The label of an axis in at most three lines of at most ``most`` characters.
 
@@ -154,16 +167,59 @@ def note_beside(axes: Axes, y: float, text: str, colour: str = "0.35", gap: floa
     )  # fmt: skip
 
 
+def coincident(lines: Sequence[Line2D]) -> list[list[Line2D]]:
+    """The lines in groups, of which each looks like one line, in the order of their first lines.
+
+    Two labels belong together if their lines are drawn in the same axes and lie in each of them
+    within half a percent of the height of each other. Of a label in several axes the group has the
+    first line. Markers without a line stay apart.
+    """
+    by_label: dict[str, dict[Axes, Line2D]] = {}
+    for line in lines:
+        if isinstance(line.axes, Axes):
+            by_label.setdefault(str(line.get_label()), {})[line.axes] = line
+    groups: list[list[str]] = []
+    for name, drawn in by_label.items():
+        for group in groups:
+            other = by_label[group[0]]
+            if drawn.keys() == other.keys() and all(_close(drawn[a], other[a]) for a in drawn):
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    return [[next(iter(by_label[name].values())) for name in group] for group in groups]
+
+
+def _close(one: Line2D, other: Line2D) -> bool:
+    """Whether the eye cannot tell one line from the other, which is in the same axes."""
+    axes = one.axes
+    assert isinstance(axes, Axes)
+    axes.get_xlim()  # either brings the limits up to date with the data
+    axes.get_ylim()
+    place = (axes.transScale + axes.transLimits).transform
+    a, b = (np.asarray(line.get_xydata(), dtype=np.float64) for line in (one, other))
+    if a.shape != b.shape or "None" in (one.get_linestyle(), other.get_linestyle()):
+        return False
+    return np.allclose(place(a), place(b), rtol=0, atol=0.005, equal_nan=True)
+
+
 def legend_above(figure: Figure, lines: Sequence[Line2D], most: int = 4) -> None:
     """A legend above the axes, where the legend hides nothing.
 
-    A row has at most ``most`` lines, fewer where names are long. The figure grows by each row
-    beyond the second.
+    Lines of one label, in several axes, have one entry. So have lines that coincide: "a = b". A row
+    has at most ``most`` entries, fewer where names are long. The figure grows by each row beyond
+    the second.
     """
     if not lines:
         return
     room = int(13 * figure.get_figwidth())  # characters of a row at 9 points
-    names = [shorten(str(line.get_label()), min(MAX_NAME_CHARACTERS, room - 6)) for line in lines]
+    groups = coincident(lines)
+    names = [
+        shorten(
+            " = ".join(str(line.get_label()) for line in group), min(MAX_NAME_CHARACTERS, room - 6)
+        )
+        for group in groups
+    ]
     for columns in range(min(most, len(names)), 0, -1):
         rows = math.ceil(len(names) / columns)
         # A legend fills its columns one by one.
@@ -171,9 +227,9 @@ def legend_above(figure: Figure, lines: Sequence[Line2D], most: int = 4) -> None
         if sum(longest) + 6 * len(longest) <= room:  # 6: the line sample and the gap
             break
     figure.set_figheight(figure.get_figheight() + 0.2 * max(0, rows - 2))
-    figure.legend(
-        lines, names, loc="outside upper center", ncols=columns, frameon=False, fontsize=9
-    )
+    handles: Any = [tuple(group) for group in groups]  # a tuple is drawn as one sample
+    place = {"loc": "outside upper center", "ncols": columns, "frameon": False, "fontsize": 9}
+    figure.legend(handles, names, **place)
 
 
 def hatch_background(axes: Axes, label: str) -> Patch:

@@ -1,4 +1,4 @@
-"""The gradient that reaches the schedule: how noisy it is, and how much of it is signal."""
+"""Gradients: how much of the schedule's is signal, how long they are, and the rates beside them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ordo.plots.figure import (
+    Pair,
     Values,
     add_line,
     legend_above,
@@ -73,4 +75,37 @@ def gradient_signal(steps: Series, variance: Series, signal_to_noise: Series) ->
     panels[1].xaxis.set_major_locator(whole_numbers())
     if list(of_variance) != [""]:
         legend_above(figure, panels[0].get_lines())
+    return figure
+
+
+def rates_and_norms(rates: Mapping[str, Pair], norms: Mapping[str, Pair]) -> Figure:
+    """Learning rates on the left, gradient norms on the right, against the training step.
+
+    Both axes of values are logarithmic: values that are not positive leave gaps. A name has one
+    colour and style in both panels.
+
+    Args:
+        rates, norms: name of a part of the model -> (steps, values), both (n,).
+
+    Raises ValueError for other shapes.
+    """
+    figure = new_figure(6.4, 2.8)
+    names = list(dict.fromkeys([*rates, *norms]))
+    panels = zip(
+        figure.subplots(1, 2),
+        (rates, norms),
+        ("learning rate", "norm of the gradient\n(before clipping)"),
+        strict=True,
+    )
+    for axes, curves, label in panels:
+        axes.set_yscale("log", nonpositive="mask")
+        for name, pair in curves.items():
+            x, y = series(pair, f"{name}: steps and values")
+            add_line(axes, names.index(name), x, np.where(y > 0, y, np.nan), name)
+        axes.set_xlabel("training step")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], integer=True))
+        open_frame(axes)
+    drawn = [line for axes in figure.axes for line in axes.get_lines()]
+    legend_above(figure, drawn)
     return figure

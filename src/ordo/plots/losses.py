@@ -26,6 +26,10 @@ def loss_heatmap(
 ) -> Figure:
     """Mean loss of a token by position and number of tokens revealed before, as an image.
 
+    The colours run from the least to the largest loss. Of more than 100 cells, the 1% at either end
+    share the last colour, and the colour bar has an arrow there: a few cells that were seen seldom
+    would otherwise make all others look alike.
+
     ``LikelihoodReport.loss_by_position_and_revealed`` has the mean and the edges.
 
     Args:
@@ -45,12 +49,11 @@ def loss_heatmap(
     figure = new_figure(6.4, min(7.0, max(4.0, 1.5 + 0.17 * length)))
     axes = figure.add_subplot()
     seen = np.ma.masked_invalid(table)
-    low, top = (float(seen.min()), float(seen.max())) if seen.count() else (0.0, 0.0)
-    low = min(0.0, low)
+    low, high, extend = _range(seen.compressed())
     rows = np.arange(length + 1) - 0.5
     mesh = axes.pcolormesh(at - 0.5, rows, seen, cmap="cividis", rasterized=True)
-    mesh.set_clim(low, top if top > low else low + 1)
-    figure.colorbar(mesh, ax=axes, label=f"mean loss of the token ({unit})")
+    mesh.set_clim(low, high)
+    figure.colorbar(mesh, ax=axes, label=f"mean loss of the token ({unit})", extend=extend)
     axes.set_ylim(length - 0.5, -0.5)
     axes.set_xlabel("tokens revealed before it")
     axes.set_ylabel("position")
@@ -60,3 +63,21 @@ def loss_heatmap(
         never = hatch_background(axes, "never seen")
         figure.legend(handles=[never], loc="outside upper left", frameon=False)
     return figure
+
+
+def _range(values: np.ndarray) -> tuple[float, float, str]:
+    """Least and largest value that has a colour of its own, and at which ends there are others."""
+    if values.size == 0:
+        return 0.0, 1.0, "neither"
+    low = float(np.quantile(values, 0.01, method="lower"))
+    high = float(np.quantile(values, 0.99, method="higher"))
+    if not high > low:
+        low, high = float(values.min()), float(values.max())
+    if not high > low:
+        low, high = min(low, 0.0), max(low, 0.0) or 1.0
+    below, above = bool(values.min() < low), bool(values.max() > high)
+    return (
+        low,
+        high,
+        {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above],
+    )

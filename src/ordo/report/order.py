@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from ordo import showing
-from ordo.plots import precedence
+from ordo.plots import precedence, schedule_times
 from ordo.randomness import seeded_generator
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 
@@ -56,8 +56,8 @@ def law_arrays(
     """Arrays from which a schedule and its order law are drawn; float64 unless said otherwise.
 
     Returns a dict of
-        t: (101,).
-        alpha: (101, length).
+        t: (n,), see ``ordo.plots.schedule_times``.
+        alpha: (n, length).
         orders: (at most 2000, length), int16 or int32, sampled.
         mode: (length,), int64, see ``OrderLaw``.
         expected_rank: (length,), from 1.
@@ -67,7 +67,7 @@ def law_arrays(
     """
     device = schedule.device
     law = cast(RankedLaw, schedule.law())
-    t = torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
+    t = torch.from_numpy(schedule_times()).to(device)
     n = max(64, min(2000, ORDER_CELLS // law.length))
     orders = law.sample(n, seeded_generator(device, seed, 0, -8))
     out = {

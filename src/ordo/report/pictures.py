@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ordo import plots
+from ordo.report.optimisation import optimisation_pictures
 from ordo.report.page import Picture
 from ordo.report.record import Record, curve
 from ordo.samplers import best_sizes, factorisation_kl
@@ -138,6 +139,7 @@ def training_pictures(record: Record) -> list[Picture]:
             "one order lies below the NELBO, drawing orders at random costs that much."
         )
         out.append(Picture("training", figure, caption))
+    out += optimisation_pictures(record)
     signal = record.signal
     if len(signal.get("step", ())) > 1:
         columns = (signal[key] for key in ("step", "variance", "signal_to_noise"))

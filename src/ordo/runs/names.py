@@ -31,22 +31,51 @@ LABEL_CHARACTERS = 100  # W&B takes 128
 
 def label(config: DictConfig, overrides: Sequence[str]) -> str:
     """``NAME key=value ... seed=N``: the name, what the command line changes (the last part of a
-    path), and the seed.
+    path), and the seed. See ``_fitted`` for a label that would be too long.
     """
-    parts = []
+    parts = {}
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = str(override.get_key_element())
         if key.lstrip("+~").split(".")[0] in LEFT_OUT or key.lstrip("+~").startswith("hydra"):
             continue
-        value = override.get_value_element_as_str()
-        parts.append(
-            f"{key}={value.rstrip('/').rpartition('/')[2]}" if not override.is_delete() else key
-        )
+        value = override.get_value_element_as_str().rstrip("/").rpartition("/")[2]
+        parts[key] = "" if override.is_delete() else f"={value}"
     ends = str(config.name), f"seed={config.seed}"
     most = LABEL_CHARACTERS - sum(map(len, ends)) - 2
-    settings = " ".join(sorted(parts))  # in whichever order they were given
-    settings = settings if len(settings) <= most else settings[: max(0, most - 1)] + "…"
+    settings = _fitted(dict(sorted(parts.items())), most)  # in whichever order they were given
     return " ".join(part for part in (ends[0], settings, ends[1]) if part)
+
+
+def _fitted(parts: dict[str, str], most: int) -> str:
+    """Keys and values on a line of at most ``most`` characters, on which every setting is told.
+
+    Where the line would be longer, ``optimizer.lr`` becomes ``lr``, if no other key ends so. Where
+    that is not enough, the longest settings lose their middles: runs of a sweep often differ at the
+    end of a setting. Where even that is not enough, the line loses its end.
+    """
+    whole = [key + value for key, value in parts.items()]
+    last = [key.rpartition(".")[2] for key in parts]
+    if len(" ".join(whole)) > most:
+        # The sign of a key that is added or taken away stays.
+        whole = [
+            (key[0] if key[0] in "+~" and "." in key else "") + name + value
+            if last.count(name) == 1
+            else key + value
+            for (key, value), name in zip(parts.items(), last, strict=True)
+        ]
+    room = max(map(len, whole), default=0)
+    while room > 6 and len(" ".join(_cut(part, room) for part in whole)) > most:
+        room -= 1
+    line = " ".join(_cut(part, room) for part in whole)
+    return line if len(line) <= most else line[: max(0, most - 1)] + "…"
+
+
+def _cut(text: str, most: int) -> str:
+    """The text, without its middle where there are more than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
 
 
 def named_by_time(config: DictConfig) -> bool:

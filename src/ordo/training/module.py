@@ -17,6 +17,7 @@ from ordo.objectives import Objective
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
 from ordo.schedules import Schedule, attach_features
+from ordo.training.diagnostics import Speed, peak_memory
 from ordo.training.older import renewed
 from ordo.training.optimisation import (
     OptimizerSettings,
@@ -24,6 +25,8 @@ from ordo.training.optimisation import (
     build_optimizer,
     check_law,
     clip_gradients,
+    gradient_norms,
+    learning_rates,
     with_entropy_bonus,
 )
 from ordo.training.sharding import shard
@@ -40,10 +43,16 @@ class TrainingDiverged(UserError, RuntimeError):
 class OrderDiffusion(L.LightningModule):
     """Trains (denoiser, schedule) on an objective.
 
-    The module logs ``train/bits_per_token`` (the NELBO, never the surrogate),
-    ``train/order_entropy`` (nats), ``val/nelbo`` (under the own law) and ``val/nelbo_uniform``, in
-    nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact -log p in the law's ``mode``)
-    where one call gives that value.
+    The module logs ``train/nelbo`` (nats per sequence; never the surrogate) and
+    ``train/bits_per_token``, ``train/order_entropy`` (nats), ``val/nelbo`` (under the own law) and
+    ``val/nelbo_uniform``, in nats per sequence, ``val/bits_per_token``, and ``val/mode`` (exact
+    -log p in the law's ``mode``) where one call gives that value.
+
+    In the steps that reach a logger the module logs besides: ``train/lr``, ``train/schedule_lr``
+    and ``train/base_lr``, the rates of the step; ``train/gradient_norm``,
+    ``train/schedule_gradient_norm`` and ``train/base_gradient_norm``, before clipping;
+    ``train/tokens_per_second``, of all processes, without validations, since the last such step;
+    and ``train/peak_memory_gib``, of the first process (see ``peak_memory``).
 
     Args:
         objective, optimizer: None for a model that is only evaluated.
@@ -69,6 +78,7 @@ class OrderDiffusion(L.LightningModule):
         self.seed, self.validation_draws = seed, validation_draws
         self.config = config or {}
         self._bad: Tensor | None = None
+        self._speed = Speed()
         # True where the denoiser is divided among ranks: then all ranks call it, or none does.
         self.sharded = False
         if optimizer is not None:
@@ -81,6 +91,7 @@ class OrderDiffusion(L.LightningModule):
             self.sharded = True
 
     def on_train_start(self) -> None:
+        self._speed = Speed()
         if self.trainer.global_step > 0:
             scheduler: Any = self.lr_schedulers()
             fresh = build_optimizer(self.denoiser, self.schedule, self.settings)
@@ -110,19 +121,35 @@ class OrderDiffusion(L.LightningModule):
             out.loss, self.schedule, self.settings, self.seed, trainer.global_step, batch
         )
         self._watch(loss)
-        bits = self._bits(out.nelbo, batch)
-        self.log(
-            "train/bits_per_token",
-            bits,
-            prog_bar=True,
-            batch_size=tokens.shape[0],
-            sync_dist=trainer.world_size > 1,
-        )
-        for name, value in out.diagnostics.items():
+        self._speed.count(batch)
+        values = {"bits_per_token": self._bits(out.nelbo, batch), "nelbo": out.nelbo.mean()}
+        for name, value in (values | out.diagnostics).items():
             self.log(
-                f"train/{name}", value, batch_size=tokens.shape[0], sync_dist=trainer.world_size > 1
+                f"train/{name}",
+                value,
+                prog_bar=name in values,
+                batch_size=tokens.shape[0],
+                sync_dist=trainer.world_size > 1,
             )
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        # Lightning calls this once an optimiser step: gradients are summed, averaged over ranks and
+        # unscaled, and not yet clipped.
+        trainer: Any = self.trainer
+        every = trainer.log_every_n_steps
+        if not trainer.loggers or not every or (trainer.global_step + 1) % every:
+            return
+        values: dict[str, Any] = {
+            "tokens_per_second": self._speed.rate() * trainer.world_size,
+            "peak_memory_gib": peak_memory(self.device),
+        }
+        for name, rate in learning_rates(optimizer, self.schedule).items():
+            values[f"{name}_lr"] = rate
+        for name, norm in gradient_norms(self.denoiser, self.schedule).items():
+            values[f"{name}_gradient_norm"] = norm
+        for name, value in values.items():
+            self.log(f"train/{name.removeprefix('denoiser_')}", value)
 
     def _watch(self, loss: Tensor) -> None:
         """Notes a loss that is not finite.
@@ -211,7 +238,11 @@ class OrderDiffusion(L.LightningModule):
             )
 
     def on_validation_start(self) -> None:
+        self._speed.pause()
         self.check_finite()
+
+    def on_validation_end(self) -> None:
+        self._speed.go_on()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for key in ("state_dict", "current_model_state"):

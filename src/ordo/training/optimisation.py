@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +115,12 @@ def split_base(schedule: nn.Module) -> tuple[list[nn.Parameter], list[nn.Paramet
     return [p for p in schedule.parameters() if p.requires_grad and id(p) not in known], of_base
 
 
+def parts(denoiser: nn.Module, schedule: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """What has a gradient norm of its own: denoiser, schedule, and the base of the schedule."""
+    networks, base = split_base(schedule)
+    return {"denoiser": list(denoiser.parameters()), "schedule": networks, "base": base}
+
+
 def build_optimizer(
     denoiser: nn.Module, schedule: nn.Module, settings: OptimizerSettings, fused: bool = True
 ):
@@ -191,15 +197,36 @@ def clip_gradients(denoiser: nn.Module, schedule: nn.Module, settings: Optimizer
     The schedule's score gradients are noisy and must not shrink the step of the denoiser. Nor must
     the gradients of a few per-position parameters shrink the step of token networks.
     """
-    networks, base = split_base(schedule)
-    for parameters, limit in (
-        (denoiser.parameters(), settings.clip),
-        (networks, settings.schedule_clip),
-        (base, settings.schedule_clip),
-    ):
+    for name, parameters in parts(denoiser, schedule).items():
+        limit = settings.clip if name == "denoiser" else settings.schedule_clip
         moved = [p for p in parameters if p.grad is not None]
         if limit is not None and moved:
             nn.utils.clip_grad_norm_(moved, limit)
+
+
+def gradient_norms(denoiser: nn.Module, schedule: nn.Module) -> dict[str, Tensor]:
+    """Euclidean norms of the gradients as they are now, scalars, by the names of ``parts``.
+
+    A part without a gradient is left out. Where the denoiser is divided among ranks, all ranks call
+    this function together.
+    """
+    out = {}
+    for name, parameters in parts(denoiser, schedule).items():
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if gradients:
+            norm: Any = nn.utils.get_total_norm(gradients)
+            out[name] = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    return out
+
+
+def learning_rates(optimizer: torch.optim.Optimizer, schedule: nn.Module) -> dict[str, float]:
+    """The rates of the step at hand, by the names of ``parts``, of an optimiser that
+    ``build_optimizer`` made. A part that does not learn is left out.
+    """
+    networks, base = split_base(schedule)
+    learned = [name for name, found in (("schedule", networks), ("base", base)) if found]
+    rates = [float(group["lr"]) for group in optimizer.param_groups]
+    return {"denoiser": rates[0]} | dict(zip(learned, rates[2:], strict=True))
 
 
 def apply_settings(

@@ -154,7 +154,8 @@ def loss_picture(module: Any, batch: Batch) -> Figure:
         points[name] = sampled_loss_by_revealed(
             denoiser, schedule, many, generator, min(BINS, rows // 4)
         )
-    return plots.training_curves(points, "tokens revealed", "loss of the next token (nats)")
+    ylabel = "loss of the next token (nats)"
+    return plots.training_curves(points, "tokens revealed", ylabel, from_zero=True)
 
 
 @torch.no_grad()
@@ -164,7 +165,7 @@ def schedule_picture(
     labels: Sequence[str] | None,
 ) -> Figure:
     """alpha_l(t) of every position, or of evenly spaced positions where there are many."""
-    t = torch.linspace(0, 1, 101, dtype=torch.float64, device=device)
+    t = torch.from_numpy(plots.schedule_times()).to(device)
     alpha = schedule.alpha(t).cpu()
     length = alpha.shape[1]
     drawn = list(range(0, length, -(-length // CURVES)))

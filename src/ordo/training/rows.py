@@ -1,7 +1,7 @@
 """What a run has logged so far, as rows of metrics.csv, which travel with its checkpoints.
 
-So a run that goes on ends with the metrics.csv of one that was never stopped, whatever was in the
-file when a kill hit.
+So a run that goes on ends with the metrics.csv of one that was never stopped, but for what steps
+cost (tokens a second, memory), whatever was in the file when a kill hit.
 """
 
 from __future__ import annotations
