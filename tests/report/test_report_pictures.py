@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from tiny_runs import NAE, configuration
 
@@ -92,6 +93,7 @@ def test_pictures_are_given_what_they_name(evaluated, monkeypatch):
     def spy(name):
         def call(*arguments):
             given.setdefault(name, []).append(arguments)
+            return Figure()
 
         monkeypatch.setattr(plots, name, call)
 

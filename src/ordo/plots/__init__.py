@@ -3,6 +3,7 @@
 Pictures take arrays and return a matplotlib Figure.
 """
 
+from ordo.plots.board import rank_board
 from ordo.plots.curves import against_calls, loss_by_revealed, training_curves
 from ordo.plots.figure import save
 from ordo.plots.gradient import gradient_signal
@@ -22,6 +23,6 @@ __all__ = [
     "Layout", "TraceView", "against_calls", "compare_settings", "gradient_signal",
     "loss_by_revealed", "loss_heatmap", "marginals", "order_heatmap", "order_nll_violin",
     "order_over_training", "pair_difference", "precedence", "precedence_matrix",
-    "rank_probability", "save", "save_trace_gif", "schedule_curves", "search_history",
+    "rank_board", "rank_probability", "save", "save_trace_gif", "schedule_curves", "search_history",
     "step_sizes", "trace_fragment", "trace_page", "training_curves",
 ]  # fmt: skip
