@@ -114,6 +114,10 @@ def cases():
             f"schedule_curves-same-{tag}",
             lambda n=n, said=said: plots.schedule_curves(T, np.repeat(1 - T[:, None], n, 1), said),
         )
+        if not labelled:
+            side = math.ceil(math.sqrt(n))
+            ranked = np.where(RANDOM.uniform(size=side * side) < 0.2, np.nan, side * side - 0.25)
+            yield f"rank_board-{n}", lambda r=ranked, side=side: plots.rank_board(r, side, 3)
         steps = np.arange(12) * 5000
         rank = lambda n=n: 1 + np.linspace(0.5, 1, 12)[:, None] * RANDOM.permutation(n)  # noqa: E731
         entropy = lambda n=n: math.lgamma(n + 1) * np.linspace(1, 0.1, 12)  # noqa: E731

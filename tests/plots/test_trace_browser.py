@@ -171,7 +171,8 @@ def test_tip_of_every_token(show, layout, size):
         token = page.locator(".tokens .token").nth(p)
         token.hover() if size is DESK else token.tap()
         told = page.locator(".tip").inner_text()
-        assert f"position {p + 1} of 16" in told
+        word = {"table": "column", "board": "cell"}.get(layout.get("kind"), "position")
+        assert f"{word} {p + 1} of 16" in told
         assert tip_inside(page)
         if layout is TABLE:
             assert TABLE["names"][p].strip() in told
@@ -241,7 +242,7 @@ def test_keys(show):
     ):
         if key:
             page.keyboard.press(key)
-        assert f"position {p + 1} of 16" in page.locator(".tip").inner_text()
+        assert f"cell {p + 1} of 16" in page.locator(".tip").inner_text()
         assert now(page)[0] == 16, "moving between tokens does not move in time"
     page.keyboard.press("Enter")
     assert now(page)[0] == int(trace.step[0, 15]) + 1
@@ -253,7 +254,7 @@ def test_keys(show):
     assert now(page)[0] == 1
     page.locator(".strip").focus()
     page.keyboard.press("ArrowRight")
-    assert "position" in page.locator(".tip").inner_text()
+    assert "cell" in page.locator(".tip").inner_text()
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])

@@ -14,28 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from tiny_runs import call
 
 from ordo.data import Addition, StarGraph, SudokuData, TableData, TaskData
 from ordo.data.module import Rows
 from ordo.report import LABELS, Section, cell, read_record, render, run_page
-from ordo.report.page import Folded, Grid, Lines, Terms, Text
+from ordo.report.page import Folded, Grid, Lines, Picture, Terms, Text
+from ordo.runs.build import build_data
 from ordo.samplers import Trace
 from ordo.training import SampleQuality
-
-TINY = [
-    "data.batch_size=4",
-    "steps=4",
-    "validate_every=2",
-    "threads=1",
-    "trainer.accelerator=cpu",
-    "trainer.log_every_n_steps=1",
-    "callbacks.order.every=1",
-]
-TINY += ["callbacks.order.pictures=false"]  # those of training are no claim here
-TINY += ["denoiser.width=16", "denoiser.heads=2", "denoiser.layers=1", "optimizer.schedule_delay=0"]
-TINY += ["report.sequences=12", "report.draws=1", "report.importance_draws=2", "report.orders=3"]
 
 
 class Page(HTMLParser):
@@ -68,37 +57,6 @@ class Page(HTMLParser):
             self.text.append(data)
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """A text run with a partner, and a table run, by train.py."""
-    folder = tmp_path_factory.mktemp("pages")
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "age": random.integers(20, 60, 300),
-            "city": random.choice(["x", "<y>"], 300),
-            "gain": random.lognormal(size=300),
-        }
-    )
-    frame.to_csv(folder / "my.csv", index=False)
-    with pytest.MonkeyPatch.context() as patch:
-        capture = type("Capture", (), {"readouterr": staticmethod(lambda: ("", ""))})
-        status = [
-            call("train.py", *TINY, *own, monkeypatch=patch, capfd=capture)[0]
-            for own in (
-                [f"output={folder / 'text'}", "data.length=8"],
-                [
-                    "experiment=table_learned_order",
-                    f"data.path={folder / 'my.csv'}",
-                    f"output={folder / 'table'}",
-                    "report.samples=120",
-                ],
-            )
-        ]
-    assert status == [0, 0]
-    return folder
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -106,6 +64,7 @@ def runs(tmp_path_factory):
         "text/compared_with/report.html",
         "text/compare.html",
         "table/report.html",
+        "sudoku/report.html",
     ],
 )
 def test_needs_nothing_from_outside(runs, name):
@@ -124,9 +83,12 @@ def test_needs_nothing_from_outside(runs, name):
             assert url[1:] in page.ids
         elif url != "data:,":
             assert (path.parent / url).is_file(), url
-    assert shown >= (6 if "compare" in name else 8)
+    # Of a fixed law, that of the partner and that of the Sudoku, there are no pictures.
+    fixed = "compared_with" in name or "sudoku" in name
+    assert shown >= (4 if "compare.html" in name else 5 if fixed else 8)
+    assert fixed == ("The order law is fixed" in " ".join(page.text))
     if "compare.html" not in name:
-        assert shown == len(pictures)
+        assert shown == len(pictures) - 2 * fixed, "training draws two of the law in any case"
     assert not re.search(
         r"@import|url\(|fetch\(|XMLHttpRequest|import\(", path.read_text(encoding="utf-8")
     )
@@ -163,11 +125,15 @@ def test_the_numbers_are_those_of_the_report(runs):
         scale = 1 / (8 * math.log(2))  # bits a character of the 8
         error = better.std(ddof=1) / math.sqrt(len(better))
         gain = f"{better.mean() * scale:+.4f} ± {error * scale:.4f}"
-        assert [label, *cells, gain] in page.rows
+        cost = {"mode_exact": "1 pass: 1 order", "importance": "2 passes: 2 orders"}
+        assert [label, *cells, gain, cost.get(key, "1 pass")] in page.rows
     assert ["optimiser steps", "4"] in page.rows
     assert ["parameters", f"{own['parameters']:,}"] in page.rows
     drawn = (runs / "text" / "drawn.txt").read_text().splitlines()
-    assert page.samples == drawn
+    assert page.samples == drawn + own["real_samples"], "the model's, then real ones"
+    data = build_data(OmegaConf.load(runs / "text" / "config.yaml"))
+    assert len(own["real_samples"]) == 8
+    assert set(own["real_samples"]) <= set(data.decode(data.val_set.tokens))
     assert len(drawn) == 8
     assert own["sampled"] == 8
     assert set(own["seconds"]) == {"likelihoods", "scoring many orders", "sampling", "metrics"}
@@ -176,14 +142,16 @@ def test_the_numbers_are_those_of_the_report(runs):
 def test_the_page_follows_from_the_folder(runs):
     """A report can be made anew without the model; only the trace, which was drawn, is missing."""
     record = read_record(runs / "text" / "compared_with")
-    again, pictures = run_page(record)
+    again, saved = run_page(record)
     first = Page((record.folder / "report.html").read_text())
     assert [url for url in Page(again).urls if url.startswith("data:image")] == [
         u for u in first.urls if u.startswith("data:image")
     ]
-    assert {picture.name for picture in pictures} == {
-        path.stem for path in (record.folder / "pictures").glob("*.png")
-    }
+    for folder, kind, of in (("pictures", "png", Picture), ("tables", "csv", Grid)):
+        there = {path.stem for path in (record.folder / folder).glob(f"*.{kind}")}
+        # The pictures of the law that training draws are not shown of a fixed law.
+        there -= {"order", "order_over_training"}
+        assert {part.name for part in saved if isinstance(part, of)} == there
 
 
 def test_a_table(runs):
@@ -213,6 +181,21 @@ def test_a_table(runs):
     assert report["sample_rows"][0][0] in json.dumps(first), (
         "the trace shows the numbers that the file has"
     )
+
+    real = pd.read_csv(runs / "my.csv", dtype=str, keep_default_na=False).to_numpy().tolist()
+    assert len(report["real_rows"]) == 20
+    for row in report["real_rows"]:
+        assert any(row[:2] == other[:2] and float(row[2]) == float(other[2]) for other in real)
+        assert row in page.rows
+
+
+def test_a_table_has_columns_rows_and_cells(runs):
+    html = (runs / "table" / "report.html").read_text()
+    for part in ("style", "script", "pre"):  # the configuration has names of its own
+        html = re.sub(rf"<{part}\b.*?</{part}>", "", html, flags=re.DOTALL)
+    told = " ".join(Page(html).text)
+    assert "In which order cells are decoded" in told
+    assert not re.search(r"\b(position|sequence|token)s?\b", re.sub(r"\S+=\S+", "", told), re.I)
 
 
 def test_comparison(runs, tmp_path, monkeypatch, capfd):
@@ -332,7 +315,9 @@ def test_quality_of_sudokus():
     data.setup()
     tokens = data.test_set.tokens[torch.arange(120) % 5].clone()
     tokens[3::5, 0] = (tokens[3::5, 0] + 1) % 4  # every puzzle of one kind has a wrong cell
-    assert SampleQuality()(trace(tokens), data.test_set, data) == {"solved": 0.8}
+    found = SampleQuality()(trace(tokens), data.test_set, data)
+    # One wrong cell breaks its row, its column and its box.
+    assert found == {"solved": 0.8, "violated_constraints": pytest.approx(0.2 * 3)}
 
 
 def test_quality_of_star_graphs():

@@ -207,7 +207,16 @@ def test_names_of_runs_differ():
     assert labels(runs) == ["lr 0.1", "lr 0.2"]
     assert labels([record("outputs/A/1", one), record("outputs/A/2", one)]) == ["1", "2"]
     long = [record(f"outputs/A/{i}", one | {f"part{i}_{k}": i for k in range(9)}) for i in range(2)]
-    assert labels(long) == ["0", "1"]
+    told = labels(long)
+    assert told[0].startswith("part0_0 0, part0_1 0, "), "what differs, not the folder"
+    assert told[1].startswith("part0_0 -, part0_1 -, ")
+    assert max(map(len, told)) <= 48
+    part = one | {"schedule": {"_target_": "ordo.schedules.Linear"}, "a_setting": "x" * 30}
+    learned = part | {"schedule": {"_target_": "ordo.schedules.Power"}, "a_setting": "y" * 30}
+    both = [record("a/1", part | {"seed": 1}), record("a/2", learned | {"seed": 2})]
+    assert labels(both) == ["seed 1, schedule Linear", "seed 2, schedule Power"], "parts first"
+    twice = [record("a/x", one), record("a/y", one), record("a/z", one | {"seed": 3})]
+    assert labels(twice) == ["seed 0 (x)", "seed 0 (y)", "seed 3"]
     assert labels([record("outputs/A/x", one), record("outputs/B/x", one)]) == ["A/x", "B/x"]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from tiny_runs import NAE, configuration
 
@@ -95,6 +96,7 @@ def test_pictures_are_given_what_they_name(evaluated, monkeypatch):
     def spy(name):
         def call(*arguments):
             given.setdefault(name, []).append(arguments)
+            return Figure()
 
         monkeypatch.setattr(plots, name, call)
 

@@ -4,6 +4,7 @@ Pictures take arrays and return a matplotlib Figure.
 """
 
 from ordo.plots.bars import grouped_bars
+from ordo.plots.board import rank_board
 from ordo.plots.curves import against_calls, loss_by_revealed, training_curves
 from ordo.plots.figure import save
 from ordo.plots.gradient import gradient_signal, rates_and_norms
@@ -20,10 +21,10 @@ from ordo.plots.trace_page import trace_fragment, trace_page
 from ordo.plots.trace_rows import Layout, TraceView
 
 __all__ = [
-    "Layout", "TraceView", "against_calls", "compare_settings", "gradient_signal", "grouped_bars",
-    "loss_by_revealed", "loss_heatmap", "marginals", "order_heatmap", "order_nll_violin",
-    "order_over_training", "pair_difference", "precedence", "precedence_matrix",
-    "rank_probability", "rates_and_norms", "save", "save_trace_gif", "schedule_curves",
-    "schedule_times", "search_history", "step_sizes", "trace_fragment", "trace_page",
-    "training_curves",
+    "Layout", "TraceView", "against_calls", "compare_settings", "gradient_signal",
+    "grouped_bars", "loss_by_revealed", "loss_heatmap", "marginals", "order_heatmap",
+    "order_nll_violin", "order_over_training", "pair_difference", "precedence",
+    "precedence_matrix", "rank_board", "rank_probability", "rates_and_norms", "save",
+    "save_trace_gif", "schedule_curves", "schedule_times", "search_history", "step_sizes",
+    "trace_fragment", "trace_page", "training_curves",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -26,6 +27,7 @@ Values = ArrayLike | Tensor
 Pair = tuple[Values, Values]
 
 DPI = 150
+FORMATS = ("png", "svg", "pdf")
 MAX_LABEL_CHARACTERS = 20
 MAX_NAME_CHARACTERS = 60  # of a series in a legend
 
@@ -242,5 +244,17 @@ def hatch_background(axes: Axes, label: str) -> Patch:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Writes a PNG at 150 dpi, whole or not at all; makes the folder."""
-    write_whole(Path(path), lambda partial: figure.savefig(partial, format="png", dpi=DPI))
+    """Writes a PNG at 150 dpi, an SVG or a PDF, as the suffix says; whole or not at all.
+
+    Makes the folder. The file depends on the figure alone: it has no date and no random names.
+    Raises ValueError for another suffix.
+    """
+    path = Path(path)
+    kind = path.suffix.removeprefix(".")
+    if kind not in FORMATS:
+        raise ValueError(f"{path}: a picture is saved as {', '.join(FORMATS)}")
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    with rc_context({"svg.hashsalt": "ordo"}):
+        write_whole(
+            path, lambda partial: figure.savefig(partial, format=kind, dpi=DPI, metadata=undated)
+        )

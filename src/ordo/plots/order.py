@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from ordo.plots.figure import (
@@ -19,6 +21,11 @@ from ordo.plots.figure import (
     square,
     whole_numbers,
 )
+
+# The colours of ranks in every picture of orders, and of steps in traces: dark is early, yellow is
+# late. The darkest end of viridis does not show on a dark page.
+EARLIEST = 0.15
+RANKS = ListedColormap(colormaps["viridis"](np.linspace(EARLIEST, 1.0, 256)), "ranks")
 
 
 def rank_probability(orders: Values) -> np.ndarray:
@@ -64,7 +71,9 @@ def _checked(orders: Values) -> np.ndarray:
 
 
 def order_heatmap(rank_probability: Values, labels: Sequence[str] | None = None) -> Figure:
-    """P(rank | position) as an image; a dot marks the expected rank of every position.
+    """P(rank | position) in shades of grey; a dot marks the expected rank of every position.
+
+    Grey, because colours stand for ranks in the other pictures of orders.
 
     Args:
         rank_probability: (length, length), [position, rank from 0]; rows sum to 1.
@@ -79,7 +88,7 @@ def order_heatmap(rank_probability: Values, labels: Sequence[str] | None = None)
     extent = (0.5, length + 0.5, length - 0.5, -0.5)
     # Where all ranks are equally probable the noise of sampled orders must not fill the colours.
     most = max(p.max(), min(1.0, 4 / length))
-    image = axes.imshow(p, cmap="cividis", vmin=0.0, vmax=most, extent=extent, aspect="auto")
+    image = axes.imshow(p, cmap="Greys", vmin=0.0, vmax=most, extent=extent, aspect="auto")
     figure.colorbar(image, ax=axes, label="probability")
     expected = p @ np.arange(1, length + 1)
     size, edge = (6.0, 0.6) if length <= 16 else (4.0, 0.6) if length <= 48 else (2.5, 0.0)
@@ -136,7 +145,7 @@ def order_over_training(
     edges = np.concatenate([ends[0], (x[1:] + x[:-1]) / 2, ends[1]])
     rows = np.arange(length + 1) - 0.5
     mesh = panels[0].pcolormesh(
-        edges, rows, rank.T, cmap="viridis", vmin=1, vmax=max(length, 2), rasterized=True
+        edges, rows, rank.T, cmap=RANKS, vmin=1, vmax=max(length, 2), rasterized=True
     )
     panels[0].invert_yaxis()
     panels[0].set_ylabel("position")

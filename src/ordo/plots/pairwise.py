@@ -9,9 +9,13 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from ordo.plots.figure import Values, check_labels, new_figure, position_ticks, square
+from ordo.plots.order import RANKS
 
-# Diverging and colour-blind safe. The ends differ in lightness: grey print tells 0 and 1 apart too.
-BEFORE_AFTER = LinearSegmentedColormap.from_list("before_after", ["#E69F00", "#FFFFFF", "#08306B"])
+# Diverging: the colour of late ranks, white, the colour of early ranks. The ends differ in
+# lightness: grey print tells 0 and 1 apart too.
+BEFORE_AFTER = LinearSegmentedColormap.from_list(
+    "before_after", [RANKS(1.0), "#FFFFFF", RANKS(0.0)]
+)
 WRITTEN_OUT = 12  # positions up to which the cells have their numbers
 
 

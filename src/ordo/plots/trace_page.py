@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 
 from ordo.plots.trace_rows import (
+    LAYOUTS,
     LEAST_OPACITY,
     Layout,
     Row,
@@ -76,6 +77,7 @@ def _render(template: str, trace: Trace, symbols: Sequence[Sequence[str]], view:
         seed=view.seed,
         note=view.note,
         kind=view.layout.kind,
+        words=dict(zip(("position", "token"), LAYOUTS[view.layout.kind], strict=True)),
         labels=view.labels or [f"{i + 1} of {len(rows)}" for i in range(len(rows))],
         colours=colours,
         middle=colours[STOPS // 3],
@@ -118,6 +120,7 @@ def page_data(rows: list[Row], layout: Layout, colours: list[list[int]]) -> dict
     texts = {i: visible(symbol, layout.kind != "table") for symbol, i in numbers.items()}
     return {
         "kind": layout.kind,
+        "words": LAYOUTS[layout.kind],
         "names": None if layout.names is None else list(layout.names),
         "columns": layout.columns,
         "box": layout.box,

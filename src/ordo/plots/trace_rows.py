@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib import colormaps
 
+from ordo.plots.order import EARLIEST
 from ordo.samplers import Trace
 
-LAYOUTS = ("text", "table", "board")
+# What a position and a token are called, by how positions lie.
+LAYOUTS = {"text": ("position", "token"), "table": ("column", "cell"), "board": ("cell", "cell")}
 LEAST_OPACITY = 0.4  # for a token of probability 0
 Revised = Callable[[int, int], str]
 
@@ -209,11 +211,8 @@ def visible(symbol: str, spaces: bool = True) -> str:
 
 
 def step_colours(n: int) -> np.ndarray:
-    """Colours of n steps, shape (n, 3), from 0 to 1: viridis from the first step to the last.
-
-    The darkest end of viridis is left out, because it does not show on a dark page.
-    """
-    return colormaps["viridis"](np.linspace(0.15, 1, n) if n > 1 else [0.5])[:, :3]
+    """Colours of n steps, shape (n, 3), from 0 to 1, as those of ranks in ``ordo.plots.order``."""
+    return colormaps["viridis"](np.linspace(EARLIEST, 1, n) if n > 1 else [0.5])[:, :3]
 
 
 def opacity(log_prob: float) -> float:

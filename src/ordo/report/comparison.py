@@ -2,42 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ordo import plots
-from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name
-from ordo.report.page import Block, Grid, Lines, Link, Picture, Section, Terms, Text, render
-from ordo.report.paired import gain, not_comparable, paired, unit_among
+from ordo.report.numbers import LABELS, MEANINGS, QUOTE, cell, unit_name
+from ordo.report.page import (
+    Block,
+    Grid,
+    Link,
+    Picture,
+    Saved,
+    Section,
+    Terms,
+    Text,
+    render,
+    saved,
+)
+from ordo.report.paired import comparable, gain, not_comparable, paired, unit_among
+from ordo.report.pictures import order_pictures, told
 from ordo.report.record import Record, curve
-from ordo.report.run_page import WORDS, law_in_words
-from ordo.report.settings import differing, flat, setting_text
+from ordo.report.run_page import glossary, law_in_words
+from ordo.report.samples import shown_samples
+from ordo.report.settings import differing, flat, setting_text, short_names
+from ordo.report.words import Words, words_of
 
 __all__ = ["comparison_page", "labels", "paired"]
 MOST_DRAWN = 8  # runs with pictures and samples of their own: nobody reads more side by side
 LABEL_CHARACTERS = 48
+MOST_SAMPLES = 4  # of a run
+COMPARED = ("schedule", "order")  # pictures of the order law that stand side by side
 
 
 def labels(records: list[Record]) -> list[str]:
-    """A short name for every run, no two alike: the settings that differ, or else the folders."""
+    """A short name for every run, no two alike: by the settings that differ.
+
+    Where these make long names, as few as tell the runs apart, and others as far as there is room:
+    first the parts of another class. Runs of one and the same settings have their folders' names
+    too.
+    """
     settings = [flat(record.config, str(record.config.get("output", ""))) for record in records]
-    keys = {key: key.removesuffix("._target_").rpartition(".")[2] for key in differing(settings)}
-    names = [
-        ", ".join(f"{short} {setting_text(key, s.get(key))}" for key, short in keys.items())
-        for s in settings
+    keys = short_names(differing(settings))
+    cells = {key: [setting_text(key, run.get(key)) for run in settings] for key in keys}
+
+    def names(some: Iterable[str]) -> list[str]:
+        used = list(some)
+        return [
+            ", ".join(f"{keys[key]} {cells[key][i]}" for key in used) for i in range(len(records))
+        ]
+
+    whole = names(keys)
+    if max(map(len, whole)) > LABEL_CHARACTERS:
+        chosen: list[str] = []
+        while len(set(names(chosen))) < len(set(whole)):
+            left = [key for key in keys if key not in chosen]
+            chosen.append(max(left, key=lambda key: len(set(names([*chosen, key])))))
+        for key in sorted(keys, key=lambda key: not key.endswith("_target_")):
+            if key not in chosen and max(map(len, names([*chosen, key]))) <= LABEL_CHARACTERS:
+                chosen.append(key)
+        whole = names(key for key in keys if key in chosen)
+    if len(set(whole)) == len(whole) and "" not in whole:
+        return whole
+    apart = [
+        f"{name} ({folder})" if name and whole.count(name) > 1 else name or folder
+        for name, folder in zip(whole, _short_folders(records), strict=True)
     ]
-    folders = [str(record.folder) for record in records]
-    if len(set(names)) < len(names) or max(map(len, names)) > LABEL_CHARACTERS or "" in names:
-        parts = [folder.split("/") for folder in folders]
-        same, shortest = 0, min(map(len, parts))
-        while same + 1 < shortest and len({tuple(p[: same + 1]) for p in parts}) == 1:
-            same += 1
-        names = ["/".join(p[same:]) for p in parts]
-    return names if len(set(names)) == len(names) else folders
+    return apart if len(set(apart)) == len(apart) else [str(record.folder) for record in records]
+
+
+def _short_folders(records: list[Record]) -> list[str]:
+    """The folders without the parts that all have in common."""
+    parts = [str(record.folder).split("/") for record in records]
+    same, shortest = 0, min(map(len, parts))
+    while same + 1 < shortest and len({tuple(p[: same + 1]) for p in parts}) == 1:
+        same += 1
+    return ["/".join(p[same:]) for p in parts]
 
 
 def likelihoods(runs: Mapping[str, Record]) -> list[Block]:
     """The likelihoods of every run in its unit, and by how much it is better than the first run."""
     first, *rest = runs
+    say = common_words(runs)
     units = {name: unit_among(r, runs.values()) for name, r in runs.items()}
     words = {name: unit_name(units[name], r.report["unit"]) for name, r in runs.items()}
     rows = []
@@ -48,21 +93,27 @@ def likelihoods(runs: Mapping[str, Record]) -> list[Block]:
         seconds = f"{r.report['fit_seconds']:.0f}" if "fit_seconds" in r.report else "-"
         rows.append([name, words[name], *cells, seconds])
     columns = ["run", "unit", *LABELS.values(), "parameters", "steps", "seconds of training"]
-    blocks: list[Block] = [
-        Grid(columns, rows, "Mean ± standard error over sequences; lower is better.")
-    ]
+    note = say("Mean ± standard error over sequences; lower is better.")
+    blocks: list[Block] = [Grid(columns, rows, note, "likelihoods"), Text(QUOTE)]
     gains = [
         [n, words[n], *(gain(runs[first], runs[n], key, units[n]) for key in LABELS)] for n in rest
     ]
     if gains:
-        note = (
-            f"By how much a run is better than {first}, sequence by sequence: above 0 is better, "
-            "below 0 worse. The error is that of the paired difference, usually far smaller than "
-            "those above. A dash: scored on other sequences."
+        note = f"By how much a run is better than {first}" + say(
+            ", sequence by sequence: above 0 is better, below 0 worse. The error is that of the "
+            "paired difference, usually far smaller than those above. A dash: scored on other "
+            "sequences."
         )
-        blocks.append(Grid([f"gain over {first}", "unit", *LABELS.values()], gains, note))
-    blocks.append(Terms({LABELS[key]: meaning for key, meaning in MEANINGS.items()}))
+        columns = [f"gain over {first}", "unit", *LABELS.values()]
+        blocks.append(Grid(columns, gains, note, "gains"))
+    blocks.append(Terms({LABELS[key]: say(meaning) for key, meaning in MEANINGS.items()}))
     return blocks
+
+
+def common_words(runs: Mapping[str, Record]) -> Words:
+    """The nouns of the runs' data, or the general ones where runs have different data."""
+    units = {r.report["unit"] for r in runs.values()}
+    return words_of(units.pop()) if len(units) == 1 else Words()
 
 
 def curves(runs: Mapping[str, Record]) -> list[Picture]:
@@ -81,13 +132,13 @@ def curves(runs: Mapping[str, Record]) -> list[Picture]:
     )
     caption = "Loss of the next token by the number that stand already, in every run's own orders."
     out.append(Picture("loss_by_revealed", figure, caption))
-    return out
+    return [told(picture, common_words(runs)) for picture in out]
 
 
 def comparison_page(
     runs: Mapping[str, Record], links: Mapping[str, str] | None = None
-) -> tuple[str, list[Picture]]:
-    """The page and its pictures.
+) -> tuple[str, list[Saved]]:
+    """The page, and what is saved beside it: pictures, and tables that have a name.
 
     Args:
         runs: label -> record, see ``labels``. The first run is the baseline of all others.
@@ -112,27 +163,24 @@ def comparison_page(
         words.append(f"{label}: {LABELS['own_nelbo']} {value}.")
         if "expected_rank" in r.values:
             words[-1] += " " + law_in_words(r)
-        if "alpha" in r.values:
-            figure = plots.schedule_curves(r.values["t"], r.values["alpha"], r.order_labels)
-            caption = f"{label}: noise schedules. The uppermost curve is decoded first; if all "
-            caption += "coincide, every order is equally probable."
-            pictures.append(Picture(f"schedule_{i}", figure, caption))
-        if "orders" in r.values:
-            figure = plots.order_heatmap(plots.rank_probability(r.values["orders"]), r.order_labels)
-            caption = f"{label}: probability of every rank for every position."
-            pictures.append(Picture(f"order_{i}", figure, caption))
+        if r.fixed_law:
+            words[-1] += " Training leaves this order law as it is: there are no pictures of it."
+        for picture in order_pictures(r):
+            if picture.name in COMPARED:
+                named = {"name": f"{picture.name}_{i}", "caption": f"{label}: {picture.caption}"}
+                pictures.append(replace(picture, **named))
     samples: list[Block] = []
+    base = next(iter(runs.values()))
     for label, r in drawn.items():
-        if r.report.get("samples"):
-            samples += [Text(label), Lines(r.report["samples"][:4])]
-        if r.report.get("sample_rows"):
-            samples += [Text(label), Grid(r.report["sample_columns"], r.report["sample_rows"][:4])]
+        new = r is base or not comparable(base, r)  # real sequences that do not stand here yet
+        if found := shown_samples(r.report, MOST_SAMPLES, real=new):
+            samples += [Text(label), *found]
     note = f"Pictures of the first {MOST_DRAWN} of {len(runs)} runs."
     own = [Link(f"The report on {label}", to) for label, to in (links or {}).items()]
     parts = [
         Section(
             "Settings that differ",
-            [Grid(["run", *(n.removesuffix("._target_") for n in names), "folder"], rows), *own],
+            [Grid(["run", *short_names(names).values(), "folder"], rows, name="settings"), *own],
         ),
         Section("Likelihoods", likelihoods(runs)),
         Section("Curves", list(curves(drawn))),
@@ -140,9 +188,8 @@ def comparison_page(
             "Schedules and orders", [Text(note), *pictures] if len(runs) > MOST_DRAWN else pictures
         ),
         Section("Samples", samples),
-        Section("Words", [Terms(WORDS)]),
+        Section("Words", [glossary(common_words(runs))]),
     ]
-    found = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
     title = f"{len(runs)} runs side by side"
     subtitle = "Masked diffusion models: likelihoods, curves, orders of decoding."
-    return render(title, subtitle, words, parts), found
+    return render(title, subtitle, words, parts), saved(parts)

@@ -24,6 +24,12 @@ MEANINGS = {
     "importance": "Upper bound on -log p of the mixture over the law's orders, from several orders "
     "a sequence: tighter than the NELBO.",
 }
+QUOTE = (
+    f"Which one to quote: “{LABELS['own_nelbo']}” is the figure of the model. Beside published "
+    f"masked diffusion models belongs “{LABELS['uniform_nelbo']}”, beside models of one order "
+    f"“{LABELS['mode_exact']}”. A sharper order law lowers the NELBO under the own law without "
+    "making the denoiser better: so compare models by the same likelihood, and look at all four."
+)
 # Tokens that differ too much for a mean over tokens, and what the tokens make up.
 NATS = {"column": "row", "SMILES symbol": "molecule"}
 UNITS = {

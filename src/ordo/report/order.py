@@ -15,6 +15,7 @@ from torch import Tensor
 from ordo import showing
 from ordo.plots import precedence, schedule_times
 from ordo.randomness import seeded_generator
+from ordo.report.words import Words
 from ordo.schedules import AveragedSchedule, Schedule, SchedulePart
 
 MOST_PAIRS = 256  # positions; of more the matrix of precedences, (length, length), is not kept
@@ -91,7 +92,7 @@ def in_words(
     expected_rank: np.ndarray,
     entropy: float,
     labels: Sequence[str] | None = None,
-    columns: bool = False,
+    words: Words = Words(),  # noqa: B008  frozen
 ) -> str:
     """One sentence on a law: how far it is from uniformly random orders, and which way it goes.
 
@@ -99,15 +100,15 @@ def in_words(
         expected_rank: (length,), from 1.
         entropy: nats, or NaN where unknown.
         labels: names of the positions, if they have any.
-        columns: the positions are the columns of a table.
+        words: what positions and tokens are called.
     """
     length = len(expected_rank)
     if length == 1:
-        return "There is one position, and so one order."
+        return f"There is one {words.position}, and so one order."
     share = entropy / math.lgamma(length + 1)
     spread = expected_rank.max() - expected_rank.min()
     if spread < 0.01 * length and not share < 0.995:
-        way = "tokens are decoded in uniformly random order"
+        way = f"{words.token}s are decoded in uniformly random order"
         return f"All decoding orders are equally probable: {way}."
     slope = float(np.corrcoef(rankdata(expected_rank), np.arange(length))[0, 1])  # Spearman's
     by_rank = np.argsort(expected_rank, kind="stable")
@@ -115,12 +116,12 @@ def in_words(
         way = "left to right" if slope > 0 else "right to left"
     else:
         names = labels or [str(i) for i in range(length)]
-        what = "columns" if columns else "positions"
         some = min(3, length // 2)
+        between = "; " if any("," in name for name in names) else ", "
         first, last = (
-            ", ".join(str(names[i]) for i in part) for part in (by_rank[:some], by_rank[-some:])
+            between.join(str(names[i]) for i in part) for part in (by_rank[:some], by_rank[-some:])
         )
-        way = f"{what} {first} first, {last} last"
+        way = f"{words.position}s {first} first{between}{last} last"
     if share != share:
         return f"The order of decoding leans {way}."
     if share > 0.98:

@@ -27,11 +27,18 @@ class Text:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table. rows: as many cells each as there are columns. note: a line below it."""
+    """A table.
+
+    Args:
+        rows: as many cells each as there are columns.
+        note: a line below the table.
+        name: of the table's files beside the page, without suffix; empty: there are none.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,46 @@ class Lines:
 
 
 @dataclass(frozen=True)
+class Board:
+    """A board of single characters, line by line.
+
+    Args:
+        given, repeated, wrong: numbers of the cells that are clues, that break a rule, and that
+            differ from the solution.
+        caption: what the board is.
+    """
+
+    cells: str
+    given: frozenset[int] = frozenset()
+    repeated: frozenset[int] = frozenset()
+    wrong: frozenset[int] = frozenset()
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Boards:
+    """Groups of boards that stand side by side.
+
+    Args:
+        columns: cells of a line.
+        box: side of the boxes that have a stronger line around them.
+        note: a line below the boards.
+    """
+
+    groups: Sequence[Sequence[Board]]
+    columns: int
+    box: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Blocks under headings of their own, side by side where the screen is wide enough."""
+
+    columns: Mapping[str, Lines]
+
+
+@dataclass(frozen=True)
 class Folded:
     """Long text that is shown when asked for."""
 
@@ -100,7 +147,8 @@ class Link:
     to: str
 
 
-Block = Text | Grid | Terms | Picture | Lines | Folded | Markup | Link
+Block = Text | Grid | Terms | Picture | Lines | Boards | Beside | Folded | Markup | Link
+Saved = Picture | Grid  # blocks that are files of their own too, beside the page
 
 
 @dataclass
@@ -113,6 +161,12 @@ class Section:
     @property
     def anchor(self) -> str:
         return "".join(c if c.isalnum() else "-" for c in self.title.lower())
+
+
+def saved(sections: Sequence[Section]) -> list[Saved]:
+    """The pictures, and the tables that have a name."""
+    blocks = [block for section in sections for block in section.blocks]
+    return [b for b in blocks if isinstance(b, Picture) or (isinstance(b, Grid) and b.name)]
 
 
 def _for_template(block: Block) -> dict[str, object]:

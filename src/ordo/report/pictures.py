@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,18 +12,45 @@ from ordo import plots
 from ordo.report.optimisation import optimisation_pictures
 from ordo.report.page import Picture
 from ordo.report.record import Record, curve
+from ordo.report.words import Words, words_of
 from ordo.samplers import best_sizes, factorisation_kl
 
 
+def told(picture: Picture, words: Words) -> Picture:
+    """The picture with the nouns of the data in its caption and at its axes."""
+    words.relabel(picture.figure)
+    return replace(picture, caption=words(picture.caption))
+
+
 def order_pictures(record: Record) -> list[Picture]:
-    """The law of decoding orders: ranks, schedules, precedence, and how the order formed."""
+    """The law of decoding orders: ranks, schedules, precedence, and how the order formed.
+
+    There are none of a law that is fixed: a sentence says as much.
+    """
+    if record.fixed_law:
+        return []
     values, labels, edges, out = record.values, record.order_labels, record.order_edges, []
-    if "orders" in values:
+    board = record.report.get("board")
+    if board is not None and "expected_rank" in values:
+        decoded = record.report.get("decoded")
+        figure = plots.rank_board(
+            values["expected_rank"]
+            if decoded is None
+            else on_board(values["expected_rank"], decoded, len(record.labels or ())),
+            board["columns"],
+            board["box"],
+        )
+        caption = (
+            "The mean rank of every position where it lies on the board: dark comes early, yellow "
+            "late. Equal colours: the law prefers none."
+        )
+        out.append(Picture("order", figure, caption))
+    elif "orders" in values:
         figure = plots.order_heatmap(plots.rank_probability(values["orders"]), labels)
         caption = (
             "How probable each rank is for every position, in orders drawn from the law. One "
-            "bright cell a row: the position always comes at that rank. An even row: it may come "
-            "at any time. The dot is the mean."
+            "black field a line: the position always comes at that rank. An even line: the "
+            "position may come at any time. The dot is the mean."
         )
         out.append(Picture("order", figure, caption))
     if "alpha" in values:
@@ -38,20 +66,29 @@ def order_pictures(record: Record) -> list[Picture]:
         known = None if np.isnan(entropy).any() else entropy
         figure = plots.order_over_training(steps, ranks, known, labels)
         caption = (
-            "How the order formed: mean rank of every position at each training step. Below, the "
-            "entropy of the order law: the dashed line is that of uniformly random orders, 0 that "
-            "of a single order."
+            "How the order formed: mean rank of every position at each training step, dark for "
+            "early, yellow for late. Below, the entropy of the order law: the dashed line is that "
+            "of uniformly random orders, 0 that of a single order."
         )
         out.append(Picture("order_over_training", figure, caption))
     if "precedence" in values and len(values["precedence"]) > 1:
         figure = plots.precedence_matrix(values["precedence"], labels, edges)
         caption = (
-            "How probably the position of the row is decoded before the position of the column."
+            "How probably the position named at the left is decoded before the position named "
+            "below: dark where it nearly always is, yellow where it comes after, white where "
+            "either may come first."
         )
         if edges is not None:
             caption += " Marked are the pairs that a good order is known to keep."
         out.append(Picture("precedence", figure, caption))
-    return out
+    return [told(picture, words_of(record.report["unit"])) for picture in out]
+
+
+def on_board(expected_rank: np.ndarray, decoded: list[int], cells: int) -> np.ndarray:
+    """Ranks of the decoded cells at their places among all cells; NaN where a cell is given."""
+    board = np.full(cells, np.nan)
+    board[decoded] = expected_rank
+    return board
 
 
 def likelihood_pictures(record: Record) -> list[Picture]:
@@ -94,7 +131,8 @@ def likelihood_pictures(record: Record) -> list[Picture]:
                 f"{words}. Hatched, if anything: never seen."
             )
             out.append(Picture(f"loss_heatmap_{law}", figure, caption))
-    return out + (_step_sizes(curves["uniform"]["nats"]) if equal else [])
+    out += _step_sizes(curves["uniform"]["nats"]) if equal else []
+    return [told(picture, words_of(report["unit"])) for picture in out]
 
 
 def _step_sizes(nats: list[float | None]) -> list[Picture]:
@@ -148,4 +186,4 @@ def training_pictures(record: Record) -> list[Picture]:
             "there is noise alone, 2 where there is as much signal."
         )
         out.append(Picture("gradient_signal", plots.gradient_signal(*columns), caption))
-    return out
+    return [told(picture, words_of(record.report["unit"])) for picture in out]

@@ -53,6 +53,11 @@ class Record:
         return self.report.get("labels")
 
     @property
+    def fixed_law(self) -> bool:
+        """Whether the order law has nothing to learn; False where the report does not say."""
+        return self.report.get("law_learned") is False
+
+    @property
     def order_labels(self) -> list[str] | None:
         """Names of the positions of which the law is shown.
 
@@ -100,6 +105,11 @@ class _Curve(TypedDict):
     standard_error: list[float | None]
 
 
+class _Board(TypedDict):
+    columns: int
+    box: int
+
+
 class _Report(TypedDict, total=False):
     unit: Required[str]
     entropy: Required[float | None]
@@ -113,6 +123,12 @@ class _Report(TypedDict, total=False):
     samples: list[str] | None
     sample_rows: list[list[object]] | None
     sample_columns: list[object] | None
+    real_samples: list[str] | None
+    real_rows: list[list[object]] | None
+    sample_given: list[list[int]] | None
+    board: _Board | None
+    passes: dict[str, int]
+    law_learned: bool
     parameters: int | None
     steps: int | None
     fit_seconds: float

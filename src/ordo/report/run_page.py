@@ -5,29 +5,32 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import yaml
 
-from ordo.files import Json, write_whole
-from ordo.report.numbers import LABELS, MEANINGS, cell, unit_name
+from ordo.files import Json
+from ordo.report.cost import PASS, cost_in_words
+from ordo.report.numbers import LABELS, MEANINGS, QUOTE, cell, unit_name
 from ordo.report.order import in_words
 from ordo.report.page import (
     Block,
     Folded,
     Grid,
-    Lines,
     Link,
     Markup,
     Picture,
+    Saved,
     Section,
     Terms,
     Text,
     render,
+    saved,
 )
 from ordo.report.paired import gain, unit_among
 from ordo.report.pictures import likelihood_pictures, order_pictures, training_pictures
 from ordo.report.record import Record
+from ordo.report.samples import SPLITS, shown_samples
+from ordo.report.words import Words, words_of
 
 WORDS = {
     "order of decoding": "A masked diffusion model starts from masks alone and reveals its tokens "
@@ -44,16 +47,17 @@ WORDS = {
     "upper bound on -log p of the model that draws its order from the law.",
     "loss of a token": "-log of the probability that the denoiser gave the true token, knowing the "
     "tokens revealed before.",
+    "pass": PASS,
     "denoiser call (NFE)": "One pass of the network. Decoding one token at a time takes as many "
     "passes as there are tokens.",
 }
-SPLITS = {"val": "validation", "test": "test"}
 EXPLAINED = {
     "shape": "Agreement of single columns with the training rows, 1 is best.",
     "trend": "Agreement of pairs of columns with the training rows, 1 is best.",
     "possible": "Share of samples that the task allows.",
     "log_prob_of_possible": "Mean log-probability of those under the task's law, nats.",
-    "solved": "Share of puzzles solved.",
+    "solved": "Share of puzzles solved: no rule is broken, and all clues are kept.",
+    "violated_constraints": "Rows, columns and boxes of a puzzle that lack a value: 0 is best.",
     "valid": "Share of molecules that RDKit can read and sanitise.",
     "unique": "Share of different molecules among the valid ones.",
     "novel": "Share of these that are not training molecules.",
@@ -76,12 +80,13 @@ def duration(seconds: float) -> str:
 def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
     """What a reader should know first, in sentences."""
     report, out = record.report, []
+    say = words_of(report["unit"])
     unit = unit_among(record, others.values())
     name = unit_name(unit, report["unit"])
     if "expected_rank" in record.values:
         out.append(law_in_words(record))
     if "precedence_kept" in report:
-        pairs = f"the {len(record.order_edges or ())} pairs of positions"
+        pairs = f"the {len(record.order_edges or ())} pairs of {say.position}s"
         out.append(
             f"An order of the law keeps {report['precedence_kept']:.0%} of {pairs} that the task "
             "suggests; a random order keeps half."
@@ -91,20 +96,38 @@ def summary(record: Record, others: Mapping[str, Record]) -> list[str]:
     out.append(
         f"{LABELS['own_nelbo']}: {'; '.join(values)} (mean ± standard error; lower is better)."
     )
+    for values in (report.get("sample_quality") or {}).values():
+        if "violated_constraints" in values and "solved" in values:
+            units = 3 * report["board"]["columns"]
+            out.append(
+                f"Of {report['sampled']:,} samples {values['solved']:.0%} are solved. A sample "
+                f"violates {values['violated_constraints']:.1f} of {units} rows, columns and boxes."
+            )
     return out
 
 
 def law_in_words(record: Record) -> str:
     """A sentence on the order law of a record that has mean ranks."""
     ranks, entropy = record.values["expected_rank"], record.values.get("order_entropy", math.nan)
-    return in_words(ranks, float(entropy), record.order_labels, record.report["unit"] == "column")
+    words = words_of(record.report["unit"])
+    return in_words(ranks, float(entropy), record.order_labels, words)
+
+
+def order_blocks(record: Record) -> list[Block]:
+    """Pictures of the order law, or a sentence where the law is fixed."""
+    if record.fixed_law and "expected_rank" in record.values:
+        return [
+            Text(f"The order law is fixed: training leaves it as it is. {law_in_words(record)}")
+        ]
+    return list(order_pictures(record))
 
 
 def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) -> Grid:
-    """A row for each likelihood, a column for each model, the baseline first.
+    """A row for each likelihood, a column for each model, the baseline first; and the cost.
 
     Beside a single baseline stands by how much this model is better.
     """
+    say = words_of(record.report["unit"])
     models = {**others, own_label: record}
     unit = unit_among(record, others.values())
     entry = record.report["estimates"]
@@ -116,22 +139,22 @@ def likelihoods(record: Record, others: Mapping[str, Record], own_label: str) ->
             row.append(gain(baseline, record, key, unit))
     nelbos, exact = (entry[key]["sequences"] for key in ("own_nelbo", "mode_exact"))
     over = f"{nelbos}" if nelbos == exact else f"{nelbos} for the NELBOs, {exact} for the others"
-    note = (
-        f"Mean ± standard error over sequences: {over}. Lower is better. Compare models by the "
-        "same row, and not by one row alone: a sharper order law lowers the NELBO under the "
-        "own law without making the model better."
-    )
+    note = say(f"Mean ± standard error over sequences: {over}. Lower is better.")
     if baseline is not None:
         columns.append("gain")
-        note += (
-            f" Gain: by how much {own_label} is better, sequence by sequence; above 0 is better."
-        )
-    return Grid(columns, rows, note)
+        better = say("is better, sequence by sequence; above 0 is better.")
+        note += f" Gain: by how much {own_label} {better}"
+    if "passes" in record.report:
+        columns.append(say("cost of a sequence"))
+        for row, key in zip(rows, LABELS, strict=True):
+            row.append(cost_in_words(record.report, key))
+        note += " A pass: " + say(PASS[0].lower() + PASS[1:])
+    return Grid(columns, rows, note, "likelihoods")
 
 
 def quality(report: Json) -> list[Block]:
     """Metrics of samples, where there are any."""
-    rows = []
+    rows, say = [], words_of(report["unit"])
     for values in (report.get("sample_quality") or {}).values():
         for key, value in values.items():
             if key.partition("_of_real")[1]:
@@ -141,14 +164,16 @@ def quality(report: Json) -> list[Block]:
             if "gram_divergence" in key:
                 words = f"Divergence of {key[0]}-grams from real ones, nats: 0 is best."
             beside = "" if real is None else f"{real:.4f}"
-            rows.append([key.replace("_", " "), f"{value:.4f}", beside, words])
+            rows.append([key.replace("_", " "), f"{value:.4f}", beside, say(words)])
     if not rows:
         return []
-    note = (
-        f"Over {report.get('sampled')} samples. Real sequences beside other real ones show how "
-        "good the figure can get."
-    )
-    return [Grid(["metric", "samples", "real sequences", "what it says"], rows, note)]
+    columns, note = ["metric", "samples"], f"Over {report.get('sampled'):,} samples."
+    if any(row[2] for row in rows):
+        columns.append(say("real sequences"))
+        note += say(" Real sequences beside other real ones show how good the figure can get.")
+    else:
+        rows = [[name, value, words] for name, value, _, words in rows]
+    return [Grid([*columns, "what it says"], rows, note, "metrics_of_samples")]
 
 
 def in_line(value: object) -> str:
@@ -163,6 +188,7 @@ def in_line(value: object) -> str:
 def about(record: Record) -> list[Block]:
     """Times, data, versions, configuration: all that a reader needs to run the training again."""
     report, provenance = record.report, record.provenance
+    say = words_of(report["unit"])
     seconds = {"training": report.get("fit_seconds")} | report.get("seconds", {})
     facts = [
         [f"time: {name}", duration(value)]
@@ -175,7 +201,7 @@ def about(record: Record) -> list[Block]:
     data = provenance.get("data", {})
     kept = ("name", "source", "md5", "length", "vocab_size", "sequences", "tokenizer", "seed")
     facts += [
-        [f"data: {key.replace('_', ' ')}", in_line(data[key])]
+        [say(f"data: {key.replace('_', ' ')}"), in_line(data[key])]
         for key in kept
         if data.get(key) is not None
     ]
@@ -201,20 +227,15 @@ def about(record: Record) -> list[Block]:
 
 
 def samples(report: Json, more: Sequence[Picture], trace: str | None) -> list[Block]:
-    """Metrics and pictures of samples, the trace, and the first samples themselves."""
-    lines, rows = report.get("samples") or [], report.get("sample_rows") or []
-    first, drawn = len(lines) + len(rows), report.get("sampled", 0)
-    note = ""
-    if drawn > first:
-        note = f"The first {first} of {drawn}; all are in {report['samples_file']}."
+    """Metrics and pictures of samples, the trace, and the first samples beside real sequences."""
     blocks: list[Block] = [*quality(report), *more]
+    shown = shown_samples(report)
     if trace is not None:
         blocks.append(Markup(trace))
-    if lines:
+    if shown:
+        say = words_of(report["unit"])
         above = "" if trace is None else "; the trace above is of these"
-        blocks += [Text(f"The first sequences that were drawn{above}."), Lines(lines, note)]
-    if rows:
-        blocks.append(Grid(report["sample_columns"], rows, note))
+        blocks += [Text(say(f"The first sequences that were drawn{above}.")), *shown]
     return blocks
 
 
@@ -227,8 +248,8 @@ def run_page(
     trace: str | None = None,
     links: Sequence[Link] = (),
     title: str | None = None,
-) -> tuple[str, list[Picture]]:
-    """The page, and its pictures.
+) -> tuple[str, list[Saved]]:
+    """The page, and what is saved beside it: pictures, and tables that have a name.
 
     Args:
         others: label -> record, of runs whose likelihoods stand beside those of this run.
@@ -246,27 +267,22 @@ def run_page(
         f"{split} split of the data “{data}”."
     )
     first, *losses = likelihood_pictures(record)
-    meanings = Terms({LABELS[key]: words for key, words in MEANINGS.items()})
+    say = words_of(report["unit"])
+    meanings = Terms({LABELS[key]: say(words) for key, words in MEANINGS.items()})
     table = likelihoods(record, others, own_label)
     parts = [
-        Section("How likely the data are", [table, meanings, *links, first]),
-        Section("In which order tokens are decoded", list(order_pictures(record))),
+        Section("How likely the data are", [table, Text(QUOTE), meanings, *links, first]),
+        Section(say("In which order tokens are decoded"), order_blocks(record)),
         Section("Samples", samples(report, more, trace)),
         Section("Where the loss is", list(losses)),
         Section("Training", list(training_pictures(record))),
         Section("The run", about(record)),
-        Section("Words", [Terms(WORDS)]),
+        Section("Words", [glossary(say)]),
     ]
-    pictures = [block for part in parts for block in part.blocks if isinstance(block, Picture)]
     title = f"{title or record.name}: report"
-    return render(title, subtitle, summary(record, others), parts), pictures
+    return render(title, subtitle, summary(record, others), parts), saved(parts)
 
 
-def save_page(
-    page: str, pictures: Sequence[Picture], folder: Path, name: str = "report.html"
-) -> None:
-    """The page as a file, and its pictures once more as PNGs in ``pictures/``."""
-    for picture in pictures:
-        path = folder / "pictures" / f"{picture.name}.png"
-        write_whole(path, lambda partial, png=picture.png: partial.write_bytes(png))
-    write_whole(folder / name, lambda path: path.write_text(page, encoding="utf-8"))
+def glossary(say: Words) -> Terms:
+    """What the words of a page mean, with the nouns of its data."""
+    return Terms({say(word): say(meaning) for word, meaning in WORDS.items()})

@@ -21,7 +21,7 @@ def flat(node: object, output: str, path: str = "") -> dict[str, Setting]:
     """Settings by dotted name, without those that repeat others.
 
     Args:
-        output: the run's own folder, which is no setting.
+        output: the run's own folder, which is no setting; empty where it is not known.
     """
     section, name = path.split(".")[0], path.rpartition(".")[2]
     read_off = section not in ("", "data") and name in READ_OFF
@@ -33,7 +33,7 @@ def flat(node: object, output: str, path: str = "") -> dict[str, Setting]:
             out |= flat(value, output, f"{path}.{key}" if path else str(key))
         return out
     if isinstance(node, str):
-        return {path: node.replace(output, "OUTPUT")}
+        return {path: node.replace(output, "OUTPUT") if output else node}
     # None becomes null: a setting that is absent is None.
     return {path: node if isinstance(node, bool | int | float) else json.dumps(node)}
 
@@ -60,6 +60,25 @@ def differing(runs: list[dict[str, Setting]]) -> list[str]:
         if len(values) > 1 or any(len(present) > 1 for present in by_part.values()):
             found.append(key)
     return found
+
+
+def short_names(names: list[str]) -> dict[str, str]:
+    """For every setting the shortest end of its dotted name that no other setting has.
+
+    The class of a part goes by the name of the part.
+    """
+    plain = {name: name.removesuffix("._target_").split(".") for name in names}
+
+    def end(parts: list[str], n: int) -> str:
+        return ".".join(parts[-n:])
+
+    out = {}
+    for name, parts in plain.items():
+        others = [other for key, other in plain.items() if key != name]
+        lengths = range(1, len(parts) + 1)
+        unique = (n for n in lengths if end(parts, n) not in {end(o, n) for o in others})
+        out[name] = end(parts, next(unique, len(parts)))
+    return out
 
 
 def setting_text(name: str, value: Setting | None) -> str:

@@ -19,29 +19,24 @@ from omegaconf import DictConfig
 from rich.console import Group
 from rich.table import Table
 
-from ordo import plots
-from ordo.data import SequenceData, TableData, TaskData
-from ordo.data.decoding import Decoding, cells_of
+from ordo.data import SequenceData, SudokuData, TableData
 from ordo.data.module import Batch, Rows
-from ordo.data.tables.table_file import in_own_types, write_table
-from ordo.data.text.lines import one_line
 from ordo.errors import first_line
 from ordo.files import write_json, write_whole
 from ordo.likelihood import Effort, LikelihoodReport, ManyOrders, likelihood_report, many_orders
-from ordo.metrics import pair_associations
 from ordo.progress import SamplingMeter, track
-from ordo.report import LABELS, Picture, Record, cell, read_record, run_page, save_page, unit_of
+from ordo.report import LABELS, Record, cell, read_record, run_page, save_page, unit_of
+from ordo.report.cost import passes
 from ordo.report.numbers import in_unit, unit_name
 from ordo.report.order import law_arrays
 from ordo.report.page import Link
 from ordo.report.paired import mean_difference
 from ordo.runs.build import build
+from ordo.runs.shown import SHOWN_TRACES, sample_pictures, save_samples, trace_html
 from ordo.samplers import Sampler, Trace, sample_batches
 from ordo.training.module import OrderDiffusion
 from ordo.training.pictures import plotted_part, plotted_schedule
-from ordo.training.quality import FEWEST
 
-SHOWN_SAMPLES, SHOWN_TRACES = 20, 4
 # Budget of the picture of many orders: (orders per law, sequences) for order-causal (True) and
 # bidirectional (False) denoisers, which need ``length`` rows for one order and sequence.
 MANY = {True: (64, 100), False: (16, 8)}
@@ -61,6 +56,7 @@ class Evaluation:
         table: the samples of a table, whose numbers are drawn from their bins.
         quality: metric -> name -> value.
         seconds: of every part.
+        formats: of the pictures beside the page: png, svg, pdf.
     """
 
     split: str
@@ -72,6 +68,7 @@ class Evaluation:
     table: pd.DataFrame | None = None
     quality: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    formats: tuple[str, ...] = ("png",)
 
 
 def many_size(order_causal: bool, length: int, orders: int | None = None) -> tuple[int, int]:
@@ -188,6 +185,7 @@ def examine(
         table,
         quality,
         seconds,
+        tuple(settings.get("picture_formats") or ("png",)),
     )
 
 
@@ -238,7 +236,17 @@ def save_evaluation(
         "labels": data.labels,
         "decoded": None if decoded is None else positions,  # of which the law is shown; None: all
         "precedence": data.precedence,
+        "law_learned": next(module.schedule.parameters(), None) is not None,
+        "passes": passes(
+            done.report.settings,
+            data.length,
+            done.report.length,
+            module.denoiser.order_causal,
+            module.schedule.depends_on_tokens,
+        ),
     }
+    if isinstance(data, SudokuData):
+        out["board"] = {"columns": data.box**2, "box": data.box}
     if data.precedence and "precedence" in arrays:
         place = {position: i for i, position in enumerate(positions)}
         kept = [
@@ -254,22 +262,7 @@ def save_evaluation(
         }
         out["order_nll"] = {"marks": done.orders.marks(), "sequences": done.order_sequences}
     if done.trace is not None:
-        table, some = done.table, slice(SHOWN_SAMPLES)
-        if table is not None and isinstance(data, TableData):
-            table = in_own_types(table, data.codec, text=True)
-        out |= {"sampled": len(done.trace.tokens), "sample_quality": done.quality}
-        if table is not None:
-            out |= {
-                "samples_file": "drawn.csv",
-                "sample_columns": list(table.columns),
-                "sample_rows": cells_of(table[some]),
-            }
-            write_table(folder / "drawn.csv", table)
-        else:
-            texts = data.decode(done.trace.tokens)
-            out |= {"samples_file": "drawn.txt", "samples": texts[some]}
-            lines = "".join(one_line(text) + "\n" for text in texts)  # one sequence a line
-            write_whole(folder / "drawn.txt", lambda path: path.write_text(lines, encoding="utf-8"))
+        out |= save_samples(done, data, folder)
     out |= extra | {"seconds": done.seconds}
     saved: dict[str, Any] = arrays
     write_whole(folder / "report_values.npz", lambda path: np.savez_compressed(path, **saved))
@@ -284,56 +277,6 @@ def sample_texts(done: Evaluation, data: SequenceData, n: int) -> list[str]:
             for row in done.table.head(n).to_dict("records")
         ]
     return [] if done.trace is None else data.decode(done.trace.tokens[:n])
-
-
-def sample_pictures(done: Evaluation, data: SequenceData) -> list[Picture]:
-    """Of a table: its columns, and its pairs of columns, drawn beside real ones."""
-    drawn = done.table
-    if drawn is None or len(drawn) < FEWEST or not isinstance(data, TableData):
-        return []
-    real, kinds = data.frames["train"], data.codec.kinds
-    names = list(kinds)
-    pictures = [
-        Picture(
-            "marginals",
-            plots.marginals(real, drawn, names, kinds),
-            "Every column: sampled rows beside the training rows.",
-            wide=True,
-        ),
-    ]
-    if len(names) > 1:
-        pictures.append(
-            Picture(
-                "pair_difference",
-                plots.pair_difference(
-                    np.abs(np.subtract(*pair_associations(real, drawn, kinds))), names
-                ),
-                "Pairs of columns: how far their dependence in samples is from that in training "
-                "rows. The darker, the further apart.",
-            )
-        )
-    return pictures
-
-
-def trace_html(trace: Trace, table: pd.DataFrame | None, data: SequenceData, seed: int) -> str:
-    """The first sequences as they were decoded, to be shown within a page."""
-    task = data.task if isinstance(data, TaskData) else None
-    decoding = Decoding(
-        {type(data).__qualname__: data.state_dict()}, task, getattr(data, "tokenizer_name", None)
-    )
-    symbols = (
-        decoding.symbols(trace.tokens[:SHOWN_TRACES])
-        if table is None
-        else cells_of(table[:SHOWN_TRACES])
-    )
-    view = plots.TraceView(
-        "Decoding, step by step",
-        sampler="orders of the model's own law",
-        seed=seed,
-        layout=plots.Layout(**decoding.layout),
-        revised=decoding.symbol,
-    )
-    return plots.trace_fragment(trace, symbols, view)
 
 
 class Beside(TypedDict, total=False):
@@ -364,8 +307,8 @@ def save_report_page(
         if done.trace is None
         else trace_html(done.trace, done.table, data, record.report["settings"]["seed"])
     )
-    page, pictures = run_page(record, more=sample_pictures(done, data), trace=trace, **beside)
-    save_page(page, pictures, folder)
+    page, parts = run_page(record, more=sample_pictures(done, data), trace=trace, **beside)
+    save_page(page, parts, folder, formats=done.formats)
 
 
 def report_table(

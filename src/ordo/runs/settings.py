@@ -44,6 +44,7 @@ class Measures(Group):
     orders: Annotated[int, between(0, 10**6)] | None = None
     samples: Annotated[int, between(0, 10**6)] = 0
     metrics: Any = None
+    picture_formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png",)
 
 
 @dataclass(kw_only=True)

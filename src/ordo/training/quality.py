@@ -19,6 +19,7 @@ from ordo.metrics import (
     ngram_divergence,
     shape,
     string_quality,
+    sudoku_quality,
     trend,
     unigram_entropy,
 )
@@ -35,7 +36,7 @@ class SampleQuality:
     * Tasks with a known law: the share of samples that the law can produce, and the mean
       log-probability of these under the law, nats. Where all tokens follow from given ones, as in
       star graphs: the share of sequences that are right throughout.
-    * Sudokus: the share solved.
+    * Sudokus: the share solved, and how many rows, columns and boxes break a rule.
     * Other sequences: the n-gram divergence from the split (Jensen-Shannon, nats, 0 is best),
       beside that of as many real sequences, and the entropy of single tokens, nats. Documents have
       no such metrics, because their lengths differ.
@@ -76,8 +77,8 @@ class SampleQuality:
                 out["log_prob_of_possible"] = log_prob[possible].mean().item()
             return out
         if isinstance(data, SudokuData):
-            right = tokens == real.tokens[torch.arange(n) % len(real)]
-            return {"solved": right.all(1).double().mean().item()}
+            known = None if real.known is None else real.known[torch.arange(n) % len(real)]
+            return sudoku_quality(tokens, data.box, real.tokens[torch.arange(n) % len(real)], known)
         if real.lengths is not None or real.known is not None:
             return {}
         half = min(n, len(real) // 2)

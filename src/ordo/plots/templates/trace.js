@@ -54,7 +54,7 @@
     find("calls").textContent = row.calls;
     find("last").textContent = row.steps;
     const total = row.total === null ? "−∞ nats" : row.total.toFixed(2).replace("-", "−") + " nats";
-    find("log-prob").textContent = row.remasked.some((x) => x) ? "none: tokens were masked again" : total;
+    find("log-prob").textContent = row.remasked.some((x) => x) ? `none: ${data.words[1]}s were masked again` : total;
     go(row.steps);
     // Masked positions keep the width that their tokens will have, so that nothing moves.
     if (data.kind === "text") tokens.map((token) => token.offsetWidth).forEach((w, p) => (tokens[p].style.minWidth = `min(${w}px, 100%)`));
@@ -139,7 +139,7 @@
     const [span, ranks] = [now[p], ranked()];
     const symbol = row.given[p] >= 0 ? row.given[p] : span?.symbol;
     const place = data.columns ? `line ${Math.floor(p / data.columns) + 1}, column ${(p % data.columns) + 1}; ` : data.names ? data.names[p] + "; " : "";
-    const lines = [`${place}position ${p + 1} of ${tokens.length}`];
+    const lines = [`${place}${data.words[0]} ${p + 1} of ${tokens.length}`];
     if (row.given[p] >= 0) lines.push("given");
     else if (span) {
       const percent = 100 * Math.exp(span.logProb);
