@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
+
+import torch
 
 from ordo.data.decoding import from_plain, to_plain
 from ordo.data.tables.codec import TableCodec
@@ -12,22 +15,31 @@ from ordo.files import whole_folder
 from ordo.saved import OrderedModel
 
 VALUES = ("rows", "edges")
+WEIGHTS = ("float32", "float16")
 TABLE = TableData.__qualname__
 
 
-def export(model: OrderedModel, out: Path, values: str = "rows") -> str | None:
+def export(
+    model: OrderedModel, out: Path, values: str = "rows", weights: str = "float32"
+) -> str | None:
     """Writes the model into a new folder, whole or not at all.
 
     Args:
         values: how the numbers of a table are redrawn. "rows": from the values of training rows,
             which are in config.json. "edges": evenly between the edges of their bins, see
             ``ordo.data.tables.edges``.
+        weights: "float32"; "float16": those of the denoiser are rounded, which halves the file.
+            Reading the file makes them float32 again. The schedule stays as it is.
     Returns a line on what the folder holds of the rows of a training table; None for other data.
 
-    Raises ValueError for another choice of ``values``.
+    Raises ValueError for another choice of ``values`` or ``weights``, and for weights that float16
+    cannot hold.
     """
-    if values not in VALUES:
-        raise ValueError(f"values={values}: choose {' or '.join(VALUES)}")
+    for name, choice, choices in (("values", values, VALUES), ("weights", weights, WEIGHTS)):
+        if choice not in choices:
+            raise ValueError(f"{name}={choice}: choose {' or '.join(choices)}")
+    if weights == "float16":
+        model = rounded(model)
     told = told_of_rows(model, values)
     with whole_folder(out) as partial:
         model.save_pretrained(partial)
@@ -35,6 +47,18 @@ def export(model: OrderedModel, out: Path, values: str = "rows") -> str | None:
             with (partial / "README.md").open("a", encoding="utf-8") as card:
                 card.write(f"\n## What is in it of the training data\n\n{told}\n")
     return told
+
+
+def rounded(model: OrderedModel) -> OrderedModel:
+    """The model with the denoiser's float32 weights in float16, for a file. Raises ValueError."""
+    model = copy.deepcopy(model)
+    for name, parameter in model.denoiser.named_parameters():
+        if parameter.dtype == torch.float32:
+            half = parameter.data.half()
+            if not bool(half.isfinite().all()):
+                raise ValueError(f"weights=float16 cannot hold {name}: use weights=float32")
+            parameter.data = half
+    return model
 
 
 def told_of_rows(model: OrderedModel, values: str) -> str | None:

@@ -13,7 +13,7 @@ from ordo.data import DataError, TableData
 from ordo.data.tables.column_names import by_column, mapping_file, quoted, setting
 from ordo.runs.build import build
 
-CONFIGS = str(Path(__file__).resolve().parents[2] / "configs")
+CONFIGS = str(Path(__file__).resolve().parents[2] / "src" / "ordo" / "configs")
 NAMES = [
     "x[0]", "a=b", "Price ($)", "größe", "O'Brien", "p,q", "t:s", "true", "a b", 'say "hi"',
     "x.y", "{z}", "${x}", "back\\slash", "\\${y}", "null", "nan", "50%", "#1", "~t", "*", "a/b",

@@ -23,7 +23,7 @@ from ordo.data import DataError, MissingDataError
 from ordo.data.text.sequences import DocumentRows, PackedRows
 from ordo.data.text.token_cache import TokenCache, open_or_build
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = Path(__file__).resolve().parents[2] / "src" / "ordo" / "configs"
 DOCUMENTS = [f"the quick fox {i} jumps over {'the lazy dog ' * (i % 4)}" for i in range(120)] + [
     "",
     "   ",

@@ -12,7 +12,7 @@ from hydra.utils import get_class, instantiate
 from tiny_tokenizer import tiny_tokenizer
 
 torch.set_num_threads(1)
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "data"
+CONFIGS = Path(__file__).resolve().parents[2] / "src" / "ordo" / "configs" / "data"
 LETTERS = "the quick brown fox jumps over the lazy dog " * 200
 
 

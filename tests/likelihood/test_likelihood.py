@@ -1,5 +1,6 @@
 """Likelihoods against enumeration, the subset DP and each other: random denoisers in float64."""
 
+import copy
 import math
 
 import pytest
@@ -226,21 +227,24 @@ def test_padded_sequences_have_the_likelihoods_of_shorter_ones(kind):
     generator = torch.Generator().manual_seed(2)
     log_p = importance_bound(denoiser, law, many, 10, generator)[:, -1].view(100, -1)
     bound = log_p.logsumexp(0) - math.log(100)
+    short = copy.copy(denoiser)  # the same weights, for sequences of another length
     for i, n in enumerate(lengths.tolist()):
+        short.length = n
         x, part = Batch(tokens[None, i, :n], known[None, i, :n]), PlackettLuce(log_w[:n])
-        assert torch.allclose(got[i], order_log_prob(denoiser, x, order[order < n])[0], atol=1e-12)
+        assert torch.allclose(got[i], order_log_prob(short, x, order[order < n])[0], atol=1e-12)
         assert (~by_rank[i].isnan()).sum() == (~by_position[i].isnan()).sum() == n - x.given.sum()
         assert by_position[i, n:].isnan().all()
         assert torch.allclose(by_rank[i].nansum(), by_position[i].nansum(), atol=1e-12)
-        want = nelbo(denoiser, part, x, draws, StepRandom(seed=1))[0]
+        want = nelbo(short, part, x, draws, StepRandom(seed=1))[0]
         assert abs(mean[:, i].mean() - want) < 4 * 2**0.5 * mean[:, i].std() / 10**0.5 + 1e-12
         generator = torch.Generator().manual_seed(3)
-        cut = importance_bound(denoiser, part, x.repeat(100), 10, generator)[:, -1]
+        cut = importance_bound(short, part, x.repeat(100), 10, generator)[:, -1]
         cut = cut.logsumexp(0) - math.log(100)
         assert abs(bound[i] - cut) < 0.05
+    short.length = 1
     assert torch.allclose(
         by_rank[2].nansum(),
-        -order_log_prob(denoiser, tokens[2:, :1], torch.tensor([0])),
+        -order_log_prob(short, tokens[2:, :1], torch.tensor([0])),
         atol=1e-12,
     )
 

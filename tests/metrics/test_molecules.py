@@ -28,7 +28,7 @@ def test_strings():
 
 def test_without_rdkit(monkeypatch):
     monkeypatch.setitem(sys.modules, "rdkit", None)
-    with pytest.raises(ImportError, match=r"pip install -e '\.\[molecules\]'"):
+    with pytest.raises(ImportError, match=r"pip install -c constraints.txt -e '\.\[molecules\]'"):
         canonical(["C"])
 
 

@@ -114,7 +114,7 @@ def test_a_stream_resumes_and_is_scored(corpus, tmp_path, monkeypatch, capfd):
         "eval.py", *arguments, "sequences=null", monkeypatch=monkeypatch, capfd=capfd
     )
     assert status in (1, 2)
-    assert "streaming needs limit_eval (of eval.py sequences) as a number" in err
+    assert "streaming needs limit_eval (of ordo eval sequences) as a number" in err
 
 
 OF_A_STREAM = pytest.param(STREAM, marks=pytest.mark.slow)

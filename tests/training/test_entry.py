@@ -21,8 +21,9 @@ from tiny_runs import CONFIGS, NAE, QUIET, ROOT, SMALL, call, configuration, kil
 from ordo.interrupt import Stopped, StopSignals
 from ordo.runs import checksum, names
 from ordo.runs.checkpoint import WholeFiles
-from ordo.runs.entry import Parser, closest
+from ordo.runs.explain import closest
 from ordo.runs.names import label, own_folder
+from ordo.runs.parser import Parser
 from ordo.runs.run import stopped_at, train
 
 SCRIPTS = [

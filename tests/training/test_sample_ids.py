@@ -169,7 +169,7 @@ def test_ids_of_a_model_saved_without_a_word_on_its_data(sample, script, tmp_pat
 def test_a_model_of_paths_gets_graphs(sample, tmp_path):
     """The graph of every row is one that the task draws, and has a path; the path is decoded."""
     task = StarGraph(degree=2, path_length=3, shortest=3, after=2, n_nodes=8)
-    sizes = [f"data.task.{name}={value}" for name, value in vars(task).items()]
+    sizes = [f"data.task.{name}={value}" for name, value in vars(task).items() if name[0] != "_"]
     run(tmp_path / "run", "data=star_graph", *sizes, "data.eval_size=8", *STEPS, *QUIET)
     ids = np.load(sample(tmp_path / "run", "s.npy", "n=6", f"trace={tmp_path / 't.npz'}"))
     known = task.known.numpy()

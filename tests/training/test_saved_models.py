@@ -201,7 +201,7 @@ def test_scripts(tmp_path, monkeypatch, capfd):
     table(tmp_path)
 
     def script(name, *arguments):
-        return call(f"scripts/{name}.py", *arguments, monkeypatch=monkeypatch, capfd=capfd)
+        return call(f"ordo {name}", *arguments, monkeypatch=monkeypatch, capfd=capfd)
 
     status, _, err = script(
         "export", f"checkpoint={tmp_path / 'run'}", f"out={tmp_path / 'm' / 'saved'}"

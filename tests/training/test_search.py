@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tiny_runs import NAE, QUIET, SMALL, call, configuration
 
+from ordo.commands import search
 from ordo.errors import ConfigError
 from ordo.runs import search as script
 from ordo.runs.run import train
@@ -148,11 +149,11 @@ def fake(monkeypatch, capfd):
 
     def main(folder, *arguments):
         monkeypatch.setattr(
-            sys, "argv", ["search.py", *map(str, [*FIXED, *SPACE, *arguments, "--output", folder])]
+            sys, "argv", ["search", *map(str, [*FIXED, *SPACE, *arguments, "--output", folder])]
         )
         capfd.readouterr()
         try:
-            script.main()
+            search.main()
         except SystemExit:
             return capfd.readouterr().err.splitlines()[-1]
         return pd.read_csv(folder / "trials.csv")

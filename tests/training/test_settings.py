@@ -323,9 +323,10 @@ def test_flags_of_lightning_are_all_decided():
 
 
 def test_names_with_a_hint():
-    rest = {"checkpoint": "a", "values": "rows", "trust": [], "quiet": False}
+    rest = {"checkpoint": "a", "values": "rows", "weights": "float32", "trust": [], "quiet": False}
     with pytest.raises(
-        SettingError, match="no such setting; there are checkpoint, out, values, trust, quiet"
+        SettingError,
+        match="no such setting; there are checkpoint, out, values, weights, trust, quiet",
     ):
         check_arguments(settings.Export, {**rest, "out": "b", "foo": 1})
     with pytest.raises(SettingError, match="out=null: is missing"):

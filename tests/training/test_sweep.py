@@ -245,7 +245,7 @@ def test_folders_of_jobs_are_one_level_and_short(tmp_path, monkeypatch, capfd):
         raise ConfigError("stop")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ordo.runs.run.train", stop)
+    monkeypatch.setattr("ordo.commands.train.train", stop)
     for changes in (
         ["data.path=/a/b,/c/d", f"name={'x' * 90}", "output=s"],
         ["experiment=custom,nae_learned_order"],

@@ -35,7 +35,7 @@ def main(config: DictConfig) -> None:
             raise ConfigError(f"out={out} is there already; name a new folder")
         check_writable(out.parent)
         model = OrderedModel.of_checkpoint(config.checkpoint, config.trust)
-        told = export(model, out, config["values"])  # config.values is a method
+        told = export(model, out, config["values"], config.weights)  # config.values is a method
         if told is not None:
             note(told)
     size = sum(path.stat().st_size for path in out.iterdir()) / 1e6

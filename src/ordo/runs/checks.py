@@ -36,6 +36,12 @@ def check_settings(config: DictConfig, group: type[Group]) -> None:
             raise SettingError(
                 f"trainer.{name}", trainer[name], f"has not its usual effect here, {mend}"
             )
+    if trainer.get("accelerator") == "mps":
+        raise SettingError(
+            "trainer.accelerator",
+            "mps",
+            "Apple's MPS has no float64, which the laws of orders need; choose auto or cpu",
+        )
     try:
         check_arguments(group, settings)
         check_trainer(trainer)
@@ -76,13 +82,7 @@ def check_loggers(loggers: Any) -> None:
 
 
 def check_trainer(trainer: dict[str, Any]) -> None:
-    """Raises SettingError for flags that cannot work here, or that would train for ever."""
-    if trainer.get("accelerator") == "mps":
-        raise SettingError(
-            "trainer.accelerator",
-            "mps",
-            "Apple's MPS has no float64, which the laws of orders need; choose auto or cpu",
-        )
+    """Raises SettingError for flags that together would train for ever."""
     if (
         trainer.get("max_steps") == -1
         and trainer.get("max_epochs") in (-1, None)

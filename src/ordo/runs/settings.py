@@ -210,5 +210,6 @@ class Export(Group):
     checkpoint: Text
     out: Text
     values: Literal["rows", "edges"]
+    weights: Literal["float32", "float16"]
     trust: Trust
     quiet: bool
