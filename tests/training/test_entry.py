@@ -442,7 +442,7 @@ def test_ctrl_c_elsewhere(script, monkeypatch):
     def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ordo.runs.checkpoint.find", stop)
+    monkeypatch.setattr("ordo.commands.eval.find", stop)
     assert script("eval.py", "checkpoint=x") == (130, "", "interrupted\n")
 
 
