@@ -47,10 +47,10 @@ OTHERS = "torch|torchdata|Tensor|nn|lightning|L|numpy|np|pandas|pd|datasets|"
 OTHERS += "transformers|omegaconf|matplotlib|collections|typing|pathlib|inspect"
 # Types of the library that only signatures name.
 INNER = "C|Race|FreshDraws|FreshPuzzles|RandomCrops|Decoding|CategoricalColumn|NumericColumn|Past|T"
-INNER += "|SizedDataset|Options|Summary|Around|TimeTerms|Beside"
+INNER += "|SizedDataset|Options|Summary|Around|TimeTerms|Beside|Own|TrainSteps"
 nitpick_ignore_regex = [
     ("py:.*", rf"({OTHERS})(\..*)?"),
-    ("py:class", rf"ordo\..*\.({INNER})|Session"),
+    ("py:class", rf"ordo\..*\.({INNER})|Session|RowSource"),
 ]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ordo.data.tasks.sudoku import random_grids
+from ordo.data.tasks.sudoku_grids import random_grids
 from ordo.metrics import repeated_cells, sudoku_quality, violated_units
 
 
