@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 
 from ordo.data.decoding import from_plain, to_plain
 from ordo.data.tables.codec import TableCodec
@@ -52,7 +54,8 @@ def export(
 def rounded(model: OrderedModel) -> OrderedModel:
     """The model with the denoiser's float32 weights in float16, for a file. Raises ValueError."""
     model = copy.deepcopy(model)
-    for name, parameter in model.denoiser.named_parameters():
+    denoiser = cast(nn.Module, model.denoiser)
+    for name, parameter in denoiser.named_parameters():
         if parameter.dtype == torch.float32:
             half = parameter.data.half()
             if not bool(half.isfinite().all()):
