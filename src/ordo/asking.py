@@ -18,8 +18,10 @@ from ordo.errors import ConfigError
 from ordo.likelihood import Effort, LikelihoodReport, likelihood_report
 from ordo.progress import SamplingMeter, track
 from ordo.report.order import DecodingOrder, decoding_order
+from ordo.runs.settings import Measures
 from ordo.samplers import Sampler, Trace, sample_batches
 from ordo.schedules import AveragedSchedule
+from ordo.settings import check_arguments
 
 if TYPE_CHECKING:
     from ordo.fitting import Fitted
@@ -34,9 +36,10 @@ REPORT: dict[str, Any] = {
     "orders": None,
     "samples": 8,
     "metrics": {"quality": {"_target_": "ordo.training.SampleQuality"}},
+    "picture_formats": ["png"],
     "batch_size": BATCH,
     "seed": 0,
-}  # as ``report`` of configs/train.yaml
+}  # as ``report`` of src/ordo/configs/train.yaml
 
 
 class Asking(nn.Module):
@@ -91,6 +94,7 @@ class Asking(nn.Module):
         that do not go together.
         """
         if given is not None:
+            given = as_array(given, "given") if isinstance(given, list) else given
             given = as_ids(given, "given")
             if known is None:
                 known = given != self.denoiser.mask_id
@@ -130,14 +134,13 @@ class Asking(nn.Module):
         Raises DataError, TypeError or ValueError for tokens that do not fit the model.
         """
         self.eval()
-        data = None if self.fitted is None else self.fitted.data
         return likelihood_report(
             self.denoiser,
             self.schedule,
             self.batch_of(tokens),
             effort,
-            unit="token" if data is None else data.unit,
-            entropy=None if data is None else data.entropy,
+            unit=self.decoding.unit,
+            entropy=None if self.fitted is None else self.fitted.data.entropy,
             progress=track if progress else None,
         )
 
@@ -169,19 +172,21 @@ class Asking(nn.Module):
         Args:
             tokens: sequences to score, as of ``batch_of``; None: the validation sequences of
                 ``ordo.fit``.
-            settings: of ``REPORT``: sequences, draws, importance_draws, exact_sequences, orders,
-                samples, batch_size, seed, and split ("val" or "test").
+            settings: of ``REPORT``, explained in src/ordo/configs/train.yaml: sequences, draws,
+                importance_draws, exact_sequences, orders, samples, metrics, picture_formats,
+                batch_size, seed, and without tokens split ("val" or "test").
 
-        Returns the path of report.html. Raises ConfigError where nothing is there to score, and for
-        unknown settings; DataError or ValueError for tokens that do not fit the model.
+        Returns the path of report.html. Raises ConfigError where nothing is there to score,
+        SettingError for unknown settings and values; DataError or ValueError for tokens that do not
+        fit the model.
         """
         from ordo.runs.evaluation import examine, save_evaluation, save_report_page
         from ordo.runs.provenance import provenance
         from ordo.training.module import OrderDiffusion
 
-        unknown = sorted(settings.keys() - REPORT.keys())
-        if unknown:
-            raise ConfigError(f"report has no setting {unknown[0]}: there are {', '.join(REPORT)}")
+        check_arguments(Measures, REPORT | settings)
+        if tokens is not None and "split" in settings:
+            raise ConfigError("split is of the data of ordo.fit: leave it out beside tokens")
         if tokens is not None:
             data = self._rows(tokens)
         elif self.fitted is not None:

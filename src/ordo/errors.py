@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class UserError(Exception):
     """Base of the errors that a user can mend; a command shows such an error in one line."""
@@ -20,8 +22,10 @@ class FileError(UserError, ValueError):
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra of pyproject.toml."""
-    return f"pip install -c constraints.txt -e '.[{extra}]'"
+    """The command that installs an extra of pyproject.toml, in a checkout or elsewhere."""
+    if (Path(__file__).resolve().parents[2] / "constraints.txt").is_file():
+        return f"pip install -c constraints.txt -e '.[{extra}]'"
+    return f"pip install 'ordo-diffusion[{extra}]'"
 
 
 def first_line(error: BaseException) -> str:

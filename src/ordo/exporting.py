@@ -13,6 +13,7 @@ from ordo.data.decoding import from_plain, to_plain
 from ordo.data.tables.codec import TableCodec
 from ordo.data.tables.edges import edges_alone, holds
 from ordo.data.tables.table import TableData
+from ordo.errors import ConfigError
 from ordo.files import whole_folder
 from ordo.saved import OrderedModel
 
@@ -34,8 +35,8 @@ def export(
             Reading the file makes them float32 again. The schedule stays as it is.
     Returns a line on what the folder holds of the rows of a training table; None for other data.
 
-    Raises ValueError for another choice of ``values`` or ``weights``, and for weights that float16
-    cannot hold.
+    Raises ValueError for another choice of ``values`` or ``weights``, ConfigError for weights that
+    float16 cannot hold.
     """
     for name, choice, choices in (("values", values, VALUES), ("weights", weights, WEIGHTS)):
         if choice not in choices:
@@ -52,14 +53,14 @@ def export(
 
 
 def rounded(model: OrderedModel) -> OrderedModel:
-    """The model with the denoiser's float32 weights in float16, for a file. Raises ValueError."""
+    """The model with the denoiser's float32 weights in float16, for a file. Raises ConfigError."""
     model = copy.deepcopy(model)
     denoiser = cast(nn.Module, model.denoiser)
     for name, parameter in denoiser.named_parameters():
         if parameter.dtype == torch.float32:
             half = parameter.data.half()
             if not bool(half.isfinite().all()):
-                raise ValueError(f"weights=float16 cannot hold {name}: use weights=float32")
+                raise ConfigError(f"weights=float16 cannot hold {name}: use weights=float32")
             parameter.data = half
     return model
 

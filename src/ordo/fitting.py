@@ -27,8 +27,7 @@ from ordo.runs.best import load_best
 from ordo.runs.build import plain, prepared
 from ordo.runs.folder import FITTED, alone_in, check_free, used_by
 from ordo.runs.plan import callbacks_of, loggers_of, plan, trainer_of
-from ordo.runs.run import check_writable
-from ordo.runs.run import fit as train
+from ordo.runs.run import check_writable, fit_module
 from ordo.runs.settings import Device
 from ordo.runs.stored import device_of
 from ordo.runs.trainer import quiet
@@ -206,12 +205,15 @@ def trained(
     try:
         with alone_in(folder), isolate_rng():
             check_free(folder, config)
-            module, _, trainer, seconds = train(config, (), data, made)
+            module, _, trainer, seconds = fit_module(config, (), data, made)
             load_best(module, trainer, folder)
             model = OrderedModel(module.denoiser, module.schedule, meaning(data)).eval()
             if kept:
+                fresh = folder / f".partial-{FITTED}"
+                shutil.rmtree(fresh, ignore_errors=True)
+                model.save(fresh)
                 shutil.rmtree(folder / FITTED, ignore_errors=True)
-                model.save(folder / FITTED)
+                fresh.rename(folder / FITTED)
     except Stopped as stop:
         if kept:
             raise

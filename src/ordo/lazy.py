@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 
 def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """A ``__getattr__`` for the package.
+    """A ``__getattr__`` for the package, which also knows the modules in it.
 
     Args:
         package: ``__name__`` of the package.
@@ -17,6 +18,8 @@ def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
     def get(name: str) -> Any:
         if name not in names:
+            if find_spec(f"{package}.{name}") is not None:
+                return importlib.import_module(f"{package}.{name}")
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name)
         module, _, other = names[name].partition(":")
         return getattr(importlib.import_module(module), other or name)

@@ -260,8 +260,8 @@ def describe(part: object, role: str) -> Json | None:
     inside = INSIDE.get(role, role)
     out: Json = {TARGET: target}
     for key, value in arguments.items():
-        part = arguments_of(value) is not None
-        out[key] = describe(value, inside) if part else lists(to_plain(value))
+        is_part = arguments_of(value) is not None
+        out[key] = describe(value, inside) if is_part else lists(to_plain(value))
         if out[key] is None and value is not None:
             return None
     return out

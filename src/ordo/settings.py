@@ -311,13 +311,26 @@ def _remember(target: type, bound: inspect.BoundArguments) -> None:
     kept: dict[str, object] | None = dict(list(bound.arguments.items())[1:])
     for value in kept.values():
         try:
-            to_plain(None if arguments_of(value) is not None else value)
+            to_plain(None if arguments_of(value) is not None else no_data(value))
         except TypeError:
-            kept = None  # a table, say, which is better not held for ever
+            kept = None
             break
     with suppress(AttributeError):  # a class with slots
         # Past the setattr of modules and of frozen dataclasses.
         object.__setattr__(new, MADE_OF, (target, kept))
+
+
+MOST_ROWS = 1000  # of a list that is a setting, and no data
+
+
+def no_data(value: object) -> object:
+    """The value. Raises TypeError for arrays and long lists of lists: such a value is data, which
+    nobody should hold for ever.
+    """
+    long = isinstance(value, list | tuple) and len(value) > MOST_ROWS
+    if isinstance(value, np.ndarray) or (long and isinstance(cast(Any, value)[0], list | tuple)):
+        raise TypeError(type(value).__name__)
+    return value
 
 
 def arguments_of(made: object) -> dict[str, Any] | None:

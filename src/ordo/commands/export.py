@@ -17,8 +17,9 @@ from ordo.exporting import export
 from ordo.progress import note
 from ordo.runs.checks import check_settings
 from ordo.runs.entry import job
-from ordo.runs.run import check_writable, quiet
+from ordo.runs.run import check_writable
 from ordo.runs.settings import Export
+from ordo.runs.trainer import quiet
 from ordo.saved import OrderedModel
 
 

@@ -1,6 +1,6 @@
 """Draws samples of a checkpoint or exported model, as a table, as text, or as token ids.
 
-Any sampler may draw them, also given some values. The script needs the model alone, not its data.
+Any sampler may draw them, also given some values. The command needs the model alone, not its data.
 
 ordo sample checkpoint=outputs/NAME/TIME n=1000 out=table.csv
 """
@@ -39,9 +39,10 @@ from ordo.runs.checkpoint import find, reading
 from ordo.runs.checks import check_settings
 from ordo.runs.drawn_file import ENDINGS, IDS, check_ending, write_ids
 from ordo.runs.entry import job
-from ordo.runs.run import check_writable, quiet, set_threads
+from ordo.runs.run import check_writable, set_threads
 from ordo.runs.settings import Sample
 from ordo.runs.stored import device_of
+from ordo.runs.trainer import quiet
 from ordo.samplers import NOTABLE_SURPRISE, Sampler, order_surprise, sample_batches
 from ordo.samplers.lengths import drawn_lengths
 from ordo.saved import open_model
@@ -158,8 +159,8 @@ def main(config: DictConfig) -> None:
         out = Path(config.out)
         if out.suffix not in ENDINGS:
             raise ConfigError(
-                f"out={out}: choose a name in .csv, .parquet (tables), .txt (text), .npy or .npz "
-                "(token ids)"
+                f"out={out}: choose a name in .csv (tables), .parquet (tables, token ids), .txt "
+                "(text), .npy or .npz (token ids)"
             )
         if config.impute is not None and out.resolve() == Path(config.impute).resolve():
             raise ConfigError(f"out={out} is the file that impute names: write to another one")

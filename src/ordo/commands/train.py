@@ -7,8 +7,8 @@
     ordo train -m seed=0,1,2 output=outputs/A    a sweep, with a folder for each job;
                                                       its table: ordo collect outputs/A
 
-Every setting is in configs/. `ordo train --help` lists the choices; `--cfg job` prints what
-would run.
+Every setting is in src/ordo/configs/. `ordo train --help` lists the choices; `--cfg job` prints
+what would run.
 """
 
 import shlex

@@ -77,6 +77,12 @@ class Decoding:
         }
         self.task, self._tokenizer_name = task, tokenizer
 
+    @property
+    def unit(self) -> str:
+        """What a token is, see ``SequenceData.unit``."""
+        known = (kind.unit for kind in KINDS if kind.__qualname__ in self.states)
+        return next(known, "token")
+
     def check(self) -> None:
         """Reads everything that the states say. The tokenizer is left out, as it may need fetching.
 

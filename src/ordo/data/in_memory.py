@@ -147,7 +147,10 @@ def row_of(item: Any) -> Any:
 
 
 def array_of(source: RowSource, split: str) -> np.ndarray[Any, Any]:
-    """All rows of a source, (n, length). Raises DataError for what has no rows, or no end."""
+    """All rows of a source, (n, length). A DataLoader must have an end.
+
+    Raises DataError for what has no rows.
+    """
     name = f"{split} rows"
     if isinstance(source, DataLoader):
         batches = [as_array(row_of(batch), name) for batch in source]

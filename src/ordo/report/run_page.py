@@ -185,6 +185,11 @@ def in_line(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def typed(command: list[str]) -> str:
+    """A command of ``provenance.json`` as it is typed."""
+    return " ".join(command if command[0] == "ordo" else ["python", *command])
+
+
 def about(record: Record) -> list[Block]:
     """Times, data, versions, configuration: all that a reader needs to run the training again."""
     report, provenance = record.report, record.provenance
@@ -206,10 +211,11 @@ def about(record: Record) -> list[Block]:
         if data.get(key) is not None
     ]
     if provenance:
-        facts.append(["command", " ".join(["python", *provenance["command"]])])
         evaluated = report.get("provenance", provenance)["command"]
-        if evaluated != provenance["command"]:
-            facts.append(["command of this report", " ".join(["python", *evaluated])])
+        if provenance["command"]:
+            facts.append(["command", typed(provenance["command"])])
+        if evaluated and evaluated != provenance["command"]:
+            facts.append(["command of this report", typed(evaluated)])
         facts += [
             ["code", str(provenance["git_commit"])],
             ["device", f"{provenance['device']} (× {provenance.get('devices', 1)})"],

@@ -10,7 +10,7 @@ LEFT_OUT = (
     "output", "resume", "overwrite", "label", "quiet", "shape", "compare", "callbacks.progress",
 )  # fmt: skip
 READ_OFF = ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")
-# These repeat other settings (${...} in configs/).
+# These repeat other settings (${...} in src/ordo/configs/).
 REPEATED = (
     "optimizer.total_steps", "trainer.max_steps", "trainer.val_check_interval",
     "callbacks.last.every", "logger.wandb.name",

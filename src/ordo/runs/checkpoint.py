@@ -93,6 +93,11 @@ def find(path: str | Path) -> Path:
         if candidate.is_file() or (candidate / PARTS_FILE).is_file():
             return candidate
     mend = "name a .ckpt file or the folder of a run"
+    if (path / "config.json").is_file():
+        raise NoCheckpoint(
+            f"{path} is a saved model, not a run: ordo sample reads it, and in Python "
+            "ordo.load(folder).likelihood(tokens) and .report(folder, tokens)"
+        )
     if (path / "config.yaml").is_file():
         mend = (
             f"the run in {path} was stopped before its first checkpoint: "

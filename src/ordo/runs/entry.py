@@ -47,14 +47,14 @@ class Command:
         hydra: its main function is one of ``hydra.main``.
         full: what the variable ``HYDRA_FULL_ERROR`` was when the command began.
         began: Hydra has composed, so an error is one of the run.
-        called: what a user types to run the command.
+        called: what a user types to run the command; empty: no command runs.
     """
 
     config: Path | None = None
     hydra: bool = False
     full: str | None = None
     began: bool = False
-    called: tuple[str, ...] = ("ordo",)
+    called: tuple[str, ...] = ()
 
 
 running = Command()
@@ -119,7 +119,7 @@ def command(
     finally:
         restore(full)
         # A job that is called as a function, later in this process, is none of Hydra's.
-        running.config, running.hydra = None, False
+        running.config, running.hydra, running.called = None, False, ()
 
 
 def stop(error: BaseException) -> NoReturn:

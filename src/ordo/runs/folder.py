@@ -24,7 +24,8 @@ SIGNS = ("config.yaml", "provenance.json", "report.json", "diverged.json")
 SIGNS += tuple(f"checkpoints/{name}" for name in ("last.ckpt", "best.ckpt", ".last.old"))
 # All that a run leaves, see docs/files.md, and of ENDS the numbered copies that ``keep_old`` makes.
 FITTED = "fitted"  # the model of ``ordo.fit``, with the weights that it returned
-FOLDERS = (FITTED, "checkpoints", "csv", "pictures", "compared_with", "tensorboard", "wandb")
+FOLDERS = (FITTED, "checkpoints", "csv", "pictures", "tables", "compared_with")
+FOLDERS += ("tensorboard", "wandb")
 FILES = (
     "config.yaml",
     "provenance.json",

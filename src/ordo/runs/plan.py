@@ -1,4 +1,4 @@
-"""The settings of ``ordo.fit`` as those of ``ordo train``: the defaults of configs/, in Python.
+"""The settings of ``ordo.fit`` as those of ``ordo train``: defaults of src/ordo/configs/ in Python.
 
 ``tests/training/test_fitting.py`` holds them to the files.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from ordo.data import SequenceData, TableData
 from ordo.files import Json
 from ordo.parts import OWN, TARGET, describe, told
-from ordo.settings import check_arguments
+from ordo.settings import SettingError, check_arguments
 from ordo.training import OptimizerSettings
 
 
@@ -31,6 +31,8 @@ def plan(
         optimizer: settings of ``OptimizerSettings`` that are not left to their defaults.
     Raises SettingError.
     """
+    if "total_steps" in optimizer:
+        raise SettingError("total_steps", optimizer["total_steps"], "is called steps here")
     about = describe(data, "data")
     table = isinstance(data, TableData)
     parts = {name: told(part, name) for name, part in made.items() if name != "objective"}
@@ -110,7 +112,7 @@ def default_objective(data: SequenceData, made: Mapping[str, Any]) -> Json:
 
 
 def trainer_of(config: Json, device: str) -> Json:
-    """The arguments of Lightning's Trainer, as configs/trainer/default.yaml."""
+    """The arguments of Lightning's Trainer, as src/ordo/configs/trainer/default.yaml."""
     return {
         "max_steps": config["steps"], "max_epochs": -1, "accelerator": device, "devices": 1,
         "precision": "auto", "accumulate_grad_batches": 1,
@@ -123,7 +125,7 @@ def trainer_of(config: Json, device: str) -> Json:
 def callbacks_of(
     config: Json, folder: Path, ema: float | None, patience: int | None, kept: bool
 ) -> Json:
-    """Callbacks as configs/callbacks/default.yaml, without pictures.
+    """Callbacks as src/ordo/configs/callbacks/default.yaml, without pictures.
 
     kept: whether the folder stays.
     """
@@ -156,6 +158,6 @@ def callbacks_of(
 
 
 def loggers_of(folder: Path) -> Json:
-    """As configs/logger/csv.yaml."""
+    """As src/ordo/configs/logger/csv.yaml."""
     kind = "lightning.pytorch.loggers.CSVLogger"
     return {"csv": {TARGET: kind, "save_dir": str(folder), "name": "", "version": "csv"}}

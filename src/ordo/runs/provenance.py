@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ordo import __version__
 from ordo.files import write_json, write_whole
+from ordo.runs.entry import running
 
 PACKAGES = ("torch", "lightning", "torchdata", "hydra-core", "numpy")
 PACKAGES += ("transformers", "datasets")
@@ -23,9 +24,14 @@ PACKAGES += ("transformers", "datasets")
 
 @functools.cache  # a process goes on with the code that it has loaded
 def git_commit() -> str | None:
-    """The commit of the code that runs, with "+changes" if the tree differs; None outside git."""
+    """The commit of the code that runs, with "+changes" if the tree differs; None where git does
+    not keep this code.
+    """
     here = Path(__file__).parent
+    kept = ["git", "ls-files", "--error-unmatch", Path(__file__).name]
     try:
+        # An installed package may lie below a repository of the user's own.
+        subprocess.run(kept, cwd=here, capture_output=True, check=True)
         commit = subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
         ).stdout.strip()
@@ -52,10 +58,20 @@ def package_version(name: str) -> str | None:
         return None
 
 
+def called() -> list[str]:
+    """The command that runs: ``ordo NAME ...``, or a file for Python; nothing in a program or
+    notebook of the user's own.
+    """
+    if not running.called:
+        return []
+    ordo = running.called[0] == "ordo"
+    return [*(running.called if ordo else [Path(sys.argv[0]).name]), *sys.argv[1:]]
+
+
 def provenance(device: torch.device | str) -> dict[str, Any]:
     """What is told of a run on ``device``, as plain values for JSON."""
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": called(),
         "git_commit": git_commit(),
         "python": platform.python_version(),
         "packages": {"ordo": __version__} | {name: package_version(name) for name in PACKAGES},

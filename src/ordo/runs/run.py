@@ -248,7 +248,7 @@ def finish(
     return module.to(trainer.strategy.root_device)  # Lightning leaves the module on the CPU
 
 
-def fit(
+def fit_module(
     config: DictConfig,
     callbacks: Sequence[L.Callback] = (),
     data: SequenceData | None = None,
@@ -319,7 +319,7 @@ def train(config: DictConfig, callbacks: Sequence[L.Callback] = ()) -> Result:
 def _train(config: DictConfig, callbacks: Sequence[L.Callback]) -> Result:
     folder, report = Path(config.output), config.report
     try:
-        module, data, trainer, seconds = fit(config, callbacks)
+        module, data, trainer, seconds = fit_module(config, callbacks)
     except (TrainingDiverged, LawTooSharp) as error:
         if rank_zero_only.rank == 0:
             write_json(folder / "diverged.json", {"error": first_line(error)})

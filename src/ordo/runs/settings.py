@@ -137,7 +137,7 @@ REFUSED = {
 
 @dataclass(kw_only=True)
 class Train(Group):
-    """configs/train.yaml."""
+    """src/ordo/configs/train.yaml."""
 
     name: Text
     label: Text
@@ -167,7 +167,7 @@ class Train(Group):
 
 @dataclass(kw_only=True)
 class Eval(Measures):
-    """configs/eval.yaml."""
+    """src/ordo/configs/eval.yaml."""
 
     checkpoint: Text
     device: Device
@@ -180,7 +180,7 @@ class Eval(Measures):
 
 @dataclass(kw_only=True)
 class Sample(Group):
-    """configs/sample.yaml."""
+    """src/ordo/configs/sample.yaml."""
 
     sampler: Node
     checkpoint: Text
@@ -205,7 +205,7 @@ class Sample(Group):
 
 @dataclass(kw_only=True)
 class Export(Group):
-    """configs/export.yaml."""
+    """src/ordo/configs/export.yaml."""
 
     checkpoint: Text
     out: Text

@@ -18,8 +18,8 @@ from ordo.order import OrderDraw, OrderLaw, draw_of
 from ordo.schedules.views import SchedulePart
 from ordo.settings import Size, checked
 
-# (0, 1) as far as float64 can tell: keeps quotients and logarithms finite.
 SHOWN_ORDERS = 256  # drawn for the mean ranks that a law is shown with
+# (0, 1) as far as float64 can tell: keeps quotients and logarithms finite.
 INSIDE = (1e-300, 1 - 2**-53)
 
 

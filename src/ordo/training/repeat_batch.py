@@ -23,7 +23,11 @@ class RepeatBatch(L.Callback):
             return step(first[0], *others)
 
         pl_module.training_step = on_first
-        self.restore = lambda: setattr(pl_module, "training_step", step)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.restore()
+        vars(pl_module).pop("training_step", None)  # the method of the class is seen again
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        self.on_train_end(trainer, pl_module)

@@ -62,6 +62,8 @@ class TableData(SequenceData):
         ChecksumError: a named set's file is another one.
     """
 
+    unit = "column"
+
     places = ("path", "test_path", "data_dir", "types")
 
     def __init__(
@@ -116,7 +118,7 @@ class TableData(SequenceData):
         self.test_path, self.split_seed = test_path, split_seed
         self.test_share, self.val_share = test_share, val_share
         self.limit_eval, self.data_dir, self.download = limit_eval, Path(data_dir), download
-        self.unit, self.entropy, self.precedence = "column", None, None
+        self.entropy, self.precedence = None, None
         self.md5: dict[str, str] = {}
         self.notes: list[str] = []
 

@@ -125,6 +125,8 @@ class TextData(SequenceData):
         ChecksumError: a file with another md5.
     """
 
+    unit = "char"
+
     places = ("path", "data_dir", "url")
 
     def __init__(
@@ -163,7 +165,7 @@ class TextData(SequenceData):
         )
         self.expected_md5 = md5 or (TEXT8_MD5 if self.fetched else None)
         self.download, self.url = download, url
-        self.unit, self.entropy, self.precedence = "char", None, None
+        self.entropy, self.precedence = None, None
         self.md5: str | None = None  # md5 of the text in use, known after setup
 
     def prepare_data(self) -> None:
