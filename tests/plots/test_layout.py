@@ -282,7 +282,14 @@ def drawn_texts(figure, monkeypatch):
     return [(text.get_text(), Text.get_window_extent(text, renderer)) for text in found]
 
 
-@pytest.mark.parametrize("name", CASES)
+# Ten to thirty seconds each: a thousand curves.
+SLOWER = ("schedule_curves-sharp-1024", "schedule_curves-same-1024", "schedule_curves-1024-labels")
+MARKED = [
+    pytest.param(name, marks=pytest.mark.slow if name.startswith(SLOWER) else ()) for name in CASES
+]
+
+
+@pytest.mark.parametrize("name", MARKED)
 def test_texts_lie_within_the_figure_and_apart(name, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter(

@@ -434,8 +434,15 @@ def test_a_report(tmp_path, monkeypatch):
     again = open_model(tmp_path / "run")
     with pytest.raises(ConfigError, match=r"give report\(folder, tokens\)"):
         again.report(tmp_path / "other")
-    with pytest.raises(ConfigError, match="report has no setting draw: there are split"):
-        again.report(tmp_path / "other", IDS, draw=1)
+    for wrong, message in (
+        ({"draw": 1}, "draw=1: there is no such setting; there are split"),
+        ({"sequences": "all"}, "sequences=all: must be a whole number"),
+        ({"samples": -1}, "samples=-1: must be"),
+    ):
+        with pytest.raises(SettingError, match=message):
+            again.report(tmp_path / "other", IDS, **wrong)
+    with pytest.raises(ConfigError, match="leave it out beside tokens"):
+        again.report(tmp_path / "other", IDS, split="test")
     assert not (tmp_path / "other").exists()
     again.report(tmp_path / "other", IDS[:4], **few)
     numbers = json.loads((tmp_path / "other" / "report.json").read_text())

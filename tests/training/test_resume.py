@@ -123,6 +123,7 @@ def test_killed_twice(name, tmp_path):
     )
 
 
+@pytest.mark.slow  # a quarter of a minute: processes of their own
 def test_train_py_killed(tmp_path):
     """The real thing: train.py in a process of its own, on text, in its second epoch."""
     plan = [*text_overrides(tmp_path), *PLAN]
