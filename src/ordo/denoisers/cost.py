@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ordo.batch import Batch
 from ordo.denoisers.protocol import Denoiser
 from ordo.denoisers.sets import seen
 
@@ -74,6 +75,37 @@ def nll_of_order(
     if nll is not None:
         return nll(tokens, order, n_revealed).double()
     return nll_of_logits(denoiser(tokens, order, n_revealed), tokens.gather(1, order)).double()
+
+
+def nll_in_steps(denoiser: Denoiser, batch: Batch, order: Tensor, n_before: Tensor) -> Tensor:
+    """-log mu of every decoded token given the tokens of earlier steps alone, by rank, (n, length)
+    float64; 0 at ranks of given positions and padding.
+
+    An order-causal denoiser that has a method ``nll_in_steps`` takes one row a sequence; any other
+    denoiser takes one row for each step of a sequence.
+
+    Args:
+        order: (n, length), given positions first and padding last.
+        n_before: (n, length) by rank: how many ranks are of earlier steps.
+    """
+    method = getattr(denoiser, "nll_in_steps", None)
+    if method is not None:
+        return batch.zero_undecoded(method(batch.tokens, order, n_before).double())
+    cost = torch.zeros(order.shape, dtype=torch.float64, device=order.device)
+    rank, decoded = order.argsort(1), batch.decoded.gather(1, order)
+    for first in n_before[decoded].unique().tolist():
+        mine = decoded & (n_before == first)  # by rank
+        rows = mine.any(1)
+        some, of, hidden = batch.rows(rows), order[rows], rank[rows] >= first
+        if denoiser.order_causal:
+            n_revealed = torch.full_like(of[:, 0], first)
+            found = nll_of_order(denoiser, some.tokens, of, n_revealed)
+        else:
+            z = some.tokens.masked_fill(hidden, denoiser.mask_id)
+            where = mine[rows].gather(1, rank[rows])
+            found = nll_of_set(denoiser, z, some.tokens, where, some.present).gather(1, of)
+        cost[rows] = torch.where(mine[rows], found, cost[rows])
+    return cost
 
 
 def nll_of_logits(logits: Tensor, target: Tensor) -> Tensor:

@@ -8,7 +8,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ordo.denoisers.layers import Around, Block, Past, head_cost, init_weights, rotary_table
+from ordo.denoisers.cost import static_shapes
+from ordo.denoisers.layers import (
+    Around,
+    Block,
+    Past,
+    head_cost,
+    init_weights,
+    rotary_table,
+    select,
+)
 from ordo.denoisers.prefix import PrefixSession
 from ordo.denoisers.protocol import Session
 from ordo.denoisers.sets import OnDevice
@@ -162,6 +171,46 @@ class OrderCausalTransformer(OnDevice):
         x = self.by_slot(tokens, order, n_revealed).flatten(0, 1)
         target = tokens.gather(1, order).flatten()
         cost = head_cost(self.read_out_at, x, order.flatten(), target, self.vocab_size)
+        return cost.view_as(order)
+
+    def nll_in_steps(self, tokens: Tensor, order: Tensor, n_before: Tensor) -> Tensor:
+        """-log mu of every token given the tokens of earlier steps alone, by rank, (batch, length).
+
+        One pass of L to 2L slots. Content slots carry the tokens of the order, as in ``forward``.
+        A rank that is not the first of its step gets a query slot: it carries the last token of the
+        earlier steps, and attends to the content slots of earlier steps and to itself. So it
+        computes what a decoding session computes that is asked for several positions at once.
+
+        Args:
+            tokens: (batch, length), clean, by position.
+            order: (batch, length).
+            n_before: (batch, length) by rank: how many ranks are of earlier steps.
+        """
+        order = self.as_read(order)
+        batch, length = order.shape
+        rank = torch.arange(length, device=order.device)
+        asked = n_before < rank
+        if static_shapes(order.device):
+            n_asked, n_content = length, length
+        else:
+            n_asked, n_content = int(asked.sum(1).max()), int(n_before.max()) + 1
+        # The ranks that need a query slot, and others to fill up the batch.
+        query = asked.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :n_asked]
+        last = n_before.gather(1, query)
+        source = torch.cat([(rank[:n_content] - 1).expand(batch, -1), last - 1], 1)
+        stands = torch.where(source < 0, -1, order.gather(1, source.clamp(min=0)))
+        carried = torch.where(source < 0, self.mask_id, tokens.gather(1, stands.clamp(min=0)))
+        target = torch.cat([order[:, :n_content], order.gather(1, query)], 1)
+        slot = torch.arange(n_content + n_asked, device=order.device)
+        # How many content slots a slot attends to.
+        sees = torch.cat([(rank[:n_content] + 1).expand(batch, -1), last], 1)
+        mask = (slot < sees[:, :, None]) & (slot < n_content) | (slot[:, None] == slot)
+        x = self.run_slots(carried, stands, target, None if n_asked == 0 else mask[:, None])
+        # The slot that predicts each rank.
+        place = n_content + asked.cumsum(1) - 1
+        x = select(x, torch.where(asked, place, rank.clamp(max=n_content - 1))).flatten(0, 1)
+        wanted = tokens.gather(1, order).flatten()
+        cost = head_cost(self.read_out_at, x, order.flatten(), wanted, self.vocab_size)
         return cost.view_as(order)
 
     def by_slot(self, tokens: Tensor, order: Tensor, n_revealed: Tensor | None) -> Tensor:

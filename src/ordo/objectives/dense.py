@@ -13,6 +13,7 @@ from ordo.denoisers import Denoiser, batch_for
 from ordo.objectives.base import ObjectiveOutput, check_draws, is_learned, leave_one_out
 from ordo.objectives.reverse import check_reverse, order_terms
 from ordo.objectives.running import Frequencies, RunningRegression
+from ordo.objectives.steps import all_steps
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 from ordo.settings import Size, checked
@@ -47,6 +48,8 @@ class Dense(nn.Module):
         unigram: whether to regress on the cost under token frequencies, too.
         vocab_size: for unigram.
         bound: "jump" or "rate", see ``OrderSpace``.
+        calls: the NELBO of K = calls steps instead, see ``ordo.objectives.steps``; None: one token
+            a call.
     """
 
     def __init__(
@@ -57,12 +60,15 @@ class Dense(nn.Module):
         unigram: bool = False,
         vocab_size: Size | None = None,
         bound: Literal["jump", "rate"] = "jump",
+        calls: Size | None = None,
     ):
         super().__init__()
-        self.draws, self.baseline, self.bound = draws, baseline, bound
+        if calls is not None and unigram:
+            raise ValueError("unigram=true goes by rank, and calls by step: set unigram=false")
+        self.draws, self.baseline, self.bound, self.calls = draws, baseline, bound, calls
         constant = baseline == "learned"
         n = 1 + constant + unigram
-        self.regression = RunningRegression(length, n, ridge=1e-9, constant=constant)
+        self.regression = RunningRegression(calls or length, n, ridge=1e-9, constant=constant)
         self.frequencies = Frequencies(length, vocab_size) if unigram else None
 
     def forward(
@@ -90,7 +96,10 @@ class Dense(nn.Module):
     def estimate(
         self, denoiser: Denoiser, schedule: Schedule, batch: Batch, u: Tensor
     ) -> ObjectiveOutput:
-        """A function of tensors alone: u (draws, n, length) in (0, 1) says the orders."""
+        """A function of tensors alone: u (draws, n, length) in (0, 1) says the orders or steps."""
+        if self.calls is not None:
+            rloo = self.baseline == "rloo"
+            return all_steps(denoiser, schedule, batch, u, self.calls, self.regression, rloo)
         many, shape = batch.repeat(self.draws), u.shape  # rows: draw * n + sequence
         law = schedule.law(batch).repeat(self.draws)
         draw = law.draw(u.flatten(0, 1), many)

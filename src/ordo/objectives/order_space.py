@@ -13,6 +13,7 @@ from ordo.objectives.base import ObjectiveOutput, is_learned
 from ordo.objectives.prefix import draw_prefix
 from ordo.objectives.reverse import check_reverse, next_terms
 from ordo.objectives.score import ScoreFunction, race
+from ordo.objectives.steps import one_step
 from ordo.randomness import StepRandom
 from ordo.schedules import Schedule
 from ordo.settings import Size, checked
@@ -45,6 +46,9 @@ class OrderSpace(nn.Module):
 
     The gradient in the schedule has a path part, through P(next) and gap_l, and a score part, by
     ``score`` (None: RLOO over ``draws`` prefixes that share x and k).
+
+    ``calls``: the NELBO of K = calls steps instead, see ``ordo.objectives.steps``; None: one token
+    a call.
     """
 
     def __init__(
@@ -52,9 +56,12 @@ class OrderSpace(nn.Module):
         draws: Size = 2,
         bound: Literal["jump", "rate"] = "jump",
         score: ScoreFunction | None = None,
+        calls: Size | None = None,
     ):
         super().__init__()
-        self.draws, self.bound = draws, bound
+        if calls is not None and score is not None and score.relax:
+            raise ValueError("score.relax=true is for orders, not for steps (calls); set it false")
+        self.draws, self.bound, self.calls = draws, bound, calls
         self.score = ScoreFunction() if score is None else score
 
     def forward(
@@ -67,7 +74,11 @@ class OrderSpace(nn.Module):
         order-causal denoiser, and for draws < 2 where the score part needs other draws.
         """
         batch = batch_for(denoiser, batch, schedule.length)
-        if not schedule.depends_on_tokens and not hasattr(schedule.law(), "next_log_prob"):
+        if (
+            self.calls is None
+            and not schedule.depends_on_tokens
+            and not hasattr(schedule.law(), "next_log_prob")
+        ):
             raise ValueError(
                 f"objective order needs P(next | revealed), which {type(schedule).__name__} has "
                 "not in closed form; use objective time or dense"
@@ -87,8 +98,10 @@ class OrderSpace(nn.Module):
         Args:
             progress: (n,) evenly spaced in [0, 1), as ``StepRandom.stratified`` gives it: how much
                 is revealed.
-            u: (draws, n, length) in (0, 1): in which order.
+            u: (draws, n, length) in (0, 1): in which order or steps.
         """
+        if self.calls is not None:
+            return one_step(denoiser, schedule, batch, progress, u, self.calls, self.score)
         n, length = batch.tokens.shape
         many, learned = batch.repeat(self.draws), is_learned(schedule)  # rows: draw * n + sequence
         law = schedule.law(batch).repeat(self.draws)

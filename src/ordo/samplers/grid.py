@@ -11,6 +11,7 @@ from torch import Tensor
 from ordo.samplers.how_many import HowMany
 from ordo.samplers.state import UNMASK, View
 from ordo.schedules import Schedule
+from ordo.schedules.base import equal_mass
 from ordo.settings import Part, Size, checked
 
 
@@ -80,14 +81,3 @@ def grid_of(how_many: HowMany) -> OnGrid:
     """The rule as a grid, where a remasking rule has checked that it is one."""
     assert isinstance(how_many, OnGrid)
     return how_many
-
-
-def equal_mass(schedule: Schedule, part: Tensor) -> Tensor:
-    """Times at which the mean of alpha over positions is ``part``, (k,) from 1 to 0."""
-    low, high = torch.zeros_like(part), torch.ones_like(part)
-    for _ in range(60):
-        middle = (low + high) / 2
-        revealed = schedule.alpha(middle.to(schedule.device)).detach().mean(1).cpu()
-        more = revealed > part  # too many are revealed: a later time
-        low, high = torch.where(more, middle, low), torch.where(more, high, middle)
-    return (low + high) / 2

@@ -17,6 +17,7 @@ from ordo.batch import Batch
 from ordo.order import OrderDraw, OrderLaw, draw_of
 from ordo.schedules.views import SchedulePart
 from ordo.settings import Size, checked
+from ordo.steps import StepLaw
 
 SHOWN_ORDERS = 256  # drawn for the mean ranks that a law is shown with
 # (0, 1) as far as float64 can tell: keeps quotients and logarithms finite.
@@ -97,6 +98,25 @@ class Schedule(nn.Module):
         """
         return ArrivalTimes(self)
 
+    def steps(self, calls: int) -> StepLaw:
+        """The law over the steps of a sampler with ``calls`` denoiser calls: the schedule on the
+        grid of times between which equal shares of the positions are expected.
+
+        q_l(k) = alpha_l(t_{k+1}) - alpha_l(t_k); differentiable, also through the grid. Raises
+        ValueError for fewer than one call.
+        """
+        part = torch.linspace(0, 1, calls + 1, dtype=torch.float64, device=self.device)
+        t = equal_mass(self, part)[1:-1]
+        inner = self.alpha(t)  # (calls - 1, length)
+        # The grid moves with the parameters so that the mean of alpha stays: one Newton step, which
+        # changes the gradient alone.
+        slope = self.alpha_prime(t).detach()
+        moved = (part[1:-1] - inner.mean(1)) / slope.mean(1).clamp(max=-1e-300)
+        inner = inner + slope * (moved - moved.detach())[:, None]
+        ends = inner.new_zeros(1, self.length), inner.new_ones(1, self.length)
+        q = torch.cat([ends[0], inner, ends[1]]).diff(dim=0).T
+        return StepLaw(q.clamp(min=1e-300).log())
+
     def at_time(self, t: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The rate of Eq. 8, log P(masked) and log P(clean) given the clean sequences of a batch.
 
@@ -118,6 +138,18 @@ class Schedule(nn.Module):
     def log_r_along(self, batch: Batch, order: Tensor, mask_id: int, first: int = 0) -> Tensor:
         """log r after each prefix of orders, see ``TokenSchedule``. Raises TypeError here."""
         raise TypeError(f"{type(self).__name__} has no reverse law of its own")
+
+
+def equal_mass(schedule: Schedule, part: Tensor) -> Tensor:
+    """Times at which the mean of alpha over positions is ``part``, (k,) from 1 to 0."""
+    low, high = torch.zeros_like(part), torch.ones_like(part)
+    with torch.no_grad():
+        for _ in range(60):
+            middle = (low + high) / 2
+            # Too many are revealed: a later time.
+            more = schedule.alpha(middle.to(schedule.device)).mean(1).to(part.device) > part
+            low, high = torch.where(more, middle, low), torch.where(more, high, middle)
+    return (low + high) / 2
 
 
 class ArrivalTimes(showing.Shown):

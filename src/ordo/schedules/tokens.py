@@ -12,6 +12,7 @@ from ordo.order import PlackettLuce
 from ordo.schedules.base import Schedule
 from ordo.schedules.bounds import LogBound, NormSig, with_floor
 from ordo.settings import BelowOne, NonNegative, Positive, Size, checked
+from ordo.steps import StepLaw
 
 
 @checked
@@ -76,6 +77,13 @@ class TokenSchedule(Schedule):
             )
         batch = Batch.of(batch)
         return PlackettLuce(self.log_w(batch.tokens, batch.present))
+
+    def steps(self, calls: int) -> StepLaw:
+        """Raises ValueError: steps are laws of positions."""
+        name = type(self).__name__
+        raise ValueError(
+            f"calls={calls} needs a law of positions, and {name} depends on the tokens"
+        )
 
     def at_time(self, t: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         log_w = self.log_w(batch.tokens, batch.present)
