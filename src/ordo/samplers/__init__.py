@@ -1,6 +1,6 @@
 """Samplers: one loop, four rules: where (positions), how many, what (tokens), revise (masking)."""
 
-from ordo.samplers.grid import OnGrid
+from ordo.samplers.grid import BySteps, OnGrid
 from ordo.samplers.how_many import (
     All,
     ByGroups,
@@ -30,6 +30,7 @@ __all__ = [
     "ByLaw",
     "ByOrder",
     "ByScore",
+    "BySteps",
     "EntropyBounded",
     "Factor",
     "ForwardBackward",

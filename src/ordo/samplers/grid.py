@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ordo.samplers.how_many import HowMany
-from ordo.samplers.state import UNMASK, View
+from ordo.samplers.state import ORDER, UNMASK, View
 from ordo.schedules import Schedule
 from ordo.schedules.base import equal_mass
 from ordo.settings import Part, Size, checked
+from ordo.steps import StepLaw
 
 
 @checked
@@ -75,6 +76,48 @@ class OnGrid:
         p = (alpha_s - (1 - sigma) * alpha_t) / (1 - alpha_t).clamp(min=1e-300)
         last = (alpha_s >= 1) & (torch.as_tensor(sigma) == 0)
         return view.eligible & ((view.uniform(UNMASK) < p) | last)
+
+
+@checked
+@dataclass(frozen=True)
+class BySteps:
+    """The steps of the schedule's own law over K steps: at most K calls (``Schedule.steps``).
+
+    Positions of one step are decoded by one call; a step without any costs none.
+
+    Args:
+        calls: K; None: that of the schedule, which must be made for a number of calls
+            (``StepTable``).
+        choice: "drawn": a step for every position is drawn for every row. "argmax": the most
+            probable step of every position; log p(x) is then exact.
+    """
+
+    calls: Size | None = None
+    choice: Literal["drawn", "argmax"] = "drawn"
+    ahead, single, draws_first = True, False, False
+
+    @property
+    def deterministic(self) -> bool:
+        return self.choice == "argmax"
+
+    def law(self, schedule: Schedule) -> StepLaw:
+        """Raises ValueError where nobody says how many calls, or the law depends on the tokens."""
+        calls = self.calls if self.calls is not None else getattr(schedule, "calls", None)
+        if calls is None:
+            name = type(schedule).__name__
+            raise ValueError(f"how many calls? {name} serves any number: give how_many.calls")
+        return schedule.steps(calls)
+
+    def steps(self, view: View) -> Tensor:
+        """Of every position, (n, length)."""
+        law = view.once("steps of the law", lambda: self.law(view.schedule))
+        if self.choice == "argmax":
+            return law.mode().expand(view.eligible.shape)
+        return view.kept("steps", lambda: law.steps_of(view.fixed_uniform(ORDER))[0])
+
+    def choose(self, view: View) -> Tensor:
+        mine = torch.where(view.eligible, self.steps(view), view.length + 10**9)
+        return view.eligible & (mine == mine.min(1, keepdim=True).values)
 
 
 def grid_of(how_many: HowMany) -> OnGrid:

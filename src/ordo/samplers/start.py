@@ -13,7 +13,7 @@ from ordo.denoisers import Denoiser
 from ordo.denoisers.protocol import check_denoiser
 from ordo.order import OrderLaw
 from ordo.randomness import RowRandom
-from ordo.samplers.grid import OnGrid
+from ordo.samplers.grid import BySteps, OnGrid
 from ordo.samplers.sampler import Sampler
 from ordo.samplers.state import ORDER, State, new_state
 from ordo.schedules import Schedule
@@ -83,9 +83,9 @@ def check_rules(sampler: Sampler, schedule: Schedule, denoiser: Denoiser) -> Non
         raise ValueError(
             f"the schedule has {schedule.length} positions, the denoiser {denoiser.length}"
         )
-    if schedule.depends_on_tokens and isinstance(sampler.how_many, OnGrid):
+    if schedule.depends_on_tokens and isinstance(sampler.how_many, OnGrid | BySteps):
         raise ValueError(
-            f"OnGrid needs a law of positions, and {type(schedule).__name__} depends on the "
+            f"{type(sampler.how_many).__name__} needs a law of positions, and {type(schedule).__name__} depends on the "
             "tokens: use how_many One or InSteps (sampler=first_hitting)"
         )
 
