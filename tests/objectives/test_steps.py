@@ -11,11 +11,19 @@ from enumeration import KNOWN, LENGTH, LENGTHS, TOKENS, power, random_denoiser
 
 from ordo.batch import Batch
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer
+from ordo.denoisers.cost import nll_in_steps
+from ordo.likelihood import (
+    importance_in_steps,
+    nelbo_in_steps,
+    sampler_log_prob,
+    steps_log_prob,
+)
 from ordo.objectives import Dense, OrderSpace
 from ordo.objectives.score import ScoreFunction
 from ordo.randomness import StepRandom
+from ordo.samplers import ByLaw, BySteps, Sampler, sample
 from ordo.schedules import FreeTable, Kumaraswamy, StepTable
-from ordo.steps import StepLaw
+from ordo.steps import StepLaw, in_order
 
 CALLS = 3
 SETS, ORDERS = BidirectionalTransformer, OrderCausalTransformer
@@ -41,26 +49,26 @@ def cost_of(denoiser, batch, row, steps):
     tokens = batch.tokens[row]
     given, decoded = batch.given[row], batch.decoded[row]
     length = len(tokens) if batch.lengths is None else int(batch.lengths[row])
-    own = [l for l in range(length) if decoded[l]]
-    first = [l for l in range(length) if given[l]]
+    own = [at for at in range(length) if decoded[at]]
+    first = [at for at in range(length) if given[at]]
     if not denoiser.order_causal:
         total, present = 0.0, None
         if batch.lengths is not None:
             present = (torch.arange(len(tokens)) < length)[None]
-        for k in sorted({int(steps[l]) for l in own}):
+        for k in sorted({int(steps[at]) for at in own}):
             z = tokens.clone()
-            for l in own:
-                if steps[l] >= k:
-                    z[l] = denoiser.mask_id
+            for at in own:
+                if steps[at] >= k:
+                    z[at] = denoiser.mask_id
             log_p = denoiser(z[None], **({} if present is None else {"present": present}))
             log_p = log_p.log_softmax(-1)[0]
-            total -= sum(float(log_p[l, tokens[l]]) for l in own if steps[l] == k)
+            total -= sum(float(log_p[at, tokens[at]]) for at in own if steps[at] == k)
         return total
     orders = [
-        [l for part in parts for l in part]
+        [at for part in parts for at in part]
         for parts in itertools.product(
             *(
-                list(itertools.permutations([l for l in own if steps[l] == k]))
+                list(itertools.permutations([at for at in own if steps[at] == k]))
                 for k in range(int(steps.max()) + 1)
             )
         )
@@ -69,12 +77,12 @@ def cost_of(denoiser, batch, row, steps):
     for order in orders:
         whole = [*first, *order, *range(length, len(tokens))]
         whole = torch.tensor([whole])
-        for k in sorted({int(steps[l]) for l in own}):
-            shown = torch.tensor([len(first) + sum(int(steps[l]) < k for l in own)])
+        for k in sorted({int(steps[at]) for at in own}):
+            shown = torch.tensor([len(first) + sum(int(steps[at]) < k for at in own)])
             log_p = denoiser(tokens[None], whole, shown).log_softmax(-1)[0]
-            for rank, l in enumerate(whole[0].tolist()):
-                if l in own and steps[l] == k:
-                    total -= float(log_p[rank, tokens[l]]) / len(orders)
+            for rank, at in enumerate(whole[0].tolist()):
+                if at in own and steps[at] == k:
+                    total -= float(log_p[rank, tokens[at]]) / len(orders)
     return total
 
 
@@ -82,14 +90,14 @@ def exact(denoiser, batch, q):
     """The K-step NELBO (n,), differentiable in q (length, K)."""
     out = []
     for row in range(len(batch.tokens)):
-        own = [l for l in range(LENGTH) if batch.decoded[row, l]]
+        own = [at for at in range(LENGTH) if batch.decoded[row, at]]
         total = torch.zeros((), dtype=torch.float64)
         for choice in itertools.product(range(q.shape[1]), repeat=len(own)):
             steps = torch.zeros(LENGTH, dtype=torch.int64)
             p = torch.ones((), dtype=torch.float64)
-            for l, k in zip(own, choice, strict=True):
-                steps[l] = k
-                p = p * q[l, k]
+            for at, k in zip(own, choice, strict=True):
+                steps[at] = k
+                p = p * q[at, k]
             total = total + p * cost_of(denoiser, batch, row, steps)
         out.append(total)
     return torch.stack(out)
@@ -150,6 +158,63 @@ def test_mean_and_gradient_equal_enumeration(name):
         assert z.max() < 4, z
 
 
+@pytest.mark.parametrize("kind", [SETS, ORDERS])
+def test_likelihoods_equal_enumeration(kind):
+    """Exact log p of every assignment, the NELBO, importance bounds of one draw and of two."""
+    denoiser, batch, schedule = random_denoiser(0.7, kind=kind), BATCHES["both"], table()
+    expected = exact(denoiser, batch, schedule.steps(CALLS).log_q.exp().detach())
+    values = torch.stack(
+        [
+            nelbo_in_steps(denoiser, schedule, batch.repeat(50), CALLS, 6, StepRandom(1, step))
+            for step in range(40)
+        ]
+    ).view(-1, len(TOKENS))
+    error = values.std(0) / math.sqrt(len(values))
+    assert ((values.mean(0) - expected).abs() < 4 * error).all()
+    one = importance_in_steps(denoiser, schedule, batch.repeat(2000), CALLS, 2, StepRandom(2, 0))
+    one = -one.view(2000, len(TOKENS), 2)
+    error = one.std(0) / math.sqrt(2000)
+    assert ((one[..., 0].mean(0) - expected).abs() < 4 * error[:, 0]).all()
+    assert (one[..., 1].mean(0) < expected + 4 * error[:, 1]).all()
+    if kind is SETS:  # of order-causal ones the enumeration is a mean over orders within a step
+        for steps in itertools.product(range(CALLS), repeat=LENGTH):
+            found = -steps_log_prob(denoiser, batch, torch.tensor(steps))
+            for row in range(len(TOKENS)):
+                wanted = cost_of(denoiser, batch, row, torch.tensor(steps))
+                assert float(found[row]) == pytest.approx(wanted, abs=1e-10)
+
+
+@pytest.mark.parametrize("kind", [SETS, ORDERS])
+def test_query_slots_are_those_of_the_decoding_session(kind):
+    """What a sampler pays for forced tokens, step by step, against one pass."""
+    denoiser = random_denoiser(0.7, kind=kind)
+    for which, batch in BATCHES.items():
+        schedule = table()
+        sampler = Sampler(ByLaw(0), BySteps(choice="argmax"))
+        trace = sampler_log_prob(denoiser, sampler, batch, schedule)
+        steps = schedule.steps().mode()
+        key = schedule.law().mode().argsort() / LENGTH
+        draw = in_order(steps.expand(3, -1), key.expand(3, -1), batch)
+        cost = nll_in_steps(denoiser, batch, draw.order, draw.n_before).sum(-1)
+        assert torch.allclose(trace.total_log_prob, -cost, atol=1e-10, rtol=0), which
+        assert (trace.calls <= CALLS).all()
+
+
+def test_drawn_steps_follow_the_law_in_the_sampler():
+    """Which step decodes each position, over 20,000 rows, and the tokens of the last step."""
+    schedule, n = table(), 20_000
+    denoiser = random_denoiser()
+    trace = sample(denoiser, Sampler(how_many=BySteps()), n, schedule=schedule, seed=1)
+    q = schedule.steps().log_q.exp()
+    # The step of a trace counts calls, and a step without positions makes no call.
+    drawn = torch.stack([(trace.step == 0).double().mean(0)], 1)[:, 0]
+    first = torch.zeros(LENGTH, dtype=torch.float64)
+    for steps in itertools.product(range(CALLS), repeat=LENGTH):
+        p = math.prod(float(q[at, k]) for at, k in enumerate(steps))
+        first += p * torch.tensor([float(k == min(steps)) for k in steps])
+    assert ((drawn - first).abs() < 4 * (first * (1 - first) / n).sqrt()).all()
+
+
 def test_steps_of_a_schedule_are_those_of_equal_mass():
     """Values and gradient, which has a part through the grid: by central differences."""
     shape = FreeTable(LENGTH, init_std=0.5), FreeTable(LENGTH, init_std=0.5)
@@ -166,7 +231,9 @@ def test_steps_of_a_schedule_are_those_of_equal_mass():
                     parameter.view(-1)[at] += sign * 1e-2
                     moved.append(float(by_times(schedule, CALLS)[0, 1]))
                     parameter.view(-1)[at] -= sign * 1e-2
-            assert float(slope.view(-1)[at]) == pytest.approx((moved[0] - moved[1]) / 2e-2, abs=2e-3)
+            assert float(slope.view(-1)[at]) == pytest.approx(
+                (moved[0] - moved[1]) / 2e-2, abs=2e-3
+            )
 
 
 def test_a_step_table_is_a_schedule_whose_grid_has_its_steps():
@@ -182,9 +249,7 @@ def test_a_step_table_is_a_schedule_whose_grid_has_its_steps():
 def test_draws_follow_the_law():
     """100,000 draws of sharp unequal laws, and keys within a step that are uniform."""
     law = StepLaw(torch.tensor([[0.0, 3.0, -2.0], [2.0, 0.0, 1.0], [-9.0, 0.0, 0.0]]))
-    u = torch.rand(
-        100_000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-    )
+    u = torch.rand(100_000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     steps, key = law.steps_of(u)
     share = torch.stack([(steps == k).double().mean(0) for k in range(3)], 1)
     q = law.log_q.exp()
@@ -192,7 +257,9 @@ def test_draws_follow_the_law():
     for k in range(3):
         mine = key[steps == k]
         assert abs(float(mine.mean()) - 0.5) < 4 * math.sqrt(1 / 12 / len(mine))
-    assert torch.allclose(law.log_prob(steps[:9]).sum(1), law.decisions(steps[:9], Batch(steps[:9])).sum(1))
+    assert torch.allclose(
+        law.log_prob(steps[:9]).sum(1), law.decisions(steps[:9], Batch(steps[:9])).sum(1)
+    )
 
 
 def test_as_many_calls_as_positions_and_a_point_mass_is_todays_likelihood():

@@ -13,10 +13,11 @@ from ordo.likelihood.orders import (
 )
 from ordo.likelihood.report import Effort, Estimate, LikelihoodReport, likelihood_report
 from ordo.likelihood.rules import sampler_log_prob
+from ordo.likelihood.steps import importance_in_steps, nelbo_in_steps, steps_log_prob
 
 __all__ = [
     "Effort", "Estimate", "ExactLikelihood", "LikelihoodReport", "ManyOrders", "OrderLoss",
-    "enumerate_orders", "importance_bound", "joint_log_prob", "likelihood_report", "many_orders",
-    "nelbo", "order_log_prob", "order_loss", "sampler_log_prob", "subset_likelihood",
-    "time_space_nelbo",
+    "enumerate_orders", "importance_bound", "importance_in_steps", "joint_log_prob",
+    "likelihood_report", "many_orders", "nelbo", "nelbo_in_steps", "order_log_prob",
+    "order_loss", "sampler_log_prob", "steps_log_prob", "subset_likelihood", "time_space_nelbo",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from ordo.objectives.base import ObjectiveOutput, is_learned, leave_one_out
 from ordo.objectives.running import RunningRegression
 from ordo.objectives.score import ScoreFunction
 from ordo.schedules import Schedule
-from ordo.steps import in_order
+from ordo.steps import StepLaw, in_order
 
 
 def all_steps(
@@ -70,33 +70,27 @@ def all_steps(
     )
 
 
-def one_step(
-    denoiser: Denoiser,
-    schedule: Schedule,
-    batch: Batch,
-    progress: Tensor,
-    u: Tensor,
-    calls: int,
-    score: ScoreFunction,
-) -> ObjectiveOutput:
-    """One step of each draw, of both kinds of denoiser: NELBO = K E_k sum_{l: s_l >= k} h_l(k)
-    (-log mu(x_l | what steps before k reveal)), k uniform.
+def terms_of_one_step(
+    denoiser: Denoiser, law: StepLaw, batch: Batch, progress: Tensor, u: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The terms of one step of each draw, and the log-probability of what was drawn.
 
+    NELBO = K E_k sum_{l: s_l >= k} h_l(k) (-log mu(x_l | what steps before k reveal)), k uniform.
     Which positions are masked is drawn, and what step k decodes is summed exactly. A denoiser of
-    sets sees which positions are masked alone, and the score part is of that; an order-causal
+    sets sees which positions are masked alone, and the log-probability is of that; an order-causal
     denoiser also sees in which steps the others were revealed.
 
     Args:
         progress: (n,) evenly spaced in [0, 1), which says k.
         u: (draws, n, length) in (0, 1), which say the steps.
+
+    Returns (draws, n, length) and (draws, n).
     """
-    many, shape = batch.repeat(len(u)), u.shape
-    law = schedule.steps(calls)
+    many, shape, calls = batch.repeat(len(u)), u.shape, law.calls
     steps, key = law.steps_of(u.flatten(0, 1))
     k = (progress * calls).long().clamp(max=calls - 1)  # (n,)
     now = law.log_hazard()[0].T[k].exp()  # (n, length)
     left = law.log_left().T[k]
-    decoded = batch.decoded
     masked = (steps >= k.repeat(len(u))[:, None]) & many.decoded
     if denoiser.order_causal:
         draw = in_order(steps, key, many)
@@ -112,15 +106,26 @@ def one_step(
         shown = gone.repeat(len(u), 1)
     hidden = masked.view(shape)
     terms = torch.where(hidden, calls * now * cost.view(shape), 0.0)
+    shown = torch.where(batch.decoded, shown.view(shape), 0.0)
+    return terms, torch.where(hidden, left, shown).sum(-1)
+
+
+def one_step(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    batch: Batch,
+    progress: Tensor,
+    u: Tensor,
+    calls: int,
+    score: ScoreFunction,
+) -> ObjectiveOutput:
+    """One step of each draw, of both kinds of denoiser; arguments as of ``terms_of_one_step``."""
+    terms, log_q = terms_of_one_step(denoiser, schedule.steps(calls), batch, progress, u)
     f = terms.sum(-1)  # (draws, n) nats
-    surrogate, diagnostics = f, {}
-    if is_learned(schedule):
-        log_q = torch.where(hidden, left, torch.where(decoded, shown.view(shape), 0.0)).sum(-1)
-        surrogate = f + score(f, log_q, progress, batch)
+    surrogate = f + score(f, log_q, progress, batch) if is_learned(schedule) else f
     return ObjectiveOutput(
-        loss=surrogate.mean() / shape[2],
+        loss=surrogate.mean() / u.shape[2],
         nelbo=f.detach().mean(0),
         by_position=terms.detach().mean(0),
-        rows=len(many.tokens),
-        diagnostics=diagnostics,
+        rows=u[..., 0].numel(),
     )

@@ -85,8 +85,9 @@ def check_rules(sampler: Sampler, schedule: Schedule, denoiser: Denoiser) -> Non
         )
     if schedule.depends_on_tokens and isinstance(sampler.how_many, OnGrid | BySteps):
         raise ValueError(
-            f"{type(sampler.how_many).__name__} needs a law of positions, and {type(schedule).__name__} depends on the "
-            "tokens: use how_many One or InSteps (sampler=first_hitting)"
+            f"{type(sampler.how_many).__name__} needs a law of positions, and "
+            f"{type(schedule).__name__} depends on the tokens: "
+            "use how_many One or InSteps (sampler=first_hitting)"
         )
 
 
