@@ -39,7 +39,7 @@ FROM_FILES: dict[str, dict[str, tuple[str, ...]]] = {
         "ordo.schedules": (
             "Cosine", "FeatureHead", "FreeTable", "Geometric", "GivenOrder", "Kumaraswamy",
             "Linear", "LogBound", "NormSig", "PerContext", "PerVocabulary", "Polynomial",
-            "PooledNetwork", "PositionNetwork", "Power", "TokenNetwork",
+            "PooledNetwork", "PositionNetwork", "Power", "StepTable", "TokenNetwork",
         ),
     },
     "data": {

@@ -37,10 +37,11 @@ from ordo.likelihood.orders import (
     order_loss,
 )
 from ordo.likelihood.rules import sampler_log_prob
-from ordo.order import OrderLaw, uniform_law
+from ordo.likelihood.steps import importance_in_steps, nelbo_in_steps, steps_log_prob
+from ordo.order import OrderLaw
 from ordo.randomness import StepRandom, seeded_generator
 from ordo.samplers import ByLaw, Sampler
-from ordo.schedules import Schedule
+from ordo.schedules import Linear, Schedule
 
 Progress = Callable[[Iterable[Any], str], Iterable[Any]]
 
@@ -226,6 +227,7 @@ def likelihood_report(
     *,
     unit: str = "token",
     entropy: float | None = None,
+    calls: int | None = None,
     progress: Progress | None = None,
 ) -> LikelihoodReport:
     """All four likelihoods, and the loss by the number revealed, by position, and by both.
@@ -236,6 +238,9 @@ def likelihood_report(
             given the given ones.
         unit: what a token is, for ``LikelihoodReport.unit``.
         entropy: of the source, nats per sequence; None: unknown.
+        calls: K: the four likelihoods are those of K denoiser calls, with equal laws of the steps
+            for "uniform", and the most probable step of every position for "mode". Losses of tokens
+            stay those of one token a call. None: one token a call.
         progress: callable(iterable, description) -> iterable, such as rich's track.
 
     Raises ValueError where there is nothing to score.
@@ -252,22 +257,28 @@ def likelihood_report(
         )
     exact_rows = effort.rows(denoiser, n)
     subset = batch.rows(exact_rows.to(batch.tokens.device))
-    schedules = {"uniform": as_schedule(uniform_law(length, batch.tokens.device)), "own": own}
+    schedules = {"uniform": Linear(length).to(batch.tokens.device), "own": own}
     watch = progress or (lambda batches, description: batches)
     values: dict[str, list[Tensor]] = {}
     losses: dict[str, list[OrderLoss]] = {name: [] for name in schedules}
     for i, some in enumerate(watch(batch.split(effort.batch_size), "NELBO")):
         for name, each in schedules.items():
-            nats = nelbo(denoiser, each, some, effort.draws, StepRandom(effort.seed, i))
+            nats = _nelbo(denoiser, each, some, effort.draws, StepRandom(effort.seed, i), calls)
             values.setdefault(f"{name}_nelbo", []).append(nats)
     for i, some in enumerate(watch(subset.split(effort.batch_size), "exact and importance")):
         # Not the orders of the NELBO.
         generator = seeded_generator(batch.tokens.device, effort.seed, i, -7)
-        if own.depends_on_tokens:
+        if calls is not None:
+            mode = steps_log_prob(denoiser, some, own.steps(calls).mode())
+        elif own.depends_on_tokens:
             mode = sampler_log_prob(denoiser, Sampler(ByLaw(0)), some, own).total_log_prob
         else:
             mode = order_log_prob(denoiser, some, own.law().mode())
-        bound = importance_bound(denoiser, own, some, effort.importance_draws, generator)
+        if calls is not None:
+            random = StepRandom(effort.seed, -1 - i)  # not the steps of the NELBO
+            bound = importance_in_steps(denoiser, own, some, calls, effort.importance_draws, random)
+        else:
+            bound = importance_bound(denoiser, own, some, effort.importance_draws, generator)
         values.setdefault("mode_exact", []).append(-mode)
         values.setdefault("importance", []).append(-bound[:, -1])
         for name, each in schedules.items():
@@ -296,10 +307,24 @@ def likelihood_report(
             "draws": effort.draws,
             "importance_draws": effort.importance_draws,
             "exact_sequences": len(exact_rows),
+            "calls": calls,
             "seed": effort.seed,
         },
         values=joined | {"exact_rows": exact_rows},
     )
+
+
+def _nelbo(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    batch: Batch,
+    draws: int,
+    random: StepRandom,
+    calls: int | None,
+) -> Tensor:
+    if calls is None:
+        return nelbo(denoiser, schedule, batch, draws, random)
+    return nelbo_in_steps(denoiser, schedule, batch, calls, draws, random)
 
 
 def _reached(parts: Sequence[OrderLoss]) -> dict[str, list[float]]:

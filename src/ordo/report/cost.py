@@ -16,16 +16,16 @@ def passes(
     """Passes of each likelihood for one sequence.
 
     An order-causal denoiser scores a whole order in one pass. A bidirectional one needs a pass for
-    every position. Decoding by a law that depends on the tokens takes any denoiser a pass for every
-    decoded position.
+    every position, or for every step of a model that decodes in K calls. Decoding by a law that
+    depends on the tokens takes any denoiser a pass for every decoded position.
 
     Args:
-        settings: of a ``LikelihoodReport``: draws, importance_draws.
+        settings: of a ``LikelihoodReport``: draws, importance_draws, calls.
         length: positions of a sequence.
         decoded: those of them that are decoded, on average.
         depends_on_tokens: whether the model's order law does.
     """
-    order = 1 if order_causal else length
+    order = 1 if order_causal else settings.get("calls") or length
     return {
         "uniform_nelbo": settings["draws"],
         "own_nelbo": settings["draws"],

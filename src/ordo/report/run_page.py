@@ -245,6 +245,21 @@ def samples(report: Json, more: Sequence[Picture], trace: str | None) -> list[Bl
     return blocks
 
 
+def in_calls(report: Json) -> list[Block]:
+    """A line on likelihoods of K denoiser calls; nothing where a call decodes one token."""
+    calls = report["settings"].get("calls")
+    if calls is None:
+        return []
+    return [
+        Text(
+            f"All four are of decoding in at most {calls} calls of the network. Tokens of one call "
+            "are independent given those of earlier calls. Random orders stand for steps that are "
+            "equally probable for every position, the one order for the most probable step of "
+            "every position."
+        )
+    ]
+
+
 def run_page(
     record: Record,
     *,
@@ -277,7 +292,10 @@ def run_page(
     meanings = Terms({LABELS[key]: say(words) for key, words in MEANINGS.items()})
     table = likelihoods(record, others, own_label)
     parts = [
-        Section("How likely the data are", [table, Text(QUOTE), meanings, *links, first]),
+        Section(
+            "How likely the data are",
+            [table, *in_calls(report), Text(QUOTE), meanings, *links, first],
+        ),
         Section(say("In which order tokens are decoded"), order_blocks(record)),
         Section("Samples", samples(report, more, trace)),
         Section("Where the loss is", list(losses)),

@@ -117,6 +117,7 @@ def evaluate(
         Effort(**{field.name: settings[field.name] for field in fields(Effort)}),
         unit=data.unit,
         entropy=data.entropy,
+        calls=module.calls,
         progress=track if progress else None,
     )
 

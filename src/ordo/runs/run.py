@@ -98,6 +98,11 @@ def check_run(config: DictConfig) -> None:
     nothing.
     """
     check_settings(config, Train)
+    if config.calls is not None and "calls" not in config.objective:
+        raise ConfigError(
+            f"calls={config.calls} needs objective=order or objective=dense, which train for so "
+            "many denoiser calls"
+        )
     if config.report is not None:
         check_metrics(config.report.get("metrics"), "report.metrics")
         if config.report.get("weights") == "best" and (config.callbacks or {}).get("best") is None:

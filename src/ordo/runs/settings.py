@@ -145,6 +145,7 @@ class Train(Group):
     steps: Count
     validate_every: Count
     checkpoint_every: Count
+    calls: Size | None
     validation_draws: Size
     resume: Text | None
     overwrite: bool

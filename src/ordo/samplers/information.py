@@ -31,18 +31,34 @@ def factorisation_kl(profile: Tensor, sizes: Sequence[int]) -> float:
 
 
 def best_sizes(profile: Tensor, calls: int) -> list[int]:
-    """Sizes of ``calls`` steps of least predicted ``factorisation_kl``, by a dynamic programme over
-    tokens revealed: O(calls length^2).
+    """Sizes of ``calls`` steps of least predicted ``factorisation_kl``.
 
     profile: (length,) nats. Raises ValueError unless 1 <= calls <= length.
     """
-    length = len(profile)
+    # For orders drawn uniformly every token of a step costs alike.
+    f = profile.double().cpu()
+    return best_cut(f[:, None].expand(-1, len(f)), calls)
+
+
+def best_cut(costs: Tensor, calls: int) -> list[int]:
+    """Sizes of ``calls`` steps of least loss for a given order, by a dynamic programme over tokens
+    revealed: O(calls length^2).
+
+    Args:
+        costs: (length, length) nats: at [i, j] the mean loss of the token of rank j, given the
+            tokens of the first i ranks; read where j >= i, see
+            ``ordo.likelihood.starts.prefix_costs``.
+
+    Raises ValueError unless 1 <= calls <= length.
+    """
+    length = len(costs)
     if not 1 <= calls <= length:
         raise ValueError(f"calls must be from 1 to {length}, got {calls}")
-    f = profile.double().cpu()
-    n = torch.arange(length + 1)
-    width = (n[None, :] - n[:, None]).double()  # tokens of a step from n to m
-    cost = torch.where(width > 0, width * torch.cat([f, f.new_zeros(1)])[:, None], torch.inf)
+    # The loss of a step from rank n to rank m is at [n, m].
+    step = costs.double().cpu().triu().cumsum(1)
+    cost = torch.full((length + 1, length + 1), torch.inf, dtype=torch.float64)
+    later = torch.ones(length, length, dtype=torch.bool).triu()
+    cost[:length, 1:] = torch.where(later, step, torch.inf)
     best = torch.full((length + 1,), torch.inf, dtype=torch.float64)
     best[0] = 0.0
     came_from = []

@@ -24,7 +24,7 @@ class StepTable(Schedule):
         length: positions.
         calls: K.
         start: the step of every position that the table favours at first, (length,) numbers from 0
-            to calls - 1, see ``ordo.samplers.starts``; None: every step is equally probable.
+            to calls - 1, see ``ordo.likelihood.starts``; None: every step is equally probable.
         strength: by how much the favoured numbers exceed the others, in nats.
 
     Raises ValueError for steps out of range.

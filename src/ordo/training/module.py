@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ordo.batch import Batch
 from ordo.errors import UserError
-from ordo.likelihood import nelbo, order_log_prob
+from ordo.likelihood import nelbo, nelbo_in_steps, order_log_prob, steps_log_prob
 from ordo.objectives import Objective
 from ordo.order import uniform_law
 from ordo.randomness import StepRandom, seeded_generator
-from ordo.schedules import Schedule, attach_features
+from ordo.schedules import Linear, Schedule, attach_features
 from ordo.training.diagnostics import Speed, peak_memory
 from ordo.training.older import renewed
 from ordo.training.optimisation import (
@@ -84,6 +84,11 @@ class OrderDiffusion(L.LightningModule):
         if optimizer is not None:
             check_law(schedule, optimizer)
         attach_features(schedule, denoiser)
+
+    @property
+    def calls(self) -> int | None:
+        """K of a model that decodes in K denoiser calls; None: one token a call."""
+        return self.config.get("calls") or getattr(self.objective, "calls", None)
 
     def configure_model(self) -> None:
         if self.device_mesh is not None and not self.sharded:
@@ -217,16 +222,26 @@ class OrderDiffusion(L.LightningModule):
             self.seed, VALIDATION + batch_idx, self.trainer.global_rank, self.trainer.world_size
         )
         uniform_orders = uniform_law(length, batch.tokens.device)
-        own = nelbo(self.denoiser, self.schedule, batch, draws, random)
-        uniform = nelbo(self.denoiser, uniform_orders, batch, draws, random)
+        if self.calls is None:
+            own = nelbo(self.denoiser, self.schedule, batch, draws, random)
+            uniform = nelbo(self.denoiser, uniform_orders, batch, draws, random)
+        else:
+            equal = Linear(length).to(batch.tokens.device)
+            own, uniform = (
+                nelbo_in_steps(self.denoiser, each, batch, self.calls, draws, random)
+                for each in (self.schedule, equal)
+            )
         values = {
             "nelbo": own.mean(),
             "nelbo_uniform": uniform.mean(),
             "bits_per_token": self._bits(own, batch),
         }
         if self.denoiser.order_causal and not self.schedule.depends_on_tokens:
-            mode = self.schedule.law().mode()
-            values["mode"] = -order_log_prob(self.denoiser, batch, mode).mean()
+            if self.calls is None:
+                log_p = order_log_prob(self.denoiser, batch, self.schedule.law().mode())
+            else:
+                log_p = steps_log_prob(self.denoiser, batch, self.schedule.steps(self.calls).mode())
+            values["mode"] = -log_p.mean()
         for name, value in values.items():
             show = name == "bits_per_token"
             self.log(
