@@ -25,7 +25,7 @@ from ordo.runs.parser import Parser
 
 NAMES = words(
     "nae text tables structure variance throughput oracle sampling quality sudoku steps pace "
-    "tokenise content molecules star_graph two_orders estimators law_cost"
+    "tokenise content molecules star_graph two_orders estimators law_cost calls"
 )
 OPTIONS = {
     "device": ("cpu", "where models are trained and timed", {"choices": ["cpu", "cuda"]}),
