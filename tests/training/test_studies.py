@@ -48,6 +48,7 @@ STUDIES = {
         ["--variants", "fixed_order", "per_context_order", "posterior_dense"],
         {"relative_time", "relative_memory"},
     ),
+    "calls": ([], {"calls", "settings"}),
     "oracle": ([], {"samplers", "profile"}),
     "sampling": ([], {"grid", "throughput", "cache", "memory_mib"}),
     "quality": (
