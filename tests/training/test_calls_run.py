@@ -57,6 +57,8 @@ def test_calls_that_fit_nothing(tmp_path):
         check_run(
             configuration(tmp_path, *NAE, "calls=3", "denoiser=bidirectional", "objective=time")
         )
+    with pytest.raises(ConfigError, match="say how many, calls=K"):
+        check_run(configuration(tmp_path, *NAE, "schedule=step_table"))
     with pytest.raises(ConfigError, match="calls=2 needs a law of positions"):
         run(
             tmp_path / "run", *NAE, "calls=2", "denoiser=bidirectional", "objective=order",

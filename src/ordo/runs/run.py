@@ -97,6 +97,9 @@ def check_run(config: DictConfig) -> None:
     """Raises SettingError or ConfigError for settings that are wrong whatever the data are. Reads
     nothing.
     """
+    schedule = config.get("schedule")
+    if isinstance(schedule, DictConfig) and "calls" in schedule and schedule.calls is None:
+        raise ConfigError("the schedule is made for K denoiser calls: say how many, calls=K")
     check_settings(config, Train)
     if config.calls is not None and "calls" not in config.objective:
         raise ConfigError(
