@@ -25,10 +25,11 @@ SMALLEST = -690.0  # log of a probability that counts as 0; exp of it is still a
 class StepDraw:
     """Steps drawn for n sequences, and the order in which an order-causal denoiser reads them.
 
-    steps: (n, length) int64 by position.
-    order: (n, length) int64: given positions first, then by step, then by chance, padding last.
-    n_before: (n, length) int64 by rank: how many ranks lie before the step of that rank. Of a given
-        position or padding it is the rank itself.
+    Args:
+        steps: (n, length) int64 by position.
+        order: (n, length) int64: given positions first, then by step, then by chance, padding last.
+        n_before: (n, length) int64 by rank: how many ranks lie before the step of that rank. Of a
+            given position or padding it is the rank itself.
     """
 
     steps: Tensor
