@@ -299,7 +299,7 @@ def test_every_sampler_decodes(choice, text_run, tmp_path, monkeypatch, capfd):
         f"out={out}",
         "n=3",
         f"sampler={choice}",
-        *(["sampler.how_many.calls=5"] if choice == "best_steps" else []),
+        *(["sampler.how_many.calls=5"] if choice in ("best_steps", "by_steps") else []),
         monkeypatch=monkeypatch,
         capfd=capfd,
     )

@@ -86,8 +86,8 @@ def build_module(config: DictConfig, made: Mapping[str, Any] | None = None) -> O
     Raises ConfigError naming the part that does not fit.
     """
 
-    def part(name: str) -> Any:
-        return made[name] if made and name in made else build(config[name], name)
+    def part(name: str, **more: Any) -> Any:
+        return made[name] if made and name in made else build(config[name], name, **more)
 
     L.seed_everything(config.seed, verbose=False)
     denoiser = part("denoiser")
@@ -97,7 +97,7 @@ def build_module(config: DictConfig, made: Mapping[str, Any] | None = None) -> O
             "the columns of the data differ in their vocabularies: "
             "use denoiser=table_causal (objective dense) or denoiser=table"
         )
-    schedule, objective = part("schedule"), part("objective")
+    schedule, objective = part("schedule"), part("objective", **in_calls(config))
     settings = build(config.optimizer, "optimizer")
     if not isinstance(settings, OptimizerSettings):
         raise ConfigError(
@@ -121,6 +121,13 @@ def build_module(config: DictConfig, made: Mapping[str, Any] | None = None) -> O
     elif config.compile:
         denoiser.compile()
     return module
+
+
+def in_calls(config: DictConfig) -> dict[str, int]:
+    """What the objective of a model for K denoiser calls is told. It is no key of the objective's
+    YAML: Hydra cannot delete a key that is null, for an objective of one's own.
+    """
+    return {} if config.get("calls") is None else {"calls": config.calls}
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import time
@@ -25,6 +26,7 @@ from ordo.interrupt import Stopped, in_main_thread, number_of
 from ordo.likelihood import LikelihoodReport
 from ordo.objectives import LawTooSharp
 from ordo.objectives.base import is_learned
+from ordo.parts import named
 from ordo.progress import note
 from ordo.runs.best import check_best, load_best
 from ordo.runs.build import build_data, build_module
@@ -101,7 +103,8 @@ def check_run(config: DictConfig) -> None:
     if isinstance(schedule, DictConfig) and "calls" in schedule and schedule.calls is None:
         raise ConfigError("the schedule is made for K denoiser calls: say how many, calls=K")
     check_settings(config, Train)
-    if config.calls is not None and "calls" not in config.objective:
+    kind = named(config.objective["_target_"])
+    if config.calls is not None and "calls" not in inspect.signature(kind).parameters:
         raise ConfigError(
             f"calls={config.calls} needs objective=order or objective=dense, which train for so "
             "many denoiser calls"
