@@ -97,5 +97,5 @@ def run(a: Namespace) -> dict[str, Any]:
             # Turns next to each other are compared: the machine does the same for both.
             ratios = [x / y for x, y in zip(seconds[name], seconds[base], strict=True)]
             out["relative_time"][name] = [statistics.median(ratios), min(ratios), max(ratios)]
-            out["relative_memory"][name] = timing.memory_ratio(peak[name], peak[base])
+            out["relative_memory"][name] = peak[name] / peak[base]
     return out

@@ -97,7 +97,5 @@ def run(a: Namespace) -> dict[str, Any]:
         out["utilisation"][name] = done / timing.median(seconds)[name] / out["peak_flops"]
     if "mdlm" in rate:
         out["ratio"] = {name: rate[name] / rate["mdlm"] for name in a.variants}
-        out["memory_ratio"] = {
-            name: timing.memory_ratio(peak[name], peak["mdlm"]) for name in a.variants
-        }
+        out["memory_ratio"] = {name: peak[name] / peak["mdlm"] for name in a.variants}
     return out

@@ -152,10 +152,3 @@ def training_step(
         optimizer.step()
 
     return step
-
-
-def memory_ratio(peak: float, base: float) -> float | None:
-    """A peak over another; None where the other is 0, since a step of --quick may need no more
-    memory than the imports had.
-    """
-    return peak / base if base else None

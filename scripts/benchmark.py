@@ -13,6 +13,7 @@ import ordo.stop  # noqa: F401  first: Ctrl-C while the rest is imported
 import argparse
 import json
 import sys
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,14 +36,21 @@ OPTIONS = {
 }
 
 
-def make_parser() -> tuple[Parser, dict[str, Any]]:
-    """The parser, and name -> what runs the study."""
+def make_parser(loaded: Collection[str] = NAMES) -> tuple[Parser, dict[str, Any]]:
+    """The parser, and name -> what runs the study.
+
+    loaded: studies whose options are to be known. Every one that is imported makes this process
+    larger, and with it the least peak of memory that a study can measure in a child.
+    """
     parser = Parser(description=__doc__)
     names = "{" + ",".join(NAMES) + "}"
     commands = parser.add_subparsers(dest="benchmark", required=True, metavar=names)
     form = argparse.ArgumentDefaultsHelpFormatter
     studies = {}
     for name in NAMES:
+        if name not in loaded:
+            commands.add_parser(name)
+            continue
         module = import_module(f"benchmarks.{name}")
         about = (module.__doc__ or "").splitlines()[0]
         sub = commands.add_parser(name, help=about, formatter_class=form)
@@ -53,7 +61,9 @@ def make_parser() -> tuple[Parser, dict[str, Any]]:
 
 
 def main() -> None:
-    parser, studies = make_parser()
+    asked = [each for each in sys.argv[1:] if each in NAMES][:1]
+    helped = {"-h", "--help"} & {*sys.argv[1:]}
+    parser, studies = make_parser(asked or (NAMES if helped else ()))
     a = parser.parse_args()
     if a.quick:
         a.work += "_quick"
