@@ -43,7 +43,7 @@ def learned(oracle: ChainOracle, calls: int, seed: int, a: Namespace) -> Tensor:
         a.steps, schedule_lr=a.lr, schedule_delay=0, warmup_steps=1, schedule_final=0.05
     )
     train_steps(oracle, table, objective, bits(a.rows, oracle.length, seed), settings, seed).run()
-    return table.steps().mode()
+    return table.steps(calls).mode()
 
 
 def bits(rows: int, length: int, seed: int) -> Iterator[Tensor]:

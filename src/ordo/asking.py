@@ -123,13 +123,19 @@ class Asking(nn.Module):
             )
 
     def likelihood(
-        self, tokens: Any, effort: Effort | None = None, progress: bool = False
+        self,
+        tokens: Any,
+        effort: Effort | None = None,
+        progress: bool = False,
+        calls: int | None = None,
     ) -> LikelihoodReport:
         """The four likelihoods of sequences (n, length), see ``ordo.likelihood.likelihood_report``.
 
         Args:
             tokens: as of ``batch_of``.
             effort: what it may cost.
+            calls: K: likelihoods of decoding in K denoiser calls. None: those that the schedule is
+                made for, or else one token a call.
 
         Raises DataError, TypeError or ValueError for tokens that do not fit the model.
         """
@@ -140,6 +146,7 @@ class Asking(nn.Module):
             self.batch_of(tokens),
             effort,
             unit=self.decoding.unit,
+            calls=calls or self.schedule.calls,
             entropy=None if self.fitted is None else self.fitted.data.entropy,
             progress=track if progress else None,
         )

@@ -18,7 +18,7 @@ def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
     def get(name: str) -> Any:
         if name not in names:
-            if find_spec(f"{package}.{name}") is not None:
+            if not name.startswith("_") and find_spec(f"{package}.{name}") is not None:
                 return importlib.import_module(f"{package}.{name}")
             raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name)
         module, _, other = names[name].partition(":")

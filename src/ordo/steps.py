@@ -64,7 +64,9 @@ class StepLaw:
     def __init__(self, log_q: Tensor):
         if log_q.ndim != 2 or log_q.numel() == 0:
             raise ValueError(f"log_q must have shape (length, K), got {tuple(log_q.shape)}")
-        if not torch.compiler.is_compiling() and not torch.isfinite(log_q).all():
+        # Elsewhere a look would wait for the device, and in a graph that is compiled it cannot be.
+        look = log_q.device.type == "cpu" and not torch.compiler.is_compiling()
+        if look and not torch.isfinite(log_q).all():
             raise ValueError(
                 "log_q holds NaN or infinity; lower the schedule's learning rate, or clamp "
                 "probabilities of 0"

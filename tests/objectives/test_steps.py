@@ -192,7 +192,7 @@ def test_query_slots_are_those_of_the_decoding_session(kind):
         schedule = table()
         sampler = Sampler(ByLaw(0), BySteps(choice="argmax"))
         trace = sampler_log_prob(denoiser, sampler, batch, schedule)
-        steps = schedule.steps().mode()
+        steps = schedule.steps(CALLS).mode()
         key = schedule.law().mode().argsort() / LENGTH
         draw = in_order(steps.expand(3, -1), key.expand(3, -1), batch)
         cost = nll_in_steps(denoiser, batch, draw.order, draw.n_before).sum(-1)
@@ -205,7 +205,7 @@ def test_drawn_steps_follow_the_law_in_the_sampler():
     schedule, n = table(), 20_000
     denoiser = random_denoiser()
     trace = sample(denoiser, Sampler(how_many=BySteps()), n, schedule=schedule, seed=1)
-    q = schedule.steps().log_q.exp()
+    q = schedule.steps(CALLS).log_q.exp()
     # The step of a trace counts calls, and a step without positions makes no call.
     drawn = torch.stack([(trace.step == 0).double().mean(0)], 1)[:, 0]
     first = torch.zeros(LENGTH, dtype=torch.float64)

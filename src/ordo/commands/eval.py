@@ -5,13 +5,12 @@ ordo eval checkpoint=outputs/NAME/TIME/checkpoints/best.ckpt split=test
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from ordo.errors import ConfigError
 from ordo.runs.build import plain
 from ordo.runs.checkpoint import check_data, find, read
-from ordo.runs.checks import check_metrics, check_settings
+from ordo.runs.checks import check_given, check_metrics, check_settings
 from ordo.runs.entry import job
 from ordo.runs.evaluation import (
     examine,
@@ -33,10 +32,8 @@ def main(config: DictConfig) -> None:
     console = Console()
     with job(config.quiet):
         quiet()
-        if OmegaConf.is_missing(config, "checkpoint"):
-            raise ConfigError(
-                "no checkpoint given; ordo eval checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER"
-            )
+        usage = "ordo eval checkpoint=FILE.ckpt or checkpoint=RUN_FOLDER"
+        check_given(config, ("checkpoint",), usage)
         check_settings(config, Eval)
         check_metrics(config.get("metrics"), "metrics")
         set_threads(config.threads)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ordo.errors import ConfigError
 from ordo.exporting import export
 from ordo.progress import note
-from ordo.runs.checks import check_settings
+from ordo.runs.checks import check_given, check_settings
 from ordo.runs.entry import job
 from ordo.runs.run import check_writable
 from ordo.runs.settings import Export
@@ -26,10 +26,8 @@ from ordo.saved import OrderedModel
 def main(config: DictConfig) -> None:
     with job(config.quiet):
         quiet()
-        for key in ("checkpoint", "out"):
-            if OmegaConf.is_missing(config, key):
-                usage = "ordo export checkpoint=RUN_FOLDER out=FOLDER"
-                raise ConfigError(f"no {key} given; {usage}")
+        usage = "ordo export checkpoint=RUN_FOLDER out=FOLDER"
+        check_given(config, ("checkpoint", "out"), usage)
         check_settings(config, Export)
         out = Path(config.out)
         if out.exists():

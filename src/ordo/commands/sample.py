@@ -36,7 +36,7 @@ from ordo.plots.trace_rows import Layout, TraceView
 from ordo.progress import SamplingMeter, note
 from ordo.runs.build import plain
 from ordo.runs.checkpoint import find, reading
-from ordo.runs.checks import check_settings
+from ordo.runs.checks import check_given, check_settings
 from ordo.runs.drawn_file import ENDINGS, IDS, check_ending, write_ids
 from ordo.runs.entry import job
 from ordo.runs.run import check_writable, set_threads
@@ -150,10 +150,8 @@ def build_sampler(config: DictConfig) -> Sampler:
 def main(config: DictConfig) -> None:
     with job(config.quiet):
         quiet()
-        for key in ("checkpoint", "out"):
-            if OmegaConf.is_missing(config, key):
-                usage = "ordo sample checkpoint=RUN_FOLDER n=1000 out=table.csv"
-                raise ConfigError(f"no {key} given; {usage}")
+        usage = "ordo sample checkpoint=RUN_FOLDER n=1000 out=table.csv"
+        check_given(config, ("checkpoint", "out"), usage)
         check_settings(config, Sample)
         device = device_of(config.device)
         out = Path(config.out)

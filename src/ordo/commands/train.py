@@ -40,7 +40,8 @@ def go_on(folder: str) -> str:
     """The command that goes on with a run that was stopped, in the folder of the run or sweep."""
     left_out = ("output", "resume", "overwrite")
     same = [text for text in sys.argv[1:] if text.partition("=")[0] not in left_out]
-    return shlex.join([*running.called, *same, f"output={folder}", "resume=auto"])
+    called = running.called or ("ordo", "train")  # in a job of a cluster no command runs
+    return shlex.join([*called, *same, f"output={folder}", "resume=auto"])
 
 
 def train_all(config: DictConfig) -> tuple[Result, dict[str, LikelihoodReport], bool]:

@@ -92,6 +92,12 @@ class LikelihoodReport(showing.Shown):
     settings: dict[str, Any] = field(default_factory=dict)
     values: dict[str, Tensor] = field(default_factory=dict)
 
+    @property
+    def told_calls(self) -> str:
+        """What a title says of the number of calls; empty where a call decodes one token."""
+        calls = self.settings.get("calls")
+        return "" if calls is None else f", in at most {calls} calls"
+
     def small(self) -> showing.Small:
         from ordo.report.numbers import LABELS, cell, unit_name, unit_of  # which draws pictures
 
@@ -103,7 +109,8 @@ class LikelihoodReport(showing.Shown):
             if key in self.estimates
         ]
         columns = [unit_name(unit, self.unit), "mean ± standard error", "sequences"]
-        return showing.Small(f"Likelihoods, {self.length:g} tokens a sequence", rows, columns)
+        title = f"Likelihoods, {self.length:g} tokens a sequence{self.told_calls}"
+        return showing.Small(title, rows, columns)
 
     def bits_per_token(self, name: str) -> float:
         return self.estimates[name].nats / (self.estimates[name].length * math.log(2))

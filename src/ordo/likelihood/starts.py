@@ -38,10 +38,11 @@ def prefix_costs(denoiser: Denoiser, batch: Batch | Tensor, order: Tensor) -> Te
     rank = torch.arange(length, device=batch.tokens.device)
     out = torch.zeros(length, length, dtype=torch.float64)
     for i in range(length):
-        # Two steps: the first i ranks, and all others.
-        n_before = torch.where(rank < i, 0, i).expand_as(batch.tokens)
-        out[i] = nll_in_steps(denoiser, batch, orders, n_before).mean(0).cpu()
-    return out.triu()
+        known = torch.zeros_like(orders, dtype=torch.bool).scatter(1, orders[:, :i], True)
+        n_before = torch.where(rank < i, rank, i).expand_as(orders)  # one step, of all the others
+        given = Batch(batch.tokens, known)
+        out[i] = nll_in_steps(denoiser, given, orders, n_before).mean(0).cpu()
+    return out
 
 
 def blocks(order: Tensor, sizes: list[int]) -> Tensor:

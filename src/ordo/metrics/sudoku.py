@@ -6,13 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-
-def axes_of(box: int) -> Tensor:
-    """Row, column and box of every cell, (3, cells) int64, each counted from 0."""
-    side = box * box
-    cell = torch.arange(side * side)
-    row, column = cell // side, cell % side
-    return torch.stack([row, column, row // box * box + column // box])
+from ordo.boards import geometry
 
 
 def values_by_unit(grids: Tensor, box: int) -> Tensor:
@@ -30,8 +24,7 @@ def values_by_unit(grids: Tensor, box: int) -> Tensor:
         raise ValueError(f"grids of boxes of {box} x {box} need shape (n, {side**2}), got {shape}")
     if bool(((grids < 0) | (grids >= side)).any()):
         raise ValueError(f"the values of a grid must lie in 0..{side - 1}")
-    units = one_hot(axes_of(box), side).transpose(1, 2).flatten(0, 1).float()  # (3 side, cells)
-    return (units @ one_hot(grids.long(), side).float()).long()
+    return (geometry(box)[1] @ one_hot(grids.long(), side).float()).long()
 
 
 def violated_units(grids: Tensor, box: int) -> Tensor:
@@ -48,7 +41,7 @@ def repeated_cells(grids: Tensor, box: int) -> Tensor:
 
     Returns (n, cells) bool. Arguments and errors are those of ``values_by_unit``.
     """
-    axes = axes_of(box)
+    axes, _ = geometry(box)
     twice = values_by_unit(grids, box).unflatten(1, (3, -1)) > 1  # (n, 3, side, side)
     row = torch.arange(len(grids))[:, None]
     return torch.stack([twice[row, i, axes[i], grids] for i in range(3)]).any(0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ordo.data import DataError, SequenceData, TableData, TaskData
 from ordo.data.decoding import Decoding, cells_of
@@ -57,6 +57,13 @@ def check_settings(config: DictConfig, group: type[Group]) -> None:
         if group is Train and "there is no such" in error.allowed and "." in error.setting:
             raise SettingError(error.setting, error.value, error.allowed + ELSEWHERE) from None
         raise
+
+
+def check_given(config: DictConfig, keys: Iterable[str], usage: str) -> None:
+    """Raises ConfigError with the usage for a setting that has to be given and is not."""
+    for key in keys:
+        if OmegaConf.is_missing(config, key):
+            raise ConfigError(f"no {key} given; {usage}")
 
 
 def check_parts(settings: dict[str, Any], name: str) -> None:

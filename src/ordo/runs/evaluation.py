@@ -336,6 +336,7 @@ def report_table(
                 in_unit(list(shown.values())[1], key, mean_difference(model, baseline), unit)
             )
         table.add_row(label, *cells)
+    title += next(iter(reports.values())).told_calls
     return Group(title, table)  # a title of the table itself would be wrapped to the table's width
 
 
@@ -347,4 +348,5 @@ def result_line(reports: Mapping[str, LikelihoodReport], title: str, where: str 
     parts = ", ".join(
         f"{name} {cell(report, 'own_nelbo', unit)} {words}" for name, report in shown.items()
     )
-    return f"{title}, NELBO under the own law: {parts} ({where})"
+    told = next(iter(reports.values())).told_calls
+    return f"{title}, NELBO under the own law{told}: {parts} ({where})"

@@ -100,7 +100,7 @@ def check_run(config: DictConfig) -> None:
     nothing.
     """
     schedule = config.get("schedule")
-    if isinstance(schedule, DictConfig) and "calls" in schedule and schedule.calls is None:
+    if isinstance(schedule, DictConfig) and "calls" in schedule and config.calls is None:
         raise ConfigError("the schedule is made for K denoiser calls: say how many, calls=K")
     check_settings(config, Train)
     kind = named(config.objective["_target_"])

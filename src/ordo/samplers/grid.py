@@ -102,7 +102,7 @@ class BySteps:
 
     def law(self, schedule: Schedule) -> StepLaw:
         """Raises ValueError where nobody says how many calls, or the law depends on the tokens."""
-        calls = self.calls if self.calls is not None else getattr(schedule, "calls", None)
+        calls = self.calls if self.calls is not None else schedule.calls
         if calls is None:
             name = type(schedule).__name__
             raise ValueError(f"how many calls? {name} serves any number: give how_many.calls")

@@ -38,6 +38,7 @@ class Schedule(nn.Module):
     """
 
     depends_on_tokens = False
+    calls: int | None = None  # K of a schedule that is made for K denoiser calls
     _where: Tensor
 
     def __init__(self, length: Size):

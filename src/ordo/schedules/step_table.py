@@ -17,8 +17,8 @@ class StepTable(Schedule):
     """alpha_l(t) rises by q_l(k) while t falls from 1 - k/K to 1 - (k + 1)/K, evenly within a step.
 
     On the grid t_k = 1 - k/K position l is decoded in step k with probability q_l(k) = softmax of K
-    free numbers. With one token a call it is a schedule like any other, whose order law is that of
-    its arrival times.
+    free numbers. The table trains with ``calls=K``. A sampler of one token a call decodes it like
+    any other schedule, in the order of its arrival times.
 
     Args:
         length: positions.
@@ -49,9 +49,9 @@ class StepTable(Schedule):
             logits[torch.arange(length), steps] = strength
         self.logits = nn.Parameter(logits)
 
-    def steps(self, calls: int | None = None) -> StepLaw:
-        """The law of steps; ``calls`` must be the K of the table, or None."""
-        if calls not in (None, self.calls):
+    def steps(self, calls: int) -> StepLaw:
+        """The law of steps; ``calls`` must be the K of the table."""
+        if calls != self.calls:
             raise ValueError(
                 f"the step table was made for calls={self.calls}, and has no law for calls={calls}"
             )
@@ -59,17 +59,17 @@ class StepTable(Schedule):
 
     def _grid(self) -> tuple[Tensor, Tensor]:
         """q and alpha at the beginning of every step, (length, K) each."""
-        q = self.steps().log_q.exp()
+        q = StepLaw(self.logits).log_q.exp()
         return q, q.cumsum(-1) - q
 
     def alpha(self, t: Tensor) -> Tensor:
         q, begin = self._grid()
-        x = (1.0 - self.spread(t)) * self.calls
-        k = x.detach().floor().clamp(0, self.calls - 1).long()
+        x = (1.0 - self.spread(t)) * q.shape[1]
+        k = x.detach().floor().clamp(0, q.shape[1] - 1).long()
         alpha = begin.T.expand(len(k), -1, -1).gather(1, k[:, None])[:, 0]
         rise = q.T.expand(len(k), -1, -1).gather(1, k[:, None])[:, 0]
         return alpha + rise * (x - k)
 
     def inverse(self, u: Tensor) -> Tensor:
-        steps, key = self.steps().steps_of(self.spread(u))
-        return 1.0 - (steps + key) / self.calls
+        steps, key = StepLaw(self.logits).steps_of(self.spread(u))
+        return 1.0 - (steps + key) / self.logits.shape[1]

@@ -83,12 +83,20 @@ class OrderDiffusion(L.LightningModule):
         self.sharded = False
         if optimizer is not None:
             check_law(schedule, optimizer)
+        trained = getattr(objective, "calls", None)
+        if objective is not None and schedule.calls not in (None, trained):
+            raise ValueError(
+                f"the schedule is made for {schedule.calls} denoiser calls, and the objective "
+                f"trains for {'one token a call' if trained is None else trained}: set "
+                f"calls={schedule.calls}"
+            )
         attach_features(schedule, denoiser)
 
     @property
     def calls(self) -> int | None:
         """K of a model that decodes in K denoiser calls; None: one token a call."""
-        return self.config.get("calls") or getattr(self.objective, "calls", None)
+        said = self.config.get("calls") or getattr(self.objective, "calls", None)
+        return said or self.schedule.calls
 
     def configure_model(self) -> None:
         if self.device_mesh is not None and not self.sharded:

@@ -13,7 +13,7 @@ from ordo.batch import Batch
 from ordo.objectives.base import is_learned
 from ordo.order import PlackettLuce, entropy_surrogate
 from ordo.randomness import seeded_generator
-from ordo.schedules import Schedule, StepTable
+from ordo.schedules import Schedule
 from ordo.settings import BelowOne, Count, NonNegative, Positive, Whole, checked
 
 ENTROPY_ORDERS = 64  # of one step's estimate of the entropy's gradient, at least
@@ -92,7 +92,7 @@ class OptimizerSettings:
 def check_law(schedule: Schedule, settings: OptimizerSettings) -> None:
     """Raises ValueError for settings that have no effect with such a law, or cannot be had."""
     in_closed_form = schedule.depends_on_tokens or hasattr(schedule.law(), "step_log_prob")
-    in_closed_form = in_closed_form or isinstance(schedule, StepTable)
+    in_closed_form = in_closed_form or schedule.calls is not None
     if settings.entropy_bonus and not in_closed_form:
         name = type(schedule).__name__
         raise ValueError(
@@ -176,14 +176,16 @@ def with_entropy_bonus(
     batch: Batch,
 ) -> Tensor:
     """The loss (nats per position) less the entropy of a learned order law, in its weight at the
-    step; of a ``StepTable`` the entropy of the steps; of a law that depends on the tokens the mean
-    of its entropies given the sequences of the batch. Given positions and padding have no order.
+    step; of a schedule for K calls the entropy of the steps; of a law that depends on the tokens
+    the mean of its entropies given the sequences of the batch. Given positions and padding have no
+    order.
     """
     weight = settings.entropy_weight(step)
     if not weight or not is_learned(schedule):
         return loss
-    if isinstance(schedule, StepTable):  # the entropy of the steps, exactly
-        entropy = torch.where(batch.decoded, schedule.steps().entropy(), 0.0).sum(1).mean()
+    if schedule.calls is not None:  # the entropy of the steps, exactly
+        entropy = schedule.steps(schedule.calls).entropy()
+        entropy = torch.where(batch.decoded, entropy, 0.0).sum(1).mean()
         return loss - weight / schedule.length * entropy
     generator = seeded_generator(loss.device, seed, step, -1)
     repeats = -(-ENTROPY_ORDERS // len(batch.tokens))

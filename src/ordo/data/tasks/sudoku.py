@@ -11,12 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ordo.boards import geometry
 from ordo.data.loader import State, data_generator
 from ordo.data.module import Batch, Rows
 from ordo.data.tasks.fresh import FreshData, FreshRows
 from ordo.data.tasks.law import require
 from ordo.data.tasks.sudoku_file import read_puzzles
-from ordo.data.tasks.sudoku_grids import geometry, made_puzzles, transformed
+from ordo.data.tasks.sudoku_grids import made_puzzles, transformed
 from ordo.data.text.vocabulary import Vocabulary
 from ordo.settings import Count, Seed, Size, Some, Text, Whole, checked
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ordo.boards import geometry
 from ordo.data.errors import MissingDataError
 from ordo.data.module import Rows
 from ordo.data.tables.csv_file import read_text, split
 from ordo.data.tasks.law import require
-from ordo.data.tasks.sudoku_grids import geometry
 
 
 def read_puzzles(path: str | Path, box: int) -> Rows:

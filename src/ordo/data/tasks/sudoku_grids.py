@@ -1,30 +1,15 @@
-"""Grids of Sudokus: how cells lie, full grids, clues that leave one solution, symmetries."""
+"""Grids of Sudokus: full grids, clues that leave one solution, symmetries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
+from ordo.boards import geometry
 from ordo.data.module import Rows
-
-
-@cache
-def geometry(box: int) -> tuple[Tensor, Tensor]:
-    """Where the cells of a grid with boxes of box x box cells lie.
-
-    Returns:
-        axes: (3, cells) int64, row, column and box of every cell.
-        units: (3 side, cells) float32, 1 if a cell belongs to a row, column or box.
-    """
-    side = box * box
-    row, column = torch.arange(side).repeat_interleave(side), torch.arange(side).repeat(side)
-    axes = torch.stack([row, column, row // box * box + column // box])
-    units = (axes[:, None] == torch.arange(side)[:, None]).flatten(0, 1)
-    return axes, units.float()
 
 
 def eliminate(candidates: Tensor, box: int) -> Tensor:
