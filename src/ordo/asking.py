@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from ordo.errors import ConfigError
 from ordo.likelihood import Effort, LikelihoodReport, likelihood_report
 from ordo.progress import SamplingMeter, track
 from ordo.report.order import DecodingOrder, decoding_order
-from ordo.runs.settings import Measures
+from ordo.runs.settings import CONFIGS, Measures
 from ordo.samplers import Sampler, Trace, sample_batches
 from ordo.schedules import AveragedSchedule
 from ordo.settings import check_arguments
@@ -27,19 +28,13 @@ if TYPE_CHECKING:
     from ordo.fitting import Fitted
 
 BATCH = 256  # sequences a call
-REPORT: dict[str, Any] = {
-    "split": "val",
-    "sequences": 1024,
-    "draws": 8,
-    "importance_draws": 16,
-    "exact_sequences": None,
-    "orders": None,
-    "samples": 8,
-    "metrics": {"quality": {"_target_": "ordo.training.SampleQuality"}},
-    "picture_formats": ["png"],
-    "batch_size": BATCH,
-    "seed": 0,
-}  # as ``report`` of src/ordo/configs/train.yaml
+
+
+def report_settings() -> dict[str, Any]:
+    """The settings of a report and their defaults: ``report`` of src/ordo/configs/train.yaml."""
+    whole: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "train.yaml"))
+    names = set(inspect.signature(Measures).parameters)
+    return {name: value for name, value in whole["report"].items() if name in names}
 
 
 class Asking(nn.Module):
@@ -179,7 +174,7 @@ class Asking(nn.Module):
         Args:
             tokens: sequences to score, as of ``batch_of``; None: the validation sequences of
                 ``ordo.fit``.
-            settings: of ``REPORT``, explained in src/ordo/configs/train.yaml: sequences, draws,
+            settings: of ``report`` in src/ordo/configs/train.yaml: sequences, draws,
                 importance_draws, exact_sequences, orders, samples, metrics, picture_formats,
                 batch_size, seed, and without tokens split ("val" or "test").
 
@@ -191,7 +186,8 @@ class Asking(nn.Module):
         from ordo.runs.provenance import provenance
         from ordo.training.module import OrderDiffusion
 
-        check_arguments(Measures, REPORT | settings)
+        chosen = report_settings() | settings
+        check_arguments(Measures, chosen)
         if tokens is not None and "split" in settings:
             raise ConfigError("split is of the data of ordo.fit: leave it out beside tokens")
         if tokens is not None:
@@ -202,7 +198,7 @@ class Asking(nn.Module):
             raise ConfigError("a loaded model has no data of its own: give report(folder, tokens)")
         self.eval()
         module = OrderDiffusion(self.denoiser, self.schedule).to(self.device).eval()
-        options: DictConfig = OmegaConf.create(REPORT | settings)
+        options: DictConfig = OmegaConf.create(chosen)
         done = examine(module, data, options, progress=False)
         where = Path(folder)
         about: dict[str, Any] = {

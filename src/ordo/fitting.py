@@ -26,7 +26,7 @@ from ordo.progress import show
 from ordo.runs.best import load_best
 from ordo.runs.build import plain, prepared
 from ordo.runs.folder import FITTED, alone_in, check_free, used_by
-from ordo.runs.plan import callbacks_of, loggers_of, plan, trainer_of
+from ordo.runs.plan import callbacks_of, literal, plan
 from ordo.runs.run import check_writable, fit_module
 from ordo.runs.settings import Device
 from ordo.runs.stored import device_of
@@ -144,15 +144,16 @@ def fit(
     if schedule_lr is not None:
         rates["schedule_lr"] = schedule_lr
     with place(folder) as where:
-        config = plan(rows, made, where, steps, rates | optimizer, seed)
+        every = validate_every or -(-steps // VALIDATIONS)
+        config = plan(rows, made, where, steps, every, rates | optimizer, seed)
         config["resume"] = "auto" if resume else None
         config["overwrite"], config["quiet"] = overwrite, not progress
-        config["validate_every"] = validate_every or -(-steps // VALIDATIONS)
-        config["checkpoint_every"] = config["validate_every"]
-        config["trainer"] = trainer_of(config, device_of(device))
-        config["callbacks"] = callbacks_of(config, where, ema, patience, folder is not None)
-        config["logger"] = None if folder is None else loggers_of(where)
-        return trained(OmegaConf.create(config), rows, made, where, folder is not None)
+        config["trainer"]["accelerator"] = device_of(device)
+        kept = folder is not None
+        config["callbacks"] = callbacks_of(config["callbacks"], ema, patience, kept)
+        config["logger"] = config["logger"] if kept else None
+        settings: Any = OmegaConf.create(literal(config))
+        return trained(settings, rows, made, where, kept)
 
 
 def sequences(

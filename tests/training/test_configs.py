@@ -71,11 +71,13 @@ def test_every_help_has_the_exit_codes(name):
 @pytest.mark.parametrize("group", ["schedule", "objective", "denoiser", "optimizer"])
 def test_every_argument_is_shown(group):
     elsewhere = {"order": {"antithetic"}, "time": {"relax"}}  # for masks, and for orders
+    whole_run = {"calls"} if group == "objective" else set()  # shown in train.yaml
+    assert whole_run <= set(OmegaConf.load(Path(CONFIGS) / "train.yaml"))
     for name in names(group):
         whole = OmegaConf.load(Path(CONFIGS) / group / f"{name}.yaml")
         for path, node in parts(whole):
             wanted = set(inspect.signature(get_object(node._target_)).parameters)
-            wanted -= elsewhere.get(name, set()) if path == ".score" else set()
+            wanted -= elsewhere.get(name, set()) if path == ".score" else whole_run
             assert set(node) - {"_target_"} == wanted, f"{group}/{name}{path}"
 
 

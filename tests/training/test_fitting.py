@@ -21,6 +21,7 @@ from ordo.data.module import SequenceData
 from ordo.denoisers import BidirectionalTransformer, OrderCausalTransformer, wrap
 from ordo.errors import ConfigError
 from ordo.fitting import fit
+from ordo.likelihood import steps_log_prob
 from ordo.likelihood.exact import enumerate_orders
 from ordo.objectives import Dense
 from ordo.runs import CheckpointError
@@ -28,7 +29,7 @@ from ordo.runs.plan import plan
 from ordo.runs.stored import load_data
 from ordo.samplers import ByScore, Sampler, sample
 from ordo.saved import OrderedModel, is_on_hub, open_model
-from ordo.schedules import FreeTable, Power, Schedule
+from ordo.schedules import FreeTable, Power, Schedule, StepTable
 from ordo.settings import SettingError
 from ordo.training import OrderDiffusion, TrainingDiverged
 
@@ -119,7 +120,7 @@ def test_defaults_are_those_of_the_configurations(table, tmp_path):
     shape = ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")
     config.shape = {name: getattr(data, name) for name in shape}
     wanted = OmegaConf.to_container(config, resolve=True)
-    mine = plan(data, {}, tmp_path, wanted["steps"], {}, 0)
+    mine = plan(data, {}, tmp_path, wanted["steps"], 10, {}, 0)
     for name in ("denoiser", "schedule", "objective", "optimizer"):
         has, wants = (OmegaConf.to_container(OmegaConf.create(x[name])) for x in (mine, wanted))
         assert has == wants, name
@@ -129,8 +130,35 @@ def test_defaults_are_those_of_the_configurations(table, tmp_path):
         OmegaConf.set_struct(config, False)
         config.shape = {"length": data.length, "vocab_size": data.vocab_size}
         made = {"denoiser": wrap(Net(), V, L), "schedule": part}
-        mine = plan(data, made, tmp_path, 10, {}, 0)["objective"]
+        mine = plan(data, made, tmp_path, 10, 5, {}, 0)["objective"]
         assert mine == OmegaConf.to_container(config.objective, resolve=True)
+
+
+def test_text_of_the_data_is_no_interpolation(tmp_path, monkeypatch):
+    """What data say of themselves may come from a stranger's table."""
+    monkeypatch.setenv("ORDO_SECRET", "shown")
+    data = SequenceData.of(IDS)
+    told = data.describe() | {"name": "${oc.env:ORDO_SECRET}"}
+    monkeypatch.setattr(data, "describe", lambda: told)
+    model = fit(data, denoiser=small(), steps=2, folder=tmp_path / "run", **QUIET)
+    assert model.fitted.config["data"]["name"] == "${oc.env:ORDO_SECRET}"
+    for name in ("config.yaml", "provenance.json"):
+        assert "shown" not in (tmp_path / "run" / name).read_text()
+
+
+def test_a_schedule_made_for_calls_says_how_it_is_trained():
+    table = StepTable(L, 2)
+    model = fit(IDS, denoiser=wrap(Net(), V, L), schedule=table, steps=3, **QUIET)
+    report = model.likelihood(IDS[:8])
+    assert "in at most 2 calls" in repr(report)
+    steps = table.logits.argmax(-1)
+    assert torch.allclose(
+        report.values["mode_exact"], -steps_log_prob(model.denoiser, IDS[:8], steps)
+    )
+    with pytest.raises(
+        ConfigError, match="made for 2 denoiser calls, and the objective trains for one"
+    ):
+        fit(IDS, denoiser=small(), schedule=StepTable(L, 2), objective=Dense(L), steps=3, **QUIET)
 
 
 def test_a_network_and_a_schedule_of_ones_own(tmp_path):

@@ -68,11 +68,14 @@ def build_data(config: DictConfig, data: SequenceData | None = None) -> Sequence
     """
     data = prepared(build(config.data, "data")) if data is None else data
     with open_dict(config):
-        config.shape = {
-            name: getattr(data, name)
-            for name in ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")
-        }
+        config.shape = shape_of(data)
     return data
+
+
+def shape_of(data: SequenceData) -> dict[str, Any]:
+    """``shape`` of a configuration: what data say of their tokens."""
+    names = ("length", "vocab_size", "vocab_sizes", "ordered", "coordinates", "given")
+    return {name: getattr(data, name) for name in names}
 
 
 def build_module(config: DictConfig, made: Mapping[str, Any] | None = None) -> OrderDiffusion:
